@@ -337,19 +337,17 @@ class AnswerReader:
                         jspb.integer(part, wire.FAILURE_STATUS) or 0, partial(error_for_http, token=token_of(part))
                     )
                 case wire.PART_END:
-                    yield from self._closed()
+                    if not self._accepted:
+                        message = "The upstream sent no answer."
+                        raise UpstreamFailed(message, code="upstream_rejected", certainty=Certainty.REFUSED)
+                    lasting = self._pending or self._refs.capability.lasting
+                    if not self._answered or (self._running and not lasting):
+                        raise _broken_off()
+                    yield from self._finish()
                 case _:
                     pass
         if len(read.parts) > 1:
             self._growing = False
-
-    def _closed(self) -> list[Event]:
-        """Handle the part that closes the stream."""
-        if not self._accepted:
-            raise UpstreamFailed("The upstream sent no answer.", code="upstream_rejected", certainty=Certainty.REFUSED)
-        if not self._answered or (self._running and not (self._pending or self._refs.capability.lasting)):
-            raise _broken_off()
-        return self._finish()
 
     def _fail(self, number: int, error: Callable[[int], GatewayError]) -> None:
         """Record an error code or status that the site sent instead of or after content.

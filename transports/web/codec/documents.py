@@ -1,6 +1,11 @@
-"""Convert documents of an answer into text: a canvas in its fence, a book's pages with their pictures; no I/O.
+r"""Convert documents of an answer into text: a canvas in its fence, a book's pages with their pictures; no I/O.
 
-The site sends cumulative snapshots of a document's body; the events returned here are append-only.
+Theory of operation. The site sends cumulative snapshots of a document's body; the events returned here are append-only.
+The kind of a canvas is the language of its fence, so the body's start is held back until the fence line is complete:
+
+    grow("```ht")                         -> nothing
+    grow("```html\n<p>Hi")                -> Document(kind="html"), Text("```html\n<p>Hi")
+    grow("```html\n<p>Hi</p>", last=True) -> Text("</p>\n```")   the missing fence is added
 """
 
 import re

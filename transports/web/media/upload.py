@@ -3,6 +3,9 @@
 There are two upload protocols: `resumable` (two requests, as browsers send them) and `multipart` (one request). Hosts
 differ in which one they accept. The settings name the protocol to try first. If the host refuses it, the other one is
 tried; if that works, all accounts of the process use it from then on.
+
+Example: two messages attach the same picture. It is uploaded once, and both turns name its upload path. Hours later the
+site has deleted the file and rejects the turn: `forget` drops the path, and the next `bring` uploads the picture again.
 """
 
 from collections import OrderedDict

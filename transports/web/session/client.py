@@ -109,7 +109,7 @@ class SiteClient:
             endpoint = self._endpoints[path] = URL(self.url(path))
         url = endpoint.with_query(self.query(page))
         headers = {"User-Agent": self._user_agent, **headers, **self.user_headers}
-        cookie = cookies.header(self.session_store.cookies) if self.session_store is not None else ""
+        cookie = self.session_store.cookie_header if self.session_store is not None else ""
         if cookie:
             headers["Cookie"] = cookie
         return self._http.request(

@@ -1,4 +1,10 @@
-"""Reads a rotation's response, names its outcome and reports it. Source: reliability 6.2."""
+"""Read a rotation's response, name its outcome and report it. Source: reliability 6.2.
+
+Theory of operation. What matters after a failed call is whether the site may have issued a new value. The outcome is
+`unknown` if it may have: the request was sent, and no answer came. It is `failed` if the site certainly did nothing.
+
+Example: a timeout after the request was sent is `unknown`, a refused connection is `failed`, HTTP 401 is `refused`.
+"""
 
 import math
 from typing import Literal

@@ -3,7 +3,11 @@
 A rotated value that is lost costs the account. It is therefore written to this machine's local copy first, then to the
 store by compare-and-set, and only then used. If the store takes too long, the value is used anyway and `flush` keeps
 saving it. The newer value wins wherever it is; a store that lost writes gets them again. A changed export replaces
-the stored session; an unchanged or earlier one never does. Source: reliability 6.1. Source: reliability 6.2
+the stored session; an unchanged or earlier one never does.
+
+Example: a rotation answers with ts-2. ts-2 is written to the local copy, then to the store if its version is still 7,
+and then sent with requests. If the store does not answer for 20 seconds, ts-2 is sent all the same, and `flush` writes
+it later. Source: reliability 6.1. Source: reliability 6.2
 """
 
 import math
@@ -18,7 +22,7 @@ from msgspec.structs import replace
 from transports.clock import Clock
 from transports.store import Records
 from transports.store.port import SESSIONS, Record, StoreDown
-from transports.web.session.cookies import merge
+from transports.web.session.cookies import header, merge
 from transports.web.session.record import (
     SessionRecord,
     decode,
@@ -53,6 +57,8 @@ class SessionStore:
         """Start with the export's cookies until `load`; `copy` is this machine's local copy of a shared store."""
         self._account, self._records, self._clock, self._copy = account, records, clock, copy
         self._seed = self.saved = from_export(seed)
+        self._header_of: SessionRecord | None = None
+        self._header = ""
         self._unsaved: SessionRecord | None = None
         """The newest value, until the store is known to have it."""
         self._copied: SessionRecord | None = None
@@ -72,6 +78,13 @@ class SessionStore:
     def cookies(self) -> dict[str, str]:
         """The cookies to send."""
         return self.saved.cookies
+
+    @property
+    def cookie_header(self) -> str:
+        """The Cookie header with all cookies; cached until they change."""
+        if self._header_of is not self.saved:
+            self._header_of, self._header = self.saved, header(self.saved.cookies)
+        return self._header
 
     @property
     def version(self) -> int:

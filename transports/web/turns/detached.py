@@ -1,4 +1,13 @@
-"""Runs a turn in the background and reads its stream to the end after a disconnect: the site may drop a cut turn."""
+"""Run a turn in the background, so that it reaches its end even if its reader leaves.
+
+Theory of operation. The site may drop a turn whose stream is closed early, and a turn that starts paid work must not be
+lost half-way. So the turn runs in the background and passes its events through a memory stream, from which the reader
+takes them. When the reader leaves, the turn is cancelled, unless `keep_running` was called: then it runs on for at most
+`TURN_SECONDS`, and its events are dropped.
+
+Example: a client asks for a video and disconnects. Before the site has named the conversation, the turn is cancelled.
+After that (`keep_running`), the turn runs to its end, and the video can be found in the saved conversation.
+"""
 
 import math
 from collections.abc import AsyncGenerator

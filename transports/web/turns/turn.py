@@ -125,7 +125,8 @@ class Generation:
             except CLIENT_ERRORS as error:
                 if not reader.complete:
                     stalled = reader.frames and isinstance(error, TimeoutError)
-                    raise (_stalled() if stalled else mapped(error)) from None
+                    message = "The upstream stopped in the middle of its answer."
+                    raise (UpstreamTimeout(message, code="upstream_stalled") if stalled else mapped(error)) from None
                 chunk = b""
             if chunk:
                 self._events = reader.feed(chunk)
@@ -209,10 +210,6 @@ class _Chunks:
             self._content.set_exception(TimeoutError())
         else:
             self._timer = self._loop.call_at(self._until, self._look)
-
-
-def _stalled() -> UpstreamTimeout:
-    return UpstreamTimeout("The upstream stopped in the middle of its answer.", code="upstream_stalled")
 
 
 def _prompted(event: Event, prompt: str) -> Event:
