@@ -36,7 +36,7 @@ Mark = tuple[int, int, int, int]
 
 
 class ReloadPart(msgspec.Struct, frozen=True):
-    """Another set of files that can be reloaded."""
+    """A set of files that can be reloaded."""
 
     files: Sequence[Path]
     take_over: Callable[[], Sequence[str]]
@@ -53,7 +53,7 @@ class Reload:
         self._transports: dict[str, Transport] = {}
         self._parts: list[ReloadPart] = []
         self._marks = self._look()
-        self._turn = anyio.Lock()
+        self._lock = anyio.Lock()
         self._done = Counter("gateway_config_reloads", "Reloads of changed files.", registry=registry)
         self._failed = Counter(
             "gateway_config_reload_failures",
@@ -80,7 +80,7 @@ class Reload:
 
     async def reload(self) -> None:
         """Reload the settings and all files."""
-        async with self._turn:
+        async with self._lock:
             settings = self._read()
             if settings is not None:
                 self._settings = settings
@@ -89,7 +89,7 @@ class Reload:
 
     async def check_files(self, clock: Clock) -> None:
         """Reload files that have changed and are stable; an invalid file is logged once."""
-        async with self._turn:
+        async with self._lock:
             seen = self._look()
             if seen == self._marks:
                 return
@@ -112,16 +112,16 @@ class Reload:
             yield from part.files
 
     async def _take_over(self) -> None:
-        fixed, useless = reload_licenses(self._settings.licenses, self._origin, self._licenses.fixed)
+        fixed, invalid = reload_licenses(self._settings.licenses, self._origin, self._licenses.fixed)
         self._licenses.fixed = fixed
         for name, transport in self._transports.items():
-            useless += await wiring.TRANSPORTS[name].reload(transport, self._configs[name])
+            invalid += await wiring.TRANSPORTS[name].reload(transport, self._configs[name])
         for part in self._parts:
-            useless += part.take_over()
-        for place in useless:
+            invalid += part.take_over()
+        for path in invalid:
             self._failed.inc()
-            _log.error("config_reload_failed", path=place)
-        if not useless:
+            _log.error("config_reload_failed", path=path)
+        if not invalid:
             self._done.inc()
             _log.info("config_reloaded")
 
@@ -175,17 +175,17 @@ def reload_licenses(
     """
     there = {granted.id: (key, granted) for key, granted in before}
     found: dict[str, tuple[str, License]] = {}
-    useless: list[str] = []
+    invalid: list[str] = []
     for setting in settings:
         try:
             [fresh] = fixed_licenses([setting], origin)
             keys = {key for name, (key, _) in {**there, **found}.items() if name != setting.id}
             if fresh[0] in keys or setting.id in found:
-                raise SettingsError("is another license's")  # noqa: TRY301 -- as any other that is no use
+                raise SettingsError("is another license's")  # noqa: TRY301 -- handled like an invalid key
         except SettingsError:
-            useless.append(str(setting.key_file or setting.id))
+            invalid.append(str(setting.key_file or setting.id))
             if setting.id not in there:
                 continue
             fresh = there[setting.id]
         found.setdefault(setting.id, fresh)
-    return list(found.values()), useless
+    return list(found.values()), invalid

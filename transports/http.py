@@ -1,6 +1,7 @@
-"""The outgoing HTTP client, and the one place that maps its errors.
+"""Opens the outgoing HTTP client of an account, and maps its errors.
 
-aiohttp's errors hold request headers, so nothing of them is chained or logged.
+aiohttp's errors contain request headers, and so cookies. `mapped` therefore creates new errors, which are raised
+`from None`; aiohttp's are never chained or logged.
 """
 
 import ssl
@@ -29,25 +30,25 @@ Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long one request may wait at each step, in seconds."""
+    """Timeouts of one upstream request, in seconds."""
 
     connect: Seconds = 10.0
-    """For a connection, from the pool or new."""
+    """Getting a connection, from the pool or a new one."""
     socket_connect: Seconds = 5.0
     first_frame: Seconds = 60.0
     """From the request to the first valid frame."""
     between_frames: Seconds = 90.0
-    """Between two valid frames; bytes that make no frame do not count."""
+    """Between two valid frames; bytes that do not complete a frame do not count."""
     call: Seconds = 15.0
-    """For a short call, as a whole."""
+    """The whole of a short call."""
 
 
 @aiohttp.payload_type(StoredFile)
 class _StoredPayload(aiohttp.Payload):
-    """Sends a file of a request from disk; where it is not in the page cache, in threads. It may be sent again.
+    """Sends a file of a request from disk, in threads unless it is in the page cache. It can be sent repeatedly.
 
     `_value` and `_autoclose` are what subclasses of `aiohttp.Payload` define (aiohttp/payload.py, `BytesPayload`): the
-    content, and that nothing has to be closed. `tests/transports/web/media/test_upload.py` sends files through it.
+    content, and whether it needs no closing. `tests/transports/web/media/test_upload.py` sends files through it.
     """
 
     _value: StoredFile
@@ -77,10 +78,10 @@ class _StoredPayload(aiohttp.Payload):
 
 
 def trusted(ca_file: Path | None) -> ssl.SSLContext | bool:
-    """Return what to trust: the certificates in `ca_file`, or the system's.
+    """Return the TLS trust: the certificates in `ca_file`, or the system's.
 
     Raises:
-        ValueError: there are none in it; the message names the file.
+        ValueError: the file contains no certificate; the message names it.
 
     """
     if ca_file is None:
@@ -89,17 +90,17 @@ def trusted(ca_file: Path | None) -> ssl.SSLContext | bool:
         found = ca_file.stat()
         return _context(ca_file, (found.st_ino, found.st_size, found.st_mtime_ns))
     except ssl.SSLError:
-        raise ValueError(f"ca_file: {ca_file} holds no certificate") from None
+        raise ValueError(f"ca_file: {ca_file} contains no certificate") from None
     except OSError as error:
         raise ValueError(f"ca_file: cannot read {ca_file}: {error.strerror}") from None
 
 
 @lru_cache(maxsize=4)
 def _context(ca_file: Path, _state: tuple[int, int, int]) -> ssl.SSLContext:
-    """Return what trusts a file in its present state: accounts share it, since a system's CAs take a megabyte."""
+    """Return the TLS context of a file in its current state; accounts share it, because it takes a megabyte."""
     context = ssl.create_default_context(cafile=ca_file)
     if not context.cert_store_stats()["x509"]:
-        raise ValueError(f"ca_file: {ca_file} holds no certificate")
+        raise ValueError(f"ca_file: {ca_file} contains no certificate")
     return context
 
 
@@ -107,12 +108,15 @@ def _context(ca_file: Path, _state: tuple[int, int, int]) -> ssl.SSLContext:
 async def client(
     timeouts: Timeouts, *, proxy: str | None = None, ca_file: Path | None = None
 ) -> AsyncGenerator[aiohttp.ClientSession]:
-    """Yield a client with no cookie jar and no environment, one per account; `ca_file` replaces the system's CAs.
+    """Yield an account's client. It has no cookie jar and ignores the environment; `ca_file` replaces the system's CAs.
 
-    Through a `proxy` with `socks5h` the names of hosts are looked up, with `socks5` and `socks4` here.
+    A `socks5h` proxy resolves host names itself; with `socks5` and `socks4`, this process resolves them.
     """
     socks = proxy is not None and urlsplit(proxy).scheme in _SOCKS
-    connector = _socks(proxy, ca_file) if proxy is not None and socks else _direct(ca_file)
+    if proxy is not None and socks:
+        connector = _socks(proxy, ca_file)
+    else:
+        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, ssl=trusted(ca_file))
     timeout = aiohttp.ClientTimeout(
         total=None,
         connect=timeouts.connect,
@@ -131,12 +135,8 @@ async def client(
     try:
         yield session
     finally:
-        with anyio.CancelScope(shield=True):  # its connections are closed, whatever ends it
+        with anyio.CancelScope(shield=True):  # closes its connections, even when cancelled
             await session.close()
-
-
-def _direct(ca_file: Path | None) -> aiohttp.TCPConnector:
-    return aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, ssl=trusted(ca_file))
 
 
 def _socks(proxy: str, ca_file: Path | None) -> aiohttp.TCPConnector:
@@ -155,10 +155,10 @@ def _socks(proxy: str, ca_file: Path | None) -> aiohttp.TCPConnector:
 
 
 def way_out(proxy: str | None) -> str:
-    """Return what names a proxy without its credentials; empty: there is none.
+    """Return the address of a proxy without its credentials; empty: no proxy.
 
     Raises:
-        ValueError: it is no address of a proxy; the message holds nothing of it.
+        ValueError: the address is invalid; the message shows nothing of it.
 
     """
     if proxy is None:
@@ -167,17 +167,17 @@ def way_out(proxy: str | None) -> str:
         parts = urlsplit(proxy)
         return f"{parts.scheme}://{parts.hostname}:{parts.port or _PORTS[parts.scheme]}"
     except (ValueError, KeyError):
-        raise ValueError("is no address of a proxy") from None
+        raise ValueError("is not a valid proxy address") from None
 
 
 def mapped(error: Exception, *, started: bool = False) -> UpstreamFailed:
-    """Return this gateway's error for one of the client's; `started`: the answer had begun.
+    """Return this gateway's error for an error of the client; `started`: the response had begun.
 
-    Raise it `from None`: the original holds the request's headers.
+    Raise it `from None`: the original contains the request's headers.
     """
     match error:
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return _no_proxy()
+            return _not_sent(UpstreamFailed("The account's proxy does not connect.", code="upstream_reset"))
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
             late = isinstance(error, TimeoutError)
             return _not_sent(
@@ -190,12 +190,7 @@ def mapped(error: Exception, *, started: bool = False) -> UpstreamFailed:
         case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | OSError():
             return UpstreamFailed("The upstream broke the connection.", code="upstream_reset")
         case _:
-            return UpstreamFailed("The upstream's answer is no valid HTTP.")
-
-
-def _no_proxy() -> UpstreamFailed:
-    """Return the error of a proxy that is down, or that does not let us through to the host."""
-    return _not_sent(UpstreamFailed("The account's proxy does not connect.", code="upstream_reset"))
+            return UpstreamFailed("The upstream's answer is not valid HTTP.")
 
 
 def _not_sent(error: UpstreamFailed) -> UpstreamFailed:
@@ -204,15 +199,15 @@ def _not_sent(error: UpstreamFailed) -> UpstreamFailed:
 
 
 CLIENT_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
-"""What a call through the client can raise besides cancellation."""
+"""Errors that a call of the client can raise."""
 
 
 def is_html(headers: Mapping[str, str]) -> bool:
-    """Say whether headers announce HTML; aiohttp's `content_type` keeps 1.6 KiB for as long as the response is open."""
+    """Return whether headers announce HTML. aiohttp's `content_type` would cache 1.6 KiB per open response."""
     return headers.get("Content-Type", "").partition(";")[0].strip().lower() == "text/html"
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read a `Retry-After` given in seconds."""
+    """Return the seconds of a `Retry-After` header, or None."""
     value = headers.get("Retry-After", "")
     return float(value) if value.isascii() and value.isdigit() and len(value) < 7 else None

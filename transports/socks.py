@@ -1,4 +1,4 @@
-"""Connections through SOCKS proxies. Imported with the first account that has one."""
+"""Connects through SOCKS proxies. Imported when the first account with such a proxy is connected."""
 
 from typing import Any
 
@@ -11,17 +11,17 @@ _ERRORS = (aiohttp_socks.ProxyError, aiohttp_socks.ProxyConnectionError, aiohttp
 
 
 class SocksConnector(aiohttp_socks.ProxyConnector):
-    """Connects through a proxy, whose errors are those of aiohttp's own proxies."""
+    """Connects through a SOCKS proxy; errors are those that aiohttp raises for HTTP proxies."""
 
     def __init__(self, scheme: str, host: str, port: int, **options: Any) -> None:
-        """Use the proxy at `host` and `port`; with the scheme `socks5h` it looks up the names of hosts."""
+        """Use the proxy at `host` and `port`; with the scheme `socks5h` it resolves host names."""
         super().__init__(host=host, port=port, proxy_type=_TYPES[scheme], rdns=scheme == "socks5h", **options)
 
     async def connect(self, req: aiohttp.ClientRequest, *arguments: Any, **options: Any) -> Any:
         """Get a connection from the pool or a new one.
 
         Raises:
-            aiohttp.ClientProxyConnectionError: the proxy is down, or does not connect to the host.
+            aiohttp.ClientProxyConnectionError: the proxy is down, or cannot connect to the host.
 
         """
         try:

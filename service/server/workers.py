@@ -1,4 +1,16 @@
-"""Supervises several worker processes on the same sockets: starts them, restarts dead ones, stops them together."""
+"""Supervises several worker processes on the same sockets: starts them, restarts dead ones, stops them together.
+
+The supervisor opens the sockets and passes them to `--fd` of each worker. It keeps one end of a socket pair per worker,
+and the worker the other (`--parent`). A worker writes one byte when it serves requests, and shuts down when its end
+reports that the supervisor has exited:
+
+    supervisor ── sockets, pair ─▶ worker      starts
+    supervisor ◀── one byte ────── worker      ready: announce the listeners once
+    supervisor ◀── exit status ─── worker      restart it, with exponential backoff until it is ready
+    supervisor ── end of file ───▶ worker      the supervisor has exited: drain and exit
+
+SIGTERM and SIGINT are passed on to all workers; SIGHUP only to those that are ready, since it would kill others.
+"""
 
 import os
 import signal
@@ -17,7 +29,7 @@ from service.server.hypercorn import run_loop
 from service.server.listeners import Sockets, fd_arguments
 
 BAD_SETTINGS = 78
-"""The exit status of a process whose settings are wrong (EX_CONFIG)."""
+"""Exit status of a process with invalid settings (EX_CONFIG)."""
 
 _TRIES = 3
 """Give up if a worker dies this often before any worker was ready."""
@@ -82,7 +94,7 @@ class Workers:
                 self._stop()
                 continue
             self._hangups += 1
-            for process in self._ready:  # it would kill a worker that is starting: those get it once they are ready
+            for process in self._ready:  # the others get it when they are ready
                 process.send_signal(signal.SIGHUP)
 
     def _stop(self) -> None:

@@ -112,5 +112,5 @@ def test_accounts_share_the_trust_in_a_file_until_it_changes(tmp_path):
     certificate.write_bytes(certificate.read_bytes() * 2)
     assert trusted(certificate) is not first
     certificate.write_text("")
-    with pytest.raises(ValueError, match="holds no certificate"):
+    with pytest.raises(ValueError, match="contains no certificate"):
         trusted(certificate)
