@@ -4,16 +4,18 @@ SQLite lets one connection write at a time. A second connection that writes wait
 sleeps and polls; several such connections starve one another, even inside one process. So all writes of a process go
 through one `Writer`, which runs one transaction at a time:
 
-- A write that may be lost in a power failure is done at once on the event loop: it takes less time than a thread takes
-  to start. A transaction costs more than what is written in it, so there is one each `_GATHER_SECONDS` at most: writes
-  that come sooner after the last one wait in `_waiting`, and share the next.
-- A write that must reach the disk is done in a thread, as is one that still finds the file locked by another process
-  after `_TRIES` tries, `_GATHER_SECONDS` apart: a thread costs more than a few tries. Writes that come meanwhile wait
-  too: they share one commit, and one wait for the disk. Each runs in a savepoint, so one that fails undoes nothing but
-  itself.
+- A write that need not survive a power failure runs on the event loop: it takes less time than starting a thread. A
+  transaction costs more than the writes in it, so one begins every `_GATHER_SECONDS` at most: writes that arrive sooner
+  wait in `_waiting`, and share the next one.
+- A write that must reach the disk runs in a thread, as does one that still finds the file locked by another process
+  after `_TRIES` tries, `_GATHER_SECONDS` apart: a thread costs more than a few tries. Writes that arrive meanwhile wait
+  too: they share one commit, and one wait for the disk. Each runs in a savepoint, so a failed one undoes only itself.
 
-The caller whose write is first in line does the work for the batch, then passes the lead on. A caller that is
-cancelled while its write waits takes it back; a write that has begun is always finished.
+The caller whose write is first in the queue leads: it writes the batch for all, then passes the lead on. A caller that
+is cancelled while its write waits withdraws it; a write that has begun is always finished.
+
+Example: a durable write A starts a thread. B and C arrive and wait. When A is on disk, B's caller leads: it writes B
+and C in one transaction, and both callers return.
 """
 
 import math
@@ -57,7 +59,7 @@ class Writer:
     """Writes of one process, one transaction at a time."""
 
     def __init__(self, quick: sqlite3.Connection, connect: Callable[[], sqlite3.Connection]) -> None:
-        """Write with `quick` on the event loop, which must not wait for locks; `connect` opens one that does."""
+        """Write with `quick` on the event loop; it must not wait for locks. `connect` opens a connection that does."""
         self._quick, self._connect = quick, connect
         self._patient: sqlite3.Connection | None = None
         self._waiting: deque[_Write[Any]] = deque()
@@ -122,7 +124,7 @@ class Writer:
         return [self._waiting.popleft() for _ in range(count)]
 
     def _needs_thread(self, writes: Iterable[_Write[Any]]) -> bool:
-        """Return whether the disk must be waited for."""
+        """Return whether the writes must wait for the disk, which only a thread may do."""
         return self._quick_writes >= _CHECKPOINT_EVERY or any(write.durable for write in writes)
 
     def _commit_at_once(self, batch: list[_Write[Any]]) -> bool:
