@@ -197,6 +197,6 @@ def context_of(scope: Any) -> RequestContext:
 
 
 def caller_of(context: RequestContext) -> Caller:
-    """Return who asks; the license is checked before any endpoint."""
+    """Return the caller; the license is checked before any endpoint."""
     assert context.caller is not None, "the license is checked before the endpoint"  # noqa: S101
     return context.caller

@@ -15,7 +15,7 @@ from transports.clock import Clock
 from transports.tasks import every
 
 _YOUNG = 5000
-"""Number of new objects that triggers a scan of them."""
+"""Number of new objects that triggers a scan."""
 _NEVER = 1_000_000_000
 _LOOK_SECONDS = 1.0
 _LONGEST_SECONDS = 600.0

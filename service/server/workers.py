@@ -60,7 +60,7 @@ class Workers:
         started: Callable[[], None],
         patience: RestartBackoff | None = None,
     ) -> None:
-        """Start each as `<command> --fd NAME=N … --parent M`; `started` is called when the first of them answers."""
+        """Start each as `<command> --fd NAME=N … --parent M`; `started` is called when the first worker answers."""
         self._command, self._listening, self._count = command, listening, count
         self._started = started
         self._patience = patience or RestartBackoff()

@@ -6,7 +6,7 @@
     connect_account(...) entered -> the pool sees the account -> run() until it is removed or changed
         -> no new requests, but the connection stays open until the last request has ended -> connect_account(...) left
 
-An account that is changed is connected anew under the same id before the old connection is given up, so no request
+An account that is changed is connected again under the same id before the old connection is given up, so no request
 finds the account missing. `ConnectedAccount.use` and `unuse` count the requests.
 """
 

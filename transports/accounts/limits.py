@@ -227,7 +227,7 @@ class ConcurrencyLimits:
         return self._share(limit) if await store.count_slots(_waiting(account)) > own else limit
 
     async def _acquire_local(self, account: Account, requirement: Requirement, slot: Slot, parts: int) -> float:
-        """Take a slot without asking the others: one of this process's part of them."""
+        """Take a slot of this process's part, without asking the store."""
         if self._shared is not None and self._of.get(account.id, 0) >= max(1, account.concurrency // parts):
             return FULL
         if not _paced(account, requirement):
@@ -362,7 +362,7 @@ class ConcurrencyLimits:
             self._kept_at = self._clock.monotonic()
 
     def _release_locally(self) -> None:
-        """Let this process have what it left: the store is down, and will hear of it, unless it forgets by itself.
+        """Free the released slots in this process: the store is down, and gets the releases later unless they expire.
 
         No slot outlives its time there.
         """

@@ -176,7 +176,7 @@ class ResponseScript:
                 while True:
                     await self._clock.sleep(3600)
             case "garbage":
-                yield b"12\nthis is no frame\n"
+                yield b"12\nthis is not a frame\n"
 
     def _rate(self) -> float:
         """Return the tokens per second; 0: no pauses."""

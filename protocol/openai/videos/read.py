@@ -93,7 +93,7 @@ async def read(
     if not body.prompt.strip():
         raise BadRequest("The prompt is empty: describe the video.", param="prompt")
     size, seconds = body.size or _SIZE, str(body.seconds or _SECONDS)
-    words = f"{body.prompt}\n\n(The video shall be {seconds} seconds long.)" if body.seconds else body.prompt
+    words = f"{body.prompt}\n\n(The video must be {seconds} seconds long.)" if body.seconds else body.prompt
     reference = await _reference(body, upload, context)
     width, _, height = size.partition("x")
     request = GenerationRequest(

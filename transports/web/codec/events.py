@@ -190,7 +190,7 @@ class EventBuilder:
         self._sent_thoughts += [event.text for event in events if isinstance(event, Thought)]
 
     def _contradicts(self, now: Candidate) -> bool:
-        """Return whether text or document contradict what was returned of them."""
+        """Return whether text or document contradict what was returned before."""
         if not self._text.extended_by(now.text or ""):
             return True
         document = self._document(now)
@@ -260,7 +260,7 @@ class EventBuilder:
                 return events
             self._begun = True
             events += self._prose.verbatim("\n\n" * self._prose.any)
-        assert self._opened is not None, "what is begun is open"  # noqa: S101
+        assert self._opened is not None, "a document is open"  # noqa: S101
         events += self._grow(self._opened, document, last=now.complete)
         if now.complete:
             events += self._behind_document(now)

@@ -122,7 +122,7 @@ def test_a_license_needs_the_feature(name):
 async def test_a_job_asks_for_the_shape_and_says_the_length_in_words(context):
     job = await job_of(context, size="1024x1792", seconds=12)
     assert job.request.aspect == (9, 16)
-    assert job.request.turns[0].text == "a cat\n\n(The video shall be 12 seconds long.)"
+    assert job.request.turns[0].text == "a cat\n\n(The video must be 12 seconds long.)"
     assert job.details == {"prompt": "a cat", "size": "1024x1792", "seconds": "12"}
     assert job.request.selection.capability is Capability.VIDEO
     plain = await job_of(context)
