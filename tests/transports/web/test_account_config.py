@@ -92,7 +92,7 @@ def test_what_cannot_be_used_is_refused_in_words_without_its_value(one, told):
     assert repr(one.id) in str(caught.value)
 
 
-def test_the_settings_accounts_are_told_with_their_limits():
+def test_accounts_of_the_settings_have_their_limits():
     account = web.WebAccount(id="one", cookies=EXPORT, weight=2, per_day={Capability.VIDEO: 1})
     known = ACCOUNTS.account_of(account, "web")
     assert (known.id, known.weight, known.per_day) == ("one", 2, {Capability.VIDEO: 1})

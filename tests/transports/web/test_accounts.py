@@ -75,7 +75,7 @@ async def test_accounts_of_the_store_serve_from_the_start(open_site):
         assert await ask(transport, "two") == "ok"
 
 
-async def test_what_is_under_way_with_an_account_goes_on_when_it_is_removed_and_then_it_is_closed(open_site):
+async def test_open_requests_finish_before_a_removed_account_closes(open_site):
     async with opened(open_site) as (_, deps, transport):
         await add(deps, entry())
         held, account = transport._accounts.of("two"), account_of(transport, "two")
@@ -106,7 +106,7 @@ async def test_an_account_that_nothing_is_under_way_with_is_closed_at_once(open_
                 await anyio.lowlevel.checkpoint()
 
 
-async def test_what_goes_on_for_too_long_with_a_removed_account_is_ended(open_site):
+async def test_requests_of_a_removed_account_end_after_a_limit(open_site):
     clock = ManualClock()
     async with opened(open_site, deps=deps_for(clock)) as (_, deps, transport):
         await add(deps, entry())
@@ -254,7 +254,7 @@ async def test_the_export_is_the_session_as_it_is_now(open_site):
             await transport.export("nobody")
 
 
-async def test_facts_tell_the_plan_what_is_left_and_how_the_credential_stands(open_site):
+async def test_facts_have_the_plan_the_quotas_and_the_credential(open_site):
     account = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", quota=3, plan="pro")
     async with open_site(account) as site, site.connect(quota_seconds=300, rotate_seconds=0) as transport:
         before = account_of(transport, "one").facts()

@@ -5,7 +5,7 @@ from transports.web.errors import error_for_http, signed_out
 
 
 @pytest.mark.parametrize("reason", AttentionReason)
-def test_each_reason_is_told_to_a_person_in_a_sentence(reason):
+def test_each_reason_is_explained_to_the_operator_in_a_sentence(reason):
     assert ADVICE[reason].endswith(".")
     assert signed_out(reason).advice == ADVICE[reason]
 

@@ -142,7 +142,7 @@ async def test_each_account_status_has_a_message(open_site, status, level, advic
     ("location", "advice"),
     [("https://www.google.com/sorry/index", "robot"), ("https://consent.google.com/m", "consent")],
 )
-async def test_a_challenge_and_a_consent_are_told_apart(site, location, advice):
+async def test_a_challenge_and_a_consent_have_different_reasons(site, location, advice):
     async with site.connect() as transport:
         await order(site, where="app", status=302, location=location)
         findings = await examined(transport)
@@ -171,7 +171,7 @@ async def test_a_proxy_that_is_down_is_the_way_outs_fault(site):
         assert "secret" not in str(findings)
 
 
-async def test_an_upload_host_that_is_out_of_reach_is_told(site):
+async def test_an_unreachable_upload_host_is_reported(site):
     hosts = web.Hosts(site=site.base, accounts=site.base, upload="http://127.0.0.1:9")
     async with site.connect(hosts=hosts) as transport:
         findings = await examined(transport)
@@ -186,7 +186,7 @@ class DownStore(MemoryStore):
         raise StoreDown("out of order")
 
 
-async def test_a_store_that_is_down_is_told_and_no_session_is_renewed_without_it(site):
+async def test_an_unavailable_store_is_reported_and_prevents_the_renewal(site):
     async with site.connect(deps=deps_for(store=DownStore(ManualClock()))) as transport:
         findings = await examined(transport)
         assert findings["stored session"].level is Level.WARNING
@@ -202,7 +202,7 @@ async def test_another_process_that_renews_the_session_is_left_to_it(site):
         assert "another process" in findings["rotation"].message
 
 
-async def test_a_guest_has_a_path_too_and_nobody_has_none(site):
+async def test_a_guest_can_be_examined_and_an_unknown_account_cannot(site):
     async with site.connect() as transport:
         findings = await examined(transport, "web-guest")
         assert list(findings) == ["way out", "page", "upload host"]

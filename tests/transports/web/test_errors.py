@@ -28,7 +28,7 @@ from transports.web.errors import (
         (302, "https://www.google.com/sorry/index", SignedOut, "challenge"),
     ],
 )
-def test_a_session_that_is_refused_is_told_from_a_person_that_is_needed(status, location, kind, reason):
+def test_a_refused_session_differs_from_an_account_that_needs_attention(status, location, kind, reason):
     error = error_for_http(status, location=location)
     assert type(error) is kind
     assert error.reason == reason
@@ -48,7 +48,7 @@ def test_a_status_has_its_kind():
 @pytest.mark.parametrize(
     ("status", "token", "kind"), [(400, "AK:1", StaleToken), (400, None, RequestRejected), (405, None, StaleBuild)]
 )
-def test_what_a_request_lacked_is_told_from_a_request_that_is_wrong(status, token, kind):
+def test_a_missing_token_differs_from_a_wrong_request(status, token, kind):
     error = error_for_http(status, token=token)
     assert type(error) is kind
     assert error.certainty is Certainty.REFUSED

@@ -343,7 +343,7 @@ def run(machine, examples=60):
 
 
 @pytest.mark.parametrize(("grace", "examples"), [(0.0, 60), (60.0, 60), (120.0, 250), (300.0, 60)])
-def test_the_protocol_holds_whatever_fails_and_however_long_an_old_value_works(grace, examples):
+def test_the_protocol_holds_for_any_failure_and_any_grace_period(grace, examples):
     class World(Lagging):
         pass
 
@@ -396,7 +396,7 @@ def test_a_value_that_is_used_before_it_is_saved_is_lost_with_its_process():
         run(Wrong, 400)
 
 
-def test_a_seed_that_overwrites_what_is_stored_is_an_older_value_in_the_place_of_a_newer():
+def test_a_seed_that_overwrites_the_stored_session_is_detected():
     class Wrong(Protocol):
         session_store_type = SeedFirst
 
@@ -425,7 +425,7 @@ def rolled_back(machine):
         world.teardown()
 
 
-def test_only_who_believes_a_store_that_lacks_its_last_writes_does_not_find_the_newest_value():
+def test_trusting_a_store_that_lost_writes_loses_the_newest_value():
     class Right(Lagging):
         grace = 0.0
 

@@ -279,7 +279,7 @@ def candidates(*texts, complete=False):
     return encode.frame(["wrb.fr", None, json.dumps([None, ["c_1", "r_1"], None, None, entries])])
 
 
-def test_the_first_candidate_is_followed_in_whatever_order_they_come():
+def test_the_first_candidate_is_followed_in_any_order():
     body = candidates(("a", "one"), ("b", "two")) + candidates(("b", "two more"), ("a", "one more"), complete=True)
     events, reader = read(encode.PREFIX + body)
     assert said(events) == "one more"
@@ -308,7 +308,7 @@ def test_an_answer_has_no_conversation_until_the_site_names_it():
 
 
 @pytest.mark.parametrize("place", ["f2", "f6"])
-def test_a_running_tool_is_told_in_the_sites_words_for_people(place):
+def test_a_running_tool_is_reported_in_the_text_of_the_site(place):
     def frame(words, state):
         tool = [None, ["data_analysis_tool", [None, None, words, ""], state]]
         return turn(**{place: {"7": tool} if place == "f2" else tool}, f8=None)
@@ -490,7 +490,7 @@ def test_frames_say_the_same_in_one_read_and_each_in_its_own(text, data):
     assert fed(encode.PREFIX + b"".join(frames))[0] == text
 
 
-def test_a_frame_that_differs_in_its_text_alone_costs_what_is_new(monkeypatch):
+def test_a_frame_with_only_more_text_costs_only_its_new_text(monkeypatch):
     decoded = []
     loads = module.loads
     text = "words, `code` and 😀\n" * 50
@@ -745,7 +745,7 @@ def cut_plainly(body):
 
 @settings(max_examples=200, deadline=None)
 @given(frames=answers(), cuts=CUTS, data=st.data())
-def test_frames_are_whole_whatever_is_shared_and_wherever_the_bytes_are_cut(frames, cuts, data):
+def test_frames_are_whole_for_any_shared_prefix_and_any_cut(frames, cuts, data):
     body = encode.PREFIX + b"".join(frames)
     expected = [frame.encode() for frame in cut_plainly(body.decode().encode("utf-16-le"))]
     parser, found = FrameParser(SMALL_FRAME), []

@@ -55,7 +55,7 @@ def test_only_a_400_tells_of_a_token(status):
 
 
 @given(st.integers(0, 10**9), st.lists(st.text(), max_size=3), st.integers(0, 3))
-def test_the_token_is_found_by_its_mark_whatever_stands_around_it(number, more, nulls):
+def test_the_token_is_found_by_its_marker_at_any_position(number, more, nulls):
     part = ["er", *[None] * 4, 400, *[None] * 3, 3, [*[None] * nulls, {"1": 2, str(number): ["xsrf", TOKEN, more]}]]
     assert token_in(encode.PREFIX + encode.frame(["di", 1], part) + encode.frame(["e", 4])) == TOKEN
 

@@ -122,7 +122,7 @@ def film_of(*addresses):
 @pytest.mark.parametrize(
     "encode", [urlsafe_b64encode, b64encode, lambda content: urlsafe_b64encode(content).rstrip(b"=")]
 )
-def test_of_a_films_addresses_the_one_that_serves_it_is_taken_wherever_it_stands(place, encode):
+def test_the_playable_url_of_a_video_is_used_at_any_position(place, encode):
     previews = [
         "https://lh3.googleusercontent.com/gg/thumbnail",
         address(b"\x0a\x0bbard_storage\x12\x07preview"),

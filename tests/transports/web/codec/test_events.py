@@ -136,7 +136,7 @@ def test_a_document_in_prose_stands_without_a_fence():
         (None, False),
     ],
 )
-def test_in_an_ordinary_turn_only_what_is_a_document_is_told(document, told):
+def test_an_ordinary_turn_shows_only_real_documents(document, told):
     events = narrator().update(now("text", document=document, complete=True))
     assert any(isinstance(event, Document) for event in events) is told
     assert said(events).startswith("text")
@@ -172,7 +172,7 @@ TEXTS = st.text(st.sampled_from("ab `\\*_\n#😀"), max_size=60)
 
 @settings(deadline=None, max_examples=200)
 @given(TEXTS, TEXTS, TEXTS, st.data())
-def test_nothing_of_text_and_canvas_is_lost_whatever_flickers(before, body, after, data):
+def test_no_text_of_answer_and_canvas_is_lost_by_flicker(before, body, after, data):
     body = f"```js\n{body}\n```"
     one = narrator(Capability.CANVAS)
     events = []

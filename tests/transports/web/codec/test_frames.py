@@ -44,7 +44,7 @@ def test_a_byte_order_mark_is_passed_over(body):
         assert parsed(marked, [cut])[0] == ['\n[["é"]]\n'.encode()]
 
 
-def test_frames_before_a_broken_character_count_wherever_the_bytes_are_cut():
+def test_frames_before_a_broken_character_are_read_for_any_cut():
     body = encode.PREFIX + encode.frame(["é"]) + encode.frame(["x"])
     for cut in range(len(body) + 2):
         parser, frames = FrameParser(1 << 20), []
@@ -60,7 +60,7 @@ def test_lengths_count_utf16_code_units():
 
 @given(st.text(), st.integers(0, 300))
 @example("é你😀\U0010ffff", 3)
-def test_code_units_are_counted_wherever_the_bytes_are_cut(text, cut):
+def test_code_units_are_counted_for_any_cut_of_the_bytes(text, cut):
     data = text.encode()
     units = len(text.encode("utf-16-le")) // 2
     assert utf16_units(data) == units

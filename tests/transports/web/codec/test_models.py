@@ -54,7 +54,7 @@ def test_discovery_wins_over_the_table():
 
 
 @pytest.mark.parametrize("base", ["gemini-2.5-flash", "gemini-3.5-flash", "gemini-3.6-flash"])
-def test_a_family_is_matched_whatever_the_versions_in_names_are(base):
+def test_a_family_is_matched_for_any_version_in_a_name(base):
     models = found("l", "3.6 Flash-Lite"), found("p", "3.6 Pro"), found("f", "3.9 Flash")
     assert choose(model(base), "web", status("pro", *models)).id == "f"
 
@@ -108,7 +108,7 @@ def test_the_answering_model_is_described_by_id_and_name():
 
 
 @pytest.mark.parametrize("name", ["Nano Banana 2", "Nano Banana Pro", "Imagen 5 Ultra", "Veo 4"])
-def test_a_picture_model_is_of_no_family_whatever_id_stands_beside_it(name):
+def test_a_picture_model_has_no_family_with_any_id(name):
     told = answered("56fdd199312815e2", name, status())
     assert (told.label, told.family) == (name, "")
 

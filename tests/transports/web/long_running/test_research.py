@@ -58,7 +58,7 @@ async def test_a_research_is_planned_confirmed_waited_for_and_reported(open_site
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
-async def test_a_handle_goes_on_from_the_plan_or_from_the_report(open_site, steps):
+async def test_a_handle_resumes_at_the_plan_or_at_the_report(open_site, steps):
     async with open_site(research_seconds=0.5) as site:
         async with site.connect(**FAST) as transport:
             seen = 0

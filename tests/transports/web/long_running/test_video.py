@@ -126,7 +126,7 @@ async def test_the_conversation_is_kept_where_the_settings_want_no_temporary_cha
         assert await site.seen("rpc_GzXR5e") == 0
 
 
-async def test_a_video_that_nobody_came_back_for_is_deleted_in_time(open_site):
+async def test_an_abandoned_video_is_deleted_after_its_time(open_site):
     clock = ManualClock()
     async with open_site(video_seconds=3600.0) as site:
         options = {**FAST, "abandoned_seconds": 1000.0, "rotate_seconds": 0}
@@ -152,7 +152,7 @@ async def test_a_refusal_in_words_is_the_answer(open_site):
         assert "can't help" in of(Text, events)[0].text
 
 
-async def test_a_handle_goes_on_where_the_work_is_and_asks_nothing_anew(open_site):
+async def test_a_handle_resumes_the_work_without_a_new_turn(open_site):
     async with open_site(video_seconds=0.5) as site:
         async with site.connect(**FAST) as transport:
             async with asking(transport, request_for("a cat", MODEL), account_of(transport)) as answer:
@@ -165,7 +165,7 @@ async def test_a_handle_goes_on_where_the_work_is_and_asks_nothing_anew(open_sit
         assert await site.seen("generate") == asked
 
 
-async def test_a_turn_that_asks_is_said_to_its_end_though_whoever_asked_leaves(open_site):
+async def test_a_turn_that_starts_work_runs_to_its_end_after_a_disconnect(open_site):
     slow = '<sim tokens-per-second="20" frames="4"/> a cat'
     async with open_site(video_first_turn_refused=False, video_seconds=0.2) as site:
         async with site.connect(**FAST) as transport:
@@ -227,7 +227,7 @@ async def test_a_used_up_limit_is_said_before_anything_has_begun(site):
             await film(transport, '<sim error="1037"/> a cat')
 
 
-async def test_progress_is_told_now_and_then(open_site):
+async def test_progress_is_reported_at_intervals(open_site):
     clock = ManualClock()
     async with open_site(video_seconds=3600) as site:
         async with site.connect(deps=deps_for(clock), poll_seconds=10.0, rotate_seconds=0) as transport:

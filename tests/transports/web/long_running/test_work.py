@@ -81,7 +81,7 @@ async def begun(work, text="a cat"):
     return [location_of(event.handle).cid for event in events if isinstance(event, Begun)]
 
 
-async def test_where_the_work_is_is_told_as_soon_as_it_is_known(work_with):
+async def test_the_location_of_the_work_is_announced_as_soon_as_it_is_known(work_with):
     work = work_with(Sender(HERE, Text(text="soon"), Text(text="…")), Chats())
     events = [event async for event in work.begin(Prompt("a cat"), {}, Phase.VIDEO)]
     assert [type(event) for event in events] == [Begun, Text, Text, Begun]
@@ -118,7 +118,7 @@ async def test_it_is_looked_for_again_where_reading_fails_for_once(work_with):
 
 
 @pytest.mark.parametrize("alike", [0, 2])
-async def test_of_none_or_of_two_alike_nobody_can_tell_and_nothing_is_said_again(work_with, alike):
+async def test_no_match_or_two_matches_are_an_unknown_outcome_without_a_new_turn(work_with, alike):
     now = int(Patient().wall())
     sender = Sender(RESET)
     with pytest.raises(UpstreamFailed) as caught:
@@ -223,7 +223,7 @@ async def test_without_its_id_the_words_of_a_refused_turn_decide(work_with, turn
 
 
 @pytest.mark.parametrize("turn", ["", "r_ours"])
-async def test_of_two_that_fit_nobody_can_tell(work_with, turn):
+async def test_two_matching_conversations_are_an_unknown_outcome(work_with, turn):
     chats = {f"c_{number}": (NOW, [(f"r_{number}", "a cat")]) for number in range(2)}
     with pytest.raises(UpstreamFailed) as caught:
         await taken(work_with, Listed(chats), turn)

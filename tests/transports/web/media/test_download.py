@@ -46,7 +46,7 @@ def size(data):
         return image.size
 
 
-async def test_a_picture_is_had_in_one_k_and_in_its_original_pixels(site):
+async def test_a_picture_opens_as_preview_and_in_its_original_pixels(site):
     async with site.connect(temporary=False) as transport:
         events = await tell(transport, 'draw <sim images="2"/>')
         pictures = [event for event in events if isinstance(event, Media)]
@@ -69,7 +69,7 @@ async def test_a_large_rendition_has_two_k_and_asks_for_no_original(site):
     assert await site.seen("rpc_c8o8Fe") == 0
 
 
-async def test_where_the_original_cannot_be_had_its_pixels_are(site):
+async def test_an_unavailable_original_is_replaced_by_its_full_rendition(site):
     async with site.connect(temporary=True) as transport:
         (picture,) = await drawn(transport)
         mime, data = await content(transport, picture.ref, Rendition.ORIGINAL)
@@ -182,7 +182,7 @@ def test_only_known_hosts_are_visited(url, fits):
     assert allowed(URL(url, encoded=True), WebConfig()) is fits
 
 
-def test_a_host_that_stands_in_is_visited_at_its_own_port_alone():
+def test_a_replaced_host_is_requested_only_at_its_own_port():
     config = WebConfig(hosts=web.Hosts(site="http://127.0.0.1:9000"))
     assert allowed(URL("http://127.0.0.1:9000/x"), config)
     assert not allowed(URL("http://127.0.0.1:9001/x"), config)
@@ -250,7 +250,7 @@ async def test_leaving_closes_the_upstreams_response_at_once(site):
         ),
     ],
 )
-async def test_no_bytes_yet_and_no_film_are_told_apart(site, answer, code):
+async def test_missing_bytes_and_a_missing_video_are_different_errors(site, answer, code):
     host = Host(answer)
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, host.serve)

@@ -174,7 +174,7 @@ async def test_a_host_that_refuses_one_form_of_upload_gets_the_other_from_then_o
     assert (await site.seen("resumable"), await site.seen("upload")) == (1, 3)
 
 
-async def test_accounts_of_a_process_share_what_is_known_of_the_upload_host(open_site):
+async def test_accounts_of_a_process_share_the_upload_protocol_that_works(open_site):
     other = simulator.SimulatedAccount(psid="psid-2", psidts="psidts-2")
     async with open_site(ACCOUNT, other) as site:
         await order(site, where="resumable", status=404)

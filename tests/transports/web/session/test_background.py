@@ -19,7 +19,7 @@ class Errand:
             raise self.error
 
 
-async def test_an_errand_waits_its_time_and_nobody_waits_for_it():
+async def test_background_work_is_delayed_and_blocks_no_caller():
     clock, errand = ManualClock(), Errand()
     async with open_background_work(clock) as background:
         background.later(60.0, "delete", errand)

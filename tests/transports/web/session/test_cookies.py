@@ -100,7 +100,7 @@ def test_another_identity_a_foreign_domain_and_nonsense_are_dropped(line):
     assert merge(WANTED, [line]) == WANTED
 
 
-def test_what_a_browser_is_told_beside_a_cookie_is_no_cookie():
+def test_attributes_of_a_set_cookie_header_are_not_cookies():
     line = "SIDCC=a; expires=Thu, 01 Jan 2026 00:00:00 GMT; path=/; Priority=HIGH; domain=.google.com; Secure; HttpOnly"
     assert merge({}, [line]) == {"SIDCC": "a"}
     assert merge({}, [line.replace("google.com", "example.com")]) == {}

@@ -57,7 +57,7 @@ async def test_a_used_up_limit_says_when_it_is_reset(open_site):
         assert await site.seen("rpc_qpEbW") == 1
 
 
-def test_what_is_left_is_told_by_family_and_nothing_is_held_to_be_used_up_that_may_not_be():
+def test_quotas_are_read_by_family_and_an_uncertain_one_is_not_used_up():
     flash = [[[1, 11], None, 50, [500], 10, 5], [[2, 11], None, 100, [700], 10, 0], [[9, 9], None, 0, None, 10, 10]]
     told = {quota.name: (quota.remaining, quota.resets_at) for quota in decode_quotas([flash], "flash")}
     assert told == {"flash": (10, None), "flash-thinking": (0, 700)}

@@ -91,7 +91,7 @@ async def test_a_dead_session_says_that_a_person_is_needed(open_site):
         assert await site.seen("rotate") == 2
 
 
-async def test_a_rotation_sends_the_page_s_headers_and_body_and_the_pair_of_cookies_alone(open_site):
+async def test_a_rotation_sends_the_documented_headers_and_body_and_only_the_pair_of_cookies(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     account = web.WebAccount(id="one", cookies=simulator.export_of(ACCOUNT) + "; NID=1; SAPISID=2")
@@ -155,7 +155,7 @@ async def test_a_refusal_that_is_followed_by_another_failure_calls_no_person(ope
         assert ear.changes == []
 
 
-async def test_a_changed_export_wins_over_what_is_stored(open_site):
+async def test_a_changed_export_replaces_the_stored_session(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site:
@@ -331,7 +331,7 @@ async def test_who_dies_with_a_rotation_under_way_is_followed_while_the_old_valu
         await ask(two)
 
 
-async def test_two_calls_are_a_minute_apart_whoever_makes_them(open_site):
+async def test_rotation_calls_of_all_processes_are_a_minute_apart(open_site):
     clock, ear = ManualClock(), Ear()
     store = MemoryStore(clock)
     async with (
@@ -405,9 +405,7 @@ async def test_a_process_that_is_about_to_end_begins_no_rotation(open_site):
     ],
     ids=["overdue", "own", "another's", "of a clock that was set"],
 )
-async def test_who_begins_rotates_at_once_what_is_overdue_and_leaves_to_others_what_is_theirs(
-    open_site, age, by, least, most
-):
+async def test_an_overdue_session_rotates_at_start_and_one_of_another_replica_later(open_site, age, by, least, most):
     clock = ManualClock()
     store = MemoryStore(clock)
     async with (

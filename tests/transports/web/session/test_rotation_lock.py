@@ -15,7 +15,7 @@ from transports.web.session.rotation_lock import RotationIntent, encode_intent, 
 
 
 @pytest.mark.parametrize(("outcome", "is_open"), [("", True), ("unknown", True), ("rotated", False), ("busy", False)])
-def test_what_nobody_knows_the_end_of_is_open(outcome, is_open):
+def test_an_intent_with_an_unknown_outcome_is_open(outcome, is_open):
     intent = RotationIntent(fence=1, owner="one", started=0.0, old_hash="x", outcome=outcome)
     assert read_intent(encode_intent(intent)) == intent
     assert intent.open == is_open

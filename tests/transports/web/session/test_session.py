@@ -104,7 +104,7 @@ async def test_a_worker_whose_page_is_a_guests_looks_once_more_whether_another_h
         assert await site.seen("bootstrap") == 2
 
 
-async def test_a_session_that_nobody_has_renewed_is_tried_once(site):
+async def test_a_session_that_was_not_renewed_is_tried_once(site):
     async with site.connect(EXPIRED) as transport:
         with pytest.raises(SignedOut):
             await ask(transport)
@@ -131,7 +131,7 @@ async def test_a_store_out_of_order_does_not_keep_a_session_from_being_fetched(s
         assert {"event": "session_load_failed", "log_level": "warning", "account": "one"} in logs
 
 
-async def test_a_failure_is_shared_by_all_who_waited_for_it_and_by_nobody_else(site):
+async def test_waiting_callers_share_a_failure_and_later_callers_do_not(site):
     async with site.connect(EXPIRED) as transport:
         assert await ask_at_once(transport, 20) == ["signed_out"] * 20
         assert await site.seen("bootstrap") == 1

@@ -82,7 +82,7 @@ async def test_an_answer_never_changes_whose_session_it_is():
     assert session_store.note_cookies(["__Secure-1PSID=another"], since=0) is None
 
 
-async def test_a_renewal_is_counted_by_who_did_it_and_by_who_hears_of_it():
+async def test_a_renewal_is_counted_by_the_renewing_process_and_by_the_others():
     ours, theirs = vaults()
     await renew(ours, "ts-2")
     assert (ours.renewals, theirs.renewals) == (1, 0)
@@ -98,7 +98,7 @@ async def test_when_it_was_rotated_is_known_to_all_even_if_no_new_value_came():
     assert (theirs.saved.rotated_at, theirs.saved.by) == (5.0, "me")
 
 
-async def test_what_is_unreadable_is_left_alone():
+async def test_an_unreadable_record_is_ignored():
     store = MemoryStore(ManualClock())
     await store.put(SESSIONS, "one", b"nonsense")
     (session_store,) = vaults(1, store)
@@ -216,7 +216,7 @@ async def test_of_two_rotations_the_one_that_was_sent_later_holds():
     assert (await ours._records.get(SESSIONS, "one")).version == 1
 
 
-async def test_a_store_that_forgot_its_last_writes_is_told_again_and_an_older_value_never_holds():
+async def test_a_store_that_lost_its_last_writes_gets_them_again():
     clock = ManualClock()
     store = MemoryStore(clock)
     ours, theirs = vaults(2, store)
@@ -301,7 +301,7 @@ async def test_what_is_known_of_the_store_is_read_again_when_it_is_a_minute_old(
     assert await ours.load_if_old()
 
 
-async def test_a_rolling_cookie_is_kept_though_who_waited_for_it_has_left():
+async def test_a_rolling_cookie_is_saved_after_its_request_is_cancelled():
     class Slow(MemoryStore):
         async def get(self, place, key):
             await anyio.lowlevel.checkpoint()

@@ -84,7 +84,7 @@ async def test_tokens_of_a_used_account_are_fetched_anew_before_they_are_old_and
         assert session_of(transport).current is not first
 
 
-async def test_an_account_that_nobody_uses_is_left_in_peace(open_site):
+async def test_an_unused_account_is_not_refreshed(open_site):
     async with fresh(open_site) as (clock, site, _):
         await start(clock, site)
         await settled(clock)
@@ -218,7 +218,7 @@ async def test_a_session_that_another_one_has_replaced_reports_nothing(open_site
         assert reasons(reports) == [("one", "session", None)] * 2
 
 
-async def test_without_a_look_of_its_own_a_session_reports_nothing(open_site):
+async def test_without_background_refreshes_a_session_reports_nothing(open_site):
     async with reporting(open_site, refresh_seconds=0) as (_, site, transport, reports):
         await order(site, where="app", status=302, times=9)
         with pytest.raises(SignedOut):

@@ -85,7 +85,7 @@ async def opened(site):
         yield site, transport
 
 
-async def test_a_history_that_is_a_known_conversation_sends_only_what_is_new(opened):
+async def test_a_known_history_sends_only_its_new_turns(opened):
     _, transport = opened
     assert await say(transport, asked("<echo>one</echo>")) == "one"
     assert await transport.home(asked("<echo>one</echo>", "one", "x")) == "one"
@@ -164,7 +164,7 @@ LATER = ("<echo>one</echo>", "one")
 
 
 @pytest.mark.parametrize("tag", ['error="1037"', 'error="1060"', 'error="1053"', 'html="true"', 'http="429"'])
-async def test_a_conversation_is_as_it_was_when_the_site_says_no_to_what_is_new(opened, tag):
+async def test_a_conversation_is_unchanged_after_a_refused_turn(opened, tag):
     site, transport = opened
     await say(transport, asked("<echo>one</echo>"))
     with pytest.raises((RateLimited, Blocked, Unsupported, SignedOut)):
@@ -306,7 +306,7 @@ TURNS = st.lists(st.text(st.characters(exclude_characters="<>", exclude_categori
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TURNS, st.booleans())
-async def test_the_answer_is_the_same_whether_a_conversation_goes_on_or_not(opened, words, keep):
+async def test_the_answer_is_the_same_in_a_continued_and_a_new_conversation(opened, words, keep):
     """Talk in turns; with `keep` the client sends back what it got, without it something else that looks alike."""
     _, transport = opened
     said = []
@@ -341,7 +341,7 @@ def test_what_was_answered_is_known_and_the_rest_is_new():
     assert split_history((HELLO, HI, NEXT, HI, tool, NEXT)).fresh == (tool, NEXT)
 
 
-def test_a_new_chat_goes_on_with_nothing():
+def test_a_new_chat_continues_no_conversation():
     assert split_history((SYSTEM, HELLO)) is None
     assert split_history((HELLO, HI)) is None
 

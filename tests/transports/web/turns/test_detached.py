@@ -44,7 +44,7 @@ async def test_whoever_stays_hears_all_of_it(background):
 
 
 @pytest.mark.parametrize("error", [UpstreamFailed("broke"), KeyError("a bug of ours")])
-async def test_whoever_stays_is_told_what_went_wrong(background, error):
+async def test_a_reader_that_stays_gets_the_error(background, error):
     heard = []
     with pytest.raises(type(error)) as caught:
         async with detached_turn(background, Turn(FIRST, error).say()) as said:
@@ -54,7 +54,7 @@ async def test_whoever_stays_is_told_what_went_wrong(background, error):
     assert heard == [FIRST]
 
 
-async def test_a_turn_that_is_to_be_kept_is_said_to_its_end_though_nobody_listens(background):
+async def test_a_kept_turn_runs_to_its_end_without_a_reader(background):
     go = anyio.Event()
     turn = Turn(FIRST, go, SECOND, UpstreamFailed("broke"))
     async with detached_turn(background, turn.say()) as said:
@@ -67,7 +67,7 @@ async def test_a_turn_that_is_to_be_kept_is_said_to_its_end_though_nobody_listen
     assert not turn.cut
 
 
-async def test_a_turn_that_nobody_could_find_again_is_cut(background):
+async def test_a_turn_without_a_known_conversation_is_cancelled(background):
     turn = Turn(FIRST, anyio.Event())
     async with detached_turn(background, turn.say()) as said:
         assert await anext(said) == FIRST

@@ -141,7 +141,7 @@ def test_what_is_too_long_for_the_prompt_goes_into_a_file_the_oldest_first(messa
         assert turns[-1].text in layout.prompt
 
 
-def test_without_files_what_is_too_long_is_refused():
+def test_a_too_long_prompt_is_refused_without_files():
     turns = [turn(Role.USER, "x" * 100_000), turn(Role.USER, "y" * 60_000)]
     assert lay_out(asked(turns)).attached
     with pytest.raises(BadRequest):

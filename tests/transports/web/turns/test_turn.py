@@ -72,7 +72,7 @@ async def nothing_left_to_do(transport):
         await anyio.lowlevel.checkpoint()
 
 
-async def test_nobody_waits_for_an_answers_last_bytes_and_its_connection_is_used_again(late, monkeypatch):
+async def test_the_last_bytes_are_read_in_the_background_and_the_connection_is_reused(late, monkeypatch):
     monkeypatch.setattr("transports.web.session.client._LAST_BYTES_SECONDS", 60.0)
     site, transport = late
     with anyio.fail_after(60):
@@ -128,7 +128,7 @@ class Talkative:
                 await anyio.lowlevel.checkpoint()
 
 
-async def test_an_answer_that_is_whole_ends_though_the_site_goes_on_saying_nothing(monkeypatch):
+async def test_a_complete_answer_ends_though_the_site_keeps_the_stream_open(monkeypatch):
     monkeypatch.setattr("transports.web.turns.turn._AFTER_COMPLETE", 0.1)
     async with serve_loopback(Talkative()) as base, Site(base).connect() as transport:
         with anyio.fail_after(60):
@@ -152,7 +152,7 @@ async def order(site, **fault):
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_an_account_answers_whatever_way_its_page_carries_the_token(open_site, page):
+async def test_an_account_answers_with_the_token_in_any_form_of_the_page(open_site, page):
     async with open_site(page_token=page) as site, site.connect() as transport:
         assert [await read_text(transport) for _ in range(3)] == ["ok"] * 3
         session = transport._accounts.of("one").session
@@ -211,7 +211,7 @@ async def test_a_token_that_the_site_refuses_again_ends_the_request_with_this_ac
         assert await site.seen("generate") == sent + 2
 
 
-async def test_a_build_that_the_site_has_left_is_read_from_the_page_once_for_all_who_need_it(site):
+async def test_a_stale_build_label_is_reloaded_once_for_all_requests(site):
     async with site.connect(activity_seconds=0) as transport:
         await read_text(transport)
         await order(site, where="build")
@@ -338,7 +338,7 @@ async def test_work_that_takes_minutes_is_counted_and_not_refused(site):
         assert answer.served.mismatch == ("pro", "flash")
 
 
-async def test_a_guest_is_told_of_as_served_by_what_it_got_last(site):
+async def test_a_guest_is_described_by_the_model_of_its_last_answer(site):
     request = request_for("<echo>hi</echo>", "gemini-2.5-flash-free")
     async with site.connect() as transport:
         guest = next(account for account in transport.accounts if account.guest)
