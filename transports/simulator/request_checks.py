@@ -150,15 +150,15 @@ def batch(request: Any) -> list[BatchCall]:
 
 
 def decoded(text: str, what: str) -> Any:
-    """Decode JSON, or raise Departure."""
+    """Decode JSON without NaN and Infinity, or raise Departure."""
+
+    def refuse_constant(name: str) -> NoReturn:
+        raise ValueError(name)
+
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=refuse_constant)
     except (ValueError, RecursionError):
         raise Departure(what) from None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
 
 
 def header_list(headers: Mapping[str, str], name: str) -> list[Any] | None:

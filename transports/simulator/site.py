@@ -113,20 +113,20 @@ class Site:
         self.seen["rotate"] += 1
         cookies = cookies_of(request)
         with self.accounts.named(cookies).record.rotating.hold():
-            return self.faults.take("rotate") or await self._rotated(request, cookies)
-
-    async def _rotated(self, request: Request, cookies: dict[str, str]) -> Response:
-        refused = self.rules.rotation(request.headers, cookies)
-        if refused is not None:
-            return self._departed(*refused)
-        body = await request.body()
-        if _ROTATION_OF_PAGES.fullmatch(body) and self.rules.exact:
-            return PlainTextResponse(self._rotation_body(200), headers={"set-cookie": self._new_sidcc(request)})
-        if body != wire.ROTATE_BODY:
-            return self._departed("RotateCookies: body")
-        await self._wait_half_rotation()
-        status, value = self.accounts.rotate(cookies)
-        await self._wait_half_rotation()
+            fault = self.faults.take("rotate")
+            if fault is not None:
+                return fault
+            refused = self.rules.rotation(request.headers, cookies)
+            if refused is not None:
+                return self._departed(*refused)
+            body = await request.body()
+            if _ROTATION_OF_PAGES.fullmatch(body) and self.rules.exact:
+                return PlainTextResponse(self._rotation_body(200), headers={"set-cookie": self._new_sidcc(request)})
+            if body != wire.ROTATE_BODY:
+                return self._departed("RotateCookies: body")
+            await self._wait_half_rotation()
+            status, value = self.accounts.rotate(cookies)
+            await self._wait_half_rotation()
         response = PlainTextResponse(self._rotation_body(status), status)
         if value is not None:
             response.headers.append("set-cookie", f"{wire.PSIDTS}={value}; {self._flags(request)}")
