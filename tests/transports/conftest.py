@@ -23,6 +23,11 @@ FAST = simulator.Pace(first_token_seconds=0.0, tokens_per_second=0.0)
 ACCOUNT = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1")
 
 
+def connected(transport, account="one"):
+    """Return the connected account of a web transport, which holds its session."""
+    return transport._accounts.of(account)
+
+
 def request_for(text, model="gemini-3-pro", **more):
     turns = (Turn(role=Role.USER, parts=(TextPart(text=text),)),)
     return GenerationRequest(id="req", caller=Caller(id="me"), selection=CATALOGUE.resolve(model), turns=turns, **more)

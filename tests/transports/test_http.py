@@ -5,6 +5,7 @@ import pytest
 from protocol.model import Certainty
 from service.server.certificate import write_certificate
 from tests import proxies
+from tests.transports.conftest import connected
 from transports import web
 from transports.clock import SystemClock
 from transports.http import CLIENT_ERRORS, Timeouts, client, is_html, mapped, trusted, way_out
@@ -46,7 +47,7 @@ async def test_an_account_is_served_through_its_proxy(site, speak, scheme):
         account = web.WebAccount(id="one", cookies=PSID, proxy=proxy.address(scheme))
         async with site.connect(account) as transport:
             assert transport.accounts[0].egress == f"{scheme}://127.0.0.1:{proxy.port}"
-            await transport._accounts.of("one").session.ready()
+            await connected(transport).session.ready()
         assert proxy.seen
 
 

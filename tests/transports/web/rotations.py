@@ -4,13 +4,13 @@ from msgspec.structs import replace
 from multidict import CIMultiDict
 
 from tests.observer import NullObserver
-from tests.transports.conftest import asking, deps_for, request_for
+from tests.transports.conftest import asking, connected, deps_for, request_for
 from transports.web import wire
 from transports.web.session.rotation import SessionRotation
 
 
 def rotation_of(transport, store, clock):
-    session = transport._accounts.of("one").session
+    session = connected(transport).session
     return SessionRotation(session, session.site.session_store, deps_for(clock, store))
 
 
@@ -33,7 +33,7 @@ class Ear(NullObserver):
 
 
 def heard_rotation_of(transport, store, clock, ear):
-    session = transport._accounts.of("one").session
+    session = connected(transport).session
     return SessionRotation(session, session.site.session_store, replace(deps_for(clock, store), observer=ear))
 
 
@@ -41,7 +41,7 @@ class Heard:
     """The rotation calls of a transport: their headers and cookies, and answers in the place of the site's."""
 
     def __init__(self, transport):
-        self.site = transport._accounts.of("one").session.site
+        self.site = connected(transport).session.site
         self.calls, self.answers = [], []
         self._call, self.site.call = self.site.call, self.call
 

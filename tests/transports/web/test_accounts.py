@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from protocol.model import Certainty, Media, Rendition, SignedOut, Text, UpstreamFailed
 from tests.clock import ManualClock
-from tests.transports.conftest import ACCOUNT, asking, deps_for, request_for
+from tests.transports.conftest import ACCOUNT, asking, connected, deps_for, request_for
 from transports import simulator, web
 from transports.accounts.registry import AccountRecord
 from transports.clock import SystemClock
@@ -78,7 +78,7 @@ async def test_accounts_of_the_store_serve_from_the_start(open_site):
 async def test_open_requests_finish_before_a_removed_account_closes(open_site):
     async with opened(open_site) as (_, deps, transport):
         await add(deps, entry())
-        held, account = transport._accounts.of("two"), account_of(transport, "two")
+        held, account = connected(transport, "two"), account_of(transport, "two")
         http = held.session.site._http
         async with asking(transport, request_for("<echo>still here</echo>"), account) as answer:
             await deps.registry.remove("two")
@@ -98,7 +98,7 @@ async def test_open_requests_finish_before_a_removed_account_closes(open_site):
 async def test_an_account_that_nothing_is_under_way_with_is_closed_at_once(open_site):
     async with opened(open_site) as (_, deps, transport):
         await add(deps, entry())
-        http = transport._accounts.of("two").session.site._http
+        http = connected(transport, "two").session.site._http
         await deps.registry.remove("two")
         await deps.change_feed.poll()
         with anyio.fail_after(60):
@@ -110,7 +110,7 @@ async def test_requests_of_a_removed_account_end_after_a_limit(open_site):
     clock = ManualClock()
     async with opened(open_site, deps=deps_for(clock)) as (_, deps, transport):
         await add(deps, entry())
-        held = transport._accounts.of("two")
+        held = connected(transport, "two")
         with held.used():
             await deps.registry.remove("two")
             await deps.change_feed.poll()
@@ -126,14 +126,14 @@ async def test_requests_of_a_removed_account_end_after_a_limit(open_site):
 async def test_another_credential_and_other_options_take_effect_for_the_next_request(open_site):
     async with opened(open_site) as (_, deps, transport):
         await add(deps, entry())
-        first = transport._accounts.of("two")
+        first = connected(transport, "two")
         async with asking(transport, request_for("<echo>old</echo>"), account_of(transport, "two")) as answer:
             await add(deps, entry(of=THIRD, per_minute=3))
             assert account_of(transport, "two").per_minute == 3
-            assert transport._accounts.of("two") is not first
+            assert connected(transport, "two") is not first
             assert await ask(transport, "two") == "ok"
             assert "".join([event.text async for event in answer if isinstance(event, Text)]) == "old"
-        session_store = transport._accounts.of("two").session.site.session_store
+        session_store = connected(transport, "two").session.site.session_store
         assert session_store.cookies["__Secure-1PSID"] == THIRD.psid
 
 
@@ -145,7 +145,7 @@ async def test_a_stored_account_with_an_id_of_the_settings_is_skipped_and_logged
         told = [log for log in logs if log["event"] == "account_skipped"]
         assert [log["account"] for log in told] == ["one"]
         assert known(transport) == ["one", "two", "web-guest"]
-        assert transport._accounts.of("one").session.site.session_store.cookies["__Secure-1PSID"] == ACCOUNT.psid
+        assert connected(transport).session.site.session_store.cookies["__Secure-1PSID"] == ACCOUNT.psid
 
 
 async def test_two_accounts_never_share_a_session(open_site):
@@ -217,7 +217,7 @@ async def test_adding_and_removing_leaves_no_task_and_no_client_behind(open_site
         clients = []
         for _ in range(20):
             await add(deps, entry())
-            held = transport._accounts.of("two")
+            held = connected(transport, "two")
             clients.append(held.session.site._http)
             await deps.registry.remove("two")
             await deps.change_feed.poll()
@@ -292,11 +292,11 @@ async def test_cookies_of_the_settings_that_have_changed_are_another_seed_and_no
     async with opened(open_site, declared, guest=False) as (_, _, transport):
         config = web.WebConfig(accounts=(declared,))
         assert await ask(transport, "one") == "ok"
-        session_store = transport._accounts.of("one").session.site.session_store
+        session_store = connected(transport).session.site.session_store
         await session_store.renew(session_store.saved, [], at=1.0, by="me")  # something has become of the export
         generation = session_store.saved.gen
         assert await transport.reload(config) == []
-        assert transport._accounts.of("one").session.site.session_store is session_store
+        assert connected(transport).session.site.session_store is session_store
         account = account_of(transport, "one")
         path.write_text(simulator.export_of(SECOND))
         async with asking(transport, request_for("<echo>old</echo>"), account) as answer:
@@ -305,7 +305,7 @@ async def test_cookies_of_the_settings_that_have_changed_are_another_seed_and_no
                 while account_of(transport, "one") is account:
                     assert await ask(transport, "one") == "ok"
             assert "".join([event.text async for event in answer if isinstance(event, Text)]) == "old"
-        session_store = transport._accounts.of("one").session.site.session_store
+        session_store = connected(transport).session.site.session_store
         await session_store.load()
         assert session_store.cookies["__Secure-1PSID"] == SECOND.psid
         assert session_store.saved.gen == generation + 1

@@ -23,7 +23,7 @@ from protocol.model import (
     WebImage,
 )
 from service.server.certificate import write_certificate
-from tests.transports.conftest import ACCOUNT, asking, deps_for, request_for
+from tests.transports.conftest import ACCOUNT, asking, connected, deps_for, request_for
 from transports import simulator, web
 from transports.clock import SystemClock
 from transports.http import Timeouts
@@ -312,7 +312,7 @@ async def test_no_secret_is_in_an_error_or_a_repr(site):
     async with site.connect() as transport:
         with pytest.raises(UpstreamFailed) as caught:
             await ask(transport, '<sim drop-after="0"/>')
-        session = transport._accounts.of("one").session
+        session = connected(transport).session
         shown = [
             repr(caught.value),
             str(caught.value),

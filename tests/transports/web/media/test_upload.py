@@ -30,7 +30,7 @@ from protocol.model import (
 )
 from service.server.hypercorn import serve_loopback
 from tests.clock import ManualClock
-from tests.transports.conftest import ACCOUNT, deps_for, request_for
+from tests.transports.conftest import ACCOUNT, connected, deps_for, request_for
 from tests.transports.conftest import asking as open_answer
 from transports import simulator, web
 from transports.web.media.upload import upload_allowed
@@ -260,7 +260,7 @@ def test_a_file_may_go_to_the_upload_hosts_only(url, allowed):
 
 
 def forms_of(transport):
-    return transport._accounts.of("one").session.request_forms.attachments
+    return connected(transport).session.request_forms.attachments
 
 
 async def test_a_refused_attachment_is_named_in_the_short_form_and_the_account_keeps_to_it(site):

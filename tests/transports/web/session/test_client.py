@@ -6,7 +6,7 @@ import pytest
 
 from protocol.model import Text
 from service.server.hypercorn import serve_loopback
-from tests.transports.conftest import ACCOUNT, FAST, Site, asking, request_for
+from tests.transports.conftest import ACCOUNT, FAST, Site, asking, connected, request_for
 from transports import simulator, web
 from transports.clock import SystemClock
 from transports.web import wire
@@ -70,7 +70,7 @@ async def test_every_call_of_such_an_account_says_which_it_is(number):
 )
 async def test_settings_go_before_what_the_site_tells_of_the_model_header(site, options, capacity, field13):
     async with site.connect(of_profile(None, **options)) as transport:
-        status = (await transport._accounts.of("one").session.ready()).status
+        status = (await connected(transport).session.ready()).status
     assert (status.capacity, status.field13) == (capacity, field13)
 
 

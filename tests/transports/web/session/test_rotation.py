@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from protocol.model import SignedOut
 from tests.clock import ManualClock
-from tests.transports.conftest import ACCOUNT, deps_for
+from tests.transports.conftest import ACCOUNT, connected, deps_for
 from tests.transports.web.rotations import (
     BARE,
     PAIR,
@@ -40,9 +40,7 @@ async def test_a_rotated_value_is_saved_used_and_survives_a_restart(open_site):
         async with site.connect(deps=deps_for(clock, store)) as transport:
             await ask(transport)
             await rotation_of(transport, store, clock).rotate_now()
-            assert (
-                transport._accounts.of("one").session.site.session_store.cookies["__Secure-1PSIDTS"] != ACCOUNT.psidts
-            )
+            assert connected(transport).session.site.session_store.cookies["__Secure-1PSIDTS"] != ACCOUNT.psidts
             await ask(transport)
         clock.advance(600)  # the first value has expired by now
         async with site.connect(deps=deps_for(clock, store)) as transport:
@@ -130,7 +128,7 @@ async def test_a_session_that_is_refused_is_tried_once_more_without_its_rolling_
         await rotation.run_once()
         assert [cookies for _, cookies, _ in heard.calls] == [PAIR, BARE]
         assert ear.outcomes == ["rotated"]
-        assert transport._accounts.of("one").session.site.session_store.cookies["__Secure-1PSIDTS"] == "fresh"
+        assert connected(transport).session.site.session_store.cookies["__Secure-1PSIDTS"] == "fresh"
 
 
 async def test_a_session_without_a_rolling_cookie_is_refused_once(open_site):
@@ -163,7 +161,7 @@ async def test_a_changed_export_replaces_the_stored_session(open_site):
             await rotation_of(transport, store, clock).rotate_now()
         fresh = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=newer; NID=1")
         async with site.connect(fresh, deps=deps_for(clock, store)) as transport:
-            assert transport._accounts.of("one").session.site.session_store.cookies["__Secure-1PSIDTS"] == "newer"
+            assert connected(transport).session.site.session_store.cookies["__Secure-1PSIDTS"] == "newer"
 
 
 class FailingStore(MemoryStore):
@@ -186,7 +184,7 @@ async def test_a_rotated_value_is_not_used_before_it_is_saved_and_saving_is_not_
     clock = ManualClock()
     store = FailingStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
-        session_store = transport._accounts.of("one").session.site.session_store
+        session_store = connected(transport).session.site.session_store
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(rotation_of(transport, store, clock).rotate_now)
             for _ in range(2):
@@ -217,7 +215,7 @@ async def test_who_finds_another_writer_looks_again_soon_and_takes_what_that_one
     clock = ManualClock()
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store)) as transport:
-        session_store = transport._accounts.of("one").session.site.session_store
+        session_store = connected(transport).session.site.session_store
         await store.acquire("rotate/one", "another process", 45)
         await clock.until_asleep(2)
         clock.advance(70)  # the writer's lease is renewed, as time goes by
@@ -270,7 +268,7 @@ async def test_a_rotation_under_way_is_finished_when_the_gateway_stops(open_site
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site:
         async with site.connect(deps=deps_for(clock, store)) as transport:
-            session = transport._accounts.of("one").session
+            session = connected(transport).session
             call, answered, stopping = session.site.call, anyio.Event(), anyio.Event()
 
             async def slow(*arguments, **options):
@@ -309,7 +307,7 @@ async def test_who_dies_with_a_rotation_under_way_is_followed_while_the_old_valu
         site.connect(deps=deps_for(clock, store)) as one,
         site.connect(deps=deps_for(clock, store)) as two,
     ):
-        session = one._accounts.of("one").session
+        session = connected(one).session
         await store.acquire("rotate/one", "dead", 45)
         started = await store.now()
         intent = RotationIntent(
@@ -360,7 +358,7 @@ async def test_what_another_process_has_rotated_is_used_as_soon_as_the_store_tel
     ):
         await rotation_of(two, store, clock).rotate_now()
         await ours.change_feed.poll()
-        vaults = [transport._accounts.of("one").session.site.session_store for transport in (one, two)]
+        vaults = [connected(transport).session.site.session_store for transport in (one, two)]
         assert vaults[0].cookies == vaults[1].cookies
         assert vaults[0].version == 1
 
@@ -371,7 +369,7 @@ async def test_what_an_ordinary_answer_sets_is_kept_and_the_answer_does_not_wait
     async with open_site(clock=clock, cookie_every=1) as site:
         async with site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
             await ask(transport)
-            before = dict(transport._accounts.of("one").session.site.session_store.cookies)
+            before = dict(connected(transport).session.site.session_store.cookies)
             clock.advance(60)
             await ask(transport)
         kept = decode((await store.get(SESSIONS, "one")).value).cookies
@@ -412,7 +410,7 @@ async def test_an_overdue_session_rotates_at_start_and_one_of_another_replica_la
         open_site(clock=clock) as site,
         site.connect(deps=deps_for(clock, store), rotate_seconds=480) as transport,
     ):
-        session_store = transport._accounts.of("one").session.site.session_store
+        session_store = connected(transport).session.site.session_store
         await session_store.renew(session_store.saved, [], at=await store.now() - age, by=by)
         rotation = rotation_of(transport, store, clock)
         for _ in range(50):

@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 
 from tests.clock import ManualClock
-from tests.transports.conftest import ACCOUNT, deps_for
+from tests.transports.conftest import ACCOUNT, connected, deps_for
 from tests.transports.web.session.test_rotation import rotation_of
 from transports import simulator
 from transports.store import MemoryStore
@@ -23,7 +23,7 @@ def test_an_intent_with_an_unknown_outcome_is_open(outcome, is_open):
 
 async def begin_and_vanish(site, transport, store):
     """Rotate as a process that is killed before it has the answer."""
-    cookies = transport._accounts.of("one").session.site.session_store.cookies
+    cookies = connected(transport).session.site.session_store.cookies
     intent = RotationIntent(fence=1, owner="gone", started=await store.now(), old_hash=fingerprint(cookies))
     await store.put(INTENTS, "one", encode_intent(intent))
     headers = {"Content-Type": wire.ROTATE_CONTENT_TYPE, "Cookie": simulator.export_of(ACCOUNT)}

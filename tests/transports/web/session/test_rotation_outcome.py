@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from tests.clock import ManualClock
-from tests.transports.conftest import deps_for
+from tests.transports.conftest import connected, deps_for
 from tests.transports.web.rotations import Ear, Heard, ask, heard_rotation_of, interval, rotation_of
 from transports import simulator, web
 from transports.store import MemoryStore
@@ -104,7 +104,7 @@ async def test_a_store_that_is_down_keeps_no_process_from_knowing_that_a_session
     clock = ManualClock()
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
-        session_store = transport._accounts.of("one").session.site.session_store
+        session_store = connected(transport).session.site.session_store
 
         async def down(*_, **__):
             raise OSError("out of order")

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from protocol.model import Media, SignedOut, Text, Throttled
 from tests.clock import ManualClock
 from tests.pools import pool_of
-from tests.transports.conftest import asking, deps_for, going, request_for
+from tests.transports.conftest import asking, connected, deps_for, going, request_for
 from transports import simulator, web
 from transports.clock import SystemClock
 from transports.failover import Failover as AccountRotation
@@ -23,7 +23,7 @@ EXPIRED = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSI
 
 
 def session_of(transport):
-    return transport._accounts.of("one").session
+    return connected(transport).session
 
 
 def rotation_of(transport, store, clock):

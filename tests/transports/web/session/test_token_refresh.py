@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from protocol.model import SignedOut
 from tests.clock import ManualClock
-from tests.transports.conftest import asking, deps_for, request_for
+from tests.transports.conftest import asking, connected, deps_for, request_for
 from transports import web
 
 
@@ -47,7 +47,7 @@ def fetched(site, times):
 
 
 def session_of(transport):
-    return transport._accounts.of("one").session
+    return connected(transport).session
 
 
 async def start(clock, site):

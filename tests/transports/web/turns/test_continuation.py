@@ -30,7 +30,7 @@ from protocol.model import (
     Usage,
 )
 from tests.clock import ManualClock
-from tests.transports.conftest import CATALOGUE, asking, deps_for, request_for
+from tests.transports.conftest import CATALOGUE, asking, connected, deps_for, request_for
 from transports import simulator, web
 from transports.accounts import Conversations
 from transports.accounts.conversations import StoredConversation
@@ -58,7 +58,7 @@ async def say(transport, request, account=0):
 
 
 def chats_of(transport, account="one"):
-    return Chats(transport._accounts.of(account).session)
+    return Chats(connected(transport, account).session)
 
 
 async def saved(transport):
@@ -179,8 +179,8 @@ async def test_a_conversation_is_as_it_was_when_the_site_was_not_reached(opened)
     _, transport = opened
     await say(transport, asked("<echo>one</echo>"))
     await chats_of(transport)._session.forget()
-    transport._accounts.of("one").session.site.config = msgspec.structs.replace(
-        transport._accounts.of("one").session.site.config, hosts=web.Hosts(site="http://127.0.0.1:9")
+    connected(transport).session.site.config = msgspec.structs.replace(
+        connected(transport).session.site.config, hosts=web.Hosts(site="http://127.0.0.1:9")
     )
     with pytest.raises(UpstreamFailed):
         await say(transport, asked(*LATER, "x"))

@@ -16,7 +16,7 @@ from protocol.model import (
     Waiting,
 )
 from service.server.hypercorn import serve_loopback
-from tests.transports.conftest import ACCOUNT, FAST, Site, asking, request_for
+from tests.transports.conftest import ACCOUNT, FAST, Site, asking, connected, request_for
 from transports import simulator
 from transports.clock import SystemClock
 from transports.simulator import encode
@@ -68,7 +68,7 @@ async def ask(transport):
 
 
 async def nothing_left_to_do(transport):
-    while transport._accounts.of("one").session.site.background._open:
+    while connected(transport).session.site.background._open:
         await anyio.lowlevel.checkpoint()
 
 
@@ -155,7 +155,7 @@ async def order(site, **fault):
 async def test_an_account_answers_with_the_token_in_any_form_of_the_page(open_site, page):
     async with open_site(page_token=page) as site, site.connect() as transport:
         assert [await read_text(transport) for _ in range(3)] == ["ok"] * 3
-        session = transport._accounts.of("one").session
+        session = connected(transport).session
         await session.forget()
         assert await read_text(transport) == "ok"
         assert (await site.state())["departures"] == []
@@ -163,7 +163,7 @@ async def test_an_account_answers_with_the_token_in_any_form_of_the_page(open_si
 
 async def test_a_token_from_a_refusal_serves_all_calls_from_then_on(open_site):
     async with open_site(page_token="absent") as site, site.connect(activity_seconds=0) as transport:
-        session = transport._accounts.of("one").session
+        session = connected(transport).session
         refusals = []
         keep = session.site.use_token
         session.site.use_token = lambda error: (refusals.append(error), keep(error))
@@ -197,7 +197,7 @@ async def test_a_turn_whose_token_has_ended_is_sent_once_more(open_site, page):
 async def test_a_token_that_the_site_refuses_again_ends_the_request_with_this_account(site):
     async with site.connect(activity_seconds=0) as transport:
         await read_text(transport)
-        session = transport._accounts.of("one").session
+        session = connected(transport).session
         sent = await site.seen("generate")
         session.site.use_token = lambda error: order_again(error, session)
 
@@ -240,7 +240,7 @@ async def test_a_build_that_is_refused_again_ends_the_request_with_this_account(
 async def test_a_token_is_dropped_with_its_page_when_the_stream_says_that_it_is_stale(open_site):
     async with open_site(page_token="absent") as site, site.connect() as transport:
         await read_text(transport)
-        session = transport._accounts.of("one").session
+        session = connected(transport).session
         assert session.site.access_token
         await session.forget_token(session.current)
         assert session.site.access_token is None
@@ -252,7 +252,7 @@ async def test_a_refusal_whose_body_does_not_end_is_not_read_to_its_end(site, mo
     body = encode.refused("AK:good", "1")
     monkeypatch.setattr("transports.web.turns.turn.LONGEST_REFUSAL", len(body))
     async with site.connect(activity_seconds=0) as transport:
-        session = transport._accounts.of("one").session
+        session = connected(transport).session
         await read_text(transport)
         session.site.access_token = "old"
         assert await read_text(transport) == "ok"
