@@ -105,7 +105,8 @@ class AccountService:
         """
         if any(account.id == request.id for account in self._declared()):
             raise AccountError(
-                "declared", f"account {request.id!r} is defined in the settings; choose another id or change it there"
+                "defined_in_settings",
+                f"account {request.id!r} is defined in the settings; choose another id or change it there",
             )
         name, account_type, settings = account_type_of(self._configs, request.transport)
         record = self._record(request, name, by)
@@ -137,7 +138,7 @@ class AccountService:
         """
         if any(declared.id == account for declared in self._declared()):
             raise AccountError(
-                "declared", f"account {account!r} is defined in the settings; remove it there, or pause it"
+                "defined_in_settings", f"account {account!r} is defined in the settings; remove it there, or pause it"
             )
         if not await self._registry.remove(account, by=by):
             raise AccountError("not_found", f"there is no account {account[:64]!r}")

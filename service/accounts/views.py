@@ -41,7 +41,7 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     transport: str
     kind: str
-    declared: bool
+    in_settings: bool
     """Whether it is defined in the settings; otherwise it is in the store."""
     state: AccountStatus
     reason: str = ""
@@ -59,7 +59,7 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     per_minute: int = 0
     per_day: dict[str, int] = {}
     capabilities: tuple[str, ...] = ()
-    egress: str = ""
+    proxy: str = ""
     """Proxy that its requests use, without credentials."""
     plan: str = ""
     quotas: tuple[Quota, ...] = ()
@@ -91,14 +91,14 @@ def account_view(account: Account, entry: AccountRecord | None, seen: SharedFact
         id=account.id,
         transport=account.transport,
         kind=account.kind.value,
-        declared=entry is None,
+        in_settings=entry is None,
         cooldowns=cooldowns,
         concurrency=account.concurrency,
         weight=account.weight,
         per_minute=account.per_minute,
         per_day={capability.value: most for capability, most in account.per_day.items()},
         capabilities=tuple(sorted(capability.value for capability in account.capabilities)),
-        egress=account.egress,
+        proxy=account.egress,
         **_added(entry),
         **_state(account.id, cooldowns, seen),
         **_load_and_facts(carried, seen.facts.get(account.id, Facts())),
@@ -112,7 +112,7 @@ def unusable_view(entry: AccountRecord, why: str) -> AccountView:
         id=entry.id,
         transport=entry.transport,
         kind="",
-        declared=False,
+        in_settings=False,
         state=AccountStatus.UNUSABLE,
         reason="unusable",
         message=advice,

@@ -37,7 +37,7 @@ def accounts_table(rows: Sequence[AccountView], now: float, width: int) -> Table
     for row in rows:
         state, load, left = _state(row, now), _load(row), _quotas(row.quotas, now, "\n")
         if wide:
-            account = escape(row.id) + (" [dim](settings)[/]" if row.declared else "")
+            account = escape(row.id) + (" [dim](settings)[/]" if row.in_settings else "")
             times = ago(row.rotated_at, now), ahead_short(row.expires_at, now)
             table.add_row(account, row.transport, row.kind, escape(row.plan or "-"), state, load, left, *times)
         else:
@@ -64,7 +64,7 @@ def account_details(row: AccountView, now: float) -> list[tuple[str, str]]:
     until = [f"{cooldown.scope}: {cooldown.reason.value}, {ahead(cooldown.until, now)}" for cooldown in row.cooldowns]
     return [
         ("account", row.id),
-        ("from", "the settings" if row.declared else f"added {ago(row.added_at, now)} by {row.added_by}"),
+        ("from", "the settings" if row.in_settings else f"added {ago(row.added_at, now)} by {row.added_by}"),
         ("transport", row.transport),
         ("kind", row.kind or "-"),
         ("plan", row.plan or "unknown"),
@@ -77,7 +77,7 @@ def account_details(row: AccountView, now: float) -> list[tuple[str, str]]:
         ("per minute", str(row.per_minute or "no limit")),
         ("per day", ", ".join(f"{name} {most}" for name, most in row.per_day.items()) or "no limit"),
         ("capabilities", ", ".join(row.capabilities) or "-"),
-        ("proxy", row.egress or "direct"),
+        ("proxy", row.proxy or "direct"),
         ("quota", _quotas(row.quotas, now, "; ")),
         ("last rotation", ago(row.rotated_at, now)),
         ("expires", ahead(row.expires_at, now)),

@@ -24,8 +24,8 @@ def view(entry=None, **seen):
 
 def test_an_account_of_which_nothing_is_stored_is_ready():
     shown = view()
-    assert (shown.id, shown.state, shown.declared, shown.in_flight) == ("one", AccountStatus.READY, True, 0)
-    assert (shown.concurrency, shown.per_day, shown.egress) == (3, {"video": 2}, "http://proxy:3128")
+    assert (shown.id, shown.state, shown.in_settings, shown.in_flight) == ("one", AccountStatus.READY, True, 0)
+    assert (shown.concurrency, shown.per_day, shown.proxy) == (3, {"video": 2}, "http://proxy:3128")
 
 
 def test_a_pause_counts_more_than_attention_and_attention_more_than_a_cooldown():
@@ -63,7 +63,7 @@ def test_open_requests_of_all_processes_are_added_up():
 
 def test_an_account_of_the_store_says_who_added_it_and_shows_no_secret():
     shown = view(RECORD)
-    assert (shown.declared, shown.added_at, shown.added_by) == (False, NOW, "admin:ops")
+    assert (shown.in_settings, shown.added_at, shown.added_by) == (False, NOW, "admin:ops")
     assert "canary" not in repr(shown)
 
 

@@ -46,8 +46,8 @@ DOING = ("pause", "resume", "check")
 def test_an_account_of_the_settings_is_not_removed_but_paused(start):
     more = f'[[transports.web.accounts]]\nid = "one"\ncookies = "{session_of("one")}"'
     gateway = start(more=more)
-    assert code(gateway("DELETE", "/v1/accounts/one")) == (409, "declared")
-    assert code(gateway.add("one")) == (409, "declared")
+    assert code(gateway("DELETE", "/v1/accounts/one")) == (409, "defined_in_settings")
+    assert code(gateway.add("one")) == (409, "defined_in_settings")
     assert gateway("POST", "/v1/accounts/one/pause").json()["state"] == "paused"
 
 

@@ -70,7 +70,7 @@ ROW = AccountView(
     id="one",
     transport="web",
     kind="session",
-    declared=False,
+    in_settings=False,
     state=AccountStatus.COOLING_DOWN,
     cooldowns=(CooldownView(scope="pro/*", reason=CooldownReason.QUOTA, until=1.0),),
     quotas=(Quota(name="pro", total=3, remaining=1),),

@@ -15,7 +15,7 @@ ROWS = [
         id="cooling.account@example",
         transport="web",
         kind="session",
-        declared=False,
+        in_settings=False,
         state=AccountStatus.COOLING_DOWN,
         reason="quota",
         message="its quota is used up",
@@ -26,7 +26,7 @@ ROWS = [
         id="needs_attention",
         transport="web",
         kind="session",
-        declared=True,
+        in_settings=True,
         state=AccountStatus.NEEDS_ATTENTION,
         reason="signed_out",
         message=ADVICE,
@@ -35,7 +35,7 @@ ROWS = [
         id="paused",
         transport="web",
         kind="session",
-        declared=False,
+        in_settings=False,
         state=AccountStatus.PAUSED,
         reason="paused",
         message="on [holiday]",
@@ -67,7 +67,7 @@ def test_a_quota_without_a_limit_is_shown_as_unlimited():
         id="one",
         transport="web",
         kind="session",
-        declared=True,
+        in_settings=True,
         state=AccountStatus.READY,
         quotas=(
             Quota(name="flash", total=0, remaining=0, resets_at=NOW + 60),
@@ -83,7 +83,7 @@ def test_a_quota_without_a_limit_is_shown_as_unlimited():
 def test_an_unusual_renewal_of_a_session_is_shown():
     words = "The site never renews this session."
     row = AccountView(
-        id="one", transport="web", kind="session", declared=True, state=AccountStatus.READY, rotation_note=words
+        id="one", transport="web", kind="session", in_settings=True, state=AccountStatus.READY, rotation_note=words
     )
     assert account_notes([row]) == [f"[bold]one[/] {words}"]
     assert ("rotation note", words) in account_details(row, NOW)
