@@ -10,15 +10,12 @@ from contextlib import asynccontextmanager
 
 import anyio
 import msgspec
-from starlette.requests import Request
 
 from protocol.http.body import read_json
 from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.errors import HttpError
 from protocol.http.operation import Answer, Operation
 from protocol.model import (
-    Caller,
-    Catalogue,
     Engine,
     Event,
     Exchange,
@@ -43,14 +40,6 @@ _PATIENCE_SECONDS = 1800.0
 """The longest wait for a completion that another request runs."""
 
 
-async def _read(request: Request) -> wire.ChatRequest:
-    return await read_json(request, wire.decode_request)
-
-
-def _select(body: wire.ChatRequest, catalogue: Catalogue, _: Caller) -> tuple[Selection, str]:
-    return catalogue.resolve(body.model), body.model
-
-
 async def _answer(
     engine: Engine, body: wire.ChatRequest, selection: Selection, context: RequestContext
 ) -> Answer[Event, Reply]:
@@ -67,7 +56,11 @@ async def _answer(
     return Answer(request=request, exchange=exchange, writer=writer, fold=fold, streamed=request.streamed)
 
 
-CREATE = Operation(read=_read, select=_select, answer=_answer)
+CREATE = Operation(
+    read=lambda request: read_json(request, wire.decode_request),
+    select=lambda body, catalogue, _caller: (catalogue.resolve(body.model), body.model),
+    answer=_answer,
+)
 
 
 async def _find(context: RequestContext, identity: str) -> Job:
@@ -75,10 +68,6 @@ async def _find(context: RequestContext, identity: str) -> Job:
     if job is None:
         raise HttpError(404, "not_found", "No stored completion has this id: create it again.")
     return job
-
-
-async def _stored(request: Request) -> Job:
-    return await _find(context_of(request.scope), request.path_params["completion"])
 
 
 async def _retrieved(engine: Engine, job: Job, _: Selection, context: RequestContext) -> Answer[Event, Reply]:
@@ -122,5 +111,7 @@ def _exchange_of(job: Job, reply: Reply) -> Exchange:
 
 
 RETRIEVE = Operation(
-    read=_stored, select=lambda job, _catalogue, _caller: (job.request.selection, job.model), answer=_retrieved
+    read=lambda request: _find(context_of(request.scope), request.path_params["completion"]),
+    select=lambda job, _catalogue, _caller: (job.request.selection, job.model),
+    answer=_retrieved,
 )

@@ -68,7 +68,7 @@ async def test_a_body_that_the_processs_end_cuts_short_is_503(connect):
     assert connection.scope[UNREAD]
 
 
-async def test_a_client_that_leaves_is_gone(connect):
+async def test_a_disconnect_while_reading_the_body_is_reported(connect):
     connection = connect(part(b"x"))
     connection.leave()
     with pytest.raises(ClientGone):
@@ -108,7 +108,7 @@ async def test_errors_are_named_for_long_and_short_bodies(body, code, param, pad
     assert (caught.value.code, caught.value.param) == (code, param)
 
 
-async def test_a_long_body_is_decoded_beside_the_loop():
+async def test_a_long_body_is_decoded_in_a_worker_thread():
     ticked = False
 
     async def tick():
@@ -136,7 +136,7 @@ def context_with(memory, **more):
 decode_any = msgspec.json.Decoder().decode
 
 
-async def test_a_short_body_takes_no_part_of_the_budget():
+async def test_a_short_body_is_not_counted_in_the_budget():
     memory = ByteBudget(1)
     body = json_of("x" * 60_000)
     context = context_with(memory)
@@ -160,7 +160,7 @@ async def test_a_longer_body_holds_its_part_until_the_end_of_the_request(declare
 
 
 @pytest.mark.parametrize("headers", [True, False])
-async def test_a_body_that_there_is_no_memory_for_is_refused_unread(headers):
+async def test_a_body_without_memory_is_refused_unread(headers):
     memory = ByteBudget(MIB, wait_seconds=0.01)
     other = Reservation(memory)
     await other.raise_to(MIB)
@@ -229,7 +229,7 @@ class SlowClient:
         return await anyio.Event().wait()
 
 
-async def test_a_client_that_has_sent_little_holds_nothing_whatever_length_it_says(connect):
+async def test_a_client_that_has_sent_little_reserves_nothing_for_any_declared_length(connect):
     memory, client = ByteBudget(100 * MIB), SlowClient(b"x" * 65_536)
     connection = connect(headers=[(b"content-length", b"20000000")])
     connection.context.memory = memory

@@ -13,7 +13,7 @@ async def settle():
         await checkpoint()
 
 
-async def test_what_fits_is_reserved_at_once_and_given_back():
+async def test_bytes_are_reserved_at_once_and_given_back():
     budget = ByteBudget(100)
     one, other = Reservation(budget), Reservation(budget)
     await one.raise_to(60)
@@ -29,13 +29,13 @@ async def test_what_fits_is_reserved_at_once_and_given_back():
     assert budget.used == 0
 
 
-async def test_what_can_never_fit_is_413():
+async def test_a_request_larger_than_the_budget_is_refused_with_413():
     with pytest.raises(HttpError) as caught:
         await Reservation(ByteBudget(100)).raise_to(101)
     assert caught.value.status == 413
 
 
-async def test_what_does_not_fit_in_time_is_503_and_holds_nothing():
+async def test_a_request_that_waits_too_long_is_refused_with_503_and_holds_nothing():
     budget = ByteBudget(10 * MIB, wait_seconds=0.01)
     one, other = Reservation(budget), Reservation(budget)
     await one.raise_to(10 * MIB)
@@ -99,7 +99,7 @@ async def test_a_large_one_is_not_overtaken_by_those_that_came_later():
     assert served == [8 * MIB, 1]
 
 
-async def test_one_that_holds_bytes_and_needs_more_goes_first():
+async def test_a_request_that_holds_bytes_and_needs_more_goes_first():
     budget, served = ByteBudget(10 * MIB, wait_seconds=60), []
     growing, other = Reservation(budget), Reservation(budget)
     await growing.raise_to(4 * MIB)
@@ -121,7 +121,7 @@ async def test_one_that_holds_bytes_and_needs_more_goes_first():
     assert served == [6 * MIB, 1]
 
 
-async def test_one_that_is_cancelled_while_it_waits_holds_nothing_and_lets_others_pass():
+async def test_a_waiting_request_that_is_cancelled_holds_nothing_and_blocks_no_other():
     budget = ByteBudget(10 * MIB, wait_seconds=60)
     first, large, small = Reservation(budget), Reservation(budget, "a"), Reservation(budget, "a")
     await first.raise_to(5 * MIB)
@@ -160,7 +160,7 @@ async def test_the_slowest_client_is_cut_off_while_others_wait_and_one_that_send
     assert not budget.senders
 
 
-async def test_an_owner_over_its_share_comes_after_the_others_even_where_it_needs_more():
+async def test_an_owner_over_its_share_comes_after_the_others_even_if_it_needs_more():
     budget, served = ByteBudget(12 * MIB, wait_seconds=60), []
     holds = [Reservation(budget, "greedy") for _ in range(6)]
     for hold in holds:
@@ -202,7 +202,7 @@ async def test_the_one_request_of_an_owner_may_grow_beyond_its_share_first():
     assert served == ["large", "other"]
 
 
-async def test_where_all_that_hold_bytes_wait_for_more_the_last_of_them_is_refused_at_once():
+async def test_if_all_requests_with_bytes_wait_for_more_the_latest_is_refused_at_once():
     budget, outcomes = ByteBudget(10 * MIB, wait_seconds=60), []
 
     async def ask(name, hold):
@@ -225,7 +225,7 @@ async def test_where_all_that_hold_bytes_wait_for_more_the_last_of_them_is_refus
     assert (budget.used, budget.waiting, budget.refused) == (0, 0, 1)
 
 
-async def test_an_owner_with_many_waiting_requests_takes_no_place_from_another():
+async def test_an_owner_with_many_waiting_requests_takes_no_queue_slot_from_another():
     budget, outcomes = ByteBudget(4 * MIB, wait_seconds=60), []
     first = Reservation(budget, "many")
     await first.raise_to(4 * MIB)

@@ -87,7 +87,7 @@ async def test_a_part_is_sent_when_a_part_is_asked_for(connect, asked, part):
     assert not media.open
 
 
-async def test_a_part_of_what_has_changed_since_is_all_of_it(connect):
+async def test_a_range_of_changed_content_returns_all_of_it(connect):
     answer = await get(connect, Media(b"abc"), [("range", "bytes=0-0"), ("if-range", '"other"')])
     assert (answer.status, answer.body) == (200, b"abc")
     answer = await get(connect, Media(b"abc"), [("range", "bytes=0-0"), ("if-range", '"e1"')])
@@ -113,24 +113,24 @@ async def test_head_has_the_headers_and_no_body(connect):
 
 
 @pytest.mark.parametrize("known", ['"e1"', 'W/"e1"', '"e0", "e1"', "*"])
-async def test_what_the_client_has_already_is_not_opened(connect, known):
+async def test_content_that_the_client_has_cached_is_not_opened(connect, known):
     media = Media(b"abc")
     answer = await get(connect, media, [("if-none-match", known)])
     assert (answer.status, answer.body, media.opened) == (304, b"", False)
 
 
 @pytest.mark.parametrize("known", ['"e11"', 'x"e1"y', "e1", ""])
-async def test_what_the_client_does_not_have_is_sent(connect, known):
+async def test_content_that_the_client_has_not_cached_is_sent(connect, known):
     assert (await get(connect, Media(b"abc"), [("if-none-match", known)])).status == 200
 
 
-async def test_what_cannot_be_had_is_an_error_in_the_dialects_form(connect):
+async def test_unavailable_media_is_an_error_in_the_dialects_form(connect):
     answer = await get(connect, Media(error=UpstreamFailed("no", code="media_gone")))
     assert (answer.status, answer.body) == (502, b"media_gone")
     assert answer.context.record.error == "media_gone"
 
 
-async def test_what_breaks_off_is_cut_and_never_ended_properly(connect):
+async def test_a_broken_download_never_ends_properly(connect):
     answer = await get(connect, Media(b"abc", UpstreamFailed("x", code="upstream_reset"), length=9))
     assert answer.status == 200
     assert all(message.get("more_body", True) for message in answer.sent)
@@ -166,6 +166,6 @@ def test_of_an_unknown_length_all_is_sent_ranges():
 
 
 @pytest.mark.parametrize("header", ["bytes=10-", "bytes=10-12", "bytes=-0"])
-def test_what_lies_outside_cannot_be_satisfied(header):
+def test_a_range_outside_the_content_is_unsatisfiable(header):
     with pytest.raises(Unsatisfiable):
         span_of(header, 10)

@@ -29,7 +29,7 @@ def embedded(*contents):
 
 @pytest.mark.parametrize("keep", [bytes, stored], ids=["memory", "disk"])
 @pytest.mark.parametrize("length", [0, 1, 2, 3, 3 * 64 * 1024, 3 * 64 * 1024 + 1, len(DATA)])
-async def test_files_are_where_their_words_were_and_the_length_is_known_before(keep, length):
+async def test_files_replace_their_placeholders_and_the_length_is_known_in_advance(keep, length):
     contents = [DATA[:length], b"", DATA[:length][::-1]]
     pieces = embedded(*map(keep, contents))
     body = await joined(pieces)
@@ -55,7 +55,7 @@ async def test_an_answer_has_its_length(connect):
 
 
 @pytest.mark.parametrize("end", ["client", "process"])
-async def test_an_answer_stops_when_the_client_leaves_or_the_process_ends(connect, end):
+async def test_an_answer_stops_at_a_disconnect_or_shutdown(connect, end):
     closing = ShutdownEvent()
     connection = connect(closing=closing)
 

@@ -51,7 +51,7 @@ def on_disk(data, most=10**9):
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP"])
-async def test_a_file_on_disk_is_taken_as_one_in_memory(context, form):
+async def test_a_file_on_disk_is_accepted_like_one_in_memory(context, form):
     data = picture(form)
     inline, stored = await take(data, context), await take(on_disk(data), context)
     assert (stored.mime, stored.name, stored.digest) == (inline.mime, inline.name, inline.digest)
@@ -61,7 +61,7 @@ async def test_a_file_on_disk_is_taken_as_one_in_memory(context, form):
         assert len(codes) == 1
 
 
-async def test_a_file_on_disk_that_was_not_kept_whole_is_too_long():
+async def test_an_incomplete_file_on_disk_is_too_large():
     context = make_context(limits=RequestLimits(file_bytes=50))
     assert await refusal(take(on_disk(PNG + bytes(100), 50), context), HttpError) == "request_too_large"
 
@@ -87,7 +87,7 @@ async def test_a_long_string_of_a_body_stands_for_its_file(context):
 
 
 @pytest.mark.parametrize("said", [None, "", "image/png", "IMAGE/JPEG", "application/octet-stream"])
-async def test_what_is_declared_may_be_of_the_same_family(context, said):
+async def test_the_declared_type_may_be_of_the_same_family(context, said):
     assert (await take(PNG, context, declared=said)).mime == "image/png"
 
 
@@ -106,7 +106,7 @@ async def test_what_is_declared_may_be_of_the_same_family(context, said):
         (b"\x00\x01", None),
     ],
 )
-async def test_what_is_not_what_it_says_is_refused(context, data, said):
+async def test_a_file_of_another_type_than_declared_is_refused(context, data, said):
     assert await refusal(take(data, context, declared=said)) == "unsupported_image"
 
 
@@ -155,14 +155,14 @@ async def test_a_malformed_data_url_is_refused(context, url, code):
 
 
 @pytest.mark.parametrize("head", ["data:image/png;base64,", "DATA:image/PNG;charset=utf-8;Base64,", "data:;base64,"])
-async def test_a_data_url_is_taken_however_it_is_spelled(context, head):
+async def test_a_data_url_is_accepted_in_every_spelling(context, head):
     coded = base64.encodebytes(PNG).decode().replace("\n", "\r\n ")
     part = await files.from_url(head + coded, name="", param=AT, context=context)
     assert part == FilePart(data=PNG, mime="image/png", name="file.png")
     assert context.fetch.asked == []
 
 
-async def test_a_long_file_is_decoded_beside_the_loop_whole(context, monkeypatch):
+async def test_a_long_file_is_decoded_in_a_worker_thread(context, monkeypatch):
     threads = []
     check = files._checked_type
     monkeypatch.setattr(files, "_checked_type", lambda *a: (threads.append(threading.current_thread()), check(*a))[1])
@@ -177,7 +177,7 @@ async def test_a_long_file_is_decoded_beside_the_loop_whole(context, monkeypatch
 REF = MediaRef(transport="web", account="one", kind=MediaKind.VIDEO, url="https://upstream/v")
 
 
-async def test_a_link_of_ours_is_what_it_leads_to_for_the_license_it_was_made_for(context):
+async def test_a_media_link_is_its_media_for_the_license_it_was_signed_for(context):
     link = context.links.sign(REF, context.caller)
     part = await files.from_url(link, name="", param=AT, context=context)
     assert part == MediaPart(ref=REF)
@@ -190,7 +190,7 @@ async def test_a_link_of_ours_is_what_it_leads_to_for_the_license_it_was_made_fo
     assert context.fetch.asked == []
 
 
-async def test_what_a_url_leads_to_is_taken_or_refused_in_the_same_words(context):
+async def test_every_failed_fetch_has_the_same_message(context):
     context.fetch.pages = {
         "https://x/a": PNG,
         "https://x/b": b"<html>",

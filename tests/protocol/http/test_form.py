@@ -37,7 +37,7 @@ def form(*parts):
         ("", False),
     ],
 )
-def test_a_form_is_told_by_its_type(content_type, said):
+def test_a_form_is_recognized_by_its_content_type(content_type, said):
     assert forms.is_form(request_of(content_type, b"")) is said
 
 

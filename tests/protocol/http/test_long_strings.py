@@ -48,7 +48,7 @@ ESCAPED = {
 @pytest.mark.parametrize("block", [KIB + 1, 64 * KIB, 10**7])
 @pytest.mark.parametrize("escape", ESCAPED)
 @pytest.mark.parametrize("pretty", [None, 2])
-def test_a_picture_goes_to_a_file_however_it_is_written(block, escape, pretty):
+def test_a_long_string_is_found_in_every_spelling(block, escape, pretty):
     body = json.dumps(chat("URL"), indent=pretty).replace("URL", ESCAPED[escape]("data:image/png;base64," + CODED))
     if block == 10**7:  # it is whole in one block: nothing is taken out
         assert taken(body.encode(), block) == (json.loads(body), {})
@@ -89,7 +89,7 @@ def test_every_field_that_holds_files_is_known(body, at):
         {"content": ["data:image/png;base64," + CODED]},
     ],
 )
-def test_text_stays_where_it_is(body):
+def test_a_long_text_stays_in_the_body(body):
     assert taken(json.dumps(body).encode()) == (body, {})
 
 
@@ -105,7 +105,7 @@ def test_text_stays_where_it_is(body):
     ],
     ids=["short", "long", "padded", "padded inside", "no ASCII", "no base64"],
 )
-def test_what_is_no_base64_is_said_to_be_broken(coded):
+def test_a_string_that_is_not_base64_has_no_file(coded):
     body = json.dumps(chat("data:image/png;base64," + coded), ensure_ascii=False).encode()
     string = content(body, CHAT)
     assert string.file is None
@@ -118,12 +118,12 @@ def test_escapes_that_are_none_and_raw_line_ends_are_broken():
         assert content(body.encode(), CHAT).file is None
 
 
-def test_what_is_longer_than_a_file_may_be_is_known_by_its_length():
+def test_a_file_that_is_too_large_is_known_by_its_length():
     string = content(json.dumps(chat("data:a/b;base64," + CODED)).encode(), CHAT, most=1000)
     assert string.file.size == len(PICTURE)
 
 
-def test_a_body_that_ends_within_a_string_is_no_json():
+def test_a_body_that_ends_within_a_string_is_invalid_json():
     with pytest.raises(json.JSONDecodeError):
         taken(json.dumps(chat("data:a/b;base64," + CODED)).encode()[:500_000])
 

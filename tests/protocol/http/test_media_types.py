@@ -99,13 +99,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("data", OTHERS, ids=lambda data: OTHERS[data])
-def test_what_the_site_takes_is_known_by_its_first_bytes(data):
+def test_a_supported_type_is_detected_by_the_first_bytes(data):
     assert sniff(data) == OTHERS[data]
     assert picture_size(data) is None
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_all_else_is_nothing(name):
+def test_an_unsupported_type_is_not_detected(name):
     assert sniff(REFUSED[name]) is None
 
 

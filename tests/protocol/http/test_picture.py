@@ -53,7 +53,7 @@ def test_the_picture_has_exactly_the_pixels_and_the_format_asked_for(size, name,
     assert seen(data).format == name.upper()
 
 
-def test_what_sticks_out_is_cut_off_evenly_on_both_sides():
+def test_a_picture_is_cropped_evenly_on_both_sides():
     data, _ = fit(striped((300, 100)), size=(100, 100), format="png")
     assert {seen(data).getpixel((x, 50)) for x in (1, 50, 98)} == {(0, 128, 0)}
     data, _ = fit(striped((300, 100)), size=(300, 50), format="png")
@@ -61,7 +61,7 @@ def test_what_sticks_out_is_cut_off_evenly_on_both_sides():
     assert seen(data).getpixel((295, 25)) == (0, 0, 255)
 
 
-def test_what_is_already_as_asked_comes_back_byte_for_byte():
+def test_a_picture_that_needs_no_change_is_returned_unchanged():
     png, jpeg = drawn(), drawn(name="JPEG")
     assert fit(png, size=None, format=None) == (png, "image/png")
     assert fit(png, size=(64, 48), format="png", quality=10) == (png, "image/png")
@@ -77,20 +77,20 @@ def test_a_lower_quality_is_smaller():
         assert len(low) < len(high) / 2
 
 
-def test_transparency_stays_where_the_format_has_it_and_becomes_white_where_not():
+def test_transparency_is_kept_or_becomes_white_by_the_format():
     clear = drawn(mode="RGBA", colour=(255, 0, 0, 0))
     assert seen(fit(clear, size=(10, 10), format="webp")[0]).getpixel((5, 5))[3] == 0
     assert seen(fit(clear, size=(10, 10), format="jpeg")[0]).getpixel((5, 5)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize(("mode", "name"), [("P", "PNG"), ("L", "PNG"), ("1", "PNG"), ("CMYK", "JPEG"), ("P", "GIF")])
-def test_every_sort_of_colours_is_taken(mode, name):
+def test_every_color_mode_is_accepted(mode, name):
     data, kind = fit(drawn(mode=mode, name=name, colour=0), size=(20, 20), format=None)
     assert seen(data).size == (20, 20)
     assert kind == ("image/jpeg" if name == "JPEG" else "image/png")
 
 
-def test_a_picture_is_turned_upright_and_tells_no_place_or_camera():
+def test_a_picture_is_turned_upright_and_loses_its_metadata():
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x010F] = "Camera of somebody"
@@ -128,7 +128,7 @@ def claiming(width, height):
     ],
     ids=range(11),
 )
-def test_what_is_no_picture_or_too_large_a_one_is_the_upstreams_fault(data):
+def test_an_unreadable_or_too_large_picture_is_an_upstream_error(data):
     with pytest.raises(UpstreamFailed) as caught:
         fit(data, size=(64, 64), format="png")
     assert caught.value.code == "upstream_protocol_error"
@@ -175,14 +175,14 @@ async def test_a_large_picture_is_read_from_a_file_and_made_in_one(name):
             await anyio.lowlevel.checkpoint()
 
 
-async def test_a_picture_that_claims_too_many_pixels_takes_no_memory_and_no_place():
+async def test_a_picture_that_claims_too_many_pixels_reserves_nothing():
     context = make_context()
     with pytest.raises(UpstreamFailed):
         await fitted(claiming(8_000, 8_000), Look(size=(64, 64)), context)
     assert (context.memory.peak, context.pixels.at_work) == (0, 0)
 
 
-async def test_a_picture_of_too_many_bytes_is_the_upstreams_fault_and_leaves_nothing(monkeypatch):
+async def test_a_picture_of_too_many_bytes_is_an_upstream_error_and_releases_its_memory(monkeypatch):
     monkeypatch.setattr(picture, "MOST_BYTES", 2_000_000)
     context = make_context()
     with pytest.raises(UpstreamFailed):

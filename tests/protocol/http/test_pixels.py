@@ -69,7 +69,7 @@ async def test_more_than_64_mib_decoded_is_reserved_from_the_memory():
     assert memory.used == 0
 
 
-async def test_work_that_finds_no_memory_is_refused_and_that_which_fails_leaves_nothing():
+async def test_work_without_memory_is_refused_and_failed_work_releases_its_memory():
     pool, memory = PixelPool(), ByteBudget(100 * MIB, wait_seconds=0.01)
     memory.used = 50 * MIB
     with pytest.raises(Saturated):
@@ -79,7 +79,7 @@ async def test_work_that_finds_no_memory_is_refused_and_that_which_fails_leaves_
     assert (pool.at_work, memory.used) == (0, 50 * MIB)
 
 
-async def test_work_that_is_cancelled_while_it_waits_leaves_nothing():
+async def test_waiting_work_that_is_cancelled_reserves_nothing():
     pool, memory, work = PixelPool(10, threads=1), ByteBudget(), Work()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(pool.run, work.piece("first"), 10, memory, "me")

@@ -47,7 +47,7 @@ async def test_the_work_ends_with_its_client(connect):
     assert connection.context.record.error == "client_closed_request"
 
 
-async def test_the_end_of_the_process_is_told(connect):
+async def test_shutdown_is_reported_as_an_error(connect):
     connection = connect()
     connection.closing.set()
     await WholeResponse(anyio.sleep_forever, refuse)(connection.scope, connection.receive, connection.send)

@@ -45,7 +45,7 @@ def test_a_file_is_gone_with_the_last_reference(tmp_path):
         gc.enable()
 
 
-def test_what_is_longer_than_a_file_may_be_is_counted_and_not_kept(tmp_path):
+def test_bytes_beyond_the_limit_are_counted_and_dropped(tmp_path):
     spool = Spool(tmp_path)
     file = spool.file(4)
     file.write(b"1234")
@@ -61,7 +61,7 @@ def test_too_many_bytes_are_refused(tmp_path):
     assert spool.used == 0
 
 
-def test_a_folder_that_is_not_there_is_no_room(tmp_path):
+def test_a_missing_folder_is_refused_like_a_full_disk(tmp_path):
     with pytest.raises(Saturated):
         Spool(tmp_path / "none").file(1)
 
@@ -114,7 +114,7 @@ class World:
 
 
 @pytest.mark.parametrize("size", [0, 1, 64 * 1024])
-async def test_a_short_file_is_in_memory_and_takes_no_part_of_the_budget(size):
+async def test_a_short_file_is_in_memory_and_not_counted_in_the_budget(size):
     world = World()
     assert await world.collect(DATA[:size]) == DATA[:size]
     assert (world.hold.size, world.spool.used) == (0, 0)
@@ -144,7 +144,7 @@ async def test_a_file_on_a_disk_that_is_memory_counts():
 
 
 @pytest.mark.parametrize("in_memory", [False, True])
-async def test_what_fails_leaves_nothing(in_memory):
+async def test_a_failed_collection_releases_its_memory(in_memory):
     for raised, more in (
         (TooLong, {"most": 2 * MIB}),
         (TooLong, {"most": 1000}),

@@ -96,7 +96,7 @@ async def test_the_first_and_the_last_event_take_one_message_each(connect):
     assert connection.context.record.error is None
 
 
-async def test_a_stream_that_nothing_comes_of_before_its_first_event_is_opened_all_the_same(connect):
+async def test_a_stream_without_early_events_is_opened_by_the_first_heartbeat(connect):
     connection = connect()
     await respond(connection, Exchange(Waiting()))
     assert connection.body == b"open;"
@@ -117,7 +117,7 @@ async def test_an_error_after_it_is_in_the_stream(connect):
     assert exchange.closed
 
 
-async def test_a_bug_of_ours_does_not_look_like_the_end(connect):
+async def test_an_unexpected_exception_ends_the_stream_with_an_error(connect):
     connection, exchange = connect(), Exchange(Text(text="hi;"), ZeroDivisionError("secret words"))
     await respond(connection, exchange)
     assert connection.body == b"open;hi;error internal_error;"
@@ -180,7 +180,7 @@ async def test_no_comment_is_sent_into_a_piece_nor_after_the_end(connect):
     assert connection.body == whole == b"open;lo;hi;end;"
 
 
-async def test_a_client_that_leaves_closes_the_exchange_at_once(connect):
+async def test_a_disconnect_closes_the_exchange_at_once(connect):
     connection, exchange = connect(), Exchange(Text(text="hi;"), anyio.Event())
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(respond, connection, exchange)
@@ -192,7 +192,7 @@ async def test_a_client_that_leaves_closes_the_exchange_at_once(connect):
     assert connection.sent[-1].get("more_body") is True
 
 
-async def test_the_end_of_the_process_is_told_in_the_stream(connect):
+async def test_shutdown_ends_the_stream_with_an_error(connect):
     connection, exchange = connect(), Exchange(Text(text="hi;"), anyio.Event())
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(respond, connection, exchange)
@@ -203,7 +203,7 @@ async def test_the_end_of_the_process_is_told_in_the_stream(connect):
     assert exchange.closed
 
 
-async def test_the_record_tells_who_answers_when_the_stream_begins_and_when_it_ends(connect):
+async def test_the_serving_model_is_recorded_at_the_beginning_and_at_the_end(connect):
     connection, exchange = connect(), Exchange(Text(text="hi;"), FINISH)
     seen = []
 

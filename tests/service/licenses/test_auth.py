@@ -48,7 +48,7 @@ async def test_a_license_is_found_by_its_key_until_it_is_revoked(book, store):
     assert await book.all() == [License(id="team", models=("gemini-3-*",), created=1.0, revoked=2.0)]
 
 
-async def test_the_settings_licenses_hold_beside_the_books(book):
+async def test_licenses_of_the_settings_are_valid_next_to_those_of_the_store(book):
     licenses = Licenses([("fixed-key-1", License(id="fixed"))], book)
     assert (await caller(licenses, "fixed-key-1")).id == "fixed"
     assert await caller(licenses, "fixed-key-2") is None

@@ -76,7 +76,7 @@ async def test_an_id_and_a_key_are_used_once_and_only_what_exists_is_revoked(boo
     assert (await find(book, key)).id == "team"
 
 
-async def test_of_all_who_add_an_id_at_once_one_does(open_store):
+async def test_concurrent_additions_of_one_id_succeed_once(open_store):
     keys, added = [new_key() for _ in range(5)], []
 
     async def add(key):
@@ -94,7 +94,7 @@ async def test_of_all_who_add_an_id_at_once_one_does(open_store):
     assert [key for key in keys if await find(book, key)] == added
 
 
-async def test_a_revoked_id_may_be_added_anew_and_its_old_key_stays_worthless(books):
+async def test_a_revoked_id_may_be_added_again_and_its_old_key_stays_invalid(books):
     book, other = books
     old, new = new_key(), new_key()
     await book.add(License(id="bob", created=1.0), old)

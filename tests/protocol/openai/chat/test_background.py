@@ -21,7 +21,7 @@ from protocol.model import (
     Usage,
     Waiting,
 )
-from protocol.openai.chat.background import job_of, keeping
+from protocol.openai.chat.background import job_of, keeping, opened_and_kept
 from protocol.openai.chat.stop import Bounds
 
 FIRST = Handle(transport="web", account="one", token="1")
@@ -70,7 +70,7 @@ def job():
     return job_of("chatcmpl-1", "m", 1.0, request_for("gemini-3-pro-deepsearch"), Bounds(stops=("x",), tokens=7))
 
 
-async def test_every_handle_is_kept_before_it_is_told_and_the_whole_at_the_end(job):
+async def test_every_handle_is_stored_before_its_event_and_the_reply_at_the_end(job):
     events = [Begun(handle=FIRST), Waiting(), Thought(text="hm"), Begun(handle=SECOND), Text(text="report"), FINISH]
     jobs, seen = Jobs(), []
     async with keeping(exchange_of(*events), jobs, job) as kept:
@@ -87,13 +87,13 @@ async def test_every_handle_is_kept_before_it_is_told_and_the_whole_at_the_end(j
     assert (jobs.kept[-1].reply.text, jobs.kept[-1].reply.thoughts) == ("report", "hm")
 
 
-async def test_where_the_work_is_is_kept_before_anybody_is_told_its_id(job):
+async def test_the_handle_is_stored_before_the_exchange_is_yielded(job):
     jobs = Jobs()
     async with keeping(exchange_of(Begun(handle=FIRST), FINISH), jobs, job):
         assert [found.handle for found in jobs.kept] == [FIRST]
 
 
-async def test_what_is_held_already_is_not_held_again(job):
+async def test_a_job_that_is_locked_already_is_not_locked_again(job):
     jobs = Jobs()
     async with keeping(exchange_of(Begun(handle=FIRST), FINISH), jobs, job, held=True) as kept:
         async for _ in kept:
@@ -101,7 +101,7 @@ async def test_what_is_held_already_is_not_held_again(job):
     assert len(jobs.kept) == 2
 
 
-async def test_an_answer_that_never_had_a_place_is_not_kept(job):
+async def test_an_answer_without_a_handle_is_not_stored(job):
     jobs = Jobs()
     async with keeping(exchange_of(Text(text="no"), FINISH), jobs, job) as kept:
         assert [event async for event in kept]
@@ -144,3 +144,16 @@ async def test_a_store_that_is_out_of_order_when_a_job_is_to_be_held_does_not_en
     async with keeping(exchange_of(Begun(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
         assert [event async for event in kept][-1] == FINISH
     assert jobs.kept[-1].state is JobState.COMPLETED
+
+
+async def test_a_resumed_completion_ends_at_the_limit_that_was_stored():
+    class Engine:
+        @asynccontextmanager
+        async def open(self, request):
+            yield exchange_of(Text(text="four words of text"), FINISH)
+
+    stored = job_of("chatcmpl-1", "m", 1.0, request_for("gemini-3-pro-deepsearch"), Bounds(tokens=1))
+    async with opened_and_kept(Engine(), Jobs(), stored, held=True) as exchange:
+        events = [event async for event in exchange]
+    assert events[0] == Text(text="four")
+    assert events[-1].reason == "length"

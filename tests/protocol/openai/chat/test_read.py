@@ -68,7 +68,7 @@ async def test_every_role_becomes_a_turn():
         ("gemini-3-pro-storybook", '["image"]', False),
     ],
 )
-async def test_pictures_may_be_asked_for_of_what_draws(model, ways, fine):
+async def test_the_modality_image_is_allowed_for_models_that_draw(model, ways, fine):
     text = chat('[{"role": "user", "content": "x"}]', f', "modalities": {ways}').replace("gemini-3-pro", model)
     if fine:
         await understood(text)
@@ -179,7 +179,7 @@ async def refusal(*messages, **options):
     return caught.value
 
 
-async def test_files_stand_in_the_turn_where_they_stood_in_the_message(context):
+async def test_files_keep_their_position_in_the_message(context):
     context.fetch.pages["https://x/a.gif"] = GIF
     message = user(
         text("one"),
@@ -236,12 +236,12 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("message", "param", "code"), WRONG, ids=range(len(WRONG)))
-async def test_what_is_wrong_is_named_by_its_path(message, param, code):
+async def test_a_wrong_file_is_named_by_its_path(message, param, code):
     error = await refusal(message)
     assert (error.param, error.code) == (param, code)
 
 
-async def test_the_first_in_order_that_is_wrong_is_told_however_long_it_took():
+async def test_the_first_wrong_file_in_order_is_reported():
     class Slow:
         async def __call__(self, url, collect, *, most):
             for _ in range(10):
@@ -299,7 +299,7 @@ async def test_a_guest_model_names_those_that_take_files(context, part):
     assert context.fetch.asked == []
 
 
-async def test_what_an_answer_showed_goes_on_with_the_conversation_and_its_text_stays(context):
+async def test_media_of_earlier_answers_are_part_of_the_conversation(context):
     red, blue, film = ref("red"), ref("blue"), ref("film", MediaKind.VIDEO)
     links = {each: context.links.sign(each, context.caller) for each in (red, blue, film)}
     said = f'Here:\n\n![a \\[red\\] one]({links[red]})\n\n[film](<{links[film]}> "t") [far](https://other.example/media/00)'
@@ -319,7 +319,7 @@ async def test_what_an_answer_showed_goes_on_with_the_conversation_and_its_text_
     assert context.fetch.asked == []
 
 
-async def test_links_that_do_not_open_are_text_and_a_user_may_send_those_that_do(context):
+async def test_invalid_links_are_text_and_users_may_send_valid_ones(context):
     link = context.links.sign(ref("x"), context.caller)
     gone = link[:-2] + "00"
     answer = {"role": "assistant", "content": f"![x]({gone}) {link}", "images": [linked(gone)]}

@@ -51,7 +51,7 @@ async def test_the_stop_finishes_the_answer_with_its_own_usage():
 
 
 @given(PIECES, STOPS)
-def test_where_it_ends_does_not_depend_on_how_the_text_is_cut(pieces, stops):
+def test_the_end_does_not_depend_on_how_the_text_is_split(pieces, stops):
     assert said_of(pieces, stops) == said_of(list("".join(pieces)), stops)
 
 

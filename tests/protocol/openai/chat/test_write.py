@@ -107,7 +107,7 @@ async def test_a_streamed_answer_adds_up_to_the_whole_one(events, stops, tokens)
 
 
 @given(EVENTS, st.data())
-async def test_how_the_text_was_cut_changes_nothing(events, data):
+async def test_splitting_the_text_changes_nothing(events, data):
     pieces = []
     for event in events:
         if not isinstance(event, Text):
@@ -120,7 +120,7 @@ async def test_how_the_text_was_cut_changes_nothing(events, data):
 
 
 @given(EVENTS)
-async def test_what_the_model_said_is_all_there_in_order(events):
+async def test_all_text_of_the_model_is_present_in_order(events):
     content = (await whole(events))["content"]
     at = 0
     for event in events:
@@ -146,7 +146,7 @@ async def test_a_stop_sequence_is_found_across_a_citation():
         assert [entry["url_citation"]["title"] for entry in message["annotations"]] == ["s"]
 
 
-async def test_annotations_come_in_the_chunk_behind_their_text_and_the_document_beside_it():
+async def test_annotations_follow_their_text_and_the_document_has_its_own_field():
     events = [
         Document(title="T", kind="html"),
         Text(text="abc"),
@@ -217,7 +217,7 @@ def test_each_piece_of_media_stands_in_a_paragraph_of_its_own():
     ]
 
 
-def test_an_answer_may_begin_with_a_picture_and_lines_are_not_piled_up():
+def test_an_answer_may_begin_with_a_picture_without_empty_lines():
     assert rendered(media("a"))[0] == f"![image]({link('a')})"
     assert rendered(Text(text="x\n\n"), media("a"))[0] == f"x\n\n![image]({link('a')})"
     assert rendered(Text(text="x\n"), media("a"))[0] == f"x\n\n![image]({link('a')})"
@@ -240,11 +240,11 @@ def test_films_and_music_are_links_that_play_with_entries_of_their_own():
         ("`code` *b* _i_ <b> \\", r"\`code\` \*b\* \_i\_ \<b\> \\"),
     ],
 )
-def test_what_a_picture_shows_cannot_end_its_link(alt, shown):
+def test_a_description_cannot_end_its_link(alt, shown):
     assert rendered(media("a", alt=alt))[0] == f"![{shown}]({link('a')})"
 
 
-def test_pictures_of_the_web_keep_their_own_url_and_nothing_but_the_web_is_linked():
+def test_web_images_keep_their_url_if_it_is_http():
     content, deltas = rendered(
         WebImage(url="https://x.example/a (1).png?b=<c>", alt="x"),
         WebImage(url="javascript:alert(1)", alt="y"),
@@ -253,7 +253,7 @@ def test_pictures_of_the_web_keep_their_own_url_and_nothing_but_the_web_is_linke
     assert all(delta.images is None for delta in deltas)
 
 
-def test_citations_index_the_content_as_it_is_with_what_was_put_in_between():
+def test_citation_offsets_include_inserted_markdown():
     content, deltas = rendered(
         media("first"),
         Text(text="Rome is old."),
@@ -275,7 +275,7 @@ def test_citations_index_the_content_as_it_is_with_what_was_put_in_between():
     ]
 
 
-def test_a_citation_waits_for_its_text_and_is_dropped_where_that_never_comes():
+def test_a_citation_waits_for_its_text_and_is_dropped_without_it():
     content, deltas = rendered(
         Text(text="one "), cite(0, 7, "a"), cite(0, 3, "b"), Text(text="two"), cite(0, 99, "c"), cite(0, 1, "d")
     )
@@ -286,6 +286,6 @@ def test_a_citation_waits_for_its_text_and_is_dropped_where_that_never_comes():
     ]
 
 
-def test_a_document_is_named_beside_the_text():
+def test_a_document_is_named_next_to_the_text():
     _, deltas = rendered(Document(title="T", kind="html"), Text(text="```html\n```"))
     assert (deltas[0].content, deltas[0].document.title, deltas[0].document.kind) == (None, "T", "html")

@@ -88,7 +88,7 @@ async def test_one_turn_that_gives_enough_is_all_that_is_asked():
     assert len(engine.asked) == 1
 
 
-async def test_what_one_turn_gives_too_few_is_asked_for_side_by_side_when_its_account_is_free():
+async def test_missing_pictures_are_drawn_by_concurrent_turns_after_the_first():
     engine = Engine(1, 1, 1, 1)
     drawn = await pictures(engine, 4)
     assert len({one.media.ref.url for one in drawn}) == 4
@@ -108,7 +108,7 @@ async def test_a_first_turn_that_is_refused_is_the_answer():
         await pictures(Engine(SignedOut("nobody")), 2)
 
 
-async def test_a_first_turn_without_pictures_tells_the_models_words_cut_short():
+async def test_a_first_turn_without_pictures_quotes_the_model_shortened():
     with pytest.raises(Refused) as caught:
         await pictures(Engine("I cannot draw that. " * 100), 2)
     assert caught.value.message.startswith(
@@ -117,7 +117,7 @@ async def test_a_first_turn_without_pictures_tells_the_models_words_cut_short():
     assert len(caught.value.message) < 600
 
 
-async def test_a_side_turn_that_surely_did_nothing_is_tried_once_more():
+async def test_a_concurrent_turn_that_was_refused_is_retried_once():
     engine = Engine(1, SignedOut("nobody"), 1, 1)
     assert len(await pictures(engine, 3)) == 3
     engine = Engine(1, "I would rather not.", 1)
@@ -137,7 +137,7 @@ async def test_a_side_turn_that_fails_twice_fails_all():
     assert len(engine.asked) == 3
 
 
-async def test_a_side_turn_that_may_be_at_work_is_not_sent_again():
+async def test_a_concurrent_turn_that_may_be_running_is_not_retried():
     engine = Engine(1, UpstreamFailed("lost"), SignedOut("nobody"))
     with pytest.raises(UpstreamFailed):
         await pictures(engine, 3)
@@ -162,7 +162,7 @@ async def test_each_turns_pictures_are_given_when_they_are_there_and_none_waits_
             await anext(turns)
 
 
-async def test_what_was_given_stays_given_when_the_rest_fails():
+async def test_delivered_pictures_are_kept_when_the_rest_fails():
     engine, given = Engine(1, 1, UpstreamFailed("lost")), []
     with pytest.raises(UpstreamFailed):
         async with drawing(engine, ASKED) as begun:
@@ -171,7 +171,7 @@ async def test_what_was_given_stays_given_when_the_rest_fails():
     assert len(given) == 2
 
 
-async def test_whoever_leaves_ends_the_turns_that_are_under_way():
+async def test_a_disconnect_ends_the_running_turns():
     engine = Engine(1, anyio.Event(), anyio.Event())
     async with drawing(engine, ASKED) as begun:
         async for _ in begun.pictures(3):

@@ -40,7 +40,7 @@ async def test_a_form_and_json_say_the_same():
 
 
 @pytest.mark.parametrize("content_type", ["", "application/json", "application/x-www-form-urlencoded", "text/plain"])
-async def test_what_is_no_form_is_json_whatever_it_is_called(content_type):
+async def test_a_body_that_is_not_a_form_is_read_as_json(content_type):
     assert (await read_generation(content_type, b'{"prompt": "x"}')).prompt == "x"
 
 
@@ -85,7 +85,7 @@ async def test_a_forms_pictures_are_found_by_every_name_that_clients_give_them()
 
 
 @pytest.mark.parametrize("fields", [["other"], ["mask", "mask"], ["markup"], ["image[x]"], ["image[99999]"]])
-async def test_a_file_that_nothing_is_known_to_do_with_is_refused(fields):
+async def test_a_file_in_an_unknown_field_is_refused(fields):
     with pytest.raises(BadRequest):
         await read_edit(TYPE, form(("prompt", b"x"), *((field, b"x", "x.png") for field in fields)))
 
@@ -105,6 +105,6 @@ async def test_pictures_that_a_form_names_in_words_are_not_lost(names):
     assert caught.value.param == names[0].partition("[")[0]
 
 
-async def test_one_picture_that_a_form_names_in_words_is_taken():
+async def test_a_form_may_name_one_picture_by_its_url():
     body, _ = await read_edit(TYPE, form(("prompt", b"x"), ("image[]", b"data:,"), ("metadata[a]", b"1")))
     assert body.image == "data:,"

@@ -54,7 +54,7 @@ def test_half_transparent_pixels_stay():
     ],
     ids=["size", "no alpha", "opaque", "cut", "other", "empty"],
 )
-def test_a_mask_that_means_nothing_is_refused_with_the_reason(data, word):
+def test_an_unusable_mask_is_refused_with_the_reason(data, word):
     with pytest.raises(BadRequest) as caught:
         meaning(data, (20, 20))
     assert word in caught.value.message

@@ -53,7 +53,7 @@ def test_a_model_that_does_not_draw_names_those_that_do(name):
     assert "free" not in caught.value.message.partition("These do")[2]
 
 
-def test_a_model_that_takes_text_only_draws_and_works_on_no_picture():
+def test_a_model_that_takes_text_only_draws_but_edits_no_picture():
     selection = select("gemini-2.5-flash-free", CATALOGUE, ME)
     assert selection.id == "gemini-2.5-flash-free-imagen"
     with pytest.raises(Unsupported, match="gemini-3-pro-imagen") as caught:
@@ -91,7 +91,7 @@ def test_the_shape_that_loses_least_is_asked_for(size, aspect):
         ({"size": "1025x64"}, Rendition.LARGE),
     ],
 )
-def test_the_original_is_taken_where_asked_for_and_a_large_one_where_the_usual_would_be_blown_up(fields, rendition):
+def test_the_rendition_follows_the_request_and_the_size(fields, rendition):
     assert understood(**fields).look.rendition is rendition
 
 
@@ -127,7 +127,7 @@ def test_links_are_the_usual_and_base64_that_of_streams():
         ({"markup": "x"}, "markup"),
     ],
 )
-def test_what_cannot_be_honoured_is_named(fields, param):
+def test_an_unsupported_field_is_named(fields, param):
     with pytest.raises(BadRequest) as caught:
         understood(**fields)
     assert caught.value.param == param

@@ -72,7 +72,7 @@ async def test_other_nested_fields_of_a_form_are_no_part_of_the_reference():
 
 
 @pytest.mark.parametrize("names", [("other",), ("input_reference", "input_reference")])
-async def test_a_file_that_nothing_is_known_to_do_with_is_refused(names):
+async def test_a_file_in_an_unknown_field_is_refused(names):
     with pytest.raises(BadRequest) as caught:
         await read_body_of(*form(("prompt", None, b"x"), *((name, "cat.png", PICTURE) for name in names)))
     assert caught.value.param == "input_reference"
@@ -106,7 +106,7 @@ def test_without_a_name_it_is_one_that_the_license_covers():
         ("gemini-3-pro-extended", Unsupported),
     ],
 )
-def test_what_makes_no_videos_is_refused(name, error):
+def test_a_model_that_makes_no_videos_is_refused(name, error):
     with pytest.raises(error):
         read.select(name, CATALOGUE, CALLER)
 
@@ -133,14 +133,14 @@ async def test_a_job_asks_for_the_shape_and_says_the_length_in_words(context):
 
 
 @pytest.mark.parametrize("given", [DATA_URL, wire.Reference(image_url=DATA_URL)])
-async def test_a_picture_to_begin_with_goes_before_the_words(context, given):
+async def test_the_first_frame_comes_before_the_prompt(context, given):
     job = await job_of(context, input_reference=given)
     file, text = job.request.turns[0].parts
     assert (file.data, file.mime, text) == (PICTURE, "image/png", TextPart(text="a cat"))
     assert isinstance(file, FilePart)
 
 
-async def test_a_picture_of_this_gateways_own_is_taken_by_its_link(context):
+async def test_a_media_link_of_this_gateway_is_accepted_as_the_first_frame(context):
     ref = MediaRef(transport="web", account="one", kind=MediaKind.IMAGE, url="https://x/y")
     link = context.links.sign(ref, CALLER)
     job = await job_of(context, input_reference=link)
@@ -155,7 +155,7 @@ async def test_a_picture_of_this_gateways_own_is_taken_by_its_link(context):
         ({"input_reference": "data:text/plain;base64,aGk="}, "input_reference", "unsupported_image"),
     ],
 )
-async def test_what_cannot_be_honoured_is_refused_by_name(context, fields, param, code):
+async def test_an_unsupported_field_is_named(context, fields, param, code):
     with pytest.raises(BadRequest) as caught:
         await job_of(context, **fields)
     assert (caught.value.param, caught.value.code) == (param, code)

@@ -50,7 +50,7 @@ def done(*pieces):
     return job(state=JobState.COMPLETED, completed=150.0, expires=9000.0, reply=reply(*pieces))
 
 
-def test_a_video_that_is_made_says_all_but_where_the_upstream_has_it():
+def test_a_finished_video_does_not_reveal_the_upstreams_url():
     written = write.video(done(Text(text="here"), Media(ref=FILM)), 160.0)
     assert (written.status, written.progress, written.created_at, written.completed_at) == ("completed", 100, 100, 150)
     assert (written.expires_at, written.error, written.prompt, written.seconds) == (9000, None, "a cat", "8")
