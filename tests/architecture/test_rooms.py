@@ -89,7 +89,6 @@ TESTED_ELSEWHERE = {
     "protocol/openai/images/write.py",
     "protocol/openai/models.py",
     "protocol/openai/videos/endpoint.py",
-    "service/accounts/service.py",
     "service/cli/init/prompts.py",
     "service/config/loader.py",
     "service/gateway.py",

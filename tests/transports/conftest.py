@@ -25,7 +25,7 @@ ACCOUNT = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1")
 
 def connected(transport, account="one"):
     """Return the connected account of a web transport, which holds its session."""
-    return transport._accounts.of(account)
+    return transport.connected.of(account)
 
 
 def request_for(text, model="gemini-3-pro", **more):

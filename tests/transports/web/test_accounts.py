@@ -222,11 +222,11 @@ async def test_adding_and_removing_leaves_no_task_and_no_client_behind(open_site
             await deps.registry.remove("two")
             await deps.change_feed.poll()
         with anyio.fail_after(60):
-            while transport._accounts.running > 2 or len(asyncio.all_tasks()) > tasks:
+            while transport.connected.running > 2 or len(asyncio.all_tasks()) > tasks:
                 await anyio.lowlevel.checkpoint()
         assert all(client.closed for client in clients)
-        assert {one.account.id for one in transport._accounts.all} == {"one", "web-guest"}
-    assert transport._accounts.running == 0
+        assert {one.account.id for one in transport.connected.all} == {"one", "web-guest"}
+    assert transport.connected.running == 0
 
 
 async def test_media_of_an_account_of_the_store_can_be_had(open_site):
