@@ -123,7 +123,7 @@ class ConcurrencyLimits:
         return sum(self._of.get(account, 0) for account in accounts) < slots / replicas
 
     async def acquire(self, account: Account, requirement: Requirement) -> tuple[Slot, float]:
-        """Take a slot of an account; with it comes 0.0 where that was done, FULL, or the seconds until it may be.
+        """Take a slot of an account; return it with 0.0, or with FULL or the seconds until it can be taken.
 
         A process that is alone has no use for slots: it knows its own requests.
         """
@@ -140,7 +140,7 @@ class ConcurrencyLimits:
         return slot, await self._acquire_shared(self._shared, account, requirement, slot)
 
     def release(self, slot: Slot, then: Callable[[], None]) -> None:
-        """Let others have a slot, and call `then` once they can; it may be called at once."""
+        """Release a slot, and call `then` once others can take it, which may be at once."""
         if self._shared is None:
             then()
             return
@@ -162,7 +162,7 @@ class ConcurrencyLimits:
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Renew slots and give them back for as long as the context lasts, and after it what is left to give back."""
+        """Renew and give back slots for the duration of the context; at its end, give back the remaining ones."""
         if self._shared is None:
             yield
             return

@@ -16,7 +16,7 @@ import msgspec
 from transports.accounts.state import AccountState, Requirement
 
 _Line = tuple[str, bool]
-"""A license, and whether a guest account is concerned: one that serves, or one that could serve a waiting request."""
+"""A license, and whether this is about guest accounts."""
 
 
 class LeaseRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,18 +24,18 @@ class LeaseRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     requirement: Requirement
     license: str = ""
-    """The caller's."""
+    """The license of the caller."""
     tried: frozenset[str] = frozenset()
-    """Not these any more."""
+    """Accounts that were tried before."""
     home: str | None = None
-    """This one before others."""
+    """The preferred account."""
     only: str | None = None
-    """This one or none."""
+    """The only account that can serve it."""
     until: float = math.inf
-    """Not after that, by the event loop's clock."""
+    """The deadline, by the event loop's clock."""
 
     def accepts(self, state: AccountState) -> bool:
-        """Say whether this account will do, once it is free."""
+        """Return whether this account can serve the request once it is free."""
         name = state.account.id
         return name not in self.tried and self.only in {None, name} and state.supports(self.requirement)
 
@@ -50,13 +50,13 @@ class Waiter:
         self.given: AccountState | None = None
 
     def give(self, state: AccountState | None) -> None:
-        """End the wait, with an account or to look again."""
+        """End the wait, with an account or to choose again."""
         self.given = state
         self.woken.set()
 
 
 class Queue:
-    """All requests that wait."""
+    """The waiting requests."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -81,11 +81,11 @@ class Queue:
             yield first
 
     def begin(self, request: LeaseRequest, state: AccountState) -> None:
-        """Count a slot that a license has got."""
+        """Count a slot that a license takes."""
         self._held[request.license, state.account.guest] += 1
 
     def end(self, request: LeaseRequest, state: AccountState) -> None:
-        """Count a slot that a license has given back."""
+        """Count a slot that a license gives back."""
         key = (request.license, state.account.guest)
         self._held[key] -= 1
         if not self._held[key]:
@@ -97,7 +97,7 @@ class Queue:
         return self._turn(waiter) < (self._slots_held(request), ticket)
 
     def is_full(self, request: LeaseRequest, slots: int, most: float) -> bool:
-        """Return whether as many requests of a license wait as may.
+        """Return whether a license has as many waiting requests as it may have.
 
         That is its share of the `most` requests that may wait, and one for each slot that it lacks of its share of the
         `slots`. Both follow from the number of licenses, not from how many requests these have.
@@ -138,7 +138,7 @@ class Queue:
         return waiter.given
 
     def give(self, waiter: Waiter, state: AccountState | None) -> None:
-        """Let one go, with an account or to look again."""
+        """Wake a waiter, with an account or to choose again."""
         self._remove(waiter)
         waiter.give(state)
 

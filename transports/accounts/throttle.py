@@ -1,4 +1,4 @@
-"""Holds back from an upstream that takes nothing any more; pure. Source: reliability 6.6."""
+"""Client-side throttling: sends fewer requests to an upstream that fails. No I/O. Source: reliability 6.6."""
 
 from collections import deque
 
@@ -7,11 +7,11 @@ _LONG_SLOT = 5.0
 _SHORT_SECONDS = 5.0
 _SHORT_SLOT = 0.5
 _FREE = 5
-"""Requests that always go through in any short while: they find out whether it is over."""
+"""Requests that always pass within a window: they notice the recovery."""
 
 
 class _Window:
-    """How many requests there were of late, and how many of them were taken."""
+    """Counts of requests and of accepted requests within a sliding window."""
 
     def __init__(self, seconds: float, slot: float) -> None:
         self._slot, self._slots = slot, round(seconds / slot)
@@ -40,7 +40,7 @@ class _Window:
             self.failures -= failures
 
     def excess(self, ratio: float) -> float:
-        """Return which part of the requests is too much for what is taken."""
+        """Return the share of requests that exceeds `ratio` times the accepted ones."""
         requests = max(0, self.requests)  # one may be withdrawn when its own time is over already
         return max(0.0, (requests - _FREE - ratio * self.accepts) / (requests + 1))
 
@@ -54,12 +54,12 @@ class Throttle:
     """
 
     def __init__(self, ratio: float) -> None:
-        """Begin with an upstream that takes all; with a ratio of 0 it does for ever."""
+        """Start without requests; a ratio of 0 never throttles."""
         self._ratio = ratio
         self._long, self._short = _Window(_LONG_SECONDS, _LONG_SLOT), _Window(_SHORT_SECONDS, _SHORT_SLOT)
 
     def admit(self, now: float, draw: float) -> bool:
-        """Count a request, before it is sent; say whether it may be. `draw` is anything from 0 to 1."""
+        """Count a request and return whether it may be sent; `draw` is a random number from 0 to 1."""
         self._add(now, requests=1)
         far = self._long
         if not self._ratio or far.failures <= max(_FREE, (self._ratio - 1.0) * far.accepts):
@@ -67,15 +67,15 @@ class Throttle:
         return draw >= min(self._long.excess(self._ratio), self._short.excess(self._ratio))
 
     def accept(self, now: float) -> None:
-        """Count a request that was taken: the upstream's first valid word came."""
+        """Count a request that the upstream accepted: its first event has arrived."""
         self._add(now, accepts=1)
 
     def fail(self, now: float) -> None:
-        """Count a request that failed before that."""
+        """Count a request that failed before its first event."""
         self._add(now, failures=1)
 
     def withdraw(self, now: float) -> None:
-        """Forget a request that told nothing of the upstream's health."""
+        """Remove a request that says nothing about the upstream's health."""
         self._add(now, requests=-1)
 
     def _add(self, now: float, *, requests: int = 0, accepts: int = 0, failures: int = 0) -> None:
