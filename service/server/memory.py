@@ -64,7 +64,21 @@ class CgroupMemory:
 
     def __init__(self, root: Path = _ROOT, groups: Path = _GROUPS) -> None:
         """Find the files of the cgroups; without any, there is no limit."""
-        self._files = [files for files in _found(root, groups) if files.limit() is not None]
+        try:
+            lines = groups.read_text("utf-8").splitlines()
+        except OSError:
+            lines = []
+        found: list[_CgroupFiles] = []
+        for line in lines:
+            _, _, rest = line.partition(":")
+            controllers, _, path = rest.partition(":")
+            if not controllers:
+                names = ("memory.max", "memory.current", _CACHE)
+                found += [_CgroupFiles(folder, *names) for folder in _folders(root, path)]
+            elif "memory" in controllers.split(","):
+                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", _TOTAL_CACHE)
+                found += [_CgroupFiles(folder, *names) for folder in _folders(root / "memory", path)]
+        self._files = [files for files in found if files.limit() is not None]
 
     def ratio(self) -> float | None:
         """Return memory in use as a ratio of the limit, of the fullest cgroup; None: there is no limit."""
@@ -123,25 +137,6 @@ def _libc(name: str) -> Callable[..., int] | None:
         return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError):
         return None
-
-
-def _found(root: Path, groups: Path) -> list[_CgroupFiles]:
-    try:
-        lines = groups.read_text("utf-8").splitlines()
-    except OSError:
-        return []
-    found: list[_CgroupFiles] = []
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if not controllers:
-            folders = _folders(root, path)
-            found += [_CgroupFiles(folder, "memory.max", "memory.current", _CACHE) for folder in folders]
-        elif "memory" in controllers.split(","):
-            folders = _folders(root / "memory", path)
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
-            found += [_CgroupFiles(folder, *names, _TOTAL_CACHE) for folder in folders]
-    return found
 
 
 def _folders(root: Path, path: str) -> list[Path]:

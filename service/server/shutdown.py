@@ -54,21 +54,19 @@ class Shutdown:
         self.ending.set()
         if not self.in_flight:
             self._idle.set()
+
+        async def close() -> None:
+            with anyio.move_on_after(grace_seconds):
+                await self.closing.wait()
+            self.closing.set()
+            await anyio.sleep(_AFTER_CLOSING_SECONDS)
+            self._idle.set()
+
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._close_after, grace_seconds)
-            with anyio.move_on_after(grace_seconds + _AFTER_CLOSING_SECONDS) as patience:
-                tasks.start_soon(self._hurry, patience)
-                await self._idle.wait()
+            tasks.start_soon(close)
+            await self._idle.wait()
             tasks.cancel_scope.cancel()
 
     def close_now(self) -> None:
         """End open requests now."""
         self.closing.set()
-
-    async def _close_after(self, seconds: float) -> None:
-        await anyio.sleep(seconds)
-        self.closing.set()
-
-    async def _hurry(self, patience: anyio.CancelScope) -> None:
-        await self.closing.wait()
-        patience.deadline = min(patience.deadline, anyio.current_time() + _AFTER_CLOSING_SECONDS)

@@ -126,7 +126,15 @@ class Workers:
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
-                process = await self._open(theirs)
+                fds = [*(one.fileno() for one in self._listening.values()), theirs.fileno()]
+                process = await anyio.open_process(
+                    [*self._command, *fd_arguments(self._listening), "--parent", str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=None,
+                    stderr=None,
+                    pass_fds=fds,
+                    start_new_session=True,
+                )
             self._processes.add(process)
             if self._stopping.is_set():
                 process.terminate()
@@ -140,17 +148,6 @@ class Workers:
         self._ready.discard(process)
         mark_process_dead(process.pid)
         return status, answered
-
-    async def _open(self, parent: socket.socket) -> anyio.abc.Process:
-        fds = [*(one.fileno() for one in self._listening.values()), parent.fileno()]
-        return await anyio.open_process(
-            [*self._command, *fd_arguments(self._listening), "--parent", str(parent.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=None,
-            stderr=None,
-            pass_fds=fds,
-            start_new_session=True,
-        )
 
     async def _wait_ready(self, worker: socket.socket, process: anyio.abc.Process) -> None:
         """Wait until a worker is ready; reload it if a SIGHUP arrived while it started."""
