@@ -51,5 +51,5 @@ def test_no_registry_is_named_and_the_same_lock_gives_the_same_file(tmp_path):
 
 
 def test_a_file_that_is_not_a_lock_is_refused():
-    with pytest.raises(ValueError, match="no line of a lock"):
+    with pytest.raises(ValueError, match="not a line of a lock"):
         pinned("--index-url x\n")
