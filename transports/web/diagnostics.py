@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
 from protocol.model import Certainty, GatewayError, SignedOut
-from transports.account import Finding, Quota, failed, ok, warning
+from transports.account import Finding, failed, ok, warning
 from transports.clock import Clock
 from transports.web import wire
 from transports.web.accounts import SiteAccount
@@ -134,7 +134,13 @@ class _Examination:
         await self._session.refresh_quotas(page)
         if not self._session.quotas:
             return warning("quota", "The site does not report the account's quotas.", "No action is needed.")
-        message = f"{'; '.join(map(_left, self._session.quotas))}."
+        lines: list[str] = []
+        for one in self._session.quotas:
+            left = "unlimited" if one.unlimited else f"{one.remaining} of {one.total} left"
+            if not one.unlimited and one.resets_at is not None:
+                left += f" until {datetime.fromtimestamp(one.resets_at, UTC):%Y-%m-%d %H:%M} UTC"
+            lines.append(f"{one.name}: {left}")
+        message = f"{'; '.join(lines)}."
         if not any(one.used_up for one in self._session.quotas):
             return ok("quota", message)
         return warning("quota", message, "Wait for the reset, or add an account: other accounts serve until then.")
@@ -196,15 +202,6 @@ def _not_rotated(error: SignedOut) -> Finding:
         "browser that it was exported from."
     )
     return failed("rotation", message, error.advice)
-
-
-def _left(one: Quota) -> str:
-    if one.unlimited:
-        return f"{one.name}: unlimited"
-    message = f"{one.name}: {one.remaining} of {one.total} left"
-    if one.resets_at is None:
-        return message
-    return f"{message} until {datetime.fromtimestamp(one.resets_at, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _span(seconds: float) -> str:

@@ -342,7 +342,15 @@ class Session:
         """
         session_store = self.site.session_store
         version = session_store.version if session_store is not None else 0
-        status, headers, body = await self._load(self.site.url(wire.APP_PATH))
+        url = self.site.url(wire.APP_PATH)
+        for _ in range(_MOST_REDIRECTS):  # a redirect may lead to the app again, under another path or query
+            status, headers, body = await self.site.call("GET", url, {})
+            target = redirected(url, headers.get("Location", "")) if 300 <= status < 400 else None
+            if target is None:
+                break
+            url = target
+        else:
+            raise UpstreamFailed("The upstream redirected too often.", code="upstream_protocol_error")
         if status != 200:
             raise answer_error(status, headers, body)
         page = read_page(body.decode("utf-8", "replace"))
@@ -354,16 +362,6 @@ class Session:
             if page.access_token is not None:
                 await self._take_cookies()
         return page
-
-    async def _load(self, url: str) -> tuple[int, Any, bytes]:
-        """Fetch the page; follow redirects that lead to the app again, under another path or query."""
-        for _ in range(_MOST_REDIRECTS):
-            status, headers, body = await self.site.call("GET", url, {})
-            target = redirected(url, headers.get("Location", "")) if 300 <= status < 400 else None
-            if target is None:
-                return status, headers, body
-            url = target
-        raise UpstreamFailed("The upstream redirected too often.", code="upstream_protocol_error")
 
     async def status(self, page: AppPage) -> SiteStatus:
         """Fetch the account's status; a status with a problem is returned, not raised.
