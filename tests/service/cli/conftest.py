@@ -1,7 +1,9 @@
 """Commands that run in the process of the tests: starting one costs half a second."""
 
 import contextlib
+import gc
 import logging
+import warnings
 from typing import NamedTuple
 
 import pytest
@@ -34,6 +36,9 @@ def run_in_process(folder, *arguments, given="", env=None):
     finally:
         logging.root.handlers[:] = handlers  # the command's own handler writes to its own standard error
         logging.root.setLevel(level)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()  # sockets of a command that failed to start: in its own process they end with it
 
 
 @pytest.fixture
