@@ -28,12 +28,11 @@ from transports.accounts import (
 from transports.accounts.conversations import Conversations
 from transports.accounts.registry import AccountRegistry
 from transports.base import Deps, Kind, Serve, Transport
-from transports.clock import Clock
 from transports.failover import Failover
 from transports.observer import Observer
 from transports.router import Router
 from transports.store import ChangeFeed, Records, Store
-from transports.tasks import background_tasks
+from transports.tasks import Clock, background_tasks
 from transports.tracing import NO_TRACER, Tracer
 
 

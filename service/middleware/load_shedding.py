@@ -25,8 +25,7 @@ from protocol.http.errors import Refuse
 from protocol.model import Saturated
 from service.config.schema import OverloadSettings
 from service.server.health import PATHS
-from transports.clock import Clock
-from transports.tasks import background_tasks
+from transports.tasks import Clock, background_tasks
 
 _BEAT_SECONDS = 0.1
 _BEATS_KEPT = 50

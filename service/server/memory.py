@@ -9,8 +9,7 @@ from pathlib import Path
 import anyio.to_thread
 
 from protocol.http.budget import ByteBudget
-from transports.clock import Clock
-from transports.tasks import background_tasks, every
+from transports.tasks import Clock, background_tasks, every
 
 _ROOT = Path("/sys/fs/cgroup")
 _GROUPS = Path("/proc/self/cgroup")

@@ -5,7 +5,6 @@ The site is imported when it is created, because a gateway with other upstreams 
 
 from typing import Any
 
-from transports.clock import Clock
 from transports.simulator.config import (
     PAGE_TOKENS,
     PLANS,
@@ -17,6 +16,7 @@ from transports.simulator.config import (
     read_account,
 )
 from transports.simulator.transport import KIND, export_of, with_accounts
+from transports.tasks import Clock
 
 __all__ = [
     "KIND",

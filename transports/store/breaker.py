@@ -6,7 +6,7 @@ from typing import Protocol
 
 import anyio
 
-from transports.clock import Clock
+from transports.tasks import Clock
 
 
 class BreakerObserver(Protocol):

@@ -10,9 +10,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from transports.clock import Clock
 from transports.store.port import Collection, Records
-from transports.tasks import every
+from transports.tasks import Clock, every
 
 _POLL_SECONDS = 1.0
 

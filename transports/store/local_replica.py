@@ -35,7 +35,6 @@ import anyio
 import msgspec
 import structlog
 
-from transports.clock import Clock
 from transports.store.port import (
     ACCOUNTS,
     ATTENTION,
@@ -51,6 +50,7 @@ from transports.store.port import (
     StoreDown,
     Unreadable,
 )
+from transports.tasks import Clock
 
 REPLICATED = (ACCOUNTS, PAUSES, ATTENTION, LICENSES, KEYS)
 """The replicated collections; sessions are saved separately on each machine."""

@@ -7,10 +7,10 @@ from structlog.testing import capture_logs
 from service.config.loader import SettingsError, origin_of
 from service.config.schema import StoreSettings, load
 from service.storage.factory import cipher_of, location_at, location_of, open_copy, open_store, open_stores, shown_url
-from transports.clock import SystemClock
 from transports.metrics import PrometheusStoreObserver
 from transports.store import Unreadable
 from transports.store.port import SESSIONS
+from transports.tasks import SystemClock
 
 ORIGIN = origin_of(None)
 

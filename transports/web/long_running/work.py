@@ -28,7 +28,7 @@ from protocol.model import (
     Usage,
     estimate_tokens,
 )
-from transports.clock import Clock
+from transports.tasks import Clock
 from transports.web.codec.answer import SiteConversation
 from transports.web.codec.encode import Uploaded
 from transports.web.config import Tools

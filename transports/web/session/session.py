@@ -23,7 +23,7 @@ from protocol.model import (
     UpstreamModel,
 )
 from transports.account import Quota
-from transports.clock import Clock
+from transports.tasks import Clock
 from transports.web import wire
 from transports.web.attention_reasons import AttentionReason
 from transports.web.codec import jspb
@@ -95,7 +95,7 @@ class Session:
     ) -> None:
         """Start without data; the first `ready` fetches it.
 
-        `capacity` and `field13` override the account's plan and flags; see `AccountStatus`.
+        `capacity` and `field13` override the account's plan and flags; see `SiteStatus`.
         """
         self.report: ReportCheck = lambda _check, _error: None
         """Receives the results of the session's checks."""
