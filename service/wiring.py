@@ -17,7 +17,7 @@ from protocol.http.operation import Dialect
 from protocol.model import Catalogue, FileKeeper
 from service.config.schema import Origin, Settings, SettingsError, convert
 from transports.accounts import (
-    AccountStates,
+    AccountTracker,
     ConcurrencyLimits,
     Heartbeat,
     Pool,
@@ -228,7 +228,7 @@ async def _open_pools(
     async with shared_state.open(), limits.open(), heartbeat.open(), background_tasks() as tasks:
 
         def pool_of(transport: Transport) -> Pool:
-            accounts = AccountStates(transport.name, lambda: transport.accounts, pool_deps, config)
+            accounts = AccountTracker(transport.name, lambda: transport.accounts, pool_deps, config)
             pool = Pool(accounts, limits, config)
             heartbeat.add_accounts(pool.accounts.loads)
             tasks.start_soon(pool.run)

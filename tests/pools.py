@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 from tests.clock import ManualClock
 from tests.observer import NullObserver
-from transports.accounts import AccountStates, ConcurrencyLimits, Pool, PoolConfig, PoolDeps, SharedState
+from transports.accounts import AccountTracker, ConcurrencyLimits, Pool, PoolConfig, PoolDeps, SharedState
 from transports.store import ChangeFeed, MemoryStore, Store
 
 
@@ -70,7 +70,7 @@ class Replica:
     def pool(self, source, *, luck=lambda: 0.0, transport="t", **terms):
         deps = PoolDeps(clock=self.clock, shared_state=self.board, observer=self.heard, rng=luck)
         found = PoolConfig(**terms)
-        return Pool(AccountStates(transport, source, deps, found), self.limits, found)
+        return Pool(AccountTracker(transport, source, deps, found), self.limits, found)
 
 
 def pool_of(accounts, clock=None, **terms):

@@ -6,7 +6,7 @@ from protocol.model import Exchange, Finish, RateLimited, Served, Text, Usage
 from tests.pools import Replica
 from tests.transports.conftest import going, request_for
 from transports.account import Account
-from transports.accounts import AccountStates, Pool, PoolConfig, PoolDeps
+from transports.accounts import AccountTracker, Pool, PoolConfig, PoolDeps
 from transports.failover import Failover, FailoverPolicy
 from transports.tracing import NO_TRACER, Span, SpanKind
 
@@ -76,7 +76,7 @@ async def ask(upstream, tracer):
     deps = PoolDeps(
         clock=replica.clock, shared_state=replica.board, observer=replica.heard, rng=lambda: 0.0, tracer=tracer
     )
-    pool = Pool(AccountStates(upstream.name, lambda: upstream.accounts, deps, config), replica.limits, config)
+    pool = Pool(AccountTracker(upstream.name, lambda: upstream.accounts, deps, config), replica.limits, config)
     async with going(Failover(upstream, pool, FailoverPolicy()), request_for("x"), 30.0) as exchange:
         return [event async for event in exchange.events]
 

@@ -33,7 +33,7 @@ import msgspec
 import structlog
 
 from transports.account import Account
-from transports.accounts.state import Requirement
+from transports.accounts.availability import Requirement
 from transports.store import Limits, MemoryStore
 from transports.store.port import FULL, Bucket
 from transports.tasks import Clock, Trigger, background_tasks_with_final, every

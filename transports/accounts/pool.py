@@ -1,7 +1,7 @@
-"""The account pool: leases an account to each request, in an order that is fair between licenses.
+"""The account pool: selects an account for each request and leases it, in an order that is fair between licenses.
 
-Theory of operation. `lease` first claims an account in memory: `selection.choose` picks one that is available, and a
-request in the queue that comes before gets it instead. Then `limits` takes a slot of the account, which counts over all
+Theory of operation. `lease` first claims an account in memory: `choose` picks one that is available, and a request in
+the queue that comes before gets it instead. Then `limits` takes a slot of the account, which counts over all
 processes; if other processes have all slots, the account counts as full for a moment and another one is claimed. If no
 account is free, the request waits in `queue` until a lease is released, another process has given a slot back, or its
 time is over. A request waits only if waiting can help: if all accounts cool down, it is refused at once, with the time
@@ -9,9 +9,13 @@ at which the first one is available again.
 
 Example: accounts `a` and `b` have one slot each, and both are in use. The next request waits. When `a` is released, it
 gets `a` at once, without another choice.
+
+`choose` takes the less loaded of two accounts that are picked at random. This "power of two choices" spreads the load
+nearly as evenly as asking for the least loaded one, but does not send all processes to the same account at the same
+moment. Example: of `a` (2 of 5 requests), `b` (0 of 5) and `c` (1 of 5), `a` and `c` are picked: `c` is chosen.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 
 import anyio
@@ -19,12 +23,11 @@ import msgspec
 
 from protocol.model import Blocked, GatewayError, RateLimited, Saturated, SignedOut, Throttled
 from transports.account import Account
+from transports.accounts.availability import AccountState, Cooldown, Requirement
 from transports.accounts.limits import ConcurrencyLimits
 from transports.accounts.queue import LeaseRequest, Queue, Waiter
 from transports.accounts.records import CooldownReason
-from transports.accounts.selection import choose, next_free, usable
-from transports.accounts.state import AccountState, Cooldown, Requirement
-from transports.accounts.states import AccountStates, PoolConfig, account_stats
+from transports.accounts.tracker import AccountTracker, PoolConfig, Rng, account_stats
 from transports.observer import AccountStats
 from transports.store.port import FULL
 from transports.tasks import every
@@ -33,6 +36,8 @@ _LOOK_SECONDS = 0.25
 """How often waiting requests look for slots of other processes and for cooldowns that are over."""
 
 _MINUTE = 60.0
+
+_CANDIDATES = 2
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +52,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 class Pool:
     """The accounts of one transport, and the requests that wait for them."""
 
-    def __init__(self, accounts: AccountStates, limits: ConcurrencyLimits, config: PoolConfig) -> None:
+    def __init__(self, accounts: AccountTracker, limits: ConcurrencyLimits, config: PoolConfig) -> None:
         """Lease `accounts` within `limits`."""
         self.accounts, self._limits, self.config = accounts, limits, config
         self._clock, self._observer = accounts.deps.clock, accounts.deps.observer
@@ -307,6 +312,69 @@ class Pool:
         state.pace[requirement.capability] = Cooldown(
             now + wait, CooldownReason.QUOTA if daily else CooldownReason.PACE
         )
+
+
+def choose(  # noqa: PLR0913 -- a pure function
+    states: Sequence[AccountState],
+    requirement: Requirement,
+    now: float,
+    *,
+    guests: Sequence[AccountState] = (),
+    tried: Collection[str] = frozenset(),
+    home: AccountState | None = None,
+    rng: Rng,
+    include_ejected: bool = False,
+) -> AccountState | None:
+    """Return the account to ask now: of two picked at random, the less loaded one; None if none is free.
+
+    `home` comes before all others. If a guest can serve the request, guests come before signed-in accounts, because
+    they use no account's quota. An account that needs attention is asked only if no other is left.
+    """
+
+    def fit(state: AccountState) -> bool:
+        return state.account.id not in tried and state.ready(requirement, now, include_ejected=include_ejected)
+
+    if home is not None and fit(home) and (home.attention is None or home.renewed):
+        return home
+    if requirement.guest:
+        guest = next((state for state in guests if state.attention is None and fit(state)), None)
+        if guest is not None:
+            return guest
+    return _less_loaded_of_two(filter(fit, _shuffled(states, rng)), requirement)
+
+
+def _less_loaded_of_two(fit: Iterable[AccountState], requirement: Requirement) -> AccountState | None:
+    """Return the less loaded of the first two that need no attention, else one that does."""
+    found: list[AccountState] = []
+    attention: AccountState | None = None
+    for state in fit:
+        if state.attention is not None and not state.renewed:
+            attention = attention or state
+            continue
+        found.append(state)
+        if len(found) == _CANDIDATES:
+            break
+    return min(found, key=lambda state: (state.load(requirement), state.used_at), default=attention)
+
+
+def _shuffled(states: Sequence[AccountState], rng: Rng) -> Iterator[AccountState]:
+    left = list(states)
+    while len(left) > 1:
+        yield left.pop(int(rng() * len(left)))
+    yield from left
+
+
+def next_free(states: Iterable[AccountState], requirement: Requirement, now: float) -> Cooldown | None:
+    """Return the cooldown that ends first among the usable accounts; None if no usable account is cooling down."""
+    cooldowns = [state.active_cooldown(requirement, now) for state in states if usable(state, requirement)]
+    return min(
+        (cooldown for cooldown in cooldowns if cooldown is not None), key=lambda cooldown: cooldown.until, default=None
+    )
+
+
+def usable(state: AccountState, requirement: Requirement) -> bool:
+    """Return whether an account can serve this, now or later, without an operator's help."""
+    return state.supports(requirement) and state.paused is None and state.attention is None
 
 
 def throttled_error(jitter: float) -> Saturated:

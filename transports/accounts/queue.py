@@ -13,7 +13,7 @@ from itertools import count
 import anyio
 import msgspec
 
-from transports.accounts.state import AccountState, Requirement
+from transports.accounts.availability import AccountState, Requirement
 
 _Line = tuple[str, bool]
 """A license, and whether this is about guest accounts."""

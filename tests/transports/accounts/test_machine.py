@@ -13,10 +13,10 @@ from protocol.model import Capability, GatewayError
 from tests.clock import ManualClock
 from tests.pools import Replica, leasing
 from transports.account import Account
-from transports.accounts import AccountStates, ConcurrencyLimits, CooldownReason, LeaseRequest, Pool, Requirement
+from transports.accounts import AccountTracker, ConcurrencyLimits, CooldownReason, LeaseRequest, Pool, Requirement
+from transports.accounts.availability import EVERYTHING
+from transports.accounts.pool import usable
 from transports.accounts.queue import Queue
-from transports.accounts.selection import usable
-from transports.accounts.state import EVERYTHING
 from transports.store import MemoryStore, StoreDown
 
 CHAT = Requirement(family="pro", capability=Capability.CHAT, guest=False)
@@ -264,7 +264,7 @@ def in_order_of_arrival(monkeypatch):
 
 
 def last_one_too(monkeypatch):
-    monkeypatch.setattr(AccountStates, "_may_eject", lambda self, state: True)
+    monkeypatch.setattr(AccountTracker, "_may_eject", lambda self, state: True)
 
 
 @pytest.mark.parametrize("wrong", [forgetful, each_for_itself, newcomers_first, in_order_of_arrival, last_one_too])

@@ -9,8 +9,8 @@ from tests.clock import ManualClock
 from tests.pools import Replica
 from transports.account import Account, Facts, Quota
 from transports.accounts import CooldownReason, Requirement
+from transports.accounts.availability import EVERYTHING
 from transports.accounts.registry import AccountRegistry
-from transports.accounts.state import EVERYTHING
 from transports.observer import ELSEWHERE
 from transports.store import MemoryStore, StoreDown
 from transports.store.port import ACTIONS, ATTENTION, COOLDOWNS, PAUSES

@@ -1,7 +1,7 @@
-"""The states of one transport's accounts, shared with all processes and reported to the observer.
+"""Tracks the accounts of one transport: their states, shared with all processes and reported to the observer.
 
-Theory of operation. `state.AccountState` decides what one account may do; `AccountStates` connects the states of a
-transport to the world. A change reaches a state in one of three ways:
+Theory of operation. `availability.AccountState` decides what one account may do; `AccountTracker` connects the states
+of a transport's accounts to requests, checks, the store and operators. A change reaches a state in one of three ways:
 
 - failover reports what a request has found (`cool_down`, `mark_needs_attention`, `mark_working`, `count_failure`). The
   change is applied here, written to the store by `shared_state`, and emitted to the observer.
@@ -24,6 +24,7 @@ from msgspec import Meta
 
 from protocol.model import Capability
 from transports.account import Account, Facts, Report
+from transports.accounts.availability import EVERYTHING, AccountState, Requirement, Scope
 from transports.accounts.records import (
     AccountLoad,
     AccountStatus,
@@ -33,9 +34,7 @@ from transports.accounts.records import (
     status_of,
 )
 from transports.accounts.registry import PauseRecord
-from transports.accounts.selection import Rng
 from transports.accounts.shared_state import ActiveCooldown, SharedState
-from transports.accounts.state import EVERYTHING, AccountState, Requirement, Scope
 from transports.observer import ELSEWHERE, AccountChange, AccountStats, Observer
 from transports.tasks import Clock
 from transports.tracing import NO_TRACER, Tracer
@@ -49,6 +48,10 @@ _SAME_SECONDS = 2.0
 
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+
+
+Rng = Callable[[], float]
+"""Returns a number from 0 up to 1, like `random.random`."""
 
 
 class PoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,8 +106,8 @@ class Reports:
             handle(self._waiting.pop(0))
 
 
-class AccountStates:
-    """The states of the accounts of one transport."""
+class AccountTracker:
+    """Tracks the state of each account of one transport."""
 
     def __init__(
         self, transport: str, source: Callable[[], Sequence[Account]], deps: PoolDeps, config: PoolConfig

@@ -4,9 +4,12 @@ An account is in cooldown (for one model family and capability, for several, or 
 operator, or needs attention. An account that needs attention is tried again as soon as its credential has changed,
 since an operator may have renewed it; and now and then, unless a check of the transport watches it. After a cooldown
 the account's concurrency grows step by step (slow start).
+
+`Throttle` sends fewer requests to an upstream that fails: to an account, and in `failover` to all of a transport.
+Source: reliability 6.6.
 """
 
-from collections import Counter
+from collections import Counter, deque
 
 import msgspec
 
@@ -14,12 +17,18 @@ from protocol.model import Capability, Selection
 from transports.account import Account, Quota
 from transports.accounts.records import AttentionRecord, CooldownReason
 from transports.accounts.registry import PauseRecord
-from transports.accounts.throttle import Throttle
 
 Scope = tuple[str | None, Capability | None]
 """Family and capability that a cooldown applies to; None: all."""
 
 EVERYTHING: Scope = (None, None)
+
+_LONG_WINDOW = 120.0
+_LONG_SLOT = 5.0
+_SHORT_WINDOW = 5.0
+_SHORT_SLOT = 0.5
+_ALWAYS_ADMITTED = 5
+"""Requests that always pass within a window: they notice the recovery."""
 
 
 class Requirement(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +61,79 @@ class Cooldown(msgspec.Struct, frozen=True):
 def covers(scope: Scope, key: Scope) -> bool:
     """Return whether a cooldown of `scope` applies to `key`."""
     return scope[0] in {None, key[0]} and scope[1] in {None, key[1]}
+
+
+class _Window:
+    """Counts of requests and of accepted requests within a sliding window."""
+
+    def __init__(self, seconds: float, slot: float) -> None:
+        self._slot, self._slots = slot, round(seconds / slot)
+        self._counts: deque[list[int]] = deque()
+        self.requests = self.accepts = self.failures = 0
+
+    def add(self, now: float, requests: int, accepts: int, failures: int) -> None:
+        slot = int(now / self._slot)
+        counts = self._counts
+        if not counts or counts[-1][0] != slot:
+            counts.append([slot, 0, 0, 0])
+            self._forget(slot)
+        last = counts[-1]
+        last[1] += requests
+        last[2] += accepts
+        last[3] += failures
+        self.requests += requests
+        self.accepts += accepts
+        self.failures += failures
+
+    def _forget(self, slot: int) -> None:
+        while self._counts[0][0] <= slot - self._slots:
+            _, requests, accepts, failures = self._counts.popleft()
+            self.requests -= requests
+            self.accepts -= accepts
+            self.failures -= failures
+
+    def excess(self, ratio: float) -> float:
+        """Return the share of requests that exceeds `ratio` times the accepted ones."""
+        requests = max(0, self.requests)  # one may be withdrawn when its own time is over already
+        return max(0.0, (requests - _ALWAYS_ADMITTED - ratio * self.accepts) / (requests + 1))
+
+
+class Throttle:
+    """Limits requests to `ratio` times the accepted ones, and a few more, while an upstream fails.
+
+    Two windows decide: one of two minutes, so that a short failure does not count, and one of a few seconds, so that
+    the recovery is noticed soon. Requests are counted before they are sent, but they are limited only while more fail
+    than are accepted, because many start before a slow upstream has answered the first.
+    """
+
+    def __init__(self, ratio: float) -> None:
+        """Start without requests; a ratio of 0 never throttles."""
+        self._ratio = ratio
+        self._long, self._short = _Window(_LONG_WINDOW, _LONG_SLOT), _Window(_SHORT_WINDOW, _SHORT_SLOT)
+
+    def admit(self, now: float, draw: float) -> bool:
+        """Count a request and return whether it may be sent; `draw` is a random number from 0 to 1."""
+        self._add(now, requests=1)
+        recent = self._long
+        if not self._ratio or recent.failures <= max(_ALWAYS_ADMITTED, (self._ratio - 1.0) * recent.accepts):
+            return True
+        return draw >= min(self._long.excess(self._ratio), self._short.excess(self._ratio))
+
+    def accept(self, now: float) -> None:
+        """Count a request that the upstream accepted: its first event has arrived."""
+        self._add(now, accepts=1)
+
+    def fail(self, now: float) -> None:
+        """Count a request that failed before its first event."""
+        self._add(now, failures=1)
+
+    def withdraw(self, now: float) -> None:
+        """Remove a request that says nothing about the upstream's health."""
+        self._add(now, requests=-1)
+
+    def _add(self, now: float, *, requests: int = 0, accepts: int = 0, failures: int = 0) -> None:
+        self._long.add(now, requests, accepts, failures)
+        self._short.add(now, requests, accepts, failures)
 
 
 class AccountState:
