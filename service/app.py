@@ -4,7 +4,7 @@ A request passes the middleware from the outside in: request context (id, access
 validation, routing; then, for each API route, the license check and the concurrency limit.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,12 @@ from typing import Any
 import msgspec
 import structlog
 from prometheus_client import CollectorRegistry
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from protocol.http.budget import TOTAL, ByteBudget
 from protocol.http.context import Fetch
+from protocol.http.errors import Refuse
 from protocol.http.operation import Dialect
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Files, Spool
@@ -37,11 +36,10 @@ from service.media.routes import MediaRoutes
 from service.media.signed_urls import MediaUrls, UrlSigner
 from service.media.signing_key import open_url_signer
 from service.middleware.concurrency import ConcurrencyLimit, RequestSlots
-from service.middleware.dialect_errors import DialectErrors
 from service.middleware.forwarded import PublicAddress
-from service.middleware.http_validation import HttpValidation
 from service.middleware.load_shedding import LoadMonitor, LoadShedding
 from service.middleware.request_context import RequestContextMiddleware, RequestDeps
+from service.middleware.routing import HttpValidation, RequestRouter
 from service.reload import Reload
 from service.server.health import Operations
 from service.server.listeners import ADMIN, API, OPERATIONS
@@ -206,17 +204,15 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
     metrics = Metrics(base.registry, settings.limits.concurrency)
     operations = Operations(base.registry, base.shutdown, base.load_monitor)
     slots = RequestSlots(base.shutdown, settings.limits.concurrency, settings.limits.concurrency_per_license)
-    dialect_routes = list(_dialect_routes(settings, engine, base.licenses, slots))
-    errors = DialectErrors(wiring.DIALECTS[0], dialect_routes)
+    default = wiring.DIALECTS[0]
     media = MediaRoutes(engine, base.url_signer, base.licenses.valid, _media_cache(settings.media))
-    routes = [
+    shared = [
         *(() if settings.operations.port else operations.routes()),
-        *_media_routes(settings, media.route(errors.refuse), slots, errors),
-        *(route for route, _ in dialect_routes),
+        *_media_routes(settings, media.route(default.refuse), slots, default.refuse),
     ]
-    api = RequestContextMiddleware(
-        with_middleware(settings, routes, base.load_monitor, errors), metrics, request_deps, errors.refuse
-    )
+    dialect_routes = _dialect_routes(settings, engine, base.licenses, slots)
+    router = RequestRouter(default, [*((route, default) for route in shared), *dialect_routes])
+    api = with_middleware(settings, router, base.load_monitor, metrics, request_deps)
     apps = {API: api, OPERATIONS: operations.app()}
     if settings.admin.tokens:
         from service.admin.setup import RunningGateway, create_admin_app
@@ -253,22 +249,28 @@ async def _open_url_signer(
         yield signer
 
 
-def with_middleware(settings: Settings, routes: list[Route], monitor: LoadMonitor, errors: DialectErrors) -> Any:
-    """Return the app of the routes, wrapped in HTTP validation, load shedding and CORS."""
-    handlers: dict[Any, Any] = {HTTPException: errors.http_error, Exception: errors.internal_error}
-    starlette = Starlette(routes=routes, exception_handlers=handlers)
-    starlette.router.redirect_slashes = False
-    validated = HttpValidation(FixedPaths(starlette, routes), settings.limits.header_bytes, errors.refuse)
-    shed = LoadShedding(validated, monitor, settings.overload.long_body_bytes, errors.refuse)
-    if not settings.server.cors_origins:
-        return shed
-    return CORSMiddleware(  # preflight requests need no license
-        shed,
-        allow_origins=settings.server.cors_origins,
-        allow_methods=("GET", "HEAD", "POST", "DELETE"),
-        allow_headers=("*",),
-        expose_headers=_EXPOSED,
-    )
+def with_middleware(
+    settings: Settings, router: RequestRouter, monitor: LoadMonitor, metrics: Metrics, deps: RequestDeps
+) -> Any:
+    """Return the router, wrapped in HTTP validation, load shedding, CORS and the request context.
+
+    The request context answers unexpected exceptions, outside of CORS; so its error responses get CORS headers too.
+    """
+
+    def cors(app: Any) -> Any:
+        if not settings.server.cors_origins:
+            return app
+        return CORSMiddleware(  # preflight requests need no license
+            app,
+            allow_origins=settings.server.cors_origins,
+            allow_methods=("GET", "HEAD", "POST", "DELETE"),
+            allow_headers=("*",),
+            expose_headers=_EXPOSED,
+        )
+
+    validated = HttpValidation(router, settings.limits.header_bytes, router.refuse)
+    shed = LoadShedding(validated, monitor, settings.overload.long_body_bytes, router.refuse)
+    return RequestContextMiddleware(cors(shed), metrics, deps, lambda error: cors(router.refuse(error)))
 
 
 def _dialect_routes(
@@ -284,9 +286,9 @@ def _dialect_routes(
                 yield Route(path, licensed, methods=methods, name=route.path), dialect
 
 
-def _media_routes(settings: Settings, route: Route, slots: RequestSlots, errors: DialectErrors) -> Iterator[Route]:
+def _media_routes(settings: Settings, route: Route, slots: RequestSlots, refuse: Refuse) -> Iterator[Route]:
     """Yield the route of signed media URLs, with and without the prefix; the URL itself is the permission."""
-    limited = ConcurrencyLimit(route.endpoint, slots, errors.refuse)
+    limited = ConcurrencyLimit(route.endpoint, slots, refuse)
     for prefix in _prefixes(settings):
         yield Route(prefix + route.path, limited, methods=["GET"], name=route.path)
 
@@ -329,31 +331,3 @@ def _spool(limits: LimitSettings) -> Spool:
     if spool.in_memory:
         _log.warning("spool_in_memory", folder=str(spool.folder))
     return spool
-
-
-class FixedPaths:
-    """Routes paths without parameters by one dictionary lookup; `app` (Starlette's) routes the others.
-
-    Starlette tries one route after another, and wraps an app's `send` twice, which costs each piece of a stream.
-    """
-
-    def __init__(self, app: Any, routes: Sequence[Route]) -> None:
-        """Take the routes of `app`, in its order: the first that matches is used."""
-        self._app = app
-        self._routes: dict[tuple[str, str], Route] = {}
-        patterns: list[Route] = []
-        for route in routes:
-            if route.param_convertors:
-                patterns.append(route)
-            elif not any(pattern.path_regex.match(route.path) for pattern in patterns):
-                for method in route.methods or ():
-                    self._routes.setdefault((method, route.path), route)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one connection's scope."""
-        route = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        if route is None:
-            await self._app(scope, receive, send)
-            return
-        scope["route"], scope["path_params"] = route, {}
-        await route.app(scope, receive, send)

@@ -19,7 +19,7 @@ from service.admin.errors import refusal
 from service.admin.handlers import AdminDeps, AdminHandlers, AdminRequest
 from service.admin.operations import OPERATIONS, STREAM, AdminOperation
 from service.admin.tokens import AdminIdentity, AdminTokens
-from service.middleware.http_validation import HttpValidation
+from service.middleware.routing import HttpValidation
 from service.server.shutdown import Shutdown
 
 BODY_BYTES = 1024 * 1024
