@@ -107,17 +107,16 @@ async def _start_or_resume(
                 raise
             return False
 
-    makes_video = request.selection.capability is Capability.VIDEO
+    if request.selection.capability is Capability.VIDEO:
+        steps = [video.begin(work, prompt, request.aspect), video.watch(work, is_ready)]
+    else:
+        steps = [research.begin(work, prompt), research.confirm_plan(work), research.read_report(work)]
     if request.handle is not None:
+        del steps[0]
         begun = work.move_to(location_of(request.handle))
         await work.read_turns()
         yield begun
-    else:
-        start = video.begin(work, prompt, request.aspect) if makes_video else research.begin(work, prompt)
-        async with aclosing(start):
-            async for event in start:
+    for step in steps:
+        async with aclosing(step) as events:
+            async for event in events:
                 yield event
-    watched = video.watch(work, is_ready) if makes_video else research.watch(work)
-    async with aclosing(watched):
-        async for event in watched:
-            yield event

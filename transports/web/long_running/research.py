@@ -35,26 +35,16 @@ async def begin(work: LongRunningWork, prompt: Prompt) -> AsyncGenerator[Event]:
             yield event if isinstance(event, Begun) else Waiting()
 
 
-async def watch(work: LongRunningWork) -> AsyncGenerator[Event]:
-    """Resume the work in its phase: confirm the plan, wait for the report, yield it.
+async def confirm_plan(work: LongRunningWork) -> AsyncGenerator[Event]:
+    """Wait for the plan, yield it, confirm it; do nothing if it was confirmed before.
 
     Raises:
         GatewayError: the account cannot read the conversation any more, or the outcome is unknown.
 
     """
-    assert work.location is not None, "watch needs a location"  # noqa: S101
-    if work.location.phase is Phase.PLAN:
-        async with aclosing(_plan(work)) as events:
-            async for event in events:
-                yield event
-    if work.location.phase is not Phase.PLAN:  # else the site answered with text instead of a plan
-        async with aclosing(_report(work)) as events:
-            async for event in events:
-                yield event
-
-
-async def _plan(work: LongRunningWork) -> AsyncGenerator[Event]:
-    """Wait for the plan, yield it, confirm it."""
+    assert work.location is not None, "a plan needs a location"  # noqa: S101
+    if work.location.phase is not Phase.PLAN:
+        return
     while True:
         turns = await work.read_turns()
         candidate = _newest(turns)
@@ -74,8 +64,16 @@ async def _plan(work: LongRunningWork) -> AsyncGenerator[Event]:
     yield _set_phase(work, Phase.REPORT)
 
 
-async def _report(work: LongRunningWork) -> AsyncGenerator[Event]:
-    """Wait for the report, yield progress, then the report."""
+async def read_report(work: LongRunningWork) -> AsyncGenerator[Event]:
+    """Wait for the report, yield progress, then the report; do nothing if the site sent text instead of a plan.
+
+    Raises:
+        GatewayError: the account cannot read the conversation any more, or the outcome is unknown.
+
+    """
+    assert work.location is not None, "a report needs a location"  # noqa: S101
+    if work.location.phase is Phase.PLAN:
+        return
     progress = _Progress(work.clock.monotonic())
     while True:
         turns = await work.read_turns()

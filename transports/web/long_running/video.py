@@ -52,38 +52,26 @@ async def begin(work: LongRunningWork, prompt: Prompt, aspect: tuple[int, int] |
 
     """
     slots, sent_at = slots_for(work.tools, aspect), work.clock.wall()
-    try:
-        async with aclosing(_ask_or_find(work, prompt, slots, sent_at)) as events:
-            async for event in events:
-                yield event
-    except Unsupported:
-        if work.location is not None or not work.retry_video:
-            work.discard()
-            raise
-        async for _ in work.sender.send(_PRIMER, FRESH):
-            yield Waiting()
-        if work.sender.conversation is None:
-            raise
+    may_retry = work.retry_video
+    while True:
         try:
-            async with aclosing(_ask_or_find(work, prompt, slots, sent_at)) as events:
-                async for event in events:
-                    yield event
+            async with aclosing(work.begin(prompt, slots, Phase.VIDEO)) as events:
+                async for event in events:  # the saved conversation has the answer's text in a better form
+                    yield event if isinstance(event, Begun | Thought) else Waiting()
+            break
         except Unsupported:
-            work.discard()
-            raise
-
-
-async def _ask_or_find(work: LongRunningWork, prompt: Prompt, slots: Slots, sent_at: float) -> AsyncGenerator[Event]:
-    """Request a video; if the site refuses but still makes it, continue with that one."""
-    try:
-        async with aclosing(work.begin(prompt, slots, Phase.VIDEO)) as events:
-            async for event in events:  # the saved conversation has the answer's text in a better form
-                yield event if isinstance(event, Begun | Thought) else Waiting()
-    except Unsupported:
-        taken = await work.find_refused_turn(prompt.text, sent_at) if work.retry_video else None
-        if taken is None:
-            raise
-        yield work.resume_at(taken, Phase.VIDEO, prompt)
+            taken = await work.find_refused_turn(prompt.text, sent_at) if work.retry_video else None
+            if taken is not None:  # the site still makes the video
+                yield work.resume_at(taken, Phase.VIDEO, prompt)
+                break
+            if work.location is not None or not may_retry:
+                work.discard()
+                raise
+            async for _ in work.sender.send(_PRIMER, FRESH):
+                yield Waiting()
+            if work.sender.conversation is None:
+                raise
+            may_retry = False
 
 
 async def watch(work: LongRunningWork, is_ready: IsReady) -> AsyncGenerator[Event]:
