@@ -11,7 +11,7 @@ from transports.account import Finding, failed, ok, warning
 from transports.tasks import Clock
 from transports.web import wire
 from transports.web.accounts import SiteAccount
-from transports.web.attention_reasons import ADVICE, AttentionReason
+from transports.web.attention_reasons import AttentionReason
 from transports.web.codec.models import SiteStatus
 from transports.web.session.page import AppPage
 from transports.web.session.rotation import SessionRotation
@@ -21,6 +21,14 @@ _JUST_SECONDS = 60.0
 """The site refuses a second rotation within this time."""
 _MINUTE = 60.0
 _LATER = "The failure may be temporary; check again in a minute."
+_BOUND = (
+    "The site accepts the session but has refused to rotate it from the start: its browser has bound it to the device "
+    "(DBSC)."
+)
+_ROTATED_ELSEWHERE = (
+    "The site still accepts the session but no longer rotates it: something else may have rotated it, such as the "
+    "browser that it was exported from."
+)
 _CHECK_STORE = "Check that the store runs, and check its address in the settings."
 
 
@@ -156,7 +164,9 @@ class _Examination:
         try:
             return await _rotated(rotation, session_store, self._clock)
         except SignedOut as error:
-            return _not_rotated(error)
+            # the site accepts the session but refuses to rotate it, even without its rolling cookie
+            bound = error.reason == AttentionReason.BOUND
+            return failed("rotation", _BOUND if bound else _ROTATED_ELSEWHERE, error.advice)
         except GatewayError as error:
             return warning("rotation", f"The session was not rotated. {error.message}", _LATER)
         except OSError:
@@ -187,21 +197,6 @@ async def _rotated(rotation: SessionRotation, session_store: SessionStore, clock
     if session_store.cookies.get(wire.PSIDTS) == before.cookies.get(wire.PSIDTS):
         return ok("rotation", "The session was rotated; the site sent no new value, which is normal.")
     return ok("rotation", "The session was rotated.")
-
-
-def _not_rotated(error: SignedOut) -> Finding:
-    """Return the finding for a session that the site accepts but refuses to rotate, even without its rolling cookie."""
-    if error.reason == AttentionReason.BOUND:
-        message = (
-            "The site accepts the session but has refused to rotate it from the start: its browser has bound it to the "
-            "device (DBSC)."
-        )
-        return failed("rotation", message, ADVICE[AttentionReason.BOUND])
-    message = (
-        "The site still accepts the session but no longer rotates it: something else may have rotated it, such as the "
-        "browser that it was exported from."
-    )
-    return failed("rotation", message, error.advice)
 
 
 def _span(seconds: float) -> str:

@@ -3,7 +3,7 @@
 Source: "Batch calls", "Codes".
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any, cast
 
@@ -45,7 +45,13 @@ def decode_batch(data: bytes, max_frame: int) -> BatchAnswers:
     parser = FrameParser(max_frame)
     answers: dict[str, Any] = {}
     rejections: dict[str, int] = {}
-    for part in _parts(parser, data):
+    parts = (
+        part
+        for frame in chain(parser.feed(data), parser.end())
+        for part in jspb.array([loads(frame)], 0)
+        if jspb.text(part, wire.PART_KIND) in {wire.PART_ANSWER, wire.PART_FAILURE}
+    )
+    for part in parts:
         code = jspb.integer(part, wire.PART_ERROR, *wire.ERROR_CODE)
         rpc, body = jspb.text(part, wire.PART_RPC), jspb.text(part, wire.PART_BODY)
         error: GatewayError | None = None
@@ -64,14 +70,6 @@ def decode_batch(data: bytes, max_frame: int) -> BatchAnswers:
     if parser.inside:
         raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
     return BatchAnswers(answers, rejections)
-
-
-def _parts(parser: FrameParser, data: bytes) -> Iterator[Any]:
-    """Yield the parts of all frames that answer or fail a call."""
-    for frame in chain(parser.feed(data), parser.end()):
-        for part in jspb.array([loads(frame)], 0):
-            if jspb.text(part, wire.PART_KIND) in {wire.PART_ANSWER, wire.PART_FAILURE}:
-                yield part
 
 
 LONGEST_REFUSAL = 64 * 1024

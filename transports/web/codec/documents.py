@@ -111,21 +111,11 @@ class Book:
         self.latest = document
         fresh = self._delta.flush(document.body) if last else self._delta.push(document.body)
         self._held += self._cleaner.push(fresh) + (self._cleaner.flush() if last else "")
-        events += self._turn_pages(last=last)
-        if last:
-            events += self._page_text(self._held.rstrip())
-            self._held = ""
-            events += self._pictures[self._shown :]
-            self._shown = len(self._pictures)
-        return events
-
-    def _turn_pages(self, *, last: bool) -> list[Event]:
-        events: list[Event] = []
         while end := _PAGE_BREAK.search(self._held):
             events += self._page_text(self._held[: end.start()].rstrip())
             self._held = self._held[end.start() :]
             if self._shown >= len(self._pictures) and not last:
-                return events
+                return events  # the page waits for its picture
             events += self._pictures[self._shown : self._shown + 1]
             self._shown = min(self._shown + 1, len(self._pictures))
             self._held = self._held.removeprefix(end.group())
@@ -134,6 +124,11 @@ class Book:
         settled = max(0, len(self._held) - _LONGEST_BREAK)
         events += self._page_text(self._held[:settled])
         self._held = self._held[settled:]
+        if last:
+            events += self._page_text(self._held.rstrip())
+            self._held = ""
+            events += self._pictures[self._shown :]
+            self._shown = len(self._pictures)
         return events
 
     def _page_text(self, text: str) -> list[Event]:

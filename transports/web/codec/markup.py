@@ -185,7 +185,12 @@ class Cleaner:
                 self._pass(found.string[found.start() : end])
                 position = end
                 continue
-            elif self._is_markup(found):
+            elif (
+                self._markup
+                and (found["tag"] or found["link"])
+                and len(found.group()) <= _LONGEST_LINK
+                and not self._is_indented_code()
+            ):
                 self._meet(found)
                 return True
             else:
@@ -196,11 +201,6 @@ class Cleaner:
         self._extend(text[position:limit])
         self._keep(limit)
         return False
-
-    def _is_markup(self, found: re.Match[str]) -> bool:
-        """Return whether a token is a tag or link of the site, outside of indented code."""
-        fits = self._markup and len(found.group()) <= _LONGEST_LINK
-        return fits and bool(found["tag"] or found["link"]) and not self._is_indented_code()
 
     def _is_indented_code(self) -> bool:
         return self._may_indent and not self._in_list and _INDENTED.match(self._line) is not None

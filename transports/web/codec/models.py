@@ -66,7 +66,17 @@ def decode_status(payload: Any, problem: GatewayError | None, tier: str | None =
     """
     tiers = set(_integers(jspb.array(payload, wire.ACCOUNT_TIERS)))
     flags = set(_integers(jspb.array(payload, wire.ACCOUNT_CAPABILITIES)))
-    models = tuple(filter(None, map(_model, jspb.array(payload, wire.ACCOUNT_MODELS))))
+    models = tuple(
+        DiscoveredModel(
+            id=identifier,
+            name=_first_text(entry, wire.DISCOVERED_NAME),
+            family=_first_text(entry, wire.DISCOVERED_FAMILY),
+            number=jspb.integer(entry, wire.DISCOVERED_NUMBER),
+            default=any(jspb.path(entry, path) is True for path in wire.DISCOVERED_DEFAULT),
+        )
+        for entry in jspb.array(payload, wire.ACCOUNT_MODELS)
+        if (identifier := jspb.identifier(entry, *wire.DISCOVERED_ID))
+    )
     flagged = "free"
     if wire.PLAN_PLUS in flags:
         flagged = "plus"
@@ -87,19 +97,6 @@ _PAID = frozenset(identifier for ids in wire.MODEL_IDS.values() for plan, identi
 
 def _integers(values: list[Any]) -> list[int]:
     return [value for value in values if isinstance(value, int)]
-
-
-def _model(entry: Any) -> DiscoveredModel | None:
-    identifier = jspb.identifier(entry, *wire.DISCOVERED_ID)
-    if not identifier:
-        return None
-    return DiscoveredModel(
-        id=identifier,
-        name=_first_text(entry, wire.DISCOVERED_NAME),
-        family=_first_text(entry, wire.DISCOVERED_FAMILY),
-        number=jspb.integer(entry, wire.DISCOVERED_NUMBER),
-        default=any(jspb.path(entry, path) is True for path in wire.DISCOVERED_DEFAULT),
-    )
 
 
 def _first_text(entry: Any, paths: tuple[tuple[int], tuple[int]]) -> str:

@@ -142,8 +142,13 @@ class SiteClient:
         try:
             with anyio.fail_after(self.config.timeouts.call):
                 async with self.request(method, url, headers, **options) as response:
-                    body = await _read(response)
-                    return response.status, response.headers, body
+                    body = bytearray()
+                    async for chunk in response.content.iter_any():
+                        body += chunk
+                        if len(body) > _PAGE_LIMIT:
+                            response.close()
+                            raise UpstreamFailed("The upstream's page is too long.")
+                    return response.status, response.headers, bytes(body)
         except CLIENT_ERRORS as error:
             raise mapped(error) from None
 
@@ -219,13 +224,3 @@ async def _end(response: aiohttp.ClientResponse) -> None:
                 pass
     finally:
         response.close()
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > _PAGE_LIMIT:
-            response.close()
-            raise UpstreamFailed("The upstream's page is too long.")
-    return bytes(body)

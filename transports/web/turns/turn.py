@@ -331,28 +331,33 @@ class TurnSender:
                 forms, stale = msgspec.structs.replace(forms, attachments="short"), None
                 retried.clear()
             except _RETRYABLE as error:
-                if not await self._can_retry(error, ready, signing) or type(error) in retried:
-                    raise
-                retried.add(type(error))
-                stale = await self._prepare_retry(error, ready) or stale
+                stale = await self._prepare_retry(error, ready, signing, retried) or stale
             except RateLimited as error:
-                await self._read_reset(ready, error)
+                known = error.retry_after is not None or isinstance(error, Throttled)
+                if not known and session.site.session_store is not None:
+                    error.retry_after = await session.seconds_to_reset(ready, self._selection.model.family)
                 raise
             else:
                 session.request_forms = session.request_forms if forms is default else forms
                 return answer
             self.conversation = before
 
-    async def _can_retry(self, error: GatewayError, ready: Ready, signing: object) -> bool:
-        """Return whether a retry may help; a signed-out session must have been renewed meanwhile."""
+    async def _prepare_retry(
+        self, error: GatewayError, ready: Ready, signing: object, retried: set[type[GatewayError]]
+    ) -> Ready | None:
+        """Prepare the retry after `error`, unless it is in `retried`; return the session if it must be fetched again.
+
+        Raises:
+            GatewayError: `error`, if a retry cannot help; a signed-out session must have been renewed meanwhile.
+
+        """
         if isinstance(error, SignedOut):
             await self._session.forget(ready)
         if type(error) is SignedOut and not await self._session.credentials_changed(signing):
-            return False
-        return not (self._selection.capability.lasting and self.turn)
-
-    async def _prepare_retry(self, error: GatewayError, ready: Ready) -> Ready | None:
-        """Prepare the retry after `error`; return the session if it must be fetched again."""
+            raise error
+        if type(error) in retried or (self._selection.capability.lasting and self.turn):
+            raise error
+        retried.add(type(error))
         match error:
             case Temporary():
                 await self._clock.sleep(_TEMPORARY_PAUSE)
@@ -418,13 +423,6 @@ class TurnSender:
             else:
                 _log.warning("answer_code_unknown", account=self._session.name, code=reader.code)
         self.conversation = reader.conversation or self.conversation
-
-    async def _read_reset(self, ready: Ready, error: RateLimited) -> None:
-        """Set the retry time of a used-up limit, if the site names it."""
-        known = error.retry_after is not None or isinstance(error, Throttled)
-        if not known and self._session.site.session_store is not None:
-            family = self._selection.model.family
-            error.retry_after = await self._session.seconds_to_reset(ready, family)
 
     async def served(self) -> Served:
         """Return the account and the requested model; the answering model is known later.
