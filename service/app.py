@@ -192,7 +192,7 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
         clock=base.clock,
         shutdown=base.shutdown,
         limits=settings.limits,
-        links=lambda scope: MediaUrls(base.url_signer, partial(address.base, scope)),
+        links=partial(MediaUrls, base.url_signer, address.base),
         fetch=fetch,
         jobs=jobs,
         memory=base.memory,

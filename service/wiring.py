@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -228,7 +229,7 @@ async def _open_pools(
     async with shared_state.open(), limits.open(), heartbeat.open(), background_tasks() as tasks:
 
         def pool_of(transport: Transport) -> Pool:
-            accounts = AccountTracker(transport.name, lambda: transport.accounts, pool_deps, config)
+            accounts = AccountTracker(transport.name, partial(getattr, transport, "accounts"), pool_deps, config)
             pool = Pool(accounts, limits, config)
             heartbeat.add_accounts(pool.accounts.loads)
             tasks.start_soon(pool.run)

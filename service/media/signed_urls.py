@@ -10,7 +10,7 @@ import re
 import secrets
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -96,23 +96,24 @@ def _text(encrypted: bytes) -> str:
     return base64.urlsafe_b64encode(encrypted).decode().rstrip("=")
 
 
-class MediaUrls:
-    """Signed media URLs below one base URL (`protocol.http.context.Links`)."""
+class MediaUrls(msgspec.Struct, frozen=True):
+    """Signed media URLs below the public address of a request (`protocol.http.context.Links`)."""
 
-    def __init__(self, seal: UrlSigner, base: Callable[[], str]) -> None:
-        """Make URLs below the result of `base`, such as `https://host/prefix`; `base` is called only when needed."""
-        self._seal, self._base = seal, base
+    signer: UrlSigner
+    base: Callable[[Any], str]
+    """Returns the base URL for an ASGI scope, such as `https://host/prefix`."""
+    scope: Any
 
     def sign(self, ref: MediaRef, caller: Caller, look: Look = AS_IT_IS) -> str:
         """Return a signed URL for this caller."""
-        return f"{self._base()}{PATH}{self._seal.token(ref, caller.id, look)}"
+        return f"{self.base(self.scope)}{PATH}{self.signer.token(ref, caller.id, look)}"
 
     def open(self, url: str, caller: Caller) -> MediaRef | None:
         """Return the media that a URL signed for this caller refers to; None if it is invalid."""
         _, found, token = url.partition(PATH)
-        signed = self._seal.open(_END.split(token, maxsplit=1)[0]) if found else None
+        signed = self.signer.open(_END.split(token, maxsplit=1)[0]) if found else None
         return signed.ref if signed is not None and signed.license == caller.id else None
 
     def ours(self, url: str) -> bool:
         """Return whether a URL points to this gateway's media, valid or not."""
-        return url.startswith(self._base() + PATH)
+        return url.startswith(self.base(self.scope) + PATH)

@@ -82,7 +82,7 @@ def serve():
             await app(scope, receive, send)
 
         async with serve_loopback(with_context) as base:
-            server = Server(base, MediaUrls(seal, lambda: "http://gateway"), engine, clock)
+            server = Server(base, MediaUrls(seal, lambda _: "http://gateway", None), engine, clock)
             async with server.http:
                 yield server
 

@@ -10,10 +10,10 @@ ME, OTHER = Caller(id="me"), Caller(id="other")
 
 
 def links(clock=None, key=b"k" * KEY_BYTES, base="https://gateway.example/gemini_official"):
-    return MediaUrls(UrlSigner(key, clock or ManualClock(), 60.0), lambda: base)
+    return MediaUrls(UrlSigner(key, clock or ManualClock(), 60.0), lambda _: base, None)
 
 
-def test_a_link_opens_for_whom_it_was_made_at_any_replica_with_the_key():
+def test_a_link_opens_for_its_license_at_any_replica_with_the_key():
     link = links().sign(REF, ME)
     assert link.startswith("https://gateway.example/gemini_official/media/")
     assert links(base="http://elsewhere").open(link, ME) == REF
@@ -31,8 +31,8 @@ def test_a_link_that_was_changed_anywhere_is_invalid():
     token = links().sign(REF, ME).rpartition("/")[2]
     seal = UrlSigner(b"k" * KEY_BYTES, ManualClock(), 60.0)
     assert seal.open(token) is not None
-    for place in range(len(token)):
-        changed = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
+    for at in range(len(token)):
+        changed = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
         assert seal.open(changed) is None
     for nonsense in ("", "x", "é", token + "A" * 9000, token[:-5]):
         assert seal.open(nonsense) is None

@@ -67,7 +67,7 @@ async def test_a_store_that_is_down_at_first_gives_its_key_when_it_is_back():
     clock, me = ManualClock(), Caller(id="me")
     store = Away(clock)
     async with open_url_signer(MediaSettings(), ORIGIN, store, clock, patient=True) as seal:
-        links = MediaUrls(seal, lambda: "https://gateway.example")
+        links = MediaUrls(seal, lambda _: "https://gateway.example", None)
         early = links.sign(REF, me)
         for away in (True, False):
             await clock.until_asleep()
@@ -75,7 +75,7 @@ async def test_a_store_that_is_down_at_first_gives_its_key_when_it_is_back():
             clock.advance(2.0)
             await anyio.wait_all_tasks_blocked()
         async with open_url_signer(MediaSettings(), ORIGIN, store, clock, patient=False) as theirs:
-            assert MediaUrls(theirs, lambda: "https://gateway.example").open(links.sign(REF, me), me) == REF
+            assert MediaUrls(theirs, lambda _: "https://gateway.example", None).open(links.sign(REF, me), me) == REF
         assert links.open(early, me) == REF
 
 
