@@ -1,4 +1,4 @@
-"""Licenses in the store, with the digests of their keys, and a cache that follows changes of other processes.
+"""Licenses in the store, with the SHA-256 digests of their keys, and a cache that follows changes of other processes.
 
 With a SQLite store, every lookup checks for changes; with Redis, that happens once a second, and for every unknown key.
 While the store cannot be reached, cached licenses stay valid for a day.
@@ -58,11 +58,6 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Entry).decode
 
 
-def digest_of(key: bytes) -> bytes:
-    """Return the digest of a key, which is stored in its place."""
-    return sha256(key).digest()
-
-
 class LicenseStore:
     """Licenses in the store, added by command or admin API. Every method may raise OSError if the store fails."""
 
@@ -86,7 +81,7 @@ class LicenseStore:
 
         """
         check_license(granted.id, key)
-        digest = digest_of(key.encode())
+        digest = sha256(key.encode()).digest()
         there = await self._records.get(LICENSES, granted.id)
         old = _entry(there) if there is not None else None
         entries = await self._scan()
