@@ -145,12 +145,28 @@ class AccountUploads:
         return await self._upload_file(part, attached.name)
 
     async def _upload_file(self, file: FilePart, name: str) -> _Sent:
+        """Upload a file, unless its content was uploaded before."""
         sent = self._known(file.digest)
-        if sent is None:
-            path = await self._send(file, name)
-            until = self._clock.monotonic() + self._session.site.config.upload_reuse_seconds
-            sent = _Sent(path, file.mime, until)
-            _keep(self._sent, file.digest, sent)
+        if sent is not None:
+            return sent
+        ready = await self._session.ready()
+        headers = {wire.PUSH_ID_HEADER: ready.page.push_id, wire.TENANT_HEADER: wire.TENANT}
+        first, other = self._forms.order
+        try:
+            with anyio.fail_after(self._session.site.config.upload_seconds):
+                try:
+                    path = await self._send_as(first, file, name, headers)
+                except _FormRefusedError as error:
+                    _log.info("upload_form_refused", account=self._session.name, form=first, reason=error.message)
+                    path = await self._send_as(other, file, name, headers)
+                    self._forms.first = other  # not before: the host could have refused the file, not the protocol
+        except TimeoutError:
+            raise _not_sent(UpstreamTimeout("The upload of a file to the upstream timed out. Try again.")) from None
+        except CLIENT_ERRORS as error:
+            raise _not_sent(mapped(error)) from None
+        until = self._clock.monotonic() + self._session.site.config.upload_reuse_seconds
+        sent = _Sent(path, file.mime, until)
+        _keep(self._sent, file.digest, sent)
         return sent
 
     def _known(self, digest: bytes | None) -> _Sent | None:
@@ -161,25 +177,6 @@ class AccountUploads:
         known.again = True
         self._sent.move_to_end(digest)
         return known
-
-    async def _send(self, file: FilePart, name: str) -> str:
-        """Upload a file; return its path."""
-        ready = await self._session.ready()
-        headers = {wire.PUSH_ID_HEADER: ready.page.push_id, wire.TENANT_HEADER: wire.TENANT}
-        first, other = self._forms.order
-        try:
-            with anyio.fail_after(self._session.site.config.upload_seconds):
-                try:
-                    return await self._send_as(first, file, name, headers)
-                except _FormRefusedError as error:
-                    _log.info("upload_form_refused", account=self._session.name, form=first, reason=error.message)
-                path = await self._send_as(other, file, name, headers)
-        except TimeoutError:
-            raise _not_sent(UpstreamTimeout("The upload of a file to the upstream timed out. Try again.")) from None
-        except CLIENT_ERRORS as error:
-            raise _not_sent(mapped(error)) from None
-        self._forms.first = other  # not before: the host could have refused the file, not the protocol
-        return path
 
     async def _send_as(self, form: UploadProtocol, file: FilePart, name: str, headers: dict[str, str]) -> str:
         send = self._send_resumable if form == "resumable" else self._send_multipart
