@@ -238,11 +238,7 @@ class SessionStore:
             self._looked_at = self._clock.monotonic()
             self._version = found.version if found is not None else 0
             stored = self._read(found)
-            mine = newer(self._unsaved, self.saved) if self._unsaved is not None else self.saved
-            if stored is not None:
-                fresh = resolve(mine, self._seed, stored)
-            else:  # only an unsaved value replaces a damaged record
-                fresh = mine if mine.gen and (found is None or self.unsaved) else None
+            fresh = self._for_store(stored, damaged=found is not None and stored is None)
             if fresh is None:
                 if stored is not None:
                     await self._keep_copy(stored)
@@ -259,6 +255,13 @@ class SessionStore:
                 self._use_stored(fresh)
                 return
         raise StoreDown("the session record keeps changing: too many writers")
+
+    def _for_store(self, stored: SessionRecord | None, *, damaged: bool = False) -> SessionRecord | None:
+        """Return the record that replaces the stored one; None: keep the stored one."""
+        mine = newer(self._unsaved, self.saved) if self._unsaved is not None else self.saved
+        if stored is None:
+            return None if mine.gen == 0 or (damaged and not self.unsaved) else mine
+        return resolve(mine, self._seed, stored)
 
     async def _load_copy(self) -> None:
         """Read this machine's local copy, once."""
