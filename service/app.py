@@ -37,13 +37,13 @@ from service.media.signed_urls import MediaUrls, UrlSigner
 from service.media.signing_key import open_url_signer
 from service.middleware.concurrency import ConcurrencyLimit, RequestSlots
 from service.middleware.forwarded import PublicAddress
-from service.middleware.load_shedding import LoadMonitor, LoadShedding
+from service.middleware.load_shedding import CgroupMemory, LoadMonitor, LoadShedding
 from service.middleware.request_context import RequestContextMiddleware, RequestDeps
 from service.middleware.routing import HttpValidation, RequestRouter
 from service.reload import Reload
 from service.server.health import Operations
 from service.server.listeners import ADMIN, API, OPERATIONS
-from service.server.memory import CgroupMemory, MemoryTrimmer
+from service.server.memory import MemoryTrimmer
 from service.server.shutdown import Shutdown
 from service.storage.factory import location_of, open_stores, store_errors
 from service.telemetry.budgets import BudgetMetrics

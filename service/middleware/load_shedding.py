@@ -1,4 +1,4 @@
-"""Measures the load of the process and refuses requests while it is overloaded.
+"""Measures the load of the process and its container (cgroup v2 and v1), and refuses requests while it is overloaded.
 
 The load is memory use or event loop lag, whichever is worse, as a ratio of its limit. It selects an `OverloadStep`;
 each step refuses more than the one before, so that the kernel never has to kill the process. With the default settings,
@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -27,6 +28,14 @@ from service.config.schema import OverloadSettings
 from service.server.health import PATHS
 from transports.tasks import Clock, background_tasks
 
+_CGROUP_ROOT = Path("/sys/fs/cgroup")
+_PROCESS_CGROUPS = Path("/proc/self/cgroup")
+_NO_LIMIT = 1 << 60
+"""cgroup v1 reports no limit as a huge number."""
+_CACHE = frozenset({"inactive_file", "active_file"})
+"""Page cache, which the kernel drops when memory is short; files in a tmpfs are not included."""
+_TOTAL_CACHE = frozenset(f"total_{name}" for name in _CACHE)
+
 _BEAT_SECONDS = 0.1
 _BEATS_KEPT = 50
 """Number of beats from which the lag is computed: those of five seconds."""
@@ -34,6 +43,74 @@ _PERCENTILE = 0.99
 _MEMORY_BEATS = 3
 """Memory is measured on every third beat."""
 _ALIVE_SECONDS = 5.0
+_RETRY_SECONDS = 5.0
+
+
+class _CgroupFiles:
+    """The files of one cgroup; their names depend on the version of cgroups."""
+
+    def __init__(self, folder: Path, limit: str, used: str, cache: frozenset[str]) -> None:
+        self._limit, self._used, self._stat = folder / limit, folder / used, folder / "memory.stat"
+        self._cache = cache
+
+    def limit(self) -> int | None:
+        try:
+            limit = int(self._limit.read_text("ascii"))
+        except (OSError, ValueError):  # there is no limit (`max`), or no file
+            return None
+        return limit if 0 < limit < _NO_LIMIT else None
+
+    def ratio(self) -> float | None:
+        """Return the memory in use, without page cache, as a ratio of the limit."""
+        limit = self.limit()
+        if limit is None:
+            return None
+        try:
+            used = int(self._used.read_text("ascii"))
+            for line in self._stat.read_text("ascii").splitlines():
+                name, _, value = line.partition(" ")
+                if name in self._cache:
+                    used -= int(value)
+        except (OSError, ValueError):
+            return None
+        return max(0, used) / limit
+
+
+class CgroupMemory:
+    """The memory of this process's cgroup and its parents that have a limit."""
+
+    def __init__(self, root: Path = _CGROUP_ROOT, groups: Path = _PROCESS_CGROUPS) -> None:
+        """Find the files of the cgroups; without any, there is no limit."""
+        try:
+            lines = groups.read_text("utf-8").splitlines()
+        except OSError:
+            lines = []
+        found: list[_CgroupFiles] = []
+        for line in lines:
+            _, _, rest = line.partition(":")
+            controllers, _, path = rest.partition(":")
+            if not controllers:
+                names = ("memory.max", "memory.current", _CACHE)
+                found += [_CgroupFiles(folder, *names) for folder in _folders(root, path)]
+            elif "memory" in controllers.split(","):
+                names = ("memory.limit_in_bytes", "memory.usage_in_bytes", _TOTAL_CACHE)
+                found += [_CgroupFiles(folder, *names) for folder in _folders(root / "memory", path)]
+        self._files = [files for files in found if files.limit() is not None]
+
+    def ratio(self) -> float | None:
+        """Return memory in use as a ratio of the limit, of the fullest cgroup; None: there is no limit."""
+        return max((ratio for files in self._files if (ratio := files.ratio()) is not None), default=None)
+
+    def limit(self) -> int | None:
+        """Return the lowest limit in bytes; None: there is no limit."""
+        return min((limit for files in self._files if (limit := files.limit()) is not None), default=None)
+
+
+def _folders(root: Path, path: str) -> list[Path]:
+    """Return the folders of a cgroup and its parents; in a container, the cgroup may be the root itself."""
+    folder = root / path.lstrip("/")
+    folders = [each for each in (folder, *folder.parents) if each.is_relative_to(root)]
+    return [each for each in folders or [root] if each.is_dir()]
 
 
 class OverloadStep(IntEnum):
@@ -134,9 +211,6 @@ class LoadMonitor:
             yield
 
 
-_RETRY_SECONDS = 5.0
-
-
 class LoadShedding:
     """Middleware of the whole API that sheds load by the monitor's step."""
 
@@ -150,15 +224,22 @@ class LoadShedding:
         if step is OverloadStep.NOTHING or scope["type"] != "http" or scope["path"] in PATHS:
             await self._app(scope, receive, send)
             return
-        if step >= OverloadStep.CONNECTIONS:
-            send = _closing_connection(send)
+
+        async def send_closing(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                named = {name for name, _ in message["headers"]}
+                more = [] if b"connection" in named else [(b"connection", b"close")]
+                message = {**message, "headers": [*message["headers"], *more]}
+            await send(message)
+
+        answer = send_closing if step >= OverloadStep.CONNECTIONS else send
         if step is OverloadStep.ALL:
-            await self._refused("The gateway is overloaded. Retry later.", scope, receive, send)
+            await self._refused("The gateway is overloaded. Retry later.", scope, receive, answer)
         elif self._is_long(scope):
             message = "The gateway is too loaded for a request body of this length. Retry later."
-            await self._refused(message, scope, receive, send)
+            await self._refused(message, scope, receive, answer)
         else:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, answer)
 
     def _is_long(self, scope: Any) -> bool:
         """Return whether a request's body is long, or of unknown length."""
@@ -174,16 +255,3 @@ class LoadShedding:
         else:
             scope[UNREAD] = True
         await self._refuse(error)(scope, receive, send)
-
-
-def _closing_connection(send: Any) -> Any:
-    """Wrap `send` so that the connection is closed after the response."""
-
-    async def closing(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            named = {name for name, _ in message["headers"]}
-            more = [] if b"connection" in named else [(b"connection", b"close")]
-            message = {**message, "headers": [*message["headers"], *more]}
-        await send(message)
-
-    return closing

@@ -7,7 +7,7 @@ from service.server.shutdown import Shutdown
 ONE, OTHER = Caller(id="one"), Caller(id="other")
 
 
-def test_one_license_leaves_room_for_others():
+def test_one_license_cannot_take_every_slot():
     room = RequestSlots(Shutdown(), 3, 2)
     for _ in range(2):
         assert room.refusal(ONE) is None
@@ -23,7 +23,7 @@ def test_one_license_leaves_room_for_others():
     assert room.refusal(ONE) is None
 
 
-def test_what_has_no_license_counts_among_all():
+def test_requests_without_a_license_count_against_the_total_limit():
     room = RequestSlots(Shutdown(), 1, 1)
     room.begin(None)
     assert isinstance(room.refusal(ONE), Saturated)
@@ -40,7 +40,7 @@ def fill(room, caller):
     return count, refused
 
 
-def test_each_license_leaves_a_quarter_of_what_it_finds_for_others():
+def test_each_license_leaves_a_quarter_of_the_free_slots_to_others():
     room = RequestSlots(Shutdown(), 2000, None)
     for number, most in enumerate([1500, 375, 94, 24, 6]):
         count, refused = fill(room, Caller(id=str(number)))
@@ -49,10 +49,10 @@ def test_each_license_leaves_a_quarter_of_what_it_finds_for_others():
     assert (count, type(refused)) == (1, Saturated)
 
 
-def test_a_license_may_have_all_where_the_settings_say_so():
+def test_a_license_may_take_every_slot_if_the_settings_allow_it():
     assert fill(RequestSlots(Shutdown(), 8, 8), ONE)[0] == 8
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
-def test_a_license_may_have_one_request_where_few_are_taken(most):
+def test_a_license_may_have_one_request_if_the_limit_is_low(most):
     assert fill(RequestSlots(Shutdown(), most, None), ONE)[0] >= 1

@@ -13,11 +13,11 @@ def base(headers=(), *, public_url="", client=("10.1.2.3", 5), trusted=TRUSTED):
     return PublicAddress(public_url=public_url, prefix="/p", trusted=trusted).base(scope)
 
 
-def test_without_a_proxy_it_is_what_the_request_says():
+def test_without_forwarding_headers_the_request_determines_the_address():
     assert base() == "http://inner:8000/p"
 
 
-def test_the_setting_goes_before_all_else():
+def test_the_public_url_setting_takes_precedence():
     assert base([("x-forwarded-host", "evil")], public_url="https://gw.example/") == "https://gw.example/p"
 
 
@@ -30,12 +30,12 @@ def test_the_setting_goes_before_all_else():
         [("forwarded", "Host=gw.example; Proto=https"), ("x-forwarded-host", "other")],
     ],
 )
-def test_a_trusted_proxys_word_is_taken_and_nobody_elses(headers):
+def test_forwarding_headers_count_only_from_a_trusted_proxy(headers):
     assert base(headers) == "https://gw.example/p"
     for client in (("192.168.0.1", 5), None, ("unix", 0)):
         assert base(headers, client=client) == "http://inner:8000/p"
     assert base(headers, trusted=()) == "http://inner:8000/p"
 
 
-def test_a_scheme_that_is_none_of_the_webs_is_not_taken():
+def test_a_forwarded_scheme_other_than_http_and_https_is_ignored():
     assert base([("x-forwarded-proto", "javascript")]) == "http://inner:8000/p"
