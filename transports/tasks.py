@@ -12,12 +12,15 @@ from typing import Any, Protocol
 
 import anyio
 import anyio.abc
+import structlog
 from anyio.lowlevel import RunVar
 
 _AT_ONCE = 4
 """Chunks in one pass of the event loop: one each costs a call of the system, so fewer would cost more."""
 _CROWD = 8
 """While more streams than this wait, each pass handles one chunk."""
+
+_log = structlog.get_logger()
 
 
 class Clock(Protocol):
@@ -70,10 +73,14 @@ async def background_tasks() -> AsyncGenerator[anyio.abc.TaskGroup]:
 @asynccontextmanager
 async def background_tasks_with_final(
     runs: Iterable[Callable[[], Coroutine[Any, Any, None]]],
-    last: Callable[[], Awaitable[None]],
+    last: Callable[[], Awaitable[object]],
     seconds: float,
+    failed: str,
 ) -> AsyncGenerator[None]:
-    """Run `runs` while the context lasts, cancel them at its end, then call `last`, for up to `seconds`."""
+    """Run `runs` while the context lasts, cancel them at its end, then call `last`, for up to `seconds`.
+
+    An OSError of `last` is logged as the event `failed`: the store may be down.
+    """
     try:
         async with background_tasks() as tasks:
             for run in runs:
@@ -81,7 +88,10 @@ async def background_tasks_with_final(
             yield
     finally:
         with anyio.move_on_after(seconds, shield=True):
-            await last()
+            try:
+                await last()
+            except OSError:
+                _log.warning(failed)
 
 
 async def every(

@@ -4,6 +4,7 @@ from functools import partial
 import anyio
 import anyio.lowlevel
 import pytest
+from structlog.testing import capture_logs
 
 from tests.clock import ManualClock
 from transports.tasks import (
@@ -73,10 +74,21 @@ async def test_the_final_work_runs_after_all_tasks_have_ended():
         seen.append("last")
 
     with pytest.raises(LookupError):
-        async with background_tasks_with_final((run, run), last, 5.0):
+        async with background_tasks_with_final((run, run), last, 5.0, "last_failed"):
             await anyio.wait_all_tasks_blocked()
             raise LookupError
     assert seen == ["ended", "ended", "last"]
+
+
+async def test_final_work_that_cannot_reach_the_store_is_logged():
+    async def last():
+        await anyio.lowlevel.checkpoint()
+        raise OSError
+
+    with capture_logs() as logs:
+        async with background_tasks_with_final((), last, 5.0, "last_failed"):
+            await anyio.lowlevel.checkpoint()
+    assert [entry["event"] for entry in logs] == ["last_failed"]
 
 
 @pytest.mark.parametrize(("wait", "calls"), [(False, 3), (True, 2)])

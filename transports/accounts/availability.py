@@ -76,7 +76,11 @@ class _Window:
         counts = self._counts
         if not counts or counts[-1][0] != slot:
             counts.append([slot, 0, 0, 0])
-            self._forget(slot)
+            while counts[0][0] <= slot - self._slots:
+                _, old_requests, old_accepts, old_failures = counts.popleft()
+                self.requests -= old_requests
+                self.accepts -= old_accepts
+                self.failures -= old_failures
         last = counts[-1]
         last[1] += requests
         last[2] += accepts
@@ -84,13 +88,6 @@ class _Window:
         self.requests += requests
         self.accepts += accepts
         self.failures += failures
-
-    def _forget(self, slot: int) -> None:
-        while self._counts[0][0] <= slot - self._slots:
-            _, requests, accepts, failures = self._counts.popleft()
-            self.requests -= requests
-            self.accepts -= accepts
-            self.failures -= failures
 
     def excess(self, ratio: float) -> float:
         """Return the share of requests that exceeds `ratio` times the accepted ones."""
@@ -259,7 +256,8 @@ class AccountState:
         self._in_flight_by_scope[requirement.key] += 1
         self.used_at = now
         if self.attention is not None:
-            self._schedule_probe(self.attention, now)
+            self._probe_at = self._next_probe(self.attention, now)
+            self.attention = msgspec.structs.replace(self.attention, credential=self.account.facts().credential)
 
     def end(self, requirement: Requirement) -> None:
         """Count a request that ended."""
@@ -334,19 +332,11 @@ class AccountState:
 
     def succeed(self, requirement: Requirement, now: float) -> None:
         """Note that it began to answer: this doubles the limit of a slow start."""
-        if self._failures or self._slow_start:
-            self._recover(requirement, now)
-
-    def finish(self, now: float) -> None:
-        """Note that an answer is complete."""
-        self.errors = 0
-        if self.ejections and self._cooldown_of(EVERYTHING, now) is None:
-            self.ejections = 0
-
-    def _recover(self, requirement: Requirement, now: float) -> None:
-        awake = self.blocked is None or self.blocked.until <= now
+        if not self._failures and not self._slow_start:
+            return
+        unblocked = self.blocked is None or self.blocked.until <= now
         for scope in [scope for scope in self._slow_start if covers(scope, requirement.key)]:
-            if awake and self._cooldown_of(scope, now) is None:
+            if unblocked and self._cooldown_of(scope, now) is None:
                 self._slow_start[scope] *= 2
                 if self._slow_start[scope] >= self.account.concurrency:
                     del self._slow_start[scope]
@@ -354,13 +344,15 @@ class AccountState:
             if covers(scope, requirement.key) and self._cooldown_of(scope, now) is None:
                 del self._failures[scope, reason]
 
+    def finish(self, now: float) -> None:
+        """Note that an answer is complete."""
+        self.errors = 0
+        if self.ejections and self._cooldown_of(EVERYTHING, now) is None:
+            self.ejections = 0
+
     def _cooldown_of(self, scope: Scope, now: float) -> Cooldown | None:
         cooldown = self.cooldowns.get(scope)
         return cooldown if cooldown is not None and cooldown.until > now else None
-
-    def _schedule_probe(self, record: AttentionRecord, now: float) -> None:
-        self._probe_at = self._next_probe(record, now)
-        self.attention = msgspec.structs.replace(record, credential=self.account.facts().credential)
 
     def _next_probe(self, record: AttentionRecord, now: float) -> float:
         """Return when a request may be tried; never if a check of the transport watches the account."""

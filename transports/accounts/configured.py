@@ -99,14 +99,6 @@ class AccountOption(msgspec.Struct, frozen=True, kw_only=True):
     help: str
 
 
-def _no_egress(_: Any) -> str:
-    return ""
-
-
-def _no_facts(_: bytes) -> Facts:
-    return Facts()
-
-
 class AccountType(msgspec.Struct, Generic[SettingsT], frozen=True, kw_only=True):
     """Describes the accounts of a transport: their settings and their credential."""
 
@@ -122,9 +114,9 @@ class AccountType(msgspec.Struct, Generic[SettingsT], frozen=True, kw_only=True)
     """What the credential is called in messages."""
     duplicate_advice: str = "use another one"
     """What to do if two accounts have the same credential."""
-    egress: Callable[[SettingsT], str] = _no_egress
+    egress: Callable[[SettingsT], str] = lambda _: ""
     """Returns the egress of an account's requests, without credentials. Raises ValueError, which contains no secret."""
-    facts: Callable[[bytes], Facts] = _no_facts
+    facts: Callable[[bytes], Facts] = lambda _: Facts()
     """Returns facts read from the record that the transport keeps in the store's collection `SESSIONS`."""
     parts: tuple[CredentialPart, ...] = ()
     """The values that `accounts add` asks for; together, one a line, they are the credential. Empty: it asks once."""

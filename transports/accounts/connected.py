@@ -175,7 +175,10 @@ class ConnectedAccounts(ABC, Generic[SettingsT, ConnectedT]):
 
     @asynccontextmanager
     async def open(self, *, guest: bool = False) -> AsyncGenerator[None]:
-        """Connect the accounts of the settings and, if it is available, the store; then follow the store's changes."""
+        """Connect the accounts of the settings and, if it is available, the store; then follow the store's changes.
+
+        At the end all accounts are closed, within `_CLOSE_SECONDS`.
+        """
         async with background_tasks() as self._tasks:
             try:
                 await self._apply(self._declared)
@@ -190,7 +193,13 @@ class ConnectedAccounts(ABC, Generic[SettingsT, ConnectedT]):
                 self._change_feed.subscribe(ACCOUNTS, self.follow)
                 yield
             finally:
-                await self._close()
+                self._closing = True
+                for connected in self._connected.values():
+                    connected.remove()
+                    connected.unused.set()
+                if self.running:
+                    with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+                        await self._stopped.wait()
 
     async def follow(self) -> None:
         """Apply the accounts added, changed and removed in the store.
@@ -264,13 +273,3 @@ class ConnectedAccounts(ABC, Generic[SettingsT, ConnectedT]):
             self.running -= 1
             if self._closing and not self.running:
                 self._stopped.set()
-
-    async def _close(self) -> None:
-        """Close all accounts; wait up to `_CLOSE_SECONDS`."""
-        self._closing = True
-        for connected in self._connected.values():
-            connected.remove()
-            connected.unused.set()
-        if self.running:
-            with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
-                await self._stopped.wait()

@@ -67,7 +67,9 @@ class GroupedWrites:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Write while the context lasts; at its end, write what still waits."""
-        async with background_tasks_with_final((self._run,), self._write_all, _LAST_SECONDS):
+        async with background_tasks_with_final(
+            (self._run,), self._write_all, _LAST_SECONDS, "conversations_write_failed"
+        ):
             yield
 
     async def _write(self, change: Change) -> int | None:

@@ -45,7 +45,8 @@ class Heartbeat:
     async def open(self) -> AsyncGenerator[None]:
         """Send heartbeats for the duration of the context."""
         beats = partial(every, _LOOK_SECONDS, self._try_beat, self._clock)
-        async with background_tasks_with_final((beats,), self._remove_record, _LAST_SECONDS):
+        remove = partial(self._records.remove, REPLICAS, self._replica)
+        async with background_tasks_with_final((beats,), remove, _LAST_SECONDS, "heartbeat_removal_failed"):
             yield
 
     async def beat(self) -> None:
@@ -67,9 +68,3 @@ class Heartbeat:
             await self.beat()
         except OSError:
             _log.debug("heartbeat_write_failed")
-
-    async def _remove_record(self) -> None:
-        try:
-            await self._records.remove(REPLICAS, self._replica)
-        except OSError:
-            _log.debug("heartbeat_removal_failed")

@@ -130,7 +130,9 @@ class ConcurrencyLimits:
         if self._shared is None:
             slot = self._new_slot(account, now)
             return slot, await self._acquire_local(account, requirement, slot, 1)
-        idle = self._take_idle(account.id)
+        idle = self._idle[account.id].pop() if account.id in self._idle else None
+        if idle is not None and not self._idle[account.id]:
+            del self._idle[account.id]
         if idle is not None and not _paced(account, requirement):
             return idle, 0.0
         if idle is None and now < self._yields.get(account.id, now):
@@ -171,7 +173,9 @@ class ConcurrencyLimits:
             partial(every, self._seconds / _RENEWALS, self._changes.set, self._clock, wait=True),
             self._sweep,
         )
-        async with background_tasks_with_final(runs, partial(self._end, self._shared), _LAST_SECONDS):
+        async with background_tasks_with_final(
+            runs, partial(self._end, self._shared), _LAST_SECONDS, "slot_release_failed"
+        ):
             yield
 
     async def _acquire_shared(self, store: Limits, account: Account, requirement: Requirement, slot: Slot) -> float:
@@ -200,9 +204,10 @@ class ConcurrencyLimits:
         except BaseException:
             self._give_back(slot, _nothing)
             raise
-        if not wait:
-            self._hold(slot)
-        elif slot.holder in self._held:
+        if not wait and slot.holder not in self._held:
+            self._held[slot.holder] = slot.account
+            self._of[slot.account] = self._of.get(slot.account, 0) + 1
+        elif wait and slot.holder in self._held:
             self._keep_idle(slot, self._clock.monotonic())
         return wait
 
@@ -223,7 +228,10 @@ class ConcurrencyLimits:
             self._kept_at = -math.inf
         now = self._clock.monotonic()
         own = now < self._marked.get(account, now)
-        return self._share(limit) if await store.count_slots(_waiting(account)) > own else limit
+        if await store.count_slots(_waiting(account)) <= own:
+            return limit
+        replicas = max(1, self._replicas())
+        return -(-limit // replicas) if limit >= replicas else 0
 
     async def _acquire_local(self, account: Account, requirement: Requirement, slot: Slot, parts: int) -> float:
         """Take a slot of this process's part, without asking the store."""
@@ -238,16 +246,6 @@ class ConcurrencyLimits:
         self._count += 1
         return Slot(account.id, f"{self._replica}:{self._count}", account.concurrency, now)
 
-    def _share(self, limit: int) -> int:
-        """Return how many slots of an account this process may keep while others wait; 0: fewer than processes."""
-        replicas = max(1, self._replicas())
-        return -(-limit // replicas) if limit >= replicas else 0
-
-    def _hold(self, slot: Slot) -> None:
-        if slot.holder not in self._held:
-            self._held[slot.holder] = slot.account
-            self._of[slot.account] = self._of.get(slot.account, 0) + 1
-
     def _count_out(self, slot: Slot) -> None:
         if self._held.pop(slot.holder, None) is None:
             return
@@ -260,15 +258,6 @@ class ConcurrencyLimits:
         slot.idle_since = now
         self._idle.setdefault(slot.account, []).append(slot)
         self._any_idle.set()
-
-    def _take_idle(self, account: str) -> Slot | None:
-        slots = self._idle.get(account)
-        if slots is None:
-            return None
-        slot = slots.pop()
-        if not slots:
-            del self._idle[account]
-        return slot
 
     def _give_back(self, slot: Slot, then: Callable[[], None], *, may_stay: bool = False) -> None:
         if not may_stay:
@@ -291,16 +280,31 @@ class ConcurrencyLimits:
     async def _leave_and_renew(self, store: Limits) -> None:
         """Give back and renew, one after the other: a slot that was given back is never renewed."""
         await self._leave_all(store)
-        await self._renew(store)
+        if not self._held:
+            self._kept_at = self._clock.monotonic()
+        elif self._clock.monotonic() - self._kept_at >= self._seconds / _RENEWALS:
+            await store.renew_slots([(account, holder) for holder, account in self._held.items()], self._seconds)
+            self._kept_at = self._clock.monotonic()
         self._down = False
 
     def _failed(self) -> None:
-        """Go on without the store."""
+        """Continue without the store: free the released slots in this process.
+
+        The store gets the releases later, unless the slots have expired there by then.
+        """
         self._down = True
         self._kept_at = -math.inf  # a store that comes back may have lost what it had
         _log.debug("slot_renewal_failed")
-        self._give_back_idle(self._clock.monotonic())
-        self._release_locally()
+        now = self._clock.monotonic()
+        self._give_back_idle(now)
+        releases = list(self._releases)
+        self._releases.clear()
+        for release in releases:
+            self._count_out(release.slot)
+            if now - release.at < self._seconds:
+                self._releases.append(_Release(release.slot, _nothing, release.at))
+        for release in releases:
+            release.then()
 
     async def _sweep(self) -> None:
         """Give back what was not used again, in one call, and forget marks that are over."""
@@ -351,29 +355,6 @@ class ConcurrencyLimits:
             elif left.may_stay:
                 count[slot.account] -= 1
         return kept
-
-    async def _renew(self, store: Limits) -> None:
-        """Renew all slots now and then: the store has them for a time only."""
-        if self._held and self._clock.monotonic() - self._kept_at >= self._seconds / _RENEWALS:
-            await store.renew_slots([(account, holder) for holder, account in self._held.items()], self._seconds)
-            self._kept_at = self._clock.monotonic()
-        elif not self._held:
-            self._kept_at = self._clock.monotonic()
-
-    def _release_locally(self) -> None:
-        """Free the released slots in this process: the store is down, and gets the releases later unless they expire.
-
-        No slot outlives its time there.
-        """
-        now = self._clock.monotonic()
-        left = list(self._releases)
-        self._releases.clear()
-        for one in left:
-            self._count_out(one.slot)
-            if now - one.at < self._seconds:
-                self._releases.append(_Release(one.slot, _nothing, one.at))
-        for one in left:
-            one.then()
 
 
 def _waiting(account: str) -> str:

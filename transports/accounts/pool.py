@@ -109,7 +109,11 @@ class Pool:
         while True:
             state = self._claim(request, waiter)
             if state is None:
-                waiter = waiter or self._new_waiter(request)
+                if waiter is None:
+                    now, config = anyio.current_time(), self.config
+                    until = min(request.until, now + config.queue_timeout_seconds)
+                    last = max(until, min(request.until, now + config.fair_queue_timeout_seconds))
+                    waiter = self._queue.ticket(request, until, last)
                 state = await self._wait(waiter)
             if state is None:
                 continue
@@ -122,13 +126,6 @@ class Pool:
                 release = partial(self._limits.release, slot, partial(self._end, state, request))
                 return Lease(account=state.account, state=state, release=release)
             self._note_full(state, request, wait)
-
-    def _new_waiter(self, request: LeaseRequest) -> Waiter:
-        now, config = anyio.current_time(), self.config
-        until = min(request.until, now + config.queue_timeout_seconds)
-        return self._queue.ticket(
-            request, until, max(until, min(request.until, now + config.fair_queue_timeout_seconds))
-        )
 
     def _claim(
         self, request: LeaseRequest, waiter: Waiter | None, *, include_ejected: bool = False
@@ -202,21 +199,16 @@ class Pool:
         return _refusal(fit, request.requirement, self._clock.monotonic())
 
     def _prolong(self, waiter: Waiter) -> bool:
-        """Let a request whose license is owed a slot wait longer; return whether it may."""
-        now = anyio.current_time()
-        if now >= waiter.last or not self._owes(waiter.request):
+        """Let a request wait longer if another license or process holds more than its share; return whether it may."""
+        now, request = anyio.current_time(), waiter.request
+        if now >= waiter.last:
+            return False
+        slots = self._capacity(request)
+        suitable = (state.account.id for state in self._candidates(request) if state.supports(request.requirement))
+        if not self._queue.owes(request, slots) and not self._limits.lack(suitable, slots):
             return False
         waiter.until = min(waiter.last, now + self.config.queue_timeout_seconds)
         return True
-
-    def _owes(self, request: LeaseRequest) -> bool:
-        """Return whether another license, or another process, holds slots beyond its share that this one lacks."""
-        slots = self._capacity(request)
-        if self._queue.owes(request, slots):
-            return True
-        return self._limits.lack(
-            (state.account.id for state in self._candidates(request) if state.supports(request.requirement)), slots
-        )
 
     def _capacity(self, request: LeaseRequest) -> int:
         """Return the concurrency limit for such requests over all accounts that can serve one soon."""

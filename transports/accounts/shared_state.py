@@ -133,18 +133,12 @@ class SharedState:
     async def open(self) -> AsyncGenerator[None]:
         """Write changes to the store for the duration of the context, and the last ones at its end."""
         saves = partial(self._changes.run, self._save, lambda: _log.debug("account_state_write_failed"), self._clock)
-        async with background_tasks_with_final((saves,), self._save_last, _LAST_SAVE_SECONDS):
+        async with background_tasks_with_final((saves,), self._save, _LAST_SAVE_SECONDS, "account_state_write_failed"):
             yield
 
     def _mark_unsaved(self, table: "_Table[AttentionRecord] | _Table[ActiveCooldown]", key: str) -> None:
         table.unsaved.add(key)
         self._changes.set()
-
-    async def _save_last(self) -> None:
-        try:
-            await self._save()
-        except OSError:
-            _log.warning("account_state_write_failed")
 
     async def _save(self) -> None:
         async with self._lock:
@@ -191,40 +185,37 @@ class SharedState:
         self._actions = {(action.account, action.action): (action.by, now + seconds) for action, seconds in actions}
 
     async def _load_attention(self) -> None:
-        async with self._lock:
-            if await self._load_table(self._attention, partial(read_attention, self._records)):
-                for listener in self._listeners:
-                    listener.attention_changed(self._attention.known)
+        read = partial(read_attention, self._records)
+        await self._load(self._attention, read, lambda one: one.attention_changed(self._attention.known))
 
     async def _load_pauses(self) -> None:
-        async with self._lock:
-            if await self._load_table(self._pauses, self._registry.pauses):
-                for listener in self._listeners:
-                    listener.pauses_changed(self._pauses.known)
+        await self._load(self._pauses, self._registry.pauses, lambda one: one.pauses_changed(self._pauses.known))
 
     async def _load_cooldowns(self) -> None:
+        async def read() -> dict[str, ActiveCooldown]:
+            now, there = self._clock.monotonic(), await read_cooldowns(self._records)
+            return {record.key: ActiveCooldown(record, now + seconds) for record, seconds in there}
+
+        await self._load(self._cooldowns, read, lambda one: one.cooldowns_changed(self._active_cooldowns()))
+
+    async def _load(
+        self,
+        table: "_Table[ValueT]",
+        read: Callable[[], Awaitable[dict[str, ValueT]]],
+        notify: Callable[[StateListener], None],
+    ) -> None:
+        """Read the records of a collection and notify the listeners; unreadable records change nothing."""
         async with self._lock:
-            if await self._load_table(self._cooldowns, self._read_cooldowns):
-                for listener in self._listeners:
-                    listener.cooldowns_changed(self._active_cooldowns())
-
-    async def _load_table(self, table: "_Table[ValueT]", read: Callable[[], Awaitable[dict[str, ValueT]]]) -> bool:
-        """Read the records of a collection; return whether they could be read."""
-        try:
-            there, epoch = await read(), await self._locks.epoch()
-        except Unreadable as error:
-            _log.error("account_state_unreadable", collection=table.collection.name, error=str(error))
-            return False
-        table.merge(there, epoch)
-        if table.unsaved:
-            self._changes.set()
-        return True
-
-    async def _read_cooldowns(self) -> dict[str, ActiveCooldown]:
-        now = self._clock.monotonic()
-        return {
-            record.key: ActiveCooldown(record, now + seconds) for record, seconds in await read_cooldowns(self._records)
-        }
+            try:
+                there, epoch = await read(), await self._locks.epoch()
+            except Unreadable as error:
+                _log.error("account_state_unreadable", collection=table.collection.name, error=str(error))
+                return
+            table.merge(there, epoch)
+            if table.unsaved:
+                self._changes.set()
+            for listener in self._listeners:
+                notify(listener)
 
     def _active_cooldowns(self) -> dict[str, ActiveCooldown]:
         now = self._clock.monotonic()

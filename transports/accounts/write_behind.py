@@ -86,27 +86,17 @@ class WriteBehind:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Write pending changes while the context lasts, and the rest at its end."""
-        writes = partial(self._changes.run, self._write_pending, self._failed, self._clock, delay=_HOLD_SECONDS)
-        async with background_tasks_with_final((writes,), self._write_last, _LAST_SECONDS):
+        writes = partial(self._changes.run, self._write_all, self._failed, self._clock, delay=_HOLD_SECONDS)
+        async with background_tasks_with_final((writes,), self._write_all, _LAST_SECONDS, "conversations_write_failed"):
             yield
 
     def _add(self, name: str, pending: PendingChange) -> None:
         self._pending[name] = pending
         self._changes.set()
 
-    async def _write_pending(self) -> None:
-        await self._write_all()
-        self.works = True
-
     def _failed(self) -> None:
         self.works = False
         _log.warning("conversations_write_failed")
-
-    async def _write_last(self) -> None:
-        try:
-            await self._write_all()
-        except OSError:
-            _log.warning("conversations_write_failed")
 
     async def _write_all(self) -> None:
         while self._pending:
@@ -135,3 +125,4 @@ class WriteBehind:
                 self._pending = self._writing | self._pending
                 self._writing = {}
                 self._idle.set()
+        self.works = True
