@@ -79,7 +79,7 @@ async def test_open_requests_finish_before_a_removed_account_closes(open_site):
     async with opened(open_site) as (_, deps, transport):
         await add(deps, entry())
         held, account = connected(transport, "two"), account_of(transport, "two")
-        http = held.session.site._http
+        http = held.session.site.http
         async with asking(transport, request_for("<echo>still here</echo>"), account) as answer:
             await deps.registry.remove("two")
             await deps.change_feed.poll()
@@ -98,7 +98,7 @@ async def test_open_requests_finish_before_a_removed_account_closes(open_site):
 async def test_an_account_that_nothing_is_under_way_with_is_closed_at_once(open_site):
     async with opened(open_site) as (_, deps, transport):
         await add(deps, entry())
-        http = connected(transport, "two").session.site._http
+        http = connected(transport, "two").session.site.http
         await deps.registry.remove("two")
         await deps.change_feed.poll()
         with anyio.fail_after(60):
@@ -116,9 +116,9 @@ async def test_requests_of_a_removed_account_end_after_a_limit(open_site):
             await deps.change_feed.poll()
             for _ in range(20):
                 await anyio.lowlevel.checkpoint()
-            assert not held.session.site._http.closed
+            assert not held.session.site.http.closed
             with anyio.fail_after(60):
-                while not held.session.site._http.closed:
+                while not held.session.site.http.closed:
                     clock.advance(1801)
                     await anyio.lowlevel.checkpoint()
 
@@ -218,7 +218,7 @@ async def test_adding_and_removing_leaves_no_task_and_no_client_behind(open_site
         for _ in range(20):
             await add(deps, entry())
             held = connected(transport, "two")
-            clients.append(held.session.site._http)
+            clients.append(held.session.site.http)
             await deps.registry.remove("two")
             await deps.change_feed.poll()
         with anyio.fail_after(60):

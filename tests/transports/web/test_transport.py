@@ -316,12 +316,12 @@ async def test_no_secret_is_in_an_error_or_a_repr(site):
         shown = [
             repr(caught.value),
             str(caught.value),
-            repr(session._ready),
+            repr(session.current),
             repr(session.site.session_store.saved),
             repr(transport),
         ]
         shown += [repr(caught.value.__context__) if not caught.value.__suppress_context__ else ""]
-        assert not any(secret in text or session._ready.page.access_token in text for text in shown)
+        assert not any(secret in text or session.current.page.access_token in text for text in shown)
 
 
 EXPORT = "__Secure-1PSID={}; __Secure-1PSIDTS=t"

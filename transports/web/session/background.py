@@ -22,19 +22,20 @@ class BackgroundWork:
     def __init__(self, tasks: anyio.abc.TaskGroup, clock: Clock) -> None:
         """Run the work in `tasks`."""
         self._tasks, self._clock = tasks, clock
-        self._open = 0
+        self.unfinished = 0
+        """Number of pieces of work that wait or run."""
         self._closing = anyio.Event()
         self._idle = anyio.Event()
 
     def later(self, seconds: float, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` after `seconds`, or at shutdown if that comes first; errors are only logged."""
-        self._open += 1
+        self.unfinished += 1
         self._tasks.start_soon(self._run, seconds, name, work)
 
     async def close(self) -> None:
         """Start all delayed work now, and wait briefly for it to end."""
         self._closing.set()
-        if self._open:
+        if self.unfinished:
             with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
                 await self._idle.wait()
 
@@ -48,8 +49,8 @@ class BackgroundWork:
         except Exception:  # noqa: BLE001 -- a bug in the work must not stop the gateway
             _log.exception("background_work_failed", work=name)
         finally:
-            self._open -= 1
-            if not self._open and self._closing.is_set():
+            self.unfinished -= 1
+            if not self.unfinished and self._closing.is_set():
                 self._idle.set()
 
 

@@ -53,7 +53,7 @@ class SiteClient:
         This secret is not stored: each process gets its own from its first HTTP 400, which the site sends before it
         does any work.
         """
-        self._http = http
+        self.http = http
         self._user_agent = (account.user_agent if account is not None else None) or config.user_agent
         authuser = account.authuser if account is not None else None
         self._prefix = "" if authuser is None else wire.USER_PREFIX.format(authuser)
@@ -94,7 +94,7 @@ class SiteClient:
         if self.session_store is not None:
             cookie = cookies.header(self.session_store.cookies, only)
             headers |= {"Cookie": cookie} if cookie else {}
-        request = self._http.request(method, url, headers=headers, allow_redirects=False, **options)
+        request = self.http.request(method, url, headers=headers, allow_redirects=False, **options)
         if self.session_store is None or only is not None or str(url).endswith((wire.APP_PATH, wire.ROTATE_PATH)):
             return request
         return SiteResponse(request, partial(self.note_cookies, since=self.cookies_version))
@@ -112,7 +112,7 @@ class SiteClient:
         cookie = self.session_store.cookie_header if self.session_store is not None else ""
         if cookie:
             headers["Cookie"] = cookie
-        return self._http.request(
+        return self.http.request(
             "POST", url, headers=headers, data=data, allow_redirects=False, timeout=self._no_read_timeout
         )
 

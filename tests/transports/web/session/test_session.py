@@ -257,7 +257,7 @@ async def test_a_session_that_is_refused_again_is_forgotten_and_waits_for_a_pers
         with pytest.raises(SignedOut):
             await ask(transport, '<sim http="401"/>')
         assert await site.seen("generate") == 2
-        assert session_of(transport)._ready is None
+        assert session_of(transport).current is None
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ async def test_a_page_instead_of_an_answer_is_asked_for_once_and_its_session_for
         with pytest.raises(SignedOut):
             await ask(transport, f"<sim {tag}/>")
         assert await site.seen("generate") == 1
-        assert session_of(transport)._ready is None
+        assert session_of(transport).current is None
 
 
 async def test_what_the_page_sets_is_dropped_when_the_session_was_renewed_while_it_came(open_site):

@@ -14,9 +14,11 @@ from transports.web.session.store import SessionStore, flush
 SEED = {"__Secure-1PSID": "psid", "__Secure-1PSIDTS": "ts-1"}
 
 
-def vaults(number=2, store=None):
-    store = store or MemoryStore(ManualClock())
-    return [SessionStore("one", SEED, store, store._clock) for _ in range(number)]
+def session_stores(number=2, store=None, clock=None):
+    """Return the session stores of as many processes, all with the same records."""
+    clock = clock or ManualClock()
+    store = store or MemoryStore(clock)
+    return [SessionStore("one", SEED, store, clock) for _ in range(number)]
 
 
 def psidts(session_store):
@@ -28,7 +30,7 @@ async def renew(session_store, value, *, at=1.0, sent=None):
 
 
 async def test_what_an_answer_sets_is_kept_and_is_no_new_session():
-    (session_store,) = vaults(1)
+    (session_store,) = session_stores(1)
     await session_store.merge_cookies(["SIDCC=a; Domain=.google.com"], since=session_store.version)
     assert session_store.cookies == {**SEED, "SIDCC": "a"}
     assert (session_store.saved.gen, session_store.saved.ver, session_store.version, session_store.renewals) == (
@@ -40,7 +42,7 @@ async def test_what_an_answer_sets_is_kept_and_is_no_new_session():
 
 
 async def test_what_an_answer_sets_is_dropped_when_the_session_has_been_renewed_since():
-    (session_store,) = vaults(1)
+    (session_store,) = session_stores(1)
     sent = session_store.version
     await renew(session_store, "ts-2")
     await session_store.merge_cookies(
@@ -50,14 +52,14 @@ async def test_what_an_answer_sets_is_dropped_when_the_session_has_been_renewed_
 
 
 async def test_what_an_answer_sets_is_dropped_when_another_process_has_renewed_the_session():
-    ours, theirs = vaults()
+    ours, theirs = session_stores()
     await renew(theirs, "ts-2")
     await ours.merge_cookies(["SIDCC=a; Domain=.google.com"], since=ours.version)
     assert ours.cookies == theirs.cookies == {**SEED, "__Secure-1PSIDTS": "ts-2"}
 
 
 async def test_a_rolling_cookie_that_an_ordinary_answer_sets_is_saved_at_once_and_is_another_turn():
-    ours, theirs = vaults()
+    ours, theirs = session_stores()
     assert ours.note_cookies(["__Secure-1PSIDTS=ts-2"], since=ours.version) == 0.0
     assert psidts(ours) == "ts-1"
     await ours.save_noted()
@@ -67,23 +69,24 @@ async def test_a_rolling_cookie_that_an_ordinary_answer_sets_is_saved_at_once_an
 
 
 async def test_cookies_of_no_weight_are_saved_once_a_minute():
-    (session_store,) = vaults(1)
+    clock = ManualClock()
+    (session_store,) = session_stores(1, clock=clock)
     assert session_store.note_cookies(["SIDCC=a"], since=0) == 0.0
     await session_store.save_noted()
     assert session_store.note_cookies(["SIDCC=b"], since=0) == 60.0
     assert session_store.note_cookies(["SIDCC=c"], since=0) is None
-    session_store._clock.advance(60)
+    clock.advance(60)
     await session_store.save_noted()
     assert (session_store.cookies["SIDCC"], session_store.saved.ver) == ("c", 2)
 
 
 async def test_an_answer_never_changes_whose_session_it_is():
-    (session_store,) = vaults(1)
+    (session_store,) = session_stores(1)
     assert session_store.note_cookies(["__Secure-1PSID=another"], since=0) is None
 
 
 async def test_a_renewal_is_counted_by_the_renewing_process_and_by_the_others():
-    ours, theirs = vaults()
+    ours, theirs = session_stores()
     await renew(ours, "ts-2")
     assert (ours.renewals, theirs.renewals) == (1, 0)
     assert await theirs.load()
@@ -92,7 +95,7 @@ async def test_a_renewal_is_counted_by_the_renewing_process_and_by_the_others():
 
 
 async def test_when_it_was_rotated_is_known_to_all_even_if_no_new_value_came():
-    ours, theirs = vaults()
+    ours, theirs = session_stores()
     await ours.renew(ours.saved, [], at=5.0, by="me")
     assert not await theirs.load()
     assert (theirs.saved.rotated_at, theirs.saved.by) == (5.0, "me")
@@ -101,7 +104,7 @@ async def test_when_it_was_rotated_is_known_to_all_even_if_no_new_value_came():
 async def test_an_unreadable_record_is_ignored():
     store = MemoryStore(ManualClock())
     await store.put(SESSIONS, "one", b"nonsense")
-    (session_store,) = vaults(1, store)
+    (session_store,) = session_stores(1, store)
     assert not await session_store.load()
     assert session_store.cookies == SEED
 
@@ -168,7 +171,7 @@ async def test_a_rotated_value_that_cannot_be_saved_is_used_and_offered_for_as_l
     clock = ManualClock()
     store = Sick(clock)
     store.before = True
-    (session_store,) = vaults(1, store)
+    (session_store,) = session_stores(1, store, clock)
     with capture_logs() as logs:
         assert not await renew_in_vain(session_store, clock, "ts-2")
     assert [entry for entry in logs if entry["log_level"] == "error"] == [
@@ -189,17 +192,18 @@ async def test_a_write_whose_answer_was_lost_is_recognised():
     clock = ManualClock()
     store = Sick(clock)
     store.after = True
-    (session_store,) = vaults(1, store)
+    (session_store,) = session_stores(1, store, clock)
     assert await renew_in_vain(session_store, clock, "ts-2")
     assert (psidts(session_store), session_store.saved.ver, session_store.unsaved) == ("ts-2", 1, False)
     assert session_store.record == (await store.get(SESSIONS, "one")).version == 1
 
 
 async def test_a_rotated_value_holds_against_what_another_process_only_added_to():
-    ours, theirs = vaults()
+    clock = ManualClock()
+    ours, theirs = session_stores(clock=clock)
     sent = ours.saved
     await theirs.merge_cookies(["SIDCC=a"], since=0)
-    theirs._clock.advance(60)
+    clock.advance(60)
     await theirs.merge_cookies(["SIDCC=b"], since=0)
     assert await renew(ours, "ts-2", sent=sent)
     assert (psidts(ours), ours.saved.ver) == ("ts-2", 3)
@@ -208,18 +212,19 @@ async def test_a_rotated_value_holds_against_what_another_process_only_added_to(
 
 
 async def test_of_two_rotations_the_one_that_was_sent_later_holds():
-    ours, theirs = vaults()
+    store = MemoryStore(ManualClock())
+    ours, theirs = session_stores(store=store)
     sent = ours.saved
     await renew(theirs, "later", at=50.0)
     await renew(ours, "earlier", at=1.0, sent=sent)
     assert psidts(ours) == psidts(theirs) == "later"
-    assert (await ours._records.get(SESSIONS, "one")).version == 1
+    assert (await store.get(SESSIONS, "one")).version == 1
 
 
 async def test_a_store_that_lost_its_last_writes_gets_them_again():
     clock = ManualClock()
     store = MemoryStore(clock)
-    ours, theirs = vaults(2, store)
+    ours, theirs = session_stores(2, store, clock)
     await renew(ours, "ts-2")
     forgotten = await store.get(SESSIONS, "one")
     await renew(ours, "ts-3", at=9.0)
@@ -262,7 +267,7 @@ async def test_with_the_store_down_at_the_start_the_session_comes_from_the_copy_
     await renew(SessionStore("one", SEED, MemoryStore(clock), clock, copy), "ts-2")
     for session_store, value in (
         (SessionStore("one", SEED, Down(clock), clock, copy), "ts-2"),
-        (*vaults(1, Down(clock)), "ts-1"),
+        (*session_stores(1, Down(clock), clock), "ts-1"),
     ):
         with pytest.raises(OSError, match="down"):
             await session_store.load()
@@ -293,11 +298,12 @@ async def test_a_copy_that_cannot_be_kept_does_not_stop_the_store():
 
 
 async def test_what_is_known_of_the_store_is_read_again_when_it_is_a_minute_old():
-    ours, theirs = vaults()
+    clock = ManualClock()
+    ours, theirs = session_stores(clock=clock)
     await ours.load()
     await renew(theirs, "ts-2")
     assert not await ours.load_if_old()
-    ours._clock.advance(60)
+    clock.advance(60)
     assert await ours.load_if_old()
 
 
@@ -307,13 +313,14 @@ async def test_a_rolling_cookie_is_saved_after_its_request_is_cancelled():
             await anyio.lowlevel.checkpoint()
             return await super().get(place, key)
 
-    (session_store,) = vaults(1, Slow(ManualClock()))
+    store = Slow(ManualClock())
+    (session_store,) = session_stores(1, store)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(partial(session_store.merge_cookies, ["__Secure-1PSIDTS=ts-2"], since=0))
         await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
     assert psidts(session_store) == "ts-2"
-    (other,) = vaults(1, session_store._records)
+    (other,) = session_stores(1, store)
     await other.load()
     assert psidts(other) == "ts-2"
 
@@ -321,7 +328,7 @@ async def test_a_rolling_cookie_is_saved_after_its_request_is_cancelled():
 async def test_a_rolling_cookie_that_comes_while_the_last_one_cannot_be_saved_is_kept():
     clock = ManualClock()
     store = Sick(clock)
-    (session_store,) = vaults(1, store)
+    (session_store,) = session_stores(1, store, clock)
     store.before = True
     await session_store.merge_cookies(["__Secure-1PSIDTS=ts-2"], since=session_store.version)
     await session_store.merge_cookies(["SIDCC=a"], since=session_store.version)
@@ -329,7 +336,7 @@ async def test_a_rolling_cookie_that_comes_while_the_last_one_cannot_be_saved_is
     assert (psidts(session_store), session_store.unsaved) == ("ts-3", True)
     store.before = False
     assert await session_store.save(1.0)
-    (other,) = vaults(1, store)
+    (other,) = session_stores(1, store, clock)
     await other.load()
     assert psidts(other) == "ts-3"
 
@@ -337,7 +344,7 @@ async def test_a_rolling_cookie_that_comes_while_the_last_one_cannot_be_saved_is
 async def test_a_value_that_cannot_be_saved_is_offered_every_second_until_it_is():
     clock = ManualClock()
     store = Sick(clock)
-    (session_store,) = vaults(1, store)
+    (session_store,) = session_stores(1, store, clock)
     async with background_tasks() as tasks:
         tasks.start_soon(flush, session_store, clock)
         store.before = True
@@ -357,7 +364,7 @@ async def test_a_value_that_cannot_be_saved_is_offered_every_second_until_it_is(
 async def test_the_end_waits_for_a_value_that_is_not_saved():
     clock = ManualClock()
     store = Sick(clock)
-    (session_store,) = vaults(1, store)
+    (session_store,) = session_stores(1, store, clock)
     store.before = True
     await session_store.merge_cookies(["__Secure-1PSIDTS=ts-2"], since=session_store.version)
     async with anyio.create_task_group() as tasks:

@@ -178,7 +178,7 @@ async def test_a_conversation_is_unchanged_after_a_refused_turn(opened, tag):
 async def test_a_conversation_is_as_it_was_when_the_site_was_not_reached(opened):
     _, transport = opened
     await say(transport, asked("<echo>one</echo>"))
-    await chats_of(transport)._session.forget()
+    await connected(transport).session.forget()
     connected(transport).session.site.config = msgspec.structs.replace(
         connected(transport).session.site.config, hosts=web.Hosts(site="http://127.0.0.1:9")
     )
@@ -237,7 +237,7 @@ async def test_a_rewritten_answer_is_known_by_what_its_caller_got(opened, stream
             yield Text(text="the first")
             yield Finish(reason="stop", usage=usage, rewritten=rewritten)
 
-    assert [event async for event in transport._reuse.record(request, Answer()).events()]
+    assert [event async for event in transport.connected.reuse.record(request, Answer()).events()]
     got, other = ("the first", "the last") if streamed else ("the last", "the first")
     assert await transport.home(asked("x", got, "y")) == "one"
     assert await transport.home(asked("x", other, "y")) is None

@@ -68,7 +68,7 @@ async def ask(transport):
 
 
 async def nothing_left_to_do(transport):
-    while connected(transport).session.site.background._open:
+    while connected(transport).session.site.background.unfinished:
         await anyio.lowlevel.checkpoint()
 
 
