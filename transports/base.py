@@ -1,6 +1,6 @@
 """The interface of a transport, and how it is registered."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -74,7 +74,7 @@ class Transport(Protocol):
         """Open a media file of one of its accounts; as `protocol.model.Engine.media`."""
         ...
 
-    def examine(self, account: str) -> AsyncIterator[Finding]:
+    def examine(self, account: str) -> AsyncGenerator[Finding]:
         """Check the path of an account's requests step by step; a failure is a finding, not an error."""
         ...
 

@@ -25,7 +25,7 @@ def transport_opener(
 ) -> OpenTransport:
     """Return a function that opens a configured transport for one account, as a gateway would.
 
-    `copy` is the local replica of a shared store.
+    `local_replica` is this machine's copy of a shared store.
     """
 
     @asynccontextmanager

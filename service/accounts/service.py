@@ -1,7 +1,7 @@
 """Account operations: list, add, remove, pause, resume, check and export. Each change is logged with its author."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from typing import Any
 
 import msgspec
@@ -178,7 +178,7 @@ class AccountService:
         self._check_configured(row.transport)
         async with (
             self._open_transport(row.transport, account) as transport,
-            aclosing(_findings(transport, account)) as findings,
+            aclosing(transport.examine(account)) as findings,
         ):
             async for finding in findings:
                 yield finding
@@ -243,9 +243,10 @@ class AccountService:
         facts: dict[str, Facts] = {}
         for account in accounts:
             account_type = wiring.TRANSPORTS[account.transport].accounts
-            value = await self._session(account.id)
-            if account_type is not None and value is not None:
-                facts[account.id] = account_type.facts(value)
+            with suppress(Unreadable):
+                session = await self._records.get(SESSIONS, account.id)
+                if account_type is not None and session is not None:
+                    facts[account.id] = account_type.facts(session.value)
         return SharedFacts(
             now=self._clock.wall(),
             pauses=await self._registry.pauses(),
@@ -254,13 +255,6 @@ class AccountService:
             replicas=await read_replicas(self._records),
             facts=facts,
         )
-
-    async def _session(self, account: str) -> bytes | None:
-        try:
-            record = await self._records.get(SESSIONS, account)
-        except Unreadable:
-            return None
-        return record.value if record is not None else None
 
 
 def account_type_of(
@@ -291,9 +285,3 @@ def account_type_of(
 def _unknown_transport(configs: Mapping[str, msgspec.Struct], transport: str) -> AccountError:
     known = ", ".join(configs) or "none"
     return AccountError("invalid_value", f"the settings have no transport {transport[:64]!r}; expected one of: {known}")
-
-
-async def _findings(transport: Transport, account: str) -> AsyncGenerator[Finding]:
-    """Wrap the diagnostics of an account in a generator that can be closed."""
-    async for finding in transport.examine(account):
-        yield finding

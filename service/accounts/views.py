@@ -1,13 +1,12 @@
 """Account views: state merged from the settings, the store and all processes, without secrets."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from transports.account import Account, Facts, Quota
 from transports.accounts.records import (
-    AccountLoad,
     AccountStatus,
     AttentionRecord,
     CooldownReason,
@@ -85,8 +84,14 @@ class SharedFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 def account_view(account: Account, entry: AccountRecord | None, seen: SharedFacts) -> AccountView:
     """Build the view of an account; `entry` is None for an account of the settings."""
-    cooldowns = tuple(_cooldowns(account, seen))
-    carried = [replica.accounts[account.id] for replica in seen.replicas if account.id in replica.accounts]
+    cooldowns = tuple(
+        CooldownView(scope=f"{one.family or '*'}/{one.capability or '*'}", reason=one.reason, until=seen.now + seconds)
+        for one, seconds in seen.cooldowns
+        if one.account == account.id or (not one.account and one.egress == account.egress)
+    )
+    loads = [replica.accounts[account.id] for replica in seen.replicas if account.id in replica.accounts]
+    facts = seen.facts.get(account.id, Facts())
+    newest = max((*loads, facts), key=lambda one: one.rotated_at or 0.0)
     return AccountView(
         id=account.id,
         transport=account.transport,
@@ -101,7 +106,12 @@ def account_view(account: Account, entry: AccountRecord | None, seen: SharedFact
         proxy=account.egress,
         **_added(entry),
         **_state(account.id, cooldowns, seen),
-        **_load_and_facts(carried, seen.facts.get(account.id, Facts())),
+        in_flight=sum(load.in_flight for load in loads),
+        plan=next((load.plan for load in loads if load.plan), facts.plan),
+        quotas=next((load.quotas for load in loads if load.quotas), facts.quotas),
+        rotated_at=newest.rotated_at,
+        expires_at=newest.expires_at,
+        rotation_note=facts.rotation_note,
     )
 
 
@@ -136,24 +146,3 @@ def _state(account: str, cooldowns: Sequence[CooldownView], seen: SharedFacts) -
         first = min(cooldowns, key=lambda cooldown: cooldown.until)
         return {**state, "reason": first.reason.value, "message": _REASONS[first.reason]}
     return state
-
-
-def _cooldowns(account: Account, seen: SharedFacts) -> Iterable[CooldownView]:
-    for cooldown, seconds in seen.cooldowns:
-        if cooldown.account == account.id or (not cooldown.account and cooldown.egress == account.egress):
-            scope = f"{cooldown.family or '*'}/{cooldown.capability or '*'}"
-            yield CooldownView(scope=scope, reason=cooldown.reason, until=seen.now + seconds)
-
-
-def _load_and_facts(carried: Sequence[AccountLoad], kept: Facts) -> dict[str, Any]:
-    """Return an account's load, plan, quotas and session times; the newest session's times win."""
-    ages = [(one.rotated_at or 0.0, one.expires_at) for one in (*carried, kept)]
-    rotated_at, expires_at = max(ages, key=lambda age: age[0])
-    return {
-        "in_flight": sum(one.in_flight for one in carried),
-        "plan": next((one.plan for one in carried if one.plan), kept.plan),
-        "quotas": next((one.quotas for one in carried if one.quotas), kept.quotas),
-        "rotated_at": rotated_at or None,
-        "expires_at": expires_at,
-        "rotation_note": kept.rotation_note,
-    }

@@ -5,7 +5,7 @@
 Source: "StreamGenerate", "Capabilities as turns".
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 
@@ -248,7 +248,7 @@ class WebTransport:
                 raise UpstreamFailed(message, code="upstream_rejected", certainty=Certainty.NOT_SENT) from None
             yield file
 
-    async def examine(self, account: str) -> AsyncIterator[Finding]:
+    async def examine(self, account: str) -> AsyncGenerator[Finding]:
         """Check the path of one account's requests; see `transports.base.Transport.examine`."""
         connected = self.connected.get(account)
         if connected is None:

@@ -1,6 +1,6 @@
 """A toy transport: an upstream that answers a question with a line per word, and signs requests with a secret."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -146,7 +146,7 @@ class ToyTransport:
         raise UpstreamFailed("The upstream has no media.", code="media_gone")
         yield
 
-    async def examine(self, account: str) -> AsyncIterator[Finding]:
+    async def examine(self, account: str) -> AsyncGenerator[Finding]:
         """Ask the upstream whether it accepts the secret."""
         connected = self._accounts.get(account)
         if connected is None:

@@ -56,14 +56,14 @@ async def test_an_account_is_added_changed_and_listed_after_those_of_the_setting
     assert await code_of(service.add(new(), by="me")) == "exists"
     assert await service.add(new(replace=True, options={"weight": 2}), by="me") is AddResult.CHANGED
     declared, one = await service.list_accounts()
-    assert (declared.id, declared.declared, one.id, one.declared) == ("declared", True, "one", False)
+    assert (declared.id, declared.in_settings, one.id, one.in_settings) == ("declared", True, "one", False)
     assert (one.transport, one.weight, one.concurrency, one.added_by) == ("web", 2, 5, "me")
 
 
 @pytest.mark.parametrize(
     ("request_", "code"),
     [
-        (new("declared"), "declared"),
+        (new("declared"), "defined_in_settings"),
         (new("other", COOKIES.format("declared")), "exists"),
         (new("a b"), "invalid_value"),
         (new(secret="NID=canary"), "invalid_value"),
@@ -99,7 +99,7 @@ async def test_only_accounts_of_the_store_can_be_removed(service):
     await service.remove("one", by="me")
     assert await code_of(service.get_account("one")) == "not_found"
     assert await code_of(service.remove("one", by="me")) == "not_found"
-    assert await code_of(service.remove("declared", by="me")) == "declared"
+    assert await code_of(service.remove("declared", by="me")) == "defined_in_settings"
 
 
 async def test_a_stored_account_that_is_not_used_says_why(service, store):

@@ -69,7 +69,7 @@ def test_no_secret_of_an_accounts_options_is_shown(start):
     body = {"id": "one", "secret": session_of("one"), "options": {"proxy": proxy}}
     added = gateway("POST", "/v1/accounts", body)
     shown = [added, gateway("GET", "/v1/accounts"), gateway("POST", "/v1/accounts/one/check")]
-    assert added.json()["egress"].endswith("127.0.0.1:9")
-    told = "".join(answer.text for answer in shown) + gateway.gateway.text()
+    assert added.json()["proxy"].endswith("127.0.0.1:9")
+    texts = "".join(answer.text for answer in shown) + gateway.gateway.text()
     metrics = httpx.get(f"{gateway.gateway.origin}/metrics").text
-    assert "canary" not in told + metrics
+    assert "canary" not in texts + metrics
