@@ -33,7 +33,6 @@ from protocol.model import (
     RateLimited,
     Saturated,
     Selection,
-    Served,
     SignedOut,
     Text,
     Thought,
@@ -142,7 +141,6 @@ class Failover:
             while True:
                 lease = await self._lease(call, lease_request)
                 try:
-                    self._begin_span(call, lease)
                     return self._opened(call, lease, await transport.open(call.stack, request, lease.account))
                 except asyncio.CancelledError:
                     if not call.timeout.cancel_called:
@@ -167,7 +165,7 @@ class Failover:
             self._retrying -= retrying
 
     async def _lease(self, call: Call, lease_request: LeaseRequest) -> Lease:
-        """Lease an account, unless requests to the failing upstream are throttled.
+        """Lease an account and begin the span of an attempt, unless requests to the failing upstream are throttled.
 
         Raises:
             GatewayError: no account is available; or the error of the previous attempt, if it says more.
@@ -190,6 +188,10 @@ class Failover:
         call.stack.callback(observer.leased, name, -1)
         observer.upstream_request(name)
         observer.leased(name, 1)
+        attributes = upstream_attributes(call.request.selection, self.transport.site)
+        attributes |= {"gateway.transport": name, "gateway.account": lease.account.id}
+        title = f"{attributes['gen_ai.operation.name']} {call.request.selection.id}"
+        call.span = call.stack.enter_context(self._tracer.span(title, attributes, SpanKind.CLIENT))
         return lease
 
     def timed_out(self, call: Call) -> GatewayError:
@@ -217,13 +219,6 @@ class Failover:
         self.pool.accounts.sync()
         return self.pool.accounts.state_of(account) is not None
 
-    def _begin_span(self, call: Call, lease: Lease) -> None:
-        """Begin the span of an attempt; it ends with the response."""
-        attributes = upstream_attributes(call.request.selection, self.transport.site)
-        name = f"{attributes['gen_ai.operation.name']} {call.request.selection.id}"
-        known = {**attributes, "gateway.transport": self.transport.name, "gateway.account": lease.account.id}
-        call.span = call.stack.enter_context(self._tracer.span(name, known, SpanKind.CLIENT))
-
     def _opened(self, call: Call, lease: Lease, exchange: Exchange) -> Exchange:
         """Record that the upstream answers; return the answer, whose end is recorded too."""
         call.begun = True
@@ -235,11 +230,23 @@ class Failover:
         return exchange.over(self._observed(exchange, call, lease))
 
     def _answer_ended(self, exchange: Exchange, call: Call) -> None:
-        """Record that an answer ended, in any way."""
+        """Record that an answer ended, in any way, and which model has answered."""
         self._in_flight -= 1
-        if exchange.served.model:
-            call.span.set({"gen_ai.response.model": exchange.served.model})
-        self._note_model(exchange.served, call.request)
+        served = exchange.served
+        if served.model:
+            call.span.set({"gen_ai.response.model": served.model})
+        self._observer.answered(served)
+        if served.mismatch is not None:
+            asked, answered = served.mismatch
+            self._observer.model_mismatched(served.transport, asked, answered)
+            _log.warning(
+                "model_downgraded",
+                request=call.request.id,
+                transport=served.transport,
+                account=served.account,
+                asked=asked,
+                answered=answered,
+            )
 
     async def _observed(self, exchange: Exchange, call: Call, lease: Lease) -> AsyncGenerator[Event]:
         """Yield the events, and record how the answer ends."""
@@ -270,21 +277,6 @@ class Failover:
         self._throttle.fail(now)
         lease.state.throttle.fail(now)
         return decision
-
-    def _note_model(self, served: Served, request: GenerationRequest) -> None:
-        """Count which model has answered."""
-        self._observer.answered(served)
-        if served.mismatch is not None:
-            asked, answered = served.mismatch
-            self._observer.model_mismatched(served.transport, asked, answered)
-            _log.warning(
-                "model_downgraded",
-                request=request.id,
-                transport=served.transport,
-                account=served.account,
-                asked=asked,
-                answered=answered,
-            )
 
     def _withdraw(self, lease: Lease) -> None:
         now = self._clock.monotonic()
