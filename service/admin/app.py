@@ -103,15 +103,15 @@ class _OperationEndpoint:
         )
         if self._streams:
             return await self._operation.handle(self._handlers, asked)
-        return WholeResponse(lambda: self._counted(asked), refusal)
 
-    async def _counted(self, asked: AdminRequest) -> ASGIResponse:
-        """Run the handler; shutdown waits until it returns."""
-        self._drain.count_in()
-        try:
-            return await self._operation.handle(self._handlers, asked)
-        finally:
-            self._drain.count_out()
+        async def answer() -> ASGIResponse:
+            self._drain.count_in()  # shutdown waits for it
+            try:
+                return await self._operation.handle(self._handlers, asked)
+            finally:
+                self._drain.count_out()
+
+        return WholeResponse(answer, refusal)
 
     async def _body(self, request: Request) -> Any:
         if self._decode is None:

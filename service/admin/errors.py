@@ -53,12 +53,10 @@ def map_errors() -> Generator[None]:
     try:
         yield
     except AccountError as error:
-        raise HttpError(_ACCOUNT_STATUSES[error.code], error.code, _sentence(str(error))) from None
+        text = str(error)
+        sentence = f"{text[:1].upper()}{text[1:].rstrip('.')}."
+        raise HttpError(_ACCOUNT_STATUSES[error.code], error.code, sentence) from None
     except OSError as error:
         _log.warning("admin_store_failed", reason=error.strerror or str(error))
         message = "The store does not answer; check that it is running. The change may or may not have been made."
         raise Saturated(message, retry_after=_STORE_SECONDS, code="store_unavailable") from None
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -11,7 +11,7 @@ from protocol.http.errors import CLIENT_GONE
 from protocol.http.stream import HEADERS
 from protocol.model import Saturated
 from service.admin.errors import refusal
-from service.admin.feed import Feed, FeedEvent, Follower
+from service.admin.feed import Feed, Follower
 from service.admin.wire import LostEvents
 
 BEAT_SECONDS = 10.0
@@ -43,7 +43,10 @@ class FeedStream:
             await refusal(error)(scope, receive, send)
 
     async def _run(self, follower: Follower, receive: Any, send: Any) -> bool:
-        """Send events; return whether the client disconnected."""
+        """Send events, and a heartbeat comment when there are none; return whether the client disconnected.
+
+        The response also ends if the client reads too slowly.
+        """
         gone = False
         await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
         async with anyio.create_task_group() as tasks:
@@ -59,24 +62,17 @@ class FeedStream:
             with anyio.CancelScope() as scope:
                 self._ending.add_callback(scope.cancel)
                 try:
-                    await self._send_events(follower, send)
+                    first = _event(follower.at, _LOST, LOST) if follower.lost else _event(follower.at)
+                    await send(_body_chunk(_RETRY + first))
+                    while (changes := await follower.next(self._beat)) is not None:
+                        events = [_event(one.id, one.change.event, one.change) for one in changes]
+                        await send(_body_chunk(b"".join(events) or _BEAT))
                 finally:
                     self._ending.remove_callback(scope.cancel)
             tasks.cancel_scope.cancel()
         if not gone:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         return gone
-
-    async def _send_events(self, follower: Follower, send: Any) -> None:
-        """Send events, and a heartbeat comment when there are none; return if the client reads too slowly."""
-        first = _event(follower.at, _LOST, LOST) if follower.lost else _event(follower.at)
-        await send(_body_chunk(_RETRY + first))
-        while (heard := await follower.next(self._beat)) is not None:
-            await send(_body_chunk(b"".join(map(_change_event, heard)) or _BEAT))
-
-
-def _change_event(heard: FeedEvent) -> bytes:
-    return _event(heard.id, heard.change.event, heard.change)
 
 
 def _event(identity: str, name: str = "", data: msgspec.Struct | None = None) -> bytes:

@@ -133,7 +133,11 @@ class AdminHandlers:
         """Return the gateway's status, also when the store does not answer."""
         reason, processes, accounts = "", None, None
         try:
-            processes = await _processes(self._deps.records)
+            replicas = sorted(await read_replicas(self._deps.records), key=lambda one: one.started)
+            processes = tuple(
+                Process(id=one.id, started=one.started, in_flight=sum(c.in_flight for c in one.accounts.values()))
+                for one in replicas
+            )
             accounts = dict(Counter(row.state for row in await self._accounts.list_accounts()))
         except OSError as error:
             reason = error.reason if isinstance(error, StoreDown) else "broken"
@@ -167,14 +171,6 @@ class AdminHandlers:
         """Apply a change in this process at once and return the account."""
         await self._deps.change_feed.poll()
         return await self._accounts.get_account(account)
-
-
-async def _processes(records: Records) -> tuple[Process, ...]:
-    found = await read_replicas(records)
-    return tuple(
-        Process(id=one.id, started=one.started, in_flight=sum(carried.in_flight for carried in one.accounts.values()))
-        for one in sorted(found, key=lambda one: one.started)
-    )
 
 
 def _json(value: msgspec.Struct, status: int = 200) -> Response:

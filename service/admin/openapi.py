@@ -1,4 +1,4 @@
-"""Generate the admin API's OpenAPI document from the operations and their request and response types."""
+"""Generates the admin API's OpenAPI document from the operations and their request and response types."""
 
 import json
 import sys
@@ -17,7 +17,10 @@ _EVENTS = (AccountChange, LostEvents)
 
 def document() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document."""
-    kinds = [*_body_types(), AdminErrorBody, *_EVENTS]
+    requests = [operation.request_type for operation in OPERATIONS if operation.request_type is not None]
+    responses = [kind for operation in OPERATIONS for kind, _ in operation.responses.values()]
+    bodies = dict.fromkeys([*requests, *(kind for kind in responses if kind not in {None, STREAM})])
+    kinds = [*bodies, AdminErrorBody, *_EVENTS]
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_TEMPLATE)
     schema_of = dict(zip(map(str, kinds), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -45,15 +48,13 @@ def text() -> str:
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 
-def _body_types() -> list[Any]:
-    taken = [operation.request_type for operation in OPERATIONS if operation.request_type is not None]
-    kinds = (kind for operation in OPERATIONS for kind, _ in operation.responses.values())
-    return list(dict.fromkeys([*taken, *(kind for kind in kinds if kind not in {None, STREAM})]))
-
-
 def _operation(operation: AdminOperation, schema_of: dict[str, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {"operationId": operation.name, "description": operation.description}
-    parameters = _parameters(operation)
+    parameters: list[dict[str, Any]] = []
+    if "{id}" in operation.path:
+        parameters.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
+    if any(kind == STREAM for kind, _ in operation.responses.values()):
+        parameters.append({"name": "Last-Event-ID", "in": "header", "required": False, "schema": {"type": "string"}})
     if parameters:
         described["parameters"] = parameters
     if operation.request_type is not None:
@@ -63,15 +64,6 @@ def _operation(operation: AdminOperation, schema_of: dict[str, Any]) -> dict[str
     errors = {status: _response(AdminErrorBody, words, schema_of) for status, words in operation.errors.items()}
     described["responses"] = {str(status): answer for status, answer in sorted((answers | errors).items())}
     return described
-
-
-def _parameters(operation: AdminOperation) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    if "{id}" in operation.path:
-        found.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
-    if any(kind == STREAM for kind, _ in operation.responses.values()):
-        found.append({"name": "Last-Event-ID", "in": "header", "required": False, "schema": {"type": "string"}})
-    return found
 
 
 def _response(kind: Any, words: str, schema_of: dict[str, Any]) -> dict[str, Any]:

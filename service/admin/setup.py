@@ -1,4 +1,4 @@
-"""Build the admin API on the transports, store and feed of the running gateway."""
+"""Builds the admin API on the transports, store and feed of the running gateway."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from protocol.http.context import RequestLimits
 from service import wiring
 from service.accounts.service import AccountError, AccountService, OpenTransport
 from service.admin.app import BODY_BYTES, admin_app
@@ -38,36 +37,35 @@ class RunningGateway(msgspec.Struct, frozen=True, kw_only=True):
     reload: Reload
 
 
-def create_admin_app(settings: Settings, origin: Origin, records: Records, inside: RunningGateway) -> Any:
+def create_admin_app(settings: Settings, origin: Origin, records: Records, running: RunningGateway) -> Any:
     """Create the admin app and reload its tokens when their files change.
 
     Raises:
         SettingsError: a token or a transport's settings are invalid.
 
     """
-    configs, means = wiring.transport_settings(settings, origin), inside.request_deps
+    configs, shared = wiring.transport_settings(settings, origin), running.request_deps
     deps = AdminDeps(
         accounts=AccountService(
-            configs, records, means.clock, running_transport_opener(inside.engine, inside.change_feed)
+            configs, records, shared.clock, running_transport_opener(running.engine, running.change_feed)
         ),
         records=records,
-        change_feed=inside.change_feed,
+        change_feed=running.change_feed,
         kind="redis" if location_of(settings.store, origin, Path()).path is None else "sqlite",
         encrypted=cipher_of(settings.store, origin).can_encrypt,
-        feed=inside.feed,
-        drain=means.shutdown,
+        feed=running.feed,
+        drain=shared.shutdown,
         description=text().encode(),
     )
     tokens = tokens_of(settings.admin, origin)
-    inside.reload.add(_token_reload(tokens, settings, origin))
+    running.reload.add(token_reload(tokens, settings, origin))
     app = admin_app(deps, tokens, settings.limits.header_bytes)
-    return RequestContextMiddleware(
-        app, inside.metrics, msgspec.structs.replace(means, limits=_capped_limits(means.limits)), refusal
-    )
+    limits = msgspec.structs.replace(shared.limits, body_bytes=min(shared.limits.body_bytes, BODY_BYTES))
+    return RequestContextMiddleware(app, running.metrics, msgspec.structs.replace(shared, limits=limits), refusal)
 
 
-def _token_reload(tokens: AdminTokens, settings: Settings, origin: Origin) -> ReloadPart:
-    """Return the reload step that reads the token files again."""
+def token_reload(tokens: AdminTokens, settings: Settings, origin: Origin) -> ReloadPart:
+    """Return the part of a reload that reads the token files again."""
     files = [one.token_file for one in settings.admin.tokens if one.token_file is not None]
 
     def take_over() -> list[str]:
@@ -93,7 +91,3 @@ def running_transport_opener(engine: Router, change_feed: ChangeFeed) -> OpenTra
         raise AccountError("unusable", f"the transport {name[:64]!r} is not running in this process")
 
     return open_transport
-
-
-def _capped_limits(limits: RequestLimits) -> RequestLimits:
-    return msgspec.structs.replace(limits, body_bytes=min(limits.body_bytes, BODY_BYTES))

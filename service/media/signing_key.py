@@ -1,8 +1,8 @@
 """Secret keys that the gateway's processes share: from the operator's file, or generated and kept in the store."""
 
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 
 import structlog
@@ -45,12 +45,16 @@ async def open_url_signer(
 
     """
 
-    async def read() -> bytes:
-        return await media_key(media, origin, records)
+    async def adopt_shared_key(signer: UrlSigner) -> None:
+        while True:
+            await clock.sleep(_RETRY_SECONDS)
+            with suppress(OSError):
+                signer.adopt(await media_key(media, origin, records))
+                return
 
     async with background_tasks() as tasks:
         try:
-            signer = UrlSigner(await read(), clock, media.link_ttl_seconds)
+            signer = UrlSigner(await media_key(media, origin, records), clock, media.link_ttl_seconds)
         except StoreDown:
             if not patient:
                 raise
@@ -58,19 +62,8 @@ async def open_url_signer(
                 "media_key_unavailable", advice="media links work in this process only until the store is back"
             )
             signer = UrlSigner(secrets.token_bytes(KEY_BYTES), clock, media.link_ttl_seconds)
-            tasks.start_soon(_adopt_shared_key, read, signer, clock)
+            tasks.start_soon(adopt_shared_key, signer)
         yield signer
-
-
-async def _adopt_shared_key(read: Callable[[], Awaitable[bytes]], signer: UrlSigner, clock: Clock) -> None:
-    """Switch the signer to the shared key once the store is back."""
-    while True:
-        await clock.sleep(_RETRY_SECONDS)
-        try:
-            signer.adopt(await read())
-        except OSError:
-            continue
-        return
 
 
 async def stored_key(records: Records, name: str) -> bytes:

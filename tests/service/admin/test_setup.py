@@ -1,4 +1,4 @@
-from service.admin.setup import _token_reload
+from service.admin.setup import token_reload
 from service.admin.tokens import tokens_of
 from service.config.loader import origin_of
 from service.config.schema import load
@@ -12,7 +12,7 @@ def test_tokens_are_those_that_their_files_hold_and_a_file_of_no_use_changes_not
     path.write_text('[[admin.tokens]]\nname = "ops"\ntoken_file = "token"\n')
     settings, origin = load(path, {}), origin_of(path, {})
     tokens = tokens_of(settings.admin, origin)
-    part = _token_reload(tokens, settings, origin)
+    part = token_reload(tokens, settings, origin)
 
     def known():
         return [tokens.identify(f"Bearer {text}".encode()) is not None for text in (FIRST, SECOND)]
