@@ -124,7 +124,7 @@ class AccountService:
             raise AccountError("invalid_value", str(error)) from None
         record = account_type.normalized(record, account)
         added = await self._registry.add(record, replace=request.replace)
-        if added is AddResult.THERE:
+        if added is AddResult.EXISTS:
             raise AccountError("exists", f"account {request.id!r} exists already; add it with --replace to change it")
         _log.info("account_added", account=request.id, transport=name, result=added.value, by=by)
         return added

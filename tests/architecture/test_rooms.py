@@ -91,7 +91,6 @@ TESTED_ELSEWHERE = {
     "protocol/openai/videos/endpoint.py",
     "service/config/loader.py",
     "service/gateway.py",
-    "transports/accounts/registry.py",
     "transports/accounts/write_behind.py",
     "transports/base.py",
     "transports/observer.py",

@@ -70,7 +70,7 @@ class AddResult(StrEnum):
     NEW = "new"
     CHANGED = "changed"
     """An existing account has another credential or other options."""
-    THERE = "there"
+    EXISTS = "exists"
     """An account of this id exists, and `replace` was not set: nothing changed."""
 
 
@@ -106,7 +106,7 @@ class AccountRegistry:
         if await self._records.put(ACCOUNTS, entry.id, value, expected=0) is not None:
             return AddResult.NEW
         if not replace:
-            return AddResult.THERE
+            return AddResult.EXISTS
         await self._records.put(ACCOUNTS, entry.id, value)
         return AddResult.CHANGED
 
