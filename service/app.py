@@ -35,7 +35,7 @@ from service.media.fetch import fetching
 from service.media.routes import MediaRoutes
 from service.media.signed_urls import MediaUrls, UrlSigner
 from service.media.signing_key import open_url_signer
-from service.middleware.concurrency import ConcurrencyLimit, RequestSlots
+from service.middleware.concurrency_limit import ConcurrencyLimit, RequestSlots
 from service.middleware.forwarded import PublicAddress
 from service.middleware.load_shedding import CgroupMemory, LoadMonitor, LoadShedding
 from service.middleware.request_context import RequestContextMiddleware, RequestDeps

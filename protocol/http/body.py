@@ -19,10 +19,10 @@ import msgspec
 from starlette.requests import Request
 
 from protocol.http.budget import Sender
-from protocol.http.concurrency import WorkerThreads, in_thread
 from protocol.http.context import RequestContext, RequestLimits, context_of
 from protocol.http.errors import ClientGone, HttpError, shutting_down
 from protocol.http.long_strings import LongStrings
+from protocol.http.parallel import WorkerThreads, in_thread
 from protocol.model import BadRequest, GatewayError
 
 ValueT = TypeVar("ValueT")

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from protocol.http.concurrency import run_in_worker
 from protocol.http.context import RequestContext, RequestLimits
 from protocol.http.errors import HttpError
 from protocol.http.long_strings import LongString
 from protocol.http.media_types import has_frames, picture_size, sniff
+from protocol.http.parallel import run_in_worker
 from protocol.http.spool import collect
 from protocol.model import BadRequest, Content, FilePart, MediaKind, MediaPart, View, viewed
 

@@ -9,8 +9,8 @@ import msgspec
 from starlette.requests import Request
 
 from protocol.http.body import receive_body, settle
-from protocol.http.concurrency import in_thread
 from protocol.http.context import context_of
+from protocol.http.parallel import in_thread
 from protocol.http.spool import Spool, Spooled
 from protocol.model import BadRequest, Content
 

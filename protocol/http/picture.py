@@ -11,8 +11,8 @@ from typing import BinaryIO, cast
 
 from PIL import Image, ImageOps
 
-from protocol.http.concurrency import in_thread
 from protocol.http.context import Look, RequestContext
+from protocol.http.parallel import in_thread
 from protocol.http.pixels import MOST_PIXELS
 from protocol.http.spool import ContentWriter, Spool, collect
 from protocol.model import Content, MediaStream, TooLong, UpstreamFailed, View, viewed

@@ -12,7 +12,7 @@ from typing import TypeVar
 from anyio import CapacityLimiter
 
 from protocol.http.budget import MIB, ByteBudget, Reservation
-from protocol.http.concurrency import in_thread
+from protocol.http.parallel import in_thread
 
 ValueT = TypeVar("ValueT")
 

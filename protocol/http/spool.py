@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from protocol.http.budget import ByteBudget, Reservation
-from protocol.http.concurrency import WorkerThreads, in_thread
+from protocol.http.parallel import WorkerThreads, in_thread
 from protocol.model import Content, Saturated, StoredFile, TooLong
 
 _MOUNTS = Path("/proc/self/mountinfo")

@@ -14,16 +14,15 @@ from protocol.http.context import context_of
 from protocol.http.errors import ASGIResponse, HttpError
 from protocol.http.operation import Endpoint
 from protocol.http.response import WholeResponse
-from protocol.model import GatewayError, Unauthorized
+from protocol.model import GatewayError
 from service.admin.errors import refusal
 from service.admin.handlers import AdminDeps, AdminHandlers, AdminRequest
 from service.admin.operations import OPERATIONS, STREAM, AdminOperation
-from service.admin.tokens import AdminIdentity, AdminTokens
+from service.admin.token_auth import IDENTITY, AdminIdentity, AdminTokens, TokenAuth
 from service.middleware.routing import HttpValidation
 from service.server.shutdown import Shutdown
 
 BODY_BYTES = 1024 * 1024
-_IDENTITY = "gemini_gateway.who"
 
 
 def admin_app(deps: AdminDeps, tokens: AdminTokens, header_bytes: int) -> Any:
@@ -31,7 +30,7 @@ def admin_app(deps: AdminDeps, tokens: AdminTokens, header_bytes: int) -> Any:
     handlers: dict[Any, Any] = {HTTPException: _http_error, Exception: _internal_error}
     app = Starlette(routes=routes(AdminHandlers(deps), deps.drain), exception_handlers=handlers)
     app.router.redirect_slashes = False
-    return HttpValidation(_TokenAuth(app, tokens), header_bytes, refusal)
+    return HttpValidation(TokenAuth(app, tokens), header_bytes, refusal)
 
 
 def routes(handlers: AdminHandlers, drain: Shutdown) -> list[Route]:
@@ -58,28 +57,6 @@ class _MethodRouter:
         await self._endpoints[scope["method"]](scope, receive, send)
 
 
-class _TokenAuth:
-    """Middleware that refuses every request without a valid admin token, before it looks at the path."""
-
-    def __init__(self, app: Any, tokens: AdminTokens) -> None:
-        self._app, self._tokens = app, tokens
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        sent = [value for name, value in scope["headers"] if name == b"authorization"]
-        who = self._tokens.identify(sent[0]) if len(sent) == 1 else None
-        if who is not None:
-            scope[_IDENTITY] = who
-            await self._app(scope, receive, send)
-            return
-        error = Unauthorized("Send an admin token as 'Authorization: Bearer <token>'.", code="unauthorized")
-        context_of(scope).record.error = error.code
-        await discard_body(scope, receive)
-        await refusal(error)(scope, receive, send)
-
-
 class _OperationEndpoint:
     """Endpoint of one operation: checks permission, decodes the body and calls the handler."""
 
@@ -91,7 +68,7 @@ class _OperationEndpoint:
         self._streams = any(kind is STREAM for kind, _ in operation.responses.values())
 
     async def __call__(self, request: Request) -> ASGIResponse:
-        who: AdminIdentity = request.scope[_IDENTITY]
+        who: AdminIdentity = request.scope[IDENTITY]
         if self._operation.changes and who.read_only:
             await discard_body(request.scope, request.receive)
             raise HttpError(403, "forbidden", "This token is read-only: it cannot change or export anything.")

@@ -13,7 +13,7 @@ from service.accounts.views import AccountView
 from service.admin.errors import map_errors
 from service.admin.feed import Feed
 from service.admin.feed_stream import FeedStream
-from service.admin.tokens import AdminIdentity
+from service.admin.token_auth import AdminIdentity
 from service.admin.wire import (
     AccountList,
     CheckResult,

@@ -14,7 +14,7 @@ from service.admin.errors import refusal
 from service.admin.feed import Feed
 from service.admin.handlers import AdminDeps
 from service.admin.openapi import text
-from service.admin.tokens import AdminTokens, tokens_of
+from service.admin.token_auth import AdminTokens, tokens_of
 from service.config.loader import Origin, SettingsError
 from service.config.schema import Settings
 from service.middleware.request_context import RequestContextMiddleware, RequestDeps

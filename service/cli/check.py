@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from service import wiring
-from service.admin.tokens import tokens_of
+from service.admin.token_auth import tokens_of
 from service.config.schema import Origin, Settings, SettingsError
 from service.config.secrets import read_key
 from service.licenses.auth import fixed_licenses

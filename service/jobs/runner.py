@@ -50,14 +50,14 @@ class Runner:
 
     def __init__(
         self,
-        ledger: JobStore,
+        store: JobStore,
         engine: Engine,
         clock: Clock,
         settings: JobSettings,
         tasks: anyio.abc.TaskGroup,
     ) -> None:
         """Run jobs in `tasks`."""
-        self._store, self._engine, self._clock, self._settings, self._tasks = ledger, engine, clock, settings, tasks
+        self._store, self._engine, self._clock, self._settings, self._tasks = store, engine, clock, settings, tasks
         self._slots = anyio.CapacityLimiter(settings.concurrency)
         self._held: dict[str, anyio.CancelScope | None] = {}
         """Lock holders of this process, and the scope to cancel if the lock is lost."""
@@ -65,7 +65,7 @@ class Runner:
         self._executions: dict[str, JobExecution] = {}
         self._closing = False
         self.leaving: Callable[[], bool] = lambda: False
-        """Whether the process is shutting down; it adopts no jobs then."""
+        """Whether the process is shutting down; it resumes no jobs then."""
 
     async def submit(self, job: Job) -> None:
         """Save a new job and run it, even if the client disconnects.
@@ -117,7 +117,7 @@ class Runner:
         finally:
             await self._release(holder)
 
-    async def adopt(self) -> None:
+    async def resume_unfinished(self) -> None:
         """Resume unfinished jobs that no worker holds."""
         for job_id in await self._store.idle(JobKind.VIDEO):
             holder = _holder()
@@ -125,18 +125,18 @@ class Runner:
             if job is None:
                 continue
             if not job.over and (job.state is JobState.QUEUED or job.handle is not None):
-                _log.info("job_adopted", job=job.id, started=job.handle is not None)
+                _log.info("job_resumed", job=job.id, started=job.handle is not None)
                 self._tasks.start_soon(self._work, job, holder)
                 continue
             if not job.over:
                 await self._change(holder, self._failed(job, _UNKNOWN))
             await self._store.release(holder)
 
-    async def tend(self) -> None:
-        """Renew locks and adopt jobs periodically, until cancelled."""
-        await every(self._settings.lock_ttl_seconds / 4, self._renew_and_adopt, self._clock)
+    async def run(self) -> None:
+        """Renew locks and resume unfinished jobs periodically, until cancelled."""
+        await every(self._settings.lock_ttl_seconds / 4, self._renew_and_resume, self._clock)
 
-    async def _renew_and_adopt(self) -> None:
+    async def _renew_and_resume(self) -> None:
         try:
             held = frozenset(self._held)
             kept = await self._store.renew(tuple(held), self._settings.lock_ttl_seconds)
@@ -144,7 +144,7 @@ class Runner:
                 if scope is not None:
                     scope.cancel()
             if not self.leaving():
-                await self.adopt()
+                await self.resume_unfinished()
         except GatewayError as error:
             _log.warning("jobs_poll_failed", code=error.code)
 
@@ -203,7 +203,7 @@ class Runner:
             await anyio.lowlevel.checkpoint()
 
     async def _fail(self, holder: str, job: Job, error: JobError) -> None:
-        """Save a job's failure; if the store fails too, the worker that adopts the job fails it later."""
+        """Save a job's failure; if the store fails too, the worker that resumes the job fails it later."""
         try:
             await self._change(holder, self._failed(job, error))
         except GatewayError as failure:
@@ -236,11 +236,11 @@ def _holder() -> str:
 
 
 @asynccontextmanager
-async def open_jobs(ledger: JobStore, engine: Engine, clock: Clock, settings: JobSettings) -> AsyncGenerator[Runner]:
+async def open_jobs(store: JobStore, engine: Engine, clock: Clock, settings: JobSettings) -> AsyncGenerator[Runner]:
     """Yield a job runner and stop it afterwards; unfinished jobs stay in the store for another process."""
     async with background_tasks() as tasks:
-        runner = Runner(ledger, engine, clock, settings, tasks)
-        tasks.start_soon(runner.tend)
+        runner = Runner(store, engine, clock, settings, tasks)
+        tasks.start_soon(runner.run)
         try:
             yield runner
         finally:

@@ -24,7 +24,6 @@ REPEATED_FILES = {
     "accounts",  # the accounts of a transport; the command `accounts`
     "app",  # an ASGI app
     "background",  # answers, and calls of the site, that outlive their request
-    "concurrency",  # limits of requests; calls of one request that run at the same time
     "config",  # the settings of a part
     "download",  # of media, from the site and to the client
     "endpoint",  # the endpoint of a dialect's part

@@ -56,8 +56,8 @@ async def lose(fleet, gateway):
         return await _state(fleet, video["id"], fleet.balancer.url) in {"completed", "failed"}
 
     await _until(over, 60)
-    adopted = [other.name for other in fleet.gateways if "job_adopted" in fleet.log_of(other)]
-    return await _state(fleet, video["id"], fleet.balancer.url), adopted
+    resumed = [other.name for other in fleet.gateways if "job_resumed" in fleet.log_of(other)]
+    return await _state(fleet, video["id"], fleet.balancer.url), resumed
 
 
 async def _state(fleet, video, url):

@@ -8,8 +8,8 @@ from typing import Literal, assert_never
 import msgspec
 
 from protocol.http import files
-from protocol.http.concurrency import values
 from protocol.http.context import RequestContext, caller_of
+from protocol.http.parallel import values
 from protocol.model import (
     BadRequest,
     Capability,

@@ -4,10 +4,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from protocol.http.concurrency import values
 from protocol.http.context import RequestContext, caller_of
 from protocol.http.files import picture_size
 from protocol.http.operation import Answer, Operation
+from protocol.http.parallel import values
 from protocol.model import Caller, Catalogue, Engine, GenerationRequest, Selection, Served, viewed
 from protocol.openai.images import wire, write
 from protocol.openai.images.draw import Drawing, Drawn, drawing

@@ -1,5 +1,5 @@
 from service.admin.setup import token_reload
-from service.admin.tokens import tokens_of
+from service.admin.token_auth import tokens_of
 from service.config.loader import origin_of
 from service.config.schema import load
 

@@ -209,7 +209,7 @@ async def test_two_processes_do_not_do_a_job_twice(ledger):
         await jobs.submit(job())
         await until(jobs, lambda found: found.handle is not None)
         async with open_jobs(ledger, second, SystemClock(), JobSettings()) as others:
-            await others.adopt()
+            await others.resume_unfinished()
             go.set()
             assert (await over(others)).state is JobState.COMPLETED
     assert second.asked == []
@@ -312,7 +312,7 @@ async def test_a_store_that_is_locked_when_a_job_fails_ends_nothing_else(store, 
         assert (await over(jobs)).state is JobState.FAILED
 
 
-async def test_a_process_that_is_about_to_end_adopts_nothing(ledger):
+async def test_a_process_that_is_shutting_down_resumes_no_jobs(ledger):
     await ledger.put(job(), 9e9)
     clock, engine = ManualClock(), Engine(ANSWER)
     async with open_jobs(ledger, engine, clock, JobSettings()) as jobs:

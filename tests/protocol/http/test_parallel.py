@@ -3,7 +3,7 @@ import threading
 import anyio
 import pytest
 
-from protocol.http.concurrency import outcomes, run_in_worker, values
+from protocol.http.parallel import outcomes, run_in_worker, values
 from protocol.model import BadRequest, Refused
 
 

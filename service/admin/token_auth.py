@@ -5,13 +5,20 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 
+from protocol.http.body import discard_body
+from protocol.http.context import context_of
+from protocol.model import Unauthorized
+from service.admin.errors import refusal
 from service.config.loader import Origin, SettingsError
 from service.config.schema import AdminSettings, AdminTokenSettings
 from service.config.secrets import read_secret
 
+IDENTITY = "gemini_gateway.who"
+"""Key of the ASGI scope that has the `AdminIdentity` of a request."""
 _MIN_LENGTH = 16
 _TOKEN = re.compile(rf"[\x21-\x7e]{{{_MIN_LENGTH},256}}")
 _PLACEHOLDER = re.compile(r"change.?me|example|sample|placeholder|your.?token|insert|xxxx|\.\.\.|[<>]", re.IGNORECASE)
@@ -47,6 +54,30 @@ class AdminTokens:
             if hmac.compare_digest(known, digest):
                 found = who
         return found if scheme.lower() == b"bearer" else None
+
+
+class TokenAuth:
+    """Middleware that refuses every request without a valid admin token, before it looks at the path."""
+
+    def __init__(self, app: Any, tokens: AdminTokens) -> None:
+        """Let requests with one of `tokens` through to `app`."""
+        self._app, self._tokens = app, tokens
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Put the identity into the scope, or answer 401."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        sent = [value for name, value in scope["headers"] if name == b"authorization"]
+        who = self._tokens.identify(sent[0]) if len(sent) == 1 else None
+        if who is not None:
+            scope[IDENTITY] = who
+            await self._app(scope, receive, send)
+            return
+        error = Unauthorized("Send an admin token as 'Authorization: Bearer <token>'.", code="unauthorized")
+        context_of(scope).record.error = error.code
+        await discard_body(scope, receive)
+        await refusal(error)(scope, receive, send)
 
 
 def tokens_of(admin: AdminSettings, origin: Origin) -> AdminTokens:

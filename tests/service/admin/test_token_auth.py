@@ -1,6 +1,6 @@
 import pytest
 
-from service.admin.tokens import AdminIdentity, tokens_of
+from service.admin.token_auth import AdminIdentity, tokens_of
 from service.config.loader import Origin, SettingsError
 from service.config.schema import AdminSettings, AdminTokenSettings
 

@@ -1,7 +1,7 @@
 import pytest
 
 from protocol.model import Caller, RateLimited, Saturated
-from service.middleware.concurrency import RequestSlots
+from service.middleware.concurrency_limit import RequestSlots
 from service.server.shutdown import Shutdown
 
 ONE, OTHER = Caller(id="one"), Caller(id="other")
