@@ -27,7 +27,7 @@ _SLICE = 1024 * 1024
 """The length of a slice of base64; a multiple of four."""
 _LONGEST_WORD = 64
 """The longest placeholder of a string that was decoded while the body arrived."""
-_MOST_FRAMES = 1000
+_MAX_FRAMES = 1000
 _NAME_SHOWN = 128
 _SPACE = b" \t\r\n\f"
 _TAKEN = "PNG, JPEG, WebP, GIF, PDF, MP4, MOV, WebM, MP3, WAV, OGG, FLAC, M4A and UTF-8 text"
@@ -225,8 +225,11 @@ def _check_size(data: View, param: str, limits: RequestLimits) -> None:
     if size is None:
         message = f"The image at '{param}' is broken: its header has no size."
         raise BadRequest(message, param=param, code="invalid_image")
-    if size[0] * size[1] > limits.pixels or has_frames(data, _MOST_FRAMES):
+    if size[0] * size[1] > limits.pixels:
         message = f"The image at '{param}' is too large: send at most {limits.pixels} pixels."
+        raise BadRequest(message, param=param, code="image_too_large")
+    if has_frames(data, _MAX_FRAMES):
+        message = f"The animation at '{param}' is too long: send at most {_MAX_FRAMES} frames."
         raise BadRequest(message, param=param, code="image_too_large")
 
 

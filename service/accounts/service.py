@@ -125,7 +125,9 @@ class AccountService:
         record = account_type.normalized(record, account)
         added = await self._registry.add(record, replace=request.replace)
         if added is AddResult.EXISTS:
-            raise AccountError("exists", f"account {request.id!r} exists already; add it with --replace to change it")
+            raise AccountError(
+                "exists", f"account {request.id!r} exists already; set `replace` to change it (command line: --replace)"
+            )
         _log.info("account_added", account=request.id, transport=name, result=added.value, by=by)
         return added
 

@@ -127,9 +127,11 @@ async def test_sizes_are_limited_by_header_and_length():
     assert await refusal(files.from_base64(long, **given), HttpError) == "request_too_large"
 
 
-async def test_more_frames_than_anybody_looks_at_are_too_many(context, monkeypatch):
-    monkeypatch.setattr(files, "_MOST_FRAMES", 4)
-    assert await refusal(take(film("GIF", 5), context)) == "image_too_large"
+async def test_an_animation_with_too_many_frames_is_refused_with_the_maximum(context, monkeypatch):
+    monkeypatch.setattr(files, "_MAX_FRAMES", 4)
+    with pytest.raises(BadRequest, match="too long: send at most 4 frames") as caught:
+        await take(film("GIF", 5), context)
+    assert caught.value.code == "image_too_large"
 
 
 @pytest.mark.parametrize(
