@@ -35,7 +35,7 @@ def admit(one, accounts=()):
 
 
 @pytest.mark.parametrize("secret", [EXPORT, "Cookie: " + EXPORT, NETSCAPE, JSON, "psid-secret\nts-secret"])
-def test_an_export_in_any_form_is_kept_as_one_header(secret):
+def test_an_export_in_any_form_is_stored_as_a_header(secret):
     kept, account = admit(entry(secret))
     assert kept.secret == EXPORT
     assert (account.id, account.transport, account.concurrency) == ("added", "web", 5)
@@ -47,7 +47,7 @@ def test_two_exports_of_one_session_have_one_identity():
     assert ACCOUNTS.identity(one.secret) == ACCOUNTS.identity(two.secret) == "psid-secret"
 
 
-def test_options_are_those_of_an_account_of_the_settings():
+def test_options_match_the_settings_of_an_account():
     options = {
         "concurrency": "2",
         "weight": 3,
@@ -84,7 +84,7 @@ def test_options_are_those_of_an_account_of_the_settings():
         (entry(EXPORT.replace("psid-secret", "psid-one")), "'one'"),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_words_without_its_value(one, told):
+def test_an_unusable_export_is_refused_without_showing_its_value(one, told):
     accounts = (web.WebAccount(id="one", cookies="__Secure-1PSID=psid-one"),)
     with pytest.raises(ValueError, match=told) as caught:
         admit(one, accounts)
@@ -92,14 +92,14 @@ def test_what_cannot_be_used_is_refused_in_words_without_its_value(one, told):
     assert repr(one.id) in str(caught.value)
 
 
-def test_accounts_of_the_settings_have_their_limits():
+def test_limits_of_configured_accounts_are_used():
     account = web.WebAccount(id="one", cookies=EXPORT, weight=2, per_day={Capability.VIDEO: 1})
     known = ACCOUNTS.account_of(account, "web")
     assert (known.id, known.weight, known.per_day) == ("one", 2, {Capability.VIDEO: 1})
     assert "secret" not in repr(ACCOUNTS.configure((account,)))
 
 
-def test_a_kept_session_tells_when_it_was_renewed_and_when_it_ends():
+def test_facts_of_a_session_have_its_rotation_and_end():
     saved = msgspec.structs.replace(from_export({"__Secure-1PSID": "p", "__Secure-1PSIDTS": "t"}), rotated_at=1000.0)
     told = stored_facts(encode(saved))
     assert (told.rotated_at, told.expires_at) == (1000.0, 2200.0)
@@ -110,6 +110,6 @@ def test_a_kept_session_tells_when_it_was_renewed_and_when_it_ends():
     assert stored_facts(b"odd") == stored_facts(b"{}")
 
 
-def test_a_session_without_a_rolling_cookie_has_no_end_that_is_known():
+def test_a_session_without_a_rolling_cookie_has_no_known_end():
     assert expiry({"__Secure-1PSID": "p"}, 1000.0) is None
     assert expiry({"__Secure-1PSID": "p", "__Secure-1PSIDTS": "t"}, 0.0) is None

@@ -51,7 +51,7 @@ async def ask(transport, name, text="<echo>ok</echo>"):
         return "".join([event.text async for event in answer if isinstance(event, Text)])
 
 
-async def test_an_account_that_is_added_serves_at_the_watchs_next_look(open_site):
+async def test_an_added_account_serves_after_the_next_poll(open_site):
     async with opened(open_site) as (_, deps, transport):
         before = transport.accounts
         assert known(transport) == ["one", "web-guest"]
@@ -95,7 +95,7 @@ async def test_open_requests_finish_before_a_removed_account_closes(open_site):
                 await anyio.lowlevel.checkpoint()
 
 
-async def test_an_account_that_nothing_is_under_way_with_is_closed_at_once(open_site):
+async def test_a_removed_account_without_requests_is_closed_at_once(open_site):
     async with opened(open_site) as (_, deps, transport):
         await add(deps, entry())
         http = connected(transport, "two").session.site.http
@@ -123,7 +123,7 @@ async def test_requests_of_a_removed_account_end_after_a_limit(open_site):
                     await anyio.lowlevel.checkpoint()
 
 
-async def test_another_credential_and_other_options_take_effect_for_the_next_request(open_site):
+async def test_a_new_credential_and_options_take_effect_for_the_next_request(open_site):
     async with opened(open_site) as (_, deps, transport):
         await add(deps, entry())
         first = connected(transport, "two")
@@ -196,7 +196,7 @@ class DownStore(MemoryStore):
         return await super().revisions()
 
 
-async def test_while_the_store_is_down_the_settings_accounts_serve_and_the_others_come_when_it_is_back(open_site):
+async def test_while_the_store_is_down_configured_accounts_serve(open_site):
     store = DownStore(SystemClock())
     deps = deps_for(store=store)
     await deps.registry.add(entry())
@@ -210,7 +210,7 @@ async def test_while_the_store_is_down_the_settings_accounts_serve_and_the_other
         assert await ask(transport, "two") == "ok"
 
 
-async def test_adding_and_removing_leaves_no_task_and_no_client_behind(open_site):
+async def test_adding_and_removing_leaves_no_task_or_client(open_site):
     async with opened(open_site) as (_, deps, transport):
         await ask(transport, "one")
         tasks = len(asyncio.all_tasks())
@@ -229,7 +229,7 @@ async def test_adding_and_removing_leaves_no_task_and_no_client_behind(open_site
     assert transport.connected.running == 0
 
 
-async def test_media_of_an_account_of_the_store_can_be_had(open_site):
+async def test_media_of_a_stored_account_can_be_opened(open_site):
     async with opened(open_site) as (_, deps, transport):
         await add(deps, entry())
         request = request_for("a cat", "gemini-3-pro-imagen")
@@ -245,7 +245,7 @@ async def test_media_of_an_account_of_the_store_can_be_had(open_site):
         assert caught.value.code == "media_gone"
 
 
-async def test_the_export_is_the_session_as_it_is_now(open_site):
+async def test_the_export_is_the_current_session(open_site):
     async with opened(open_site) as (_, deps, transport):
         await add(deps, entry())
         text = await transport.export("two")
@@ -274,7 +274,7 @@ async def test_facts_have_the_plan_the_quotas_and_the_credential(open_site):
         assert await site.seen("rpc_qpEbW") == 2
 
 
-async def test_a_guests_answer_is_never_given_as_an_accounts(open_site):
+async def test_an_expired_session_is_not_answered_as_a_guest(open_site):
     expired = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=expired")
     async with opened(open_site, expired) as (site, _, transport):
         with pytest.raises(SignedOut) as caught:
@@ -283,9 +283,7 @@ async def test_a_guests_answer_is_never_given_as_an_accounts(open_site):
         assert await site.seen("generate") == 0
 
 
-async def test_cookies_of_the_settings_that_have_changed_are_another_seed_and_no_request_misses_the_account(
-    open_site, tmp_path
-):
+async def test_changed_cookies_of_the_settings_restart_the_session_without_downtime(open_site, tmp_path):
     path = tmp_path / "cookies"
     path.write_text(simulator.export_of(ACCOUNT))
     declared = web.WebAccount(id="one", cookies_file=path, per_minute=0)
@@ -314,7 +312,7 @@ async def test_cookies_of_the_settings_that_have_changed_are_another_seed_and_no
         assert await ask(transport, "one") == "ok"
 
 
-async def test_accounts_come_and_go_with_the_settings_beside_those_of_the_store(open_site):
+async def test_reloaded_settings_add_and_remove_accounts(open_site):
     async with opened(open_site) as (_, deps, transport):
         await add(deps, entry())
         third = web.WebAccount(id="three", cookies=simulator.export_of(THIRD), per_minute=0)

@@ -10,7 +10,7 @@ def test_each_reason_is_explained_to_the_operator_in_a_sentence(reason):
     assert signed_out(reason).advice == ADVICE[reason]
 
 
-def test_what_parks_an_account_says_what_to_do():
+def test_each_reason_has_advice():
     assert "export" in error_for_http(401).advice
     assert "robot" in error_for_http(302, location="https://www.google.com/sorry/index").advice
     assert "consent" in error_for_http(302, location="https://consent.google.com/m").advice

@@ -28,7 +28,7 @@ def with_at(path, value):
     return tree
 
 
-def test_what_makes_sense_is_taken():
+def test_valid_settings_are_accepted():
     assert msgspec.convert(GOOD, web.WebConfig).accounts[0].per_minute == 0
     assert msgspec.convert({}, web.WebConfig) == web.WebConfig()
 
@@ -66,7 +66,7 @@ def test_what_makes_sense_is_taken():
     ],
     ids=str,
 )
-def test_what_makes_none_is_refused_where_it_stands(path, value):
+def test_an_invalid_setting_is_refused_with_its_name(path, value):
     with pytest.raises(msgspec.ValidationError, match=str(path[-1])) as caught:
         msgspec.convert(with_at(path, value), web.WebConfig)
     assert "p%40ss" not in str(caught.value)

@@ -40,7 +40,7 @@ def failed(findings):
     return [step for step, finding in findings.items() if finding.level is Level.FAILED]
 
 
-async def test_the_whole_path_is_walked_and_no_prompt_is_sent(site):
+async def test_all_checks_run_without_sending_a_prompt(site):
     async with site.connect() as transport:
         findings = await examined(transport)
         assert list(findings) == STEPS
@@ -59,7 +59,7 @@ async def test_the_whole_path_is_walked_and_no_prompt_is_sent(site):
         assert "psid" not in told.replace("1PSID", "")
 
 
-async def test_a_session_that_has_ended_is_said_to_have_and_nothing_more_is_tried(site):
+async def test_an_ended_session_is_reported_and_ends_the_checks(site):
     expired = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=expired")
     async with site.connect(expired) as transport:
         findings = await examined(transport)
@@ -78,7 +78,7 @@ async def test_a_page_without_a_token_is_normal(open_site):
         assert "without an access token. This is normal" in findings["page"].message
 
 
-async def test_a_status_that_is_not_told_is_a_warning(site):
+async def test_an_unknown_status_is_a_warning(site):
     async with site.connect() as transport:
         await order(site, where="otAQ7b", status=503)
         findings = await examined(transport)
@@ -86,7 +86,7 @@ async def test_a_status_that_is_not_told_is_a_warning(site):
         assert findings["account"].level is Level.WARNING
 
 
-async def test_a_session_that_is_bound_to_its_browser_is_recognised(open_site):
+async def test_a_session_bound_to_its_browser_is_detected(open_site):
     async with open_site(simulated(bound=True)) as site, site.connect() as transport:
         findings = await examined(transport)
         assert failed(findings) == ["rotation"]
@@ -95,7 +95,7 @@ async def test_a_session_that_is_bound_to_its_browser_is_recognised(open_site):
         assert list(findings) == STEPS
 
 
-async def test_a_session_that_is_never_renewed_is_recognised_and_asked_for_once(open_site):
+async def test_a_session_that_is_never_rotated_is_detected_with_one_call(open_site):
     async with open_site(simulated(never_rotated=True)) as site, site.connect() as transport:
         for _ in range(2):
             findings = await examined(transport)
@@ -105,7 +105,7 @@ async def test_a_session_that_is_never_renewed_is_recognised_and_asked_for_once(
         assert await site.seen("rotate") == 1
 
 
-async def test_a_session_that_something_else_renews_is_recognised(open_site):
+async def test_a_session_rotated_elsewhere_is_detected(open_site):
     clock = ManualClock()
     deps = replace(deps_for(clock), only="one")  # nothing runs in the background
     async with open_site(clock=clock) as site, site.connect(deps=deps) as transport:
@@ -150,7 +150,7 @@ async def test_a_challenge_and_a_consent_have_different_reasons(site, location, 
         assert advice in findings["page"].advice
 
 
-async def test_limits_that_are_used_up_are_a_warning(open_site):
+async def test_used_up_limits_are_a_warning(open_site):
     async with open_site(simulated(quota=1)) as site, site.connect() as transport:
         async with asking(transport, request_for("<echo>x</echo>"), transport.accounts[0]) as answer:
             assert [event async for event in answer]
@@ -159,7 +159,7 @@ async def test_limits_that_are_used_up_are_a_warning(open_site):
         assert "pro: 0 of 1 left" in findings["quota"].message
 
 
-async def test_a_proxy_that_is_down_is_the_way_outs_fault(site):
+async def test_a_proxy_that_is_down_fails_the_egress_check(site):
     async with proxies.open_proxy(proxies.socks5) as proxy:
         address = proxy.address("socks5")
     account = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1", proxy=address)
@@ -186,7 +186,7 @@ class DownStore(MemoryStore):
         raise StoreDown("out of order")
 
 
-async def test_an_unavailable_store_is_reported_and_prevents_the_renewal(site):
+async def test_an_unavailable_store_is_reported_and_prevents_the_rotation(site):
     async with site.connect(deps=deps_for(store=DownStore(ManualClock()))) as transport:
         findings = await examined(transport)
         assert findings["stored session"].level is Level.WARNING
@@ -194,7 +194,7 @@ async def test_an_unavailable_store_is_reported_and_prevents_the_renewal(site):
         assert await site.seen("rotate") == 0
 
 
-async def test_another_process_that_renews_the_session_is_left_to_it(site):
+async def test_a_rotation_by_another_process_is_not_disturbed(site):
     deps = deps_for()
     async with site.connect(deps=deps, rotate_seconds=540) as transport:
         await deps.store.locks.acquire("rotate/one", "another", 45.0)

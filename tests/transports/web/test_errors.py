@@ -34,13 +34,13 @@ def test_a_refused_session_differs_from_an_account_that_needs_attention(status, 
     assert error.reason == reason
 
 
-def test_asked_too_often_is_one_thing_and_the_usage_limit_another():
+def test_throttling_differs_from_the_usage_limit():
     throttled = error_for_http(429, retry_after=7.0)
     assert type(throttled) is Throttled
     assert (throttled.code, throttled.retry_after) == ("rate_limit_exceeded", 7.0)
 
 
-def test_a_status_has_its_kind():
+def test_each_status_maps_to_its_error():
     assert error_for_http(404).certainty is Certainty.REFUSED
     assert error_for_http(503).certainty is Certainty.MAYBE_ACCEPTED
 

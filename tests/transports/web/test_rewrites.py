@@ -56,12 +56,12 @@ def test_a_captured_answer_is_read(name, text):
     ("name", "kind"),
     [("sg-rejected-1096", TokenRefused), ("sg-rejected-1003", ImageRefused), ("sg-video-1053", Unsupported)],
 )
-def test_a_captured_refusal_is_its_error(name, kind):
+def test_a_captured_refusal_raises_its_error(name, kind):
     with pytest.raises(kind):
         list(captured(name))
 
 
-def test_a_captured_picture_comes_with_what_finds_its_original_and_without_its_files_name():
+def test_a_captured_picture_has_its_original_and_no_file_name():
     events = list(captured("sg-image", transport="web", account="one"))
     (media,) = [event for event in events if isinstance(event, Media)]
     assert media.ref.url == "https://lh3.googleusercontent.com/gg-dl/ABS2GS-token"
@@ -77,7 +77,7 @@ WORDS = st.lists(st.sampled_from(["one ", "two ", "`x` ", "\\* ", "😀 ", "你�
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(WORDS, st.booleans(), FLICKERS), min_size=1, max_size=6), WORDS, st.data())
-def test_a_rewritten_answer_streams_what_agreed_and_is_the_last_snapshot_as_a_whole(versions, last, data):
+def test_a_rewritten_answer_streams_the_common_part_and_ends_with_the_last_snapshot(versions, last, data):
     body, text = encode.PREFIX, ""
     for words, goes_on, flicker in versions:
         text = text + words if goes_on else words
@@ -96,7 +96,7 @@ def test_a_rewritten_answer_streams_what_agreed_and_is_the_last_snapshot_as_a_wh
     assert finish.rewritten is None or finish.rewritten.thoughts == "last"
 
 
-def test_a_rewrite_of_text_that_was_held_back_is_no_rewrite():
+def test_a_change_of_text_that_was_held_back_is_no_rewrite():
     body = encode.PREFIX + encode.answer(snapshot("`" * 40)) + encode.answer(snapshot("Words.", complete=True))
     events, _ = read(body)
     assert said(events) == "Words."
@@ -105,7 +105,7 @@ def test_a_rewrite_of_text_that_was_held_back_is_no_rewrite():
 
 @settings(max_examples=100, deadline=None)
 @given(WORDS, WORDS, WORDS)
-def test_a_stream_stops_where_the_rewritten_text_departs(common, first, second):
+def test_a_stream_stops_where_the_rewritten_text_differs(common, first, second):
     body = encode.PREFIX + encode.answer(snapshot(common + "!" * 40 + "x" + first)) * 2
     body += encode.answer(snapshot(common + "!" * 40 + "y" + second, complete=True))
     events, _ = read(body)
@@ -133,7 +133,7 @@ MARKED = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(MARKED, st.data())
-def test_a_stream_whose_frames_cut_markup_anywhere_is_the_whole_text_without_it(text, data):
+def test_markup_split_between_frames_is_removed(text, data):
     body = encode.PREFIX
     for end in sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=10))):
         body += encode.answer(snapshot(text[:end] + data.draw(FLICKERS)))
@@ -166,7 +166,7 @@ def annotated(events):
 
 @pytest.mark.parametrize("before", ["", "plain ", "你好 😀😀 ", f"a {FOLLOW} b ", "```py?code_reference&x\n1\n```\n"])
 @pytest.mark.parametrize("counting", ["utf-16", "characters", "bytes"])
-def test_a_claim_is_annotated_where_it_stands_in_the_text_that_was_delivered(before, counting):
+def test_a_claim_is_annotated_at_its_position_in_the_delivered_text(before, counting):
     text = f"{before}The **sky** is 😀 blue. Grass is green."
     claims = ("The **sky** is 😀 blue.", "Grass is green.")
     countings = {"characters": lambda _, index: index, "bytes": lambda text, index: len(text[:index].encode())}
@@ -186,7 +186,7 @@ def test_a_claim_that_does_not_fit_the_text_is_left_out():
         assert annotated(read(encode.PREFIX + body)[0]) == []
 
 
-def test_of_a_rewritten_text_only_claims_in_what_was_streamed_are_annotated_and_all_in_the_whole():
+def test_claims_of_a_rewritten_text_are_annotated_where_it_was_delivered():
     first = "The sky is blue, and so is the sea as far as anyone can tell."
     last = "The sky is blue, and grass is green."
     events, _ = read(encode.PREFIX + encode.answer(snapshot(first)) + cited(last, "The sky is blue", "grass is green"))
@@ -195,7 +195,7 @@ def test_of_a_rewritten_text_only_claims_in_what_was_streamed_are_annotated_and_
     assert [words for words, *_ in found] == ["The sky is blue", "grass is green"]
 
 
-def test_claims_and_markers_stand_side_by_side():
+def test_claims_and_markers_are_annotated_together():
     text = "Known [cite: 1] and claimed."
     marker = [[" [cite: 1]"], [[None, None, None, [["https://icon", "https://page.example/2#:~:text=x", "Two"]]]]]
     group = [["Known [cite: 1] and claimed", None, None, [[0, 27]]], None, [SOURCE], "id"]
@@ -216,7 +216,7 @@ CLAIMS = st.sampled_from(["one 1.", "**two** 2.", "三 3.", "😀 4."])
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(CLAIMS, MARKED), min_size=1, max_size=5), st.data())
-def test_whatever_an_annotation_covers_is_its_claim_without_markup(parts, data):
+def test_an_annotation_covers_its_claim_without_markup(parts, data):
     text = "".join(f"{claim}\n\n{marked}\n\n" for claim, marked in parts)
     claims = {claim for claim, _ in parts}
     cut = data.draw(st.integers(0, len(text)))

@@ -382,13 +382,13 @@ class SeedFirst(SessionStore):
 
 
 @pytest.mark.parametrize("take", [nobodys, at_once])
-def test_without_the_lease_or_its_barrier_two_rotate_at_once(monkeypatch, take):
+def test_without_the_lock_or_its_barrier_two_replicas_rotate_at_once(monkeypatch, take):
     monkeypatch.setattr(RotationLock, "acquire", take)
     with pytest.raises(AssertionError, match="two rotations at once"):
         run(Protocol, 400)
 
 
-def test_a_value_that_is_used_before_it_is_saved_is_lost_with_its_process():
+def test_using_a_value_before_it_is_saved_is_detected():
     class Wrong(Protocol):
         session_store_type = UsedBeforeSaved
 
@@ -451,7 +451,7 @@ def overtaken(machine, steps):
         world.teardown()
 
 
-def test_only_without_compare_and_set_a_write_that_stood_still_replaces_a_newer_value():
+def test_without_compare_and_set_a_late_write_replaces_a_newer_value():
     class Wrong(Protocol):
         cas = False
 

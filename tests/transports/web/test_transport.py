@@ -48,7 +48,7 @@ async def ask(transport, text, model="gemini-3-pro", guest=False):
     return "".join(event.text for event in events if isinstance(event, Text)), events, answer.served
 
 
-async def test_a_request_keeps_to_the_page_in_every_header_slot_and_field(site):
+async def test_a_request_matches_the_documented_headers_slots_and_fields(site):
     async with site.connect() as transport:
         text, events, served = await ask(transport, "<echo>hello</echo>")
         assert (text, served.transport, served.account) == ("hello", "web", "one")
@@ -62,7 +62,7 @@ async def test_a_request_keeps_to_the_page_in_every_header_slot_and_field(site):
 @pytest.mark.parametrize(
     "model", ["gemini-3-pro", "gemini-2.5-flash", "gemini-3.5-flash-lite", "gemini-3.6-flash-extended"]
 )
-async def test_each_plan_gets_the_model_ids_that_the_site_offers_it(open_site, plan, model):
+async def test_each_plan_uses_the_model_ids_offered_by_the_site(open_site, plan, model):
     known = simulator.SimulatedAccount(psid="p", psidts="t", plan=plan)
     async with open_site(known) as site:
         one = web.WebAccount(id="one", cookies=simulator.export_of(known), per_minute=0)
@@ -81,7 +81,7 @@ async def test_a_guest_is_served_without_cookies(site):
     assert (await site.state())["departures"] == []
 
 
-async def test_an_expired_session_needs_attention_and_never_served_as_a_guest(site):
+async def test_an_expired_session_needs_attention_and_is_not_served_as_a_guest(site):
     old = web.WebAccount(id="old", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=expired")
     async with site.connect(old) as transport:
         with pytest.raises(SignedOut):
@@ -92,7 +92,7 @@ async def test_an_expired_session_needs_attention_and_never_served_as_a_guest(si
 @pytest.mark.parametrize(
     ("status", "reason"), [(1021, "rejected"), (1040, "terms"), (1054, "guardian"), (1060, "location")]
 )
-async def test_an_account_with_a_problem_says_which(open_site, status, reason):
+async def test_an_account_with_a_problem_has_its_reason(open_site, status, reason):
     known = simulator.SimulatedAccount(psid="p", psidts="t", status=status)
     async with open_site(known) as site:
         one = web.WebAccount(id="one", cookies=simulator.export_of(known))
@@ -107,7 +107,7 @@ async def order(site, **fault):
         assert answer.status == 200
 
 
-async def test_a_stale_token_is_replaced_by_the_one_that_the_refusal_carries(site):
+async def test_a_stale_token_is_replaced_by_the_refusals_token(site):
     async with site.connect() as transport:
         await ask(transport, "<echo>x</echo>")
         await order(site, where="token")
@@ -119,7 +119,7 @@ async def test_a_stale_token_is_replaced_by_the_one_that_the_refusal_carries(sit
         assert after["seen"]["generate"] == before["seen"]["generate"] + 3
 
 
-async def test_a_request_that_the_site_calls_wrong_is_not_sent_again(site):
+async def test_a_rejected_request_is_not_retried(site):
     async with site.connect() as transport:
         with pytest.raises(UpstreamFailed) as caught:
             await ask(transport, '<sim http="400"/>')
@@ -128,14 +128,14 @@ async def test_a_request_that_the_site_calls_wrong_is_not_sent_again(site):
     assert await site.seen("generate") == 1
 
 
-async def test_a_model_that_does_not_fit_is_discovered_anew_once(site):
+async def test_a_model_mismatch_repeats_the_discovery_once(site):
     async with site.connect() as transport:
         text, _, _ = await ask(transport, '<sim error="1052" once="a"/><echo>mended</echo>')
     assert text == "mended"
     assert await site.seen("rpc_otAQ7b") == 2
 
 
-async def test_a_usage_limit_is_the_accounts(open_site):
+async def test_a_usage_limit_belongs_to_the_account(open_site):
     known = simulator.SimulatedAccount(psid="p", psidts="t", quota=1)
     async with open_site(known) as site:
         one = web.WebAccount(id="one", cookies=simulator.export_of(known), per_minute=0)
@@ -146,7 +146,7 @@ async def test_a_usage_limit_is_the_accounts(open_site):
             assert (await ask(transport, "<echo>other family</echo>", "gemini-2.5-flash"))[0] == "other family"
 
 
-async def test_leaving_early_ends_the_upstreams_response_at_once(site):
+async def test_leaving_early_closes_the_upstream_response(site):
     async with site.connect() as transport:
         request = request_for('<sim stall-after="2" frames="6"/><echo>words and words and words</echo>')
         async with asking(transport, request, account_of(transport)) as answer:
@@ -160,7 +160,7 @@ async def test_leaving_early_ends_the_upstreams_response_at_once(site):
     assert await site.seen("streams_open") == 0
 
 
-async def test_silence_after_the_first_frames_is_a_stall(site):
+async def test_silence_after_the_first_frames_is_a_timeout(site):
     async with site.connect(timeouts=Timeouts(between_frames=0.2)) as transport:
         with pytest.raises(UpstreamTimeout) as caught:
             await ask(transport, '<sim stall-after="1" frames="4"/><echo>words and words</echo>')
@@ -173,7 +173,7 @@ async def test_no_first_frame_in_time_is_a_timeout(site):
             await ask(transport, '<sim delay="30" queue="0"/>')
 
 
-async def test_an_unreachable_site_is_known_not_to_have_got_it(open_site):
+async def test_an_unreachable_site_certainly_did_not_get_the_request(open_site):
     async with open_site() as site:
         base = site.base
     site.base = base
@@ -199,7 +199,7 @@ async def test_any_chunking_of_the_body_gives_the_same_answer(open_site):
         ({"status": 403}, SignedOut, "signed_out"),
     ],
 )
-async def test_odd_pages_park_the_account_with_a_reason(open_site, answer, kind, code):
+async def test_unexpected_pages_mark_the_account_with_a_reason(open_site, answer, kind, code):
     async with open_site() as site:
         async with site.connect() as transport:
             with aioresponses() as mocked:
@@ -213,7 +213,7 @@ def of(kind, events):
     return [event for event in events if isinstance(event, kind)]
 
 
-async def test_pictures_come_with_their_words_and_without_the_sites_links(site):
+async def test_pictures_are_delivered_with_text_and_without_the_sites_links(site):
     async with site.connect() as transport:
         text, events, _ = await ask(transport, '<sim images="3" alt="a cat"/> a cat', "gemini-3-pro-imagen")
         refused, more, _ = await ask(transport, '<sim refuse="safety"/> a cat', "gemini-3-pro-imagen")
@@ -229,7 +229,7 @@ async def test_pictures_come_with_their_words_and_without_the_sites_links(site):
 
 @pytest.mark.parametrize("frames", [1, 2, 7, 60])
 @pytest.mark.parametrize("model", ["gemini-3-pro-canvas", "gemini-2.5-flash-canvas-extended", "gemini-3-pro"])
-async def test_a_canvas_is_text_then_a_document_in_its_fence(site, frames, model):
+async def test_a_canvas_is_text_and_a_fenced_document(site, frames, model):
     code = "x = '`'\nif x:\n    print(\"\\\\\")\n"
     document = f'<document lang="python" title="A file">{code}</document>'
     prompt = f'<sim frames="{frames}"/><echo>Here it is: `a.py`</echo>{document}'
@@ -244,7 +244,7 @@ async def test_a_canvas_is_text_then_a_document_in_its_fence(site, frames, model
 
 
 @pytest.mark.parametrize("frames", [1, 9, 80])
-async def test_a_storybook_is_page_and_picture_in_turn(site, frames):
+async def test_a_storybook_alternates_pages_and_pictures(site, frames):
     pages = "Once.\n\n---\n\nThen `x`.\n\n---\n\nThe end."
     async with site.connect() as transport:
         prompt = f'<sim frames="{frames}"/><echo>{pages}</echo>'
@@ -258,7 +258,7 @@ async def test_a_storybook_is_page_and_picture_in_turn(site, frames):
     assert (await site.state())["departures"] == []
 
 
-async def test_citations_and_web_images_of_an_ordinary_turn_come_through(site):
+async def test_citations_and_web_images_of_a_chat_turn_are_delivered(site):
     async with site.connect() as transport:
         prompt = '<sim citations="2" web-images="2" frames="40"/><echo>Known.</echo>'
         text, events, _ = await ask(transport, prompt)
@@ -275,7 +275,7 @@ async def test_citations_and_web_images_of_an_ordinary_turn_come_through(site):
     assert len(of(WebImage, events)) == 2
 
 
-async def test_a_running_tool_is_a_thought(site):
+async def test_a_running_tool_becomes_a_thought(site):
     async with site.connect() as transport:
         text, events, _ = await ask(transport, '<sim analysis="true" frames="9"/><echo>done</echo>')
     thoughts = "".join(event.text for event in of(Thought, events))
@@ -283,13 +283,13 @@ async def test_a_running_tool_is_a_thought(site):
     assert text == "done"
 
 
-async def test_the_tools_numbers_are_settings(site):
+async def test_tool_numbers_are_settings(site):
     async with site.connect(tools=web.Tools(image=2)) as transport:
         _, events, _ = await ask(transport, "a cat", "gemini-3-pro-imagen")
     assert of(Document, events)
 
 
-async def test_a_conversation_that_is_too_long_costs_no_request(site):
+async def test_a_conversation_that_is_too_long_is_refused_without_a_request(site):
     async with site.connect() as transport:
         with pytest.raises(BadRequest) as caught:
             await ask(transport, "x" * 200_000)
@@ -298,7 +298,7 @@ async def test_a_conversation_that_is_too_long_costs_no_request(site):
 
 
 @pytest.mark.parametrize("model", ["gemini-3-pro", "gemini-2.5-flash-free-imagen", "gemini-3-pro-storybook"])
-async def test_without_an_account_only_the_guests_chat_is_offered(open_site, model):
+async def test_without_an_account_only_guest_chat_is_offered(open_site, model):
     async with open_site() as site:
         hosts = web.Hosts(site=site.base, accounts=site.base, upload=site.base)
         async with web.connect(web.WebConfig(hosts=hosts), deps_for()) as guests, site.connect() as transport:
@@ -343,7 +343,7 @@ async def refused(config):
     return str(caught.value)
 
 
-async def test_what_connects_passes_the_check(tmp_path):
+async def test_settings_that_connect_pass_the_check(tmp_path):
     export = tmp_path / "cookies.txt"
     export.write_text(EXPORT.format("psid-file"))
     config = web.WebConfig(accounts=(account(), web.WebAccount(id="file", cookies_file=export)), guest=False)
@@ -352,17 +352,17 @@ async def test_what_connects_passes_the_check(tmp_path):
         assert [known.id for known in transport.accounts] == ["one", "file"]
 
 
-async def test_the_guests_name_is_its_own():
+async def test_the_guests_id_cannot_be_configured():
     assert "'web-guest'" in await refused(web.WebConfig(accounts=(account("web-guest"),)))
 
 
-async def test_two_accounts_of_one_session_are_refused():
+async def test_two_accounts_with_one_session_are_refused():
     told = await refused(web.WebConfig(accounts=(account("one", "psid-1"), account("two", "psid-1"))))
     assert "'one'" in told
     assert "'two'" in told
 
 
-async def test_an_export_that_cannot_be_used_names_its_account(tmp_path):
+async def test_an_error_of_an_unusable_export_names_the_account(tmp_path):
     odd = tmp_path / "odd.txt"
     odd.write_text("NID=1; A=2")
     for bad in (
@@ -379,7 +379,7 @@ async def test_an_export_that_cannot_be_used_names_its_account(tmp_path):
         assert "secret" not in told
 
 
-async def test_certificates_that_cannot_be_used_are_named(tmp_path):
+async def test_an_error_of_unusable_certificates_names_the_file(tmp_path):
     for name, content in (("missing.pem", None), ("empty.pem", ""), ("odd.pem", "no certificate\n"), ("dir.pem", ...)):
         path = tmp_path / name
         if content is ...:
@@ -391,25 +391,25 @@ async def test_certificates_that_cannot_be_used_are_named(tmp_path):
         assert str(path) in told
 
 
-async def test_a_certificate_that_can_be_used_is(tmp_path):
+async def test_a_valid_certificate_file_is_used(tmp_path):
     certificate, _ = write_certificate(tmp_path, SystemClock().wall())
     web.KIND.validate(web.WebConfig(ca_file=certificate))
 
 
-def test_the_way_out_is_the_proxy_without_its_credentials():
+def test_the_egress_is_the_proxy_without_its_credentials():
     assert ACCOUNTS.egress(account()) == ""
     one = ACCOUNTS.egress(account(proxy="http://me:secret@Proxy.example:3128"))
     assert one == ACCOUNTS.egress(account(proxy="http://you:other@proxy.example:3128/")) == "http://proxy.example:3128"
 
 
-async def test_accounts_know_their_way_out():
+async def test_accounts_have_their_egress():
     config = web.WebConfig(accounts=(account("direct"), account("away", proxy="http://u:p@proxy.example:3128")))
     async with web.connect(config, deps_for()) as transport:
         assert [known.egress for known in transport.accounts] == ["", "http://proxy.example:3128", ""]
         assert "u:p" not in repr(transport.accounts)
 
 
-async def test_what_goes_wrong_while_it_is_connected_is_raised_as_it_is():
+async def test_an_error_while_connected_is_raised_unchanged():
     with pytest.raises(LookupError):
         async with web.connect(web.WebConfig(accounts=(account(),)), deps_for()):
             raise LookupError

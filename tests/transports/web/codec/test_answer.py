@@ -70,7 +70,7 @@ def normal(text):
 
 @settings(max_examples=300, deadline=None)
 @given(ANY_TEXT, st.data())
-def test_any_text_through_any_growth_flicker_and_chunking_comes_out_whole(text, data):
+def test_any_growth_flicker_and_chunking_gives_the_whole_text(text, data):
     text = normal(text)
     body = encode.PREFIX
     for end in sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8))):
@@ -97,7 +97,7 @@ def test_thoughts_come_before_the_text_and_once(thoughts, text):
     assert normal(said(events)) == text
 
 
-def test_a_hundred_kilobytes_in_many_frames_come_out_whole():
+def test_a_hundred_kilobytes_in_many_frames_are_read_completely():
     text = "".join(f"line {number} `code` \\* ünïcödé 😀\n```\n" for number in range(2500))
     steps = range(0, len(text), 2000)
     body = b"".join([encode.PREFIX, *(encode.answer(snapshot(text[:end] + "\n```")) for end in steps)])
@@ -106,7 +106,7 @@ def test_a_hundred_kilobytes_in_many_frames_come_out_whole():
     assert said(events) == text
 
 
-def test_what_the_last_frame_said_is_not_decoded_again(monkeypatch):
+def test_content_of_the_last_frame_is_not_decoded_again(monkeypatch):
     from transports.web.codec import answer as module
 
     decoded = []
@@ -128,7 +128,7 @@ def test_what_the_last_frame_said_is_not_decoded_again(monkeypatch):
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])
-def test_escaped_unicode_takes_the_short_way_too(monkeypatch, ascii_only):
+def test_escaped_unicode_is_decoded_incrementally_too(monkeypatch, ascii_only):
     text = "你好 “quotes” <b> 😀 " * 20
     frames = []
     for end in range(len(text) + 1):
@@ -140,7 +140,7 @@ def test_escaped_unicode_takes_the_short_way_too(monkeypatch, ascii_only):
     assert said(events) == text
 
 
-def test_text_before_an_error_in_the_same_chunk_is_not_lost():
+def test_text_before_an_error_in_the_same_chunk_is_delivered():
     reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=0)
     feed = reader.feed(encode.PREFIX + encode.answer(snapshot("so far")) + encode.error(1037))
     assert next(feed) == Text(text="so far")
@@ -148,7 +148,7 @@ def test_text_before_an_error_in_the_same_chunk_is_not_lost():
         next(feed)
 
 
-def test_queue_states_are_waiting():
+def test_queue_states_become_waiting_events():
     events, _ = read(encode.PREFIX + encode.queued() + encode.answer(snapshot("x", complete=True)) + encode.end(1))
     assert isinstance(events[0], Waiting)
 
@@ -190,14 +190,14 @@ HALF = encode.answer(snapshot("half"))
         b"no frame at all, and that is longer than any length is",
     ],
 )
-def test_nothing_behind_a_complete_candidate_undoes_the_answer(behind):
+def test_parts_after_a_complete_candidate_do_not_change_the_answer(behind):
     events, _ = read(encode.PREFIX + IDS + DONE + behind)
     assert said(events) == "all"
     assert isinstance(events[-1], Finish)
     assert events[-1].reason == "stop"
 
 
-def test_a_code_behind_an_answer_is_noted_as_ignored():
+def test_a_code_after_a_complete_answer_is_marked_as_ignored():
     _, reader = read(encode.PREFIX + DONE + encode.error(1096) + encode.end(1))
     assert (reader.code, reader.ignored) == (1096, True)
     _, reader = read(encode.PREFIX + DONE + encode.end(1))
@@ -217,7 +217,7 @@ def test_a_code_behind_an_answer_is_noted_as_ignored():
         turn(["rc_1", ["no state"]]),
     ],
 )
-def test_an_answer_that_was_still_running_at_its_end_broke_off(body):
+def test_an_answer_that_ends_while_running_is_truncated(body):
     with pytest.raises(UpstreamFailed) as caught:
         read(encode.PREFIX + body)
     assert caught.value.code == "upstream_truncated"
@@ -231,7 +231,7 @@ def test_without_a_state_the_closing_part_ends_the_answer():
 
 @pytest.mark.parametrize("field", ["65", "73"])
 @pytest.mark.parametrize("ending", [encode.end(1), b""])
-def test_work_that_is_pending_does_not_break_an_answer_off(field, ending):
+def test_pending_work_does_not_truncate_an_answer(field, ending):
     candidate = ["rc_1", ["Making it."], *[None] * 6, [1], "en", None, None, [{field: [["chip"], "job"]}]]
     events, _ = read(encode.PREFIX + turn(candidate) + ending)
     assert said(events) == "Making it."
@@ -239,14 +239,14 @@ def test_work_that_is_pending_does_not_break_an_answer_off(field, ending):
 
 
 @pytest.mark.parametrize("capability", [Capability.VIDEO, Capability.DEEPSEARCH])
-def test_a_turn_whose_work_is_polled_may_close_while_it_is_running(capability):
+def test_a_turn_with_polled_work_may_end_while_running(capability):
     reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=0, refs=MediaRefs(capability=capability))
     events = [*reader.feed(encode.PREFIX + HALF + encode.end(1)), *reader.end()]
     assert isinstance(events[-1], Finish)
 
 
 @pytest.mark.parametrize("body", [encode.end(1), encode.bookkeeping(9) + encode.end(1)])
-def test_a_stream_of_bookkeeping_alone_lets_another_account_try(body):
+def test_a_stream_without_content_allows_failover(body):
     with pytest.raises(UpstreamFailed) as caught:
         read(encode.PREFIX + body)
     assert caught.value.certainty is Certainty.REFUSED
@@ -256,14 +256,14 @@ def test_a_stream_of_bookkeeping_alone_lets_another_account_try(body):
     ("status", "kind"),
     [(400, RequestRejected), (405, StaleBuild), (401, SessionRefused), (429, Throttled), (500, UpstreamFailed)],
 )
-def test_a_failed_part_is_the_error_of_its_status(status, kind):
+def test_a_failure_part_raises_the_error_of_its_status(status, kind):
     with pytest.raises(kind):
         read(encode.PREFIX + encode.bookkeeping(1) + failed(status) + encode.end(1))
     with pytest.raises(kind):
         decode_batch(encode.PREFIX + failed(status) + encode.end(1), MAX_FRAME)
 
 
-def test_the_token_in_a_failed_part_is_kept_in_its_error():
+def test_the_token_of_a_failure_part_is_in_its_error():
     part = ["er", *[None] * 4, 400, None, None, None, 3, [{"48448350": ["xsrf", "AK:1", ["1"]]}]]
     body = encode.PREFIX + encode.frame(part)
     for reading in (read, lambda data: decode_batch(data, MAX_FRAME)):
@@ -286,7 +286,7 @@ def test_the_first_candidate_is_followed_in_any_order():
     assert reader.conversation.rcid == "a"
 
 
-def test_when_the_followed_candidate_disappears_the_first_one_there_takes_its_place():
+def test_the_first_candidate_replaces_a_followed_one_that_disappears():
     body = candidates(("a", "one")) + candidates(("b", "one two"), ("c", "x"), complete=True)
     events, reader = read(encode.PREFIX + body)
     assert said(events) == "one two"
@@ -298,7 +298,7 @@ def test_a_candidate_without_an_id_is_an_answer():
     assert said(events) == "all"
 
 
-def test_an_answer_has_no_conversation_until_the_site_names_it():
+def test_an_answer_has_no_conversation_before_the_site_names_it():
     early = turn(ids=(None, "r_1"), f2={"18": "r_1", "44": True})
     _, reader = read(encode.PREFIX + early + encode.answer(snapshot("x", complete=True, rid="", context="ctx")) + TITLE)
     conversation = reader.conversation
@@ -318,7 +318,7 @@ def test_a_running_tool_is_reported_in_the_text_of_the_site(place):
     assert said(events, Thought) == "Creating your image\nRunning data_analysis_tool…\n"
 
 
-def test_a_card_takes_its_text_from_the_other_place():
+def test_a_card_has_its_text_in_another_field():
     inner = [
         None,
         ["c", "r"],
@@ -373,7 +373,7 @@ def work_of(monkeypatch, text, frames=200):
 
 
 @pytest.mark.parametrize("character", ['"', "\\", "\n", "`", "\\`", "<", "😀", "\t", '\n"'])
-def test_an_answer_of_escapes_costs_about_what_plain_text_does(monkeypatch, character):
+def test_an_answer_of_escapes_costs_about_as_much_as_plain_text(monkeypatch, character):
     size, frames = 20_000, 200
     assert work_of(monkeypatch, "x" * size, frames)["decoded"] < size / 10, "plain text is not decoded at all"
     text = (character * size)[:size]
@@ -392,7 +392,7 @@ def test_progress_and_tools_are_thoughts():
     assert said(events) == "done"
 
 
-def test_a_frame_whose_candidate_has_no_text_takes_nothing_back():
+def test_a_candidate_without_text_keeps_the_earlier_text():
     body = encode.PREFIX + encode.answer(snapshot("what was said"))
     inner = [None, ["c_1", "r_1"], None, None, [["rc_1", None, None, None, None, None, None, None, [2]]]]
     body += encode.frame(["wrb.fr", None, json.dumps(inner)]) + encode.end(1)
@@ -408,7 +408,7 @@ def test_the_model_that_answers_is_read_from_both_forms(sparse):
     assert (reader.model_id, reader.model_name) == ("f1", "3.7 Flash")
 
 
-def test_a_later_frame_that_names_no_model_leaves_the_known_one_and_one_that_does_replaces_it():
+def test_only_a_frame_that_names_a_model_replaces_the_known_one():
     body = encode.PREFIX + encode.answer(snapshot("a", model=("f1", "3.7 Flash"))) + encode.answer(snapshot("ab"))
     reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=3)
     list(reader.feed(body))
@@ -425,7 +425,7 @@ def test_a_later_frame_that_names_no_model_leaves_the_known_one_and_one_that_doe
         ("sg-image", ("56fdd199312815e2", "Nano Banana 2")),
     ],
 )
-def test_recorded_answers_tell_their_model(name, model):
+def test_the_model_is_read_from_recorded_answers(name, model):
     reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=3)
     list(reader.feed((CAPTURES / f"{name}.txt").read_bytes()))
     assert (reader.model_id, reader.model_name) == model
@@ -448,7 +448,7 @@ def fed(*reads):
     return "".join(event.text for event in events if isinstance(event, Text)), reader
 
 
-def test_of_frames_that_come_in_one_read_the_last_is_decoded(monkeypatch):
+def test_of_several_frames_in_one_chunk_only_the_last_is_decoded(monkeypatch):
     decoded = []
     loads = module.loads
     monkeypatch.setattr(module, "loads", lambda text: decoded.append(text) or loads(text))
@@ -460,7 +460,7 @@ def test_of_frames_that_come_in_one_read_the_last_is_decoded(monkeypatch):
     assert len(decoded) < 15 < len(frames)
 
 
-def test_a_frame_that_says_more_than_text_is_decoded_though_another_follows_at_once():
+def test_a_frame_with_more_than_text_is_decoded_even_if_another_follows():
     first, then, last = (
         frame_of("one"),
         frame_of("one two", model=("m1", "Flash")),
@@ -470,7 +470,7 @@ def test_a_frame_that_says_more_than_text_is_decoded_though_another_follows_at_o
     assert reader.model_id == "m1"
 
 
-def test_an_error_behind_frames_of_the_same_read_does_not_hide_their_text():
+def test_an_error_after_frames_of_the_same_chunk_keeps_their_text():
     reader = AnswerReader(max_frame=1 << 23, input_tokens=0)
     events = reader.feed(
         encode.PREFIX + frame_of("one") + frame_of("one two") + frame_of("one two three") + b"no frame\n"
@@ -482,7 +482,7 @@ def test_an_error_behind_frames_of_the_same_read_does_not_hide_their_text():
 
 @settings(deadline=None, max_examples=200)
 @given(TEXTS, st.data())
-def test_frames_say_the_same_in_one_read_and_each_in_its_own(text, data):
+def test_frames_give_the_same_events_in_one_chunk_or_several(text, data):
     ends = sorted(data.draw(st.lists(st.integers(0, len(text)), min_size=1, max_size=8)))
     frames = [frame_of(text[:end] + data.draw(ENDINGS)) for end in ends]
     frames.append(frame_of(text, complete=True) + encode.end(1))
@@ -490,7 +490,7 @@ def test_frames_say_the_same_in_one_read_and_each_in_its_own(text, data):
     assert fed(encode.PREFIX + b"".join(frames))[0] == text
 
 
-def test_a_frame_with_only_more_text_costs_only_its_new_text(monkeypatch):
+def test_a_frame_with_only_more_text_decodes_only_the_new_text(monkeypatch):
     decoded = []
     loads = module.loads
     text = "words, `code` and 😀\n" * 50
@@ -502,7 +502,7 @@ def test_a_frame_with_only_more_text_costs_only_its_new_text(monkeypatch):
     assert sum(decoded) < 3 * len(frames[0]) + 100 * len(frames)
 
 
-def test_a_text_that_becomes_a_card_s_is_read_as_a_card():
+def test_a_text_that_becomes_a_card_is_read_as_a_card():
     reader = AnswerReader(max_frame=1 << 23, input_tokens=0)
     first = wire.CARD_TEXT_PREFIXES[0]
     events = list(reader.feed(encode.PREFIX + frame_of(first[:1])))
@@ -511,7 +511,7 @@ def test_a_text_that_becomes_a_card_s_is_read_as_a_card():
     assert not any(first in event.text for event in events if isinstance(event, Text))
 
 
-def test_another_candidate_s_growth_is_not_the_followed_one_s():
+def test_growth_of_another_candidate_is_ignored():
     frames = [frame_of("one"), frame_of("one", others=("two",)), frame_of("one", others=("two and more",))]
     assert fed(encode.PREFIX, *frames, frame_of("one and all", complete=True) + encode.end(1))[0] == "one and all"
 
@@ -663,7 +663,7 @@ def places(cuts, body):
 
 @settings(max_examples=400, deadline=None)
 @given(frames=answers(), cuts=CUTS)
-def test_what_an_answer_says_does_not_depend_on_what_its_frames_share(frames, cuts, monkeypatch_module):
+def test_events_do_not_depend_on_the_shared_prefix(frames, cuts, monkeypatch_module):
     body = encode.PREFIX + b"".join(frames)
     found, plain = read_both(body, places(cuts, body), monkeypatch_module)
     assert found == plain
@@ -679,7 +679,7 @@ def whole_answer(text, thoughts, others, *known):
 
 @settings(max_examples=200, deadline=None)
 @given(frames=answers(), cuts=CUTS)
-def test_a_whole_answer_is_the_same_where_frames_are_passed_over(frames, cuts, monkeypatch_module):
+def test_skipped_frames_do_not_change_the_answer(frames, cuts, monkeypatch_module):
     complete = encode.Snapshot(cid="c_1", rid="r_1", rcid="rc_1", text="The end.", complete=True)
     going_on = b"".join(frame for frame in frames if frame != encode.end(1))
     body = encode.PREFIX + going_on + encode.answer(complete) + encode.end(1)
@@ -691,7 +691,7 @@ def test_a_whole_answer_is_the_same_where_frames_are_passed_over(frames, cuts, m
 
 @settings(max_examples=200, deadline=None)
 @given(frames=answers(), cuts=CUTS, place=st.floats(0, 1), byte=st.sampled_from([0xFF, 0x80, 0xC3, 0xED, 0x22, 0x0A]))
-def test_a_byte_that_is_wrong_is_as_wrong_for_both(frames, cuts, place, byte, monkeypatch_module):
+def test_a_wrong_byte_fails_with_and_without_a_shared_prefix(frames, cuts, place, byte, monkeypatch_module):
     body = bytearray(encode.PREFIX + b"".join(frames))
     body[min(round(place * len(body)), len(body) - 1)] = byte
     found, plain = read_both(bytes(body), places(cuts, body), monkeypatch_module)
@@ -700,7 +700,7 @@ def test_a_byte_that_is_wrong_is_as_wrong_for_both(frames, cuts, place, byte, mo
 
 @settings(max_examples=200, deadline=None)
 @given(frames=answers(), cuts=CUTS, data=st.data())
-def test_a_wrong_length_is_as_wrong_for_both(frames, cuts, data, monkeypatch_module):
+def test_a_wrong_length_fails_with_and_without_a_shared_prefix(frames, cuts, data, monkeypatch_module):
     wrong = data.draw(st.integers(0, len(frames) - 1))
     length, newline, rest = frames[wrong].partition(b"\n")
     frames[wrong] = b"%d" % max(1, int(length) + data.draw(st.integers(-40, 40))) + newline + rest
@@ -709,7 +709,7 @@ def test_a_wrong_length_is_as_wrong_for_both(frames, cuts, data, monkeypatch_mod
     assert found == plain
 
 
-def test_every_cut_and_every_pace_of_an_answer_says_the_same(monkeypatch):
+def test_every_chunking_and_pace_gives_the_same_events(monkeypatch):
     texts = [
         "A ",
         "A 😀",
@@ -745,7 +745,7 @@ def cut_plainly(body):
 
 @settings(max_examples=200, deadline=None)
 @given(frames=answers(), cuts=CUTS, data=st.data())
-def test_frames_are_whole_for_any_shared_prefix_and_any_cut(frames, cuts, data):
+def test_frames_are_complete_for_any_shared_prefix_and_chunking(frames, cuts, data):
     body = encode.PREFIX + b"".join(frames)
     expected = [frame.encode() for frame in cut_plainly(body.decode().encode("utf-16-le"))]
     parser, found = FrameParser(SMALL_FRAME), []

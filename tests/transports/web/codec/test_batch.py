@@ -23,7 +23,7 @@ def test_a_batch_answer_is_read_by_id():
 
 
 @pytest.mark.parametrize("reason", [3, 5, 13])
-def test_a_call_that_is_rejected_for_another_reason_is_not_denied(reason):
+def test_a_call_rejected_for_another_reason_is_not_denied(reason):
     part = ["wrb.fr", "otAQ7b", None, None, None, [reason], "generic"]
     answers = decode_batch(encode.PREFIX + encode.frame(part), MAX_FRAME)
     assert (answers.get("otAQ7b"), answers.denied("otAQ7b")) == (None, False)
@@ -31,7 +31,7 @@ def test_a_call_that_is_rejected_for_another_reason_is_not_denied(reason):
 
 
 @pytest.mark.parametrize("rejected", [0, 1, 2])
-def test_of_several_calls_of_one_kind_none_may_be_rejected(rejected):
+def test_one_rejected_call_rejects_all_calls_of_its_rpc(rejected):
     parts = [["wrb.fr", "GzXR5e", None if number == rejected else "[]"] for number in range(3)]
     assert decode_batch(encode.PREFIX + encode.frame(*parts), MAX_FRAME).payloads == {"GzXR5e": None}
 
@@ -39,18 +39,18 @@ def test_of_several_calls_of_one_kind_none_may_be_rejected(rejected):
 TOKEN = "AIQ-XXXXXXXXXXXXXXXXXXXXXXXX:1789723276401"
 
 
-def test_a_recorded_refusal_of_a_token_carries_another_one():
+def test_a_recorded_token_refusal_carries_a_new_token():
     error = answer_error(400, {}, (CAPTURES / "http400-xsrf.txt").read_bytes())
     assert type(error) is StaleToken
     assert error.token == TOKEN
 
 
-def test_a_recorded_refusal_of_a_request_carries_none():
+def test_a_recorded_request_refusal_carries_no_token():
     assert type(answer_error(400, {}, (CAPTURES / "http400-plain.txt").read_bytes())) is RequestRejected
 
 
 @pytest.mark.parametrize("status", [200, 401, 500])
-def test_only_a_400_tells_of_a_token(status):
+def test_a_token_is_read_only_from_http_400(status):
     assert getattr(answer_error(status, {}, encode.refused("AK:1", "1")), "token", None) is None
 
 
@@ -70,19 +70,19 @@ def test_the_body_may_end_without_its_last_newline(frame, more):
 
 
 @given(st.binary(max_size=300))
-def test_a_body_that_says_nothing_we_know_carries_no_token(body):
+def test_an_unknown_body_carries_no_token(body):
     assert token_in(body) is None
 
 
 @given(st.integers(0, 300))
-def test_a_body_that_breaks_off_carries_a_whole_token_or_none(length):
+def test_a_truncated_body_carries_a_complete_token_or_none(length):
     assert token_in(encode.refused(TOKEN, "1")[:length]) in {None, TOKEN}
 
 
 @pytest.mark.parametrize("token", ["", "line\nbreak", "\u00e9", 5, None, ["x"]])
-def test_what_cannot_be_sent_is_no_token(token):
+def test_a_token_that_cannot_be_sent_is_ignored(token):
     assert token_of(["er", *[None] * 4, 400, *[None] * 3, 3, [{"48448350": ["xsrf", token]}]]) is None
 
 
-def test_a_body_is_read_within_bounds():
+def test_a_body_is_read_up_to_a_limit():
     assert token_in(encode.PREFIX + encode.frame(["x" * LONGEST_REFUSAL]) + encode.refused(TOKEN)) is None

@@ -77,7 +77,7 @@ def test_a_document_is_read_with_its_citations(sparse, place):
     assert read.document == wanted
 
 
-def test_of_several_documents_the_longest_counts_and_a_card_is_none():
+def test_the_longest_document_is_used_and_cards_are_ignored():
     card = ["video", None, "A film"]
     short = ["a", None, "A", None, "short"]
     long = ["b", None, "B", "agency-placeholder-task-id", "longer body"]
@@ -92,12 +92,12 @@ def test_a_running_research_is_a_document_without_a_body():
 
 
 @pytest.mark.parametrize("odd", [None, [], {}, "x", 3, [None] * 50, [["rc"], 5, {"13": 5}], [1, [2], *[[[[]]]] * 40]])
-def test_anything_else_reads_as_nothing(odd):
+def test_unknown_content_is_ignored(odd):
     read = read_candidate(odd)
     assert (read.rcid, read.text, read.pictures, read.document) == ("", None, (), None)
 
 
-def test_known_text_goes_before_and_a_card_takes_its_text_elsewhere():
+def test_known_text_is_put_in_front_and_a_card_has_its_own_text():
     assert read_candidate(candidate(text="more"), "known ").text == "known more"
     card = layout({0: "rc", 1: ["http://googleusercontent.com/card_content/0"], 22: ["the card"]}, sparse=True)
     assert read_candidate(card).text == "the card"
@@ -144,5 +144,5 @@ def test_the_playable_url_of_a_video_is_used_at_any_position(place, encode):
         None,
     ],
 )
-def test_without_such_an_address_the_usual_place_holds(other):
+def test_without_a_playable_url_the_usual_field_is_used(other):
     assert film_of("https://thumb", "https://film", other) == "https://film"

@@ -72,7 +72,7 @@ def test_each_code_of_the_page_has_one_row_in_the_table():
 
 
 @pytest.mark.parametrize(("number", "kind", "base", "action", "status", "code"), ROWS, ids=map(str, NUMBERS))
-def test_a_code_becomes_its_error_and_its_status(number, kind, base, action, status, code):
+def test_each_code_maps_to_its_error_and_status(number, kind, base, action, status, code):
     error = error_of(number)
     assert type(error) is kind
     assert isinstance(error, base)
@@ -83,7 +83,7 @@ def test_a_code_becomes_its_error_and_its_status(number, kind, base, action, sta
     assert error.certainty is Certainty.REFUSED
 
 
-def test_an_unknown_code_lets_another_account_try():
+def test_an_unknown_code_allows_failover_to_another_account():
     error = error_of(9999)
     assert type(error) is UpstreamFailed
     assert error.certainty is Certainty.REFUSED
@@ -101,7 +101,7 @@ async def say(transport, request):
 
 
 @pytest.mark.parametrize(("number", "action"), [(row[0], row[3]) for row in ROWS])
-async def test_a_code_that_comes_once_is_mended_where_the_table_says_so(site, number, action):
+async def test_a_single_code_is_retried_as_the_table_says(site, number, action):
     request = request_for(f'<sim error="{number}" once="a"/><echo>mended</echo>')
     async with site.connect() as transport:
         await say(transport, request_for("<echo>warm</echo>"))
@@ -130,7 +130,7 @@ async def ask(failover, request):
 
 
 @pytest.mark.parametrize(("number", "action"), [(row[0], row[3]) for row in ROWS])
-async def test_a_code_that_stays_ends_as_the_table_says(two, number, action):
+async def test_a_repeated_code_ends_the_request_as_the_table_says(two, number, action):
     site, _, failover = two
     with pytest.raises(GatewayError) as caught:
         await ask(failover, request_for(f'<sim error="{number}"/>'))
@@ -143,7 +143,7 @@ async def test_a_code_that_stays_ends_as_the_table_says(two, number, action):
         assert isinstance(caught.value, type(error_of(number)))
 
 
-async def test_a_session_that_is_not_accepted_on_one_account_is_answered_by_another(two):
+async def test_a_refused_session_fails_over_to_another_account(two):
     site, transport, failover = two
     asked = []
     original = transport.open
@@ -164,7 +164,7 @@ def turn(role, text):
     return Turn(role=Role(role), parts=(TextPart(text=text),))
 
 
-async def test_a_continuation_that_is_refused_is_sent_whole_as_a_fresh_conversation(two):
+async def test_a_refused_continuation_is_sent_again_as_a_new_conversation(two):
     site, transport, failover = two
     first = request_for("<echo>one</echo>")
     account, text = await ask(failover, first)
@@ -178,7 +178,7 @@ async def test_a_continuation_that_is_refused_is_sent_whole_as_a_fresh_conversat
     assert await transport.home(followed) == account
 
 
-async def test_codes_are_logged_by_what_becomes_of_them(site):
+async def test_codes_are_logged_by_their_effect(site):
     async with site.connect() as transport:
         with capture_logs() as logs:
             for number in (9999, 1053):

@@ -15,7 +15,7 @@ CALL = encode.GenerateCall(prompt="", language="en", request_uuid="U", client_uu
     ["", "plain", "".join(map(chr, range(0x180))), "a+b&c=d%20\n\r\n", "你好 \U0001f600", "a lone \ud83d half"],
 )
 @pytest.mark.parametrize("token", [None, "AK+/=:1"])
-def test_a_form_is_what_the_standard_library_makes_of_it(prompt, token):
+def test_a_form_equals_the_standard_librarys_encoding(prompt, token):
     form = encode.generate_form(msgspec.structs.replace(CALL, prompt=prompt), token)
     fields = parse_qsl(form.decode("ascii"), strict_parsing=True)
     assert form == urlencode(fields).encode()
@@ -24,7 +24,7 @@ def test_a_form_is_what_the_standard_library_makes_of_it(prompt, token):
 
 
 @pytest.mark.parametrize("prompt", ["plain & simple", "你好 \U0001f600\n"])
-def test_a_prompt_comes_out_of_the_form_as_it_was(prompt):
+def test_a_prompt_is_unchanged_after_decoding_the_form(prompt):
     form = encode.generate_form(msgspec.structs.replace(CALL, prompt=prompt), None)
     slots = msgspec.json.decode(msgspec.json.decode(dict(parse_qsl(form.decode()))["f.req"])[1])
     assert slots[0][0] == prompt
@@ -51,7 +51,7 @@ def file_of(mime, name="a.bin"):
         ("text/plain", 3),
     ],
 )
-def test_an_attachment_goes_in_the_form_that_browsers_send(mime, kind):
+def test_an_attachment_is_encoded_as_browsers_do(mime, kind):
     (entry,) = slots_of(files=(file_of(mime),))[0][3]
     assert entry == [["/contrib_service/ttl_1d/1", kind, None, mime], "a.bin", *[None] * 6, [0]]
 
@@ -66,13 +66,13 @@ def test_a_turn_without_files_has_null_for_them():
     assert slots_of()[0][3] is None
 
 
-def test_a_temporary_chat_differs_from_one_that_is_kept():
+def test_a_temporary_chat_differs_from_a_saved_one():
     kept, temporary = slots_of(temporary=False), slots_of(temporary=True)
     assert (kept[6], kept[45], kept[67], kept[68]) == ([1], None, None, 1)
     assert (temporary[6], temporary[45], temporary[67], temporary[68]) == ([1], 1, 0, 2)
 
 
-def test_what_sources_write_differently_is_a_setting():
+def test_forms_on_which_sources_differ_are_settings():
     forms = Slots(slot_6=0, slot_6_temporary=2, slot_41=2, slot_67_temporary=-1, slot_68=2, slot_68_temporary=1)
     kept, temporary = slots_of(temporary=False, forms=forms), slots_of(temporary=True, forms=forms)
     assert (kept[6], kept[41], kept[67], kept[68]) == ([0], [2], None, 2)
@@ -80,12 +80,12 @@ def test_what_sources_write_differently_is_a_setting():
 
 
 @pytest.mark.parametrize(("counted", "index"), [(True, 5), (False, 0)])
-def test_the_index_of_a_turn_is_counted_or_always_0(counted, index):
+def test_the_turn_index_is_counted_or_always_0(counted, index):
     forms = Slots(turn_index=counted)
     assert slots_of(forms=forms)[17] == [[0]]
     conversation = SiteConversation(cid="c_1", rid="r_1", rcid="rc_1", turn=4)
     assert slots_of(conversation=conversation, forms=forms)[17] == [[index]]
 
 
-def test_a_capability_goes_before_the_settings():
+def test_a_capabilitys_slots_override_the_settings():
     assert slots_of(slots={41: ["other"]})[41] == ["other"]

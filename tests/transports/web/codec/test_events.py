@@ -56,7 +56,7 @@ def short(events):
     return found
 
 
-def test_a_picture_comes_once_over_all_frames_with_what_finds_its_original():
+def test_a_picture_is_delivered_once_with_the_ids_of_its_original():
     one = narrator(Capability.IMAGEN)
     events = one.update(now("Here"), ("c", "r"))
     for _ in range(3):
@@ -77,20 +77,20 @@ def test_a_picture_waits_for_text_that_is_held_back():
     assert short(events) == ["see `code` there", ("media", "1")]
 
 
-def test_placeholder_links_are_no_text():
+def test_placeholder_links_are_removed_from_the_text():
     one = narrator(Capability.IMAGEN)
     text = "Here:\n\nhttp://googleusercontent.com/image_generation_content/0\n"
     events = one.update(now(text, pictures=(picture(1),), complete=True))
     assert short(events) == ["Here:\n\n\n", ("media", "1")]
 
 
-def test_a_turn_that_was_asked_for_a_picture_and_got_words_ends_with_words():
+def test_a_picture_turn_answered_with_text_delivers_the_text():
     one = narrator(Capability.IMAGEN)
     assert short(one.update(now("I can't draw that.", complete=True))) == ["I can't draw that."]
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5, 40])
-def test_a_canvas_is_said_behind_the_text_before_it_and_before_the_text_after_it(frames):
+def test_a_canvas_is_delivered_between_the_texts_around_it(frames):
     one = narrator(Capability.CANVAS)
     body = "```html\n<h1>`Hi`</h1>\n\\n\n```"
     events = one.update(now("Here is `page.html`"))
@@ -116,12 +116,12 @@ def test_a_canvas_streams_as_it_grows():
     assert said(events) == f"Here.\n\n{body}print(2)"
 
 
-def test_a_fence_that_the_site_left_open_is_closed():
+def test_an_open_fence_is_closed():
     one = narrator(Capability.CANVAS)
     assert said(one.update(now(document=paper("```\nx = 1"), complete=True))) == "```\nx = 1\n```"
 
 
-def test_a_document_in_prose_stands_without_a_fence():
+def test_a_prose_document_has_no_fence():
     one = narrator(Capability.CANVAS)
     events = one.update(now(document=paper("# Title\n\nWords"), complete=True))
     assert short(events) == [("document", "A page", "markdown"), "# Title\n\nWords"]
@@ -136,13 +136,13 @@ def test_a_document_in_prose_stands_without_a_fence():
         (None, False),
     ],
 )
-def test_an_ordinary_turn_shows_only_real_documents(document, told):
+def test_a_chat_turn_delivers_only_real_documents(document, told):
     events = narrator().update(now("text", document=document, complete=True))
     assert any(isinstance(event, Document) for event in events) is told
     assert said(events).startswith("text")
 
 
-def test_of_two_documents_both_are_said_whole():
+def test_two_documents_are_both_delivered_whole():
     one = narrator(Capability.CANVAS)
     first = "```a\nas long as it has to be to be settled\n"
     second = f"```b\n{'longer than the first ' * 4}\n```"
@@ -157,7 +157,7 @@ def test_of_two_documents_both_are_said_whole():
     ]
 
 
-def test_a_document_that_was_changed_stops_the_stream_and_is_whole_in_the_end():
+def test_a_changed_document_stops_the_stream_and_is_whole_at_the_end():
     one = narrator(Capability.CANVAS)
     events = one.update(now(document=paper("```a\nwhat was said here, and that is so\n")))
     events += one.update(now(document=paper("```a\nwhat was said here, and that is so\n")))
@@ -172,7 +172,7 @@ TEXTS = st.text(st.sampled_from("ab `\\*_\n#😀"), max_size=60)
 
 @settings(deadline=None, max_examples=200)
 @given(TEXTS, TEXTS, TEXTS, st.data())
-def test_no_text_of_answer_and_canvas_is_lost_by_flicker(before, body, after, data):
+def test_flicker_loses_no_text_of_answer_and_canvas(before, body, after, data):
     body = f"```js\n{body}\n```"
     one = narrator(Capability.CANVAS)
     events = []
@@ -217,7 +217,7 @@ BOOK = "http://googleusercontent.com/a/0\n\nOne `x`\n\n---\n\nhttp://googleuserc
 )
 @pytest.mark.parametrize("step", [1, 7, 1000])
 @pytest.mark.parametrize("early", [False, True])
-def test_a_book_is_page_and_picture_in_turn_however_many_there_are(pictures, wanted, step, early):
+def test_a_book_alternates_any_number_of_pages_and_pictures(pictures, wanted, step, early):
     one = narrator(Capability.STORYBOOK)
     drawn = tuple(picture(number) for number in range(1, pictures + 1))
     events = one.update(now("A story."))
@@ -227,7 +227,7 @@ def test_a_book_is_page_and_picture_in_turn_however_many_there_are(pictures, wan
     assert short([*events, *one.end()]) == ["A story.\n\n", ("document", "A page", "markdown"), *wanted]
 
 
-def test_a_book_that_is_refused_ends_with_words_and_what_was_drawn():
+def test_a_refused_book_delivers_its_text_and_pictures():
     one = narrator(Capability.STORYBOOK)
     assert short(one.update(now("No.", pictures=(picture(1),), complete=True))) == ["No.", ("media", "1")]
 
@@ -246,14 +246,14 @@ def test_citations_index_all_text_so_far():
     assert [whole[start:end] for start, end in places] == [f"[[1]]({PAGE})"] * 2
 
 
-def test_code_in_a_canvas_keeps_what_looks_like_a_marker():
+def test_code_in_a_canvas_keeps_text_that_resembles_a_marker():
     one = narrator(Capability.CANVAS)
     cited = (Cited(marker="[cite: 1]", sources=(SourceLink(url=PAGE),)),)
     body = "```js\nx = y[cite: 1]\n```"
     assert said(one.update(now("T [cite: 1]", citations=cited, document=paper(body), complete=True))).endswith(body)
 
 
-def test_web_images_music_and_films_come_once_they_are_ready():
+def test_web_images_music_and_videos_are_delivered_when_ready():
     one = narrator()
     found = (WebPicture(url="https://x/1.jpg", alt="x"), WebPicture(url="javascript:1"))
     events = one.update(now("t", web_pictures=found, music=Music(mp3="", mp4=""), film=Film(url="")))
@@ -263,7 +263,7 @@ def test_web_images_music_and_films_come_once_they_are_ready():
     assert kinds == [MediaKind.AUDIO, MediaKind.VIDEO]
 
 
-def test_what_is_being_done_is_a_thought_once_a_line():
+def test_each_progress_line_becomes_one_thought():
     one = narrator()
     events = one.update(now("", thoughts="Hm"))
     events += [*one.add_progress("Running data_analysis_tool…"), *one.add_progress("Running data_analysis_tool…")]
@@ -272,7 +272,7 @@ def test_what_is_being_done_is_a_thought_once_a_line():
     assert said(events, Thought) == "Hm\nRunning data_analysis_tool…\nReading\n"
 
 
-def test_thoughts_that_flicker_beside_text_are_right_in_the_end():
+def test_thoughts_that_flicker_next_to_text_are_correct_at_the_end():
     one = narrator()
     events = one.update(now("text", thoughts="so `x\n```"))
     events += one.update(now("text more", thoughts="so `x` it is"))
@@ -280,7 +280,7 @@ def test_thoughts_that_flicker_beside_text_are_right_in_the_end():
     assert said(events, Thought) == "so `x` it is"
 
 
-def test_a_frame_without_text_takes_nothing_back():
+def test_a_frame_without_text_keeps_the_earlier_text():
     one = narrator()
     events = [
         *one.update(now("what was said")),

@@ -38,7 +38,7 @@ def test_every_split_point_of_a_capture_gives_the_same_frames():
 
 
 @pytest.mark.parametrize("body", [encode.PREFIX + encode.frame(["é"]), encode.frame(["é"])], ids=["prefix", "none"])
-def test_a_byte_order_mark_is_passed_over(body):
+def test_a_byte_order_mark_is_skipped(body):
     marked = b"\xef\xbb\xbf" + body
     for cut in range(len(marked)):
         assert parsed(marked, [cut])[0] == ['\n[["é"]]\n'.encode()]
@@ -79,12 +79,12 @@ def test_code_units_are_counted_for_any_cut_of_the_bytes(text, cut):
         b"\xff\xfe\x00",
     ],
 )
-def test_what_is_no_frame_is_drift(body):
+def test_bytes_in_another_format_are_reported_as_drift(body):
     with pytest.raises(DriftDetected):
         parsed(body)
 
 
-def test_a_frame_over_the_cap_is_refused_before_it_comes():
+def test_a_frame_over_the_limit_is_refused_before_it_is_read():
     with pytest.raises(DriftDetected):
         parsed(b")]}'\n\n101\n", max_frame=100)
 
@@ -98,7 +98,7 @@ def framed(lengths, frames=FRAMES, end="\n"):
 
 
 @given(st.lists(st.integers(1, 60), min_size=4, max_size=4), st.sampled_from(["", "\n"]), st.data())
-def test_wrong_lengths_cost_no_frame_where_the_lines_are_whole(lengths, end, data):
+def test_wrong_lengths_lose_no_frame_if_the_lines_are_complete(lengths, end, data):
     body = framed(lengths, end=end)
     cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=8))
     frames, parser = parsed(body, cuts)
@@ -121,13 +121,13 @@ def test_the_last_newline_may_be_missing():
 
 
 @given(st.integers(1, 20))
-def test_a_frame_that_is_cut_short_is_none(missing):
+def test_a_truncated_frame_is_not_returned(missing):
     body = encode.PREFIX + encode.frame(["x" * 30])
     frames, parser = parsed(body[: -1 - missing])
     assert [*frames, *parser.end()] == []
     assert parser.inside
 
 
-def test_an_unfinished_frame_shows():
+def test_an_incomplete_frame_is_detected():
     _, parser = parsed(encode.PREFIX + encode.frame(["x"])[:-3])
     assert parser.inside

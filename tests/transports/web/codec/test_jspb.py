@@ -17,11 +17,11 @@ from transports.web.codec import jspb
         (["a"], 5, None),
     ],
 )
-def test_a_field_is_read_in_either_form(array, index, expected):
+def test_a_field_is_read_from_an_array_or_a_map(array, index, expected):
     assert jspb.field(array, index) == expected
 
 
-def test_paths_end_where_something_is_missing():
+def test_a_path_through_a_missing_field_gives_nothing():
     assert jspb.path([[["deep"]]], 0, 0, 0) == "deep"
     assert jspb.path([[["deep"]]], 0, 3, 0) is None
     assert jspb.text([[5]], 0, 0) is None
@@ -36,7 +36,7 @@ def test_a_count_may_be_written_as_text():
         assert jspb.count([value], 0) is None
 
 
-def test_a_time_is_within_the_years_that_a_date_knows():
+def test_a_time_is_limited_to_valid_dates():
     assert [jspb.seconds([value], 0) for value in (1, "1788200602", 253_402_300_799)] == [1, 1788200602, 253402300799]
     for value in (0, 253_402_300_800, "1788200602000", -5, None):
         assert jspb.seconds([value], 0) is None

@@ -46,7 +46,7 @@ WIDGET = "<GenerateWidget height='2>1'>{\"a\": [1]}</GenerateWidget>"
         (f"   {FOLLOW}", "   "),
     ],
 )
-def test_the_sites_markup_is_cut(text, cleaned):
+def test_the_sites_markup_is_removed(text, cleaned):
     assert clean(text) == cleaned
 
 
@@ -72,7 +72,7 @@ def test_the_sites_markup_is_cut(text, cleaned):
         "\\`\\` `` ` ``` ~~ ~~~",
     ],
 )
-def test_what_only_looks_like_it_stays(text):
+def test_text_that_resembles_markup_is_kept(text):
     assert clean(text) == text
 
 
@@ -121,7 +121,7 @@ PIECES = st.lists(
 
 @settings(max_examples=500, deadline=None)
 @given(PIECES, st.data())
-def test_pieces_cut_anywhere_add_up_to_the_whole_cleaned_text(text, data):
+def test_any_chunking_gives_the_same_cleaned_text(text, data):
     cleaner = Cleaner()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=12)))
     out = "".join(cleaner.push(text[start:end]) for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True))
@@ -131,14 +131,14 @@ def test_pieces_cut_anywhere_add_up_to_the_whole_cleaned_text(text, data):
 
 @settings(max_examples=300, deadline=None)
 @given(PIECES)
-def test_one_character_at_a_time_gives_the_same(text):
+def test_single_characters_give_the_same_cleaned_text(text):
     cleaner = Cleaner()
     assert "".join(map(cleaner.push, text)) + cleaner.flush() == clean(text)
 
 
 @settings(max_examples=500, deadline=None)
 @given(PIECES)
-def test_what_is_returned_is_the_text_without_what_was_cut_and_places_say_where(text):
+def test_indexes_map_to_the_text_without_markup(text):
     cleaner = Cleaner()
     out = cleaner.push(text) + cleaner.flush()
     kept = [index for index in range(len(text)) if cleaner.map_index(index + 1) > cleaner.map_index(index)]
@@ -147,7 +147,7 @@ def test_what_is_returned_is_the_text_without_what_was_cut_and_places_say_where(
 
 
 @given(st.text(st.characters(exclude_characters="<`~"), max_size=100).filter(lambda text: "googleuser" not in text))
-def test_text_without_markup_is_not_changed_and_hardly_held_back(text):
+def test_text_without_markup_is_unchanged_and_hardly_delayed(text):
     cleaner = Cleaner()
     assert len(cleaner.push(text)) >= len(text.rstrip("\\")) - len("https://googleusercontent.com")
     assert clean(text) == text

@@ -43,7 +43,7 @@ def found(identifier, name, number=None, family=""):
         ("gemini-3.5-flash-lite", "free", ("cf41b0e0dd7d53e5", 6, 1)),
     ],
 )
-def test_without_discovery_the_table_says(base, plan, expected):
+def test_without_discovery_the_table_is_used(base, plan, expected):
     chosen = choose(model(base), "web", status(plan))
     assert (chosen.id, chosen.number, chosen.capacity) == expected
 
@@ -59,14 +59,14 @@ def test_a_family_is_matched_for_any_version_in_a_name(base):
     assert choose(model(base), "web", status("pro", *models)).id == "f"
 
 
-def test_of_several_models_of_a_family_the_default_wins_and_else_the_first():
+def test_a_familys_default_model_is_chosen_or_else_its_first():
     first, second = found("a", "3.5 Flash"), found("b", "3.6 Flash")
     asked = model("gemini-3.6-flash")
     assert choose(asked, "web", status("pro", first, second)).id == "a"
     assert choose(asked, "web", status("pro", first, msgspec.structs.replace(second, default=True))).id == "b"
 
 
-def test_an_id_of_the_table_tells_the_family_before_any_word():
+def test_a_known_id_determines_the_family_before_the_name():
     renamed = found("e6fa609c3fa255c0", "Flash of genius", family="Flash")
     assert family_of(renamed) == "pro"
     assert family_of(found("797f3d0293f288ad", "3.9")) == "flash"
@@ -88,12 +88,12 @@ def test_an_id_of_the_table_tells_the_family_before_any_word():
         ("", ""),
     ],
 )
-def test_words_tell_the_family_of_an_unknown_id(name, family):
+def test_the_family_of_an_unknown_id_is_read_from_its_name(name, family):
     assert family_of(found("new", name)) == family
     assert family_of(found("new", "x", family=name)) == family
 
 
-def test_a_number_tells_no_family():
+def test_a_number_alone_determines_no_family():
     assert family_of(found("new", "Novum", number=3)) == ""
 
 
@@ -113,7 +113,7 @@ def test_a_picture_model_has_no_family_with_any_id(name):
     assert (told.label, told.family) == (name, "")
 
 
-def test_what_is_asked_for_is_described_as_the_site_calls_it():
+def test_the_requested_model_is_described_by_the_sites_name():
     offered = status("pro", found("p1", "3.1 Pro"))
     asking = model("gemini-3-pro")
     assert asked(asking, choose(asking, "web", offered), offered) == UpstreamModel(
@@ -124,12 +124,12 @@ def test_what_is_asked_for_is_described_as_the_site_calls_it():
     assert asked(auto, choose(auto, "web", offered), offered).family == ""
 
 
-def test_configuration_wins_over_both():
+def test_settings_override_discovery_and_table():
     configured = model("gemini-3-pro", upstream={"web": "mine", "api": "other"})
     assert choose(configured, "web", status("pro", found("p1", "3 Pro", 9))).id == "mine"
 
 
-def test_a_configured_model_has_the_number_that_the_site_lists_it_with():
+def test_a_configured_model_has_the_number_listed_by_the_site():
     configured = model("gemini-3-pro", upstream={"web": "mine"})
     assert choose(configured, "web", status("pro", found("mine", "3 Pro", 7))).number == 7
 
@@ -168,21 +168,19 @@ def test_the_plan_is_read_from_the_flags(tiers, flags, plan, sparse):
         ("plus", [], [], [], "plus", 4),
     ],
 )
-def test_the_plan_is_that_of_the_usage_call_else_of_the_models_offered_else_of_the_flags(
-    tier, ids, tiers, flags, plan, capacity
-):
+def test_the_plan_comes_from_the_usage_call_then_the_models_then_the_flags(tier, ids, tiers, flags, plan, capacity):
     payload = encode.layout({15: [[identifier] for identifier in ids], 16: tiers, 17: flags}, sparse=False)
     status = decode_status(payload, None, tier)
     assert (status.plan, status.capacity, status.field13) == (plan, capacity, False)
 
 
 @pytest.mark.parametrize(("flag", "capacity"), [(21, 1), (22, 2)])
-def test_flags_tell_that_the_capacity_stands_in_the_next_field(flag, capacity):
+def test_flags_move_the_capacity_to_the_next_field(flag, capacity):
     status = decode_status(encode.layout({16: [8, flag], 17: [19]}, sparse=False), None, "pro")
     assert (status.capacity, status.field13) == (capacity, True)
 
 
-def test_a_models_number_is_its_own_and_not_its_quotas():
+def test_a_models_number_is_not_its_quotas_number():
     body = (CAPTURES / "batch-otAQ7b-2026-08-24.txt").read_bytes()
     status = decode_status(decode_batch(body, MAX_FRAME).get("otAQ7b"), None)
     assert [(model.id[:4], model.family, model.name, model.number) for model in status.models] == [
@@ -195,7 +193,7 @@ def test_a_models_number_is_its_own_and_not_its_quotas():
     assert decode_status(encode.layout({15: [entry]}, sparse=False), None).models[0].number is None
 
 
-def test_the_site_s_default_among_its_models_is_read():
+def test_the_sites_default_model_is_read():
     answer = (CAPTURES / "batch-otAQ7b-2026-08-24.txt").read_bytes()
     models = decode_status(decode_batch(answer, MAX_FRAME).get("otAQ7b"), None).models
     assert [(model.name, model.default) for model in models] == [

@@ -17,7 +17,7 @@ FLICKERS = st.sampled_from(["", "```", "\n```", "`", "\\", "\\*", "\n\n```\n", "
 
 
 @given(TEXTS, st.data())
-def test_any_growth_with_any_flicker_adds_up_to_the_last_snapshot(text, data):
+def test_any_growth_and_flicker_gives_the_last_snapshot(text, data):
     delta = TextDelta()
     said = ""
     for end in sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=12))):
@@ -27,19 +27,19 @@ def test_any_growth_with_any_flicker_adds_up_to_the_last_snapshot(text, data):
 
 
 @given(st.text(st.sampled_from("ab `\\*\n"), min_size=40, max_size=400))
-def test_all_but_the_end_is_said_at_once(text):
+def test_all_text_but_the_end_is_returned_at_once(text):
     delta = TextDelta()
     assert len(delta.push(text)) >= len(text.rstrip("ab*")) - 400
     assert len(delta.push(text)) == 0
 
 
-def test_plain_text_is_not_held_back():
+def test_plain_text_is_returned_at_once():
     delta = TextDelta()
     assert delta.push("plain words") == "plain words"
     assert delta.push("plain words and more") == " and more"
 
 
-def test_what_was_said_is_never_taken_back():
+def test_returned_text_is_never_taken_back():
     delta = TextDelta()
     assert delta.push("one two three") == "one two three"
     assert delta.push("one TWO") == ""
@@ -48,7 +48,7 @@ def test_what_was_said_is_never_taken_back():
 
 
 @given(TEXTS, TEXTS)
-def test_what_a_snapshot_has_in_common_with_what_was_said_is_counted(said, snapshot):
+def test_the_common_prefix_with_the_returned_text_is_counted(said, snapshot):
     delta = TextDelta()
     delta.flush(said)
     common = delta.common(snapshot)
@@ -56,7 +56,7 @@ def test_what_a_snapshot_has_in_common_with_what_was_said_is_counted(said, snaps
     assert said[common : common + 1] != snapshot[common : common + 1] or common in (len(said), len(snapshot))
 
 
-def test_half_a_surrogate_pair_waits_for_the_other():
+def test_half_a_surrogate_pair_waits_for_the_other_half():
     delta = TextDelta()
     assert delta.push("a\ud83d") == "a"
     assert delta.push("a😀") == "😀"
@@ -102,7 +102,7 @@ def check_citations(events):
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(PIECES).map("".join), st.data())
-def test_any_text_with_markers_cut_anywhere_comes_out_with_its_links(text, data):
+def test_any_chunking_of_text_with_markers_gives_its_links(text, data):
     known_at = data.draw(st.integers(0, 8))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     prose = Prose()
@@ -120,7 +120,7 @@ def test_any_text_with_markers_cut_anywhere_comes_out_with_its_links(text, data)
     check_citations(events)
 
 
-def test_a_marker_waits_until_its_group_is_known_and_nothing_before_it_does():
+def test_only_an_unknown_marker_waits_for_its_sources():
     prose = Prose()
     assert said(prose.push("A fact [cite: 1, 2] and")) == "A fact "
     assert prose.push(" more") == []
@@ -130,13 +130,13 @@ def test_a_marker_waits_until_its_group_is_known_and_nothing_before_it_does():
     assert not prose.holding
 
 
-def test_a_marker_that_stays_unknown_stays_as_it_is():
+def test_an_unknown_marker_is_kept_at_the_end():
     prose = Prose()
     text = "A fact [cite: 5] and [cite: 6"
     assert said([*prose.push(text), *prose.flush()]) == text
 
 
-def test_what_is_no_marker_is_not_held_back():
+def test_text_without_markers_is_not_held_back():
     prose = Prose()
     for text in ("a [link](https://x) ", "[", "x]", " [ ] [cite 1] "):
         events = prose.push(text)
@@ -144,7 +144,7 @@ def test_what_is_no_marker_is_not_held_back():
     assert not prose.holding
 
 
-def test_verbatim_text_is_said_as_it_is_behind_what_waited():
+def test_verbatim_text_follows_the_text_that_waited():
     prose = Prose()
     prose.learn(GROUPS)
     events = [*prose.push("see [cite"), *prose.verbatim("[cite: 1]"), *prose.push("[cite: 1]")]
@@ -153,18 +153,18 @@ def test_verbatim_text_is_said_as_it_is_behind_what_waited():
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", "/path", ""])
-def test_only_addresses_of_the_web_become_links(url):
+def test_only_web_urls_become_links(url):
     prose = Prose()
     prose.learn([Cited(marker="[cite: 1]", sources=(SourceLink(url=url),))])
     events = prose.push("x [cite: 1] y")
     assert events == [Text(text="x "), Text(text="[1]"), Text(text=" y")]
 
 
-def test_an_address_cannot_break_out_of_its_link():
+def test_a_url_cannot_break_out_of_its_link():
     assert link_to('https://x/a b)(c<d>\\\n"e') == "https://x/a%20b%29%28c%3Cd%3E%5C%22e"
 
 
-def test_waiting_costs_nothing_again():
+def test_waiting_text_is_not_scanned_again():
     prose = Prose()
     prose.push("[cite: 9]")
     pieces = ["word " * 10] * 2000

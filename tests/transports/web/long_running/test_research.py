@@ -25,7 +25,7 @@ def text_of(events):
     return "".join(event.text for event in of(Text, events))
 
 
-async def test_a_research_is_planned_confirmed_waited_for_and_reported(open_site):
+async def test_research_is_planned_confirmed_polled_and_reported(open_site):
     async with open_site(research_seconds=0.5) as site:
         async with site.connect(**FAST) as transport:
             events = await research(transport, "the history of tea")
@@ -74,7 +74,7 @@ async def test_a_handle_resumes_at_the_plan_or_at_the_report(open_site, steps):
     assert text_of(events).startswith("# tea")
 
 
-async def test_a_confirmation_that_was_lost_on_its_way_is_not_said_again(open_site):
+async def test_a_lost_confirmation_is_not_sent_again(open_site):
     async with open_site(research_seconds=0.5) as site:
         async with site.connect(**FAST) as transport:
             seen = 0
@@ -92,7 +92,7 @@ async def test_a_confirmation_that_was_lost_on_its_way_is_not_said_again(open_si
 
 
 @pytest.mark.parametrize("kind", ["safety", "research"])
-async def test_a_refusal_in_words_is_the_answer(open_site, kind):
+async def test_a_refusal_as_text_is_the_answer(open_site, kind):
     async with open_site(research_seconds=0.2) as site, site.connect(**FAST) as transport:
         events = await research(transport, f'<sim refuse="{kind}"/> tea')
     assert "simulated" in text_of(events)
@@ -100,7 +100,7 @@ async def test_a_refusal_in_words_is_the_answer(open_site, kind):
     assert isinstance(events[-1], Finish)
 
 
-async def test_what_the_prompt_is_to_be_reported_comes_out_as_it_is(open_site):
+async def test_the_report_keeps_the_text_of_the_prompt(open_site):
     body = "# A report\n\nWith *markers* and `code`.\n\n```python\nprint(1)\n```\n"
     async with open_site(research_seconds=0.1) as site, site.connect(**FAST) as transport:
         events = await research(transport, f"<echo>{body}</echo>")

@@ -46,7 +46,7 @@ async def content(transport, ref):
 
 @pytest.mark.parametrize("refused", [True, False])
 @pytest.mark.parametrize(("aspect", "wide"), [((16, 9), True), ((9, 16), False), (None, True)])
-async def test_a_video_is_asked_for_waited_for_and_plays(open_site, refused, aspect, wide):
+async def test_a_video_is_requested_polled_and_playable(open_site, refused, aspect, wide):
     async with open_site(video_first_turn_refused=refused, video_seconds=0.3) as site:
         async with site.connect(**FAST) as transport:
             events = await film(transport, "a cat on a boat", aspect=aspect)
@@ -68,7 +68,7 @@ async def order(site, **fault):
 
 
 @pytest.mark.parametrize("profile", ["strict", "site"])
-async def test_a_video_that_is_refused_and_made_all_the_same_is_not_asked_for_again(open_site, profile):
+async def test_a_refused_video_that_the_site_makes_is_not_requested_again(open_site, profile):
     options = {"profile": profile, "video_refused_but_generated": True, "video_seconds": 0.3}
     async with open_site(**options) as site, site.connect(**FAST) as transport:
         events = await film(transport, "a cat on a boat")
@@ -78,13 +78,13 @@ async def test_a_video_that_is_refused_and_made_all_the_same_is_not_asked_for_ag
 
 
 @pytest.mark.parametrize("profile", ["strict", "site"])
-async def test_a_video_that_is_refused_and_not_made_is_asked_for_behind_a_short_turn(open_site, profile):
+async def test_a_refused_video_is_requested_again_after_a_short_turn(open_site, profile):
     async with open_site(profile=profile, video_seconds=0.3) as site, site.connect(**FAST) as transport:
         assert of(Media, await film(transport, "a cat on a boat"))
         assert await site.seen("generate") == 3
 
 
-async def test_a_refused_video_is_not_asked_for_again_where_the_settings_say_so(site):
+async def test_a_setting_disables_the_second_request_of_a_refused_video(site):
     async with site.connect(video_1053="refuse", **FAST) as transport:
         with pytest.raises(Unsupported):
             await film(transport, "a cat")
@@ -92,7 +92,7 @@ async def test_a_refused_video_is_not_asked_for_again_where_the_settings_say_so(
 
 
 @pytest.mark.parametrize("profile", ["strict", "site"])
-async def test_a_refused_video_is_not_asked_for_again_while_it_cannot_be_looked_for(open_site, profile):
+async def test_a_refused_video_is_not_requested_again_if_the_search_fails(open_site, profile):
     async with open_site(profile=profile) as site, site.connect(**FAST) as transport:
         await order(site, where="MaZiqc", status=503, times=10)
         with pytest.raises(UpstreamFailed) as caught:
@@ -101,7 +101,7 @@ async def test_a_refused_video_is_not_asked_for_again_while_it_cannot_be_looked_
         assert await site.seen("generate") == 1
 
 
-async def test_a_video_that_is_refused_twice_leaves_no_conversation_behind(open_site):
+async def test_a_video_refused_twice_leaves_no_conversation(open_site):
     account = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", plan="free")
     async with open_site(account) as site:
         async with site.connect(**FAST) as transport:
@@ -111,7 +111,7 @@ async def test_a_video_that_is_refused_twice_leaves_no_conversation_behind(open_
         assert await site.seen("rpc_GzXR5e") == 1
 
 
-async def test_the_conversation_is_deleted_once_it_was_read_and_not_before(open_site):
+async def test_the_conversation_is_deleted_only_after_it_was_read(open_site):
     async with open_site(video_seconds=0.2) as site:
         async with site.connect(**{**FAST, "delete_seconds": 3600.0}) as transport:
             await film(transport, "a cat")
@@ -119,14 +119,14 @@ async def test_the_conversation_is_deleted_once_it_was_read_and_not_before(open_
         assert await site.seen("rpc_GzXR5e") == 1
 
 
-async def test_the_conversation_is_kept_where_the_settings_want_no_temporary_chats(open_site):
+async def test_the_conversation_is_kept_without_temporary_chats(open_site):
     async with open_site(video_seconds=0.2) as site:
         async with site.connect(temporary=False, **FAST) as transport:
             await film(transport, "a cat")
         assert await site.seen("rpc_GzXR5e") == 0
 
 
-async def test_an_abandoned_video_is_deleted_after_its_time(open_site):
+async def test_an_abandoned_video_is_deleted_after_a_delay(open_site):
     clock = ManualClock()
     async with open_site(video_seconds=3600.0) as site:
         options = {**FAST, "abandoned_seconds": 1000.0, "rotate_seconds": 0}
@@ -142,7 +142,7 @@ async def test_an_abandoned_video_is_deleted_after_its_time(open_site):
             assert clock.now >= 2000.0
 
 
-async def test_a_refusal_in_words_is_the_answer(open_site):
+async def test_a_refusal_as_text_is_the_answer(open_site):
     async with open_site(video_seconds=0.2) as site, site.connect(**FAST) as transport:
         events = await film(transport, '<sim refuse="video"/> a cat')
         assert of(Media, events) == []
@@ -178,7 +178,7 @@ async def test_a_turn_that_starts_work_runs_to_its_end_after_a_disconnect(open_s
         assert await site.seen("generate") == 1
 
 
-async def test_nothing_polls_once_the_client_has_left(open_site):
+async def test_polling_stops_when_the_client_leaves(open_site):
     clock = ManualClock()
     async with open_site(video_seconds=3600) as site:
         async with site.connect(deps=deps_for(clock), poll_seconds=10.0, rotate_seconds=0) as transport:
@@ -204,7 +204,7 @@ async def test_nothing_polls_once_the_client_has_left(open_site):
             assert await site.seen("rpc_GzXR5e") == 0
 
 
-async def test_what_may_have_begun_and_is_not_found_is_said_to_be_unknown_and_not_asked_again(open_site):
+async def test_work_that_may_have_started_but_is_not_found_has_an_unknown_outcome(open_site):
     async with open_site(video_first_turn_refused=False) as site, site.connect(**FAST) as transport:
         with pytest.raises(UpstreamFailed) as caught:
             await film(transport, '<sim drop-after="1"/> a cat')
@@ -212,7 +212,7 @@ async def test_what_may_have_begun_and_is_not_found_is_said_to_be_unknown_and_no
         assert await site.seen("generate") == 1
 
 
-async def test_an_answer_that_was_lost_is_found_by_reading_and_not_asked_for_again(open_site):
+async def test_a_lost_answer_is_found_by_reading_and_not_requested_again(open_site):
     async with open_site(video_first_turn_refused=False, video_seconds=0.2) as site:
         async with site.connect(**FAST) as transport:
             events = await film(transport, '<sim eof-after="0"/> a cat')
@@ -221,7 +221,7 @@ async def test_an_answer_that_was_lost_is_found_by_reading_and_not_asked_for_aga
         assert await site.seen("rpc_MaZiqc") == 1
 
 
-async def test_a_used_up_limit_is_said_before_anything_has_begun(site):
+async def test_a_used_up_limit_is_reported_before_the_work_starts(site):
     async with site.connect(**FAST) as transport:
         with pytest.raises(RateLimited):
             await film(transport, '<sim error="1037"/> a cat')

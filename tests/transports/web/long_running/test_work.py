@@ -92,13 +92,13 @@ async def test_the_location_of_the_work_is_announced_as_soon_as_it_is_known(work
     assert (events[0].handle.transport, events[0].handle.account) == ("web", "one")
 
 
-async def test_an_answer_that_breaks_off_is_looked_for_where_it_was(work_with):
+async def test_a_truncated_answer_is_searched_in_its_conversation(work_with):
     sender = Sender(HERE, Text(text="soon"), RESET)
     assert await begun(work_with(sender, Chats())) == ["c_1", "c_1"]
     assert sender.said == ["a cat"]
 
 
-async def test_an_answer_that_never_began_is_found_by_its_words_and_its_time(work_with):
+async def test_a_lost_answer_is_found_by_its_prompt_and_time(work_with):
     now = int(Patient().wall())
     chats = Chats(
         c_old=(now - 1000, ["a cat"]),
@@ -111,7 +111,7 @@ async def test_an_answer_that_never_began_is_found_by_its_words_and_its_time(wor
     assert sender.said == ["a cat"]
 
 
-async def test_it_is_looked_for_again_where_reading_fails_for_once(work_with):
+async def test_a_failed_search_is_repeated(work_with):
     chats = Chats(c_ours=(int(Patient().wall()), ["a cat"]))
     chats.failures = [RESET, RateLimited("slow")]
     assert await begun(work_with(Sender(RESET), chats)) == ["c_ours"]
@@ -127,14 +127,14 @@ async def test_no_match_or_two_matches_are_an_unknown_outcome_without_a_new_turn
     assert sender.said == ["a cat"]
 
 
-async def test_what_the_site_refused_is_raised_as_it_is(work_with):
+async def test_a_refusal_of_the_site_is_raised_unchanged(work_with):
     refused = UpstreamFailed("no", certainty=Certainty.REFUSED)
     with pytest.raises(UpstreamFailed) as caught:
         await begun(work_with(Sender(refused), Chats()))
     assert caught.value is refused
 
 
-async def test_reading_may_fail_now_and_then_but_not_for_ever(work_with):
+async def test_reading_may_fail_only_a_limited_number_of_times(work_with):
     chats = Chats(c_1=(0, ["a cat"]))
     work = work_with(Sender(), chats)
     work.move_to(WorkLocation(cid="c_1", phase=Phase.VIDEO))
@@ -150,7 +150,7 @@ async def test_reading_may_fail_now_and_then_but_not_for_ever(work_with):
         await work.read_turns()
 
 
-async def test_a_conversation_that_is_gone_leaves_the_outcome_unknown(work_with):
+async def test_a_deleted_conversation_leaves_the_outcome_unknown(work_with):
     work = work_with(Sender(), Chats())
     work.move_to(WorkLocation(cid="c_gone", phase=Phase.VIDEO))
     for _ in range(29):
@@ -161,7 +161,7 @@ async def test_a_conversation_that_is_gone_leaves_the_outcome_unknown(work_with)
 
 
 @pytest.mark.parametrize("token", ["", "{}", '{"cid": 1}', msgspec.json.encode({"cid": "c", "phase": "x"}).decode()])
-def test_a_handle_that_is_none_of_ours_is_the_callers_fault(token):
+def test_an_invalid_handle_is_a_bad_request(token):
     with pytest.raises(BadRequest):
         location_of(Handle(transport="web", account="one", token=token))
 
@@ -197,7 +197,7 @@ async def taken(work_with, chats, turn="r_ours"):
 
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("seconds", [NOW, NOW - 5000])
-async def test_a_refused_turn_that_was_taken_is_found_by_its_id(work_with, named, seconds):
+async def test_a_refused_turn_that_the_site_stored_is_found_by_its_id(work_with, named, seconds):
     other = (NOW + 1, [("r_other", "a cat")])
     chats = Listed({"c_other": other, "c_ours": (seconds, OURS[1])}, named=named)
     assert await taken(work_with, chats) == "c_ours"
@@ -205,14 +205,14 @@ async def test_a_refused_turn_that_was_taken_is_found_by_its_id(work_with, named
 
 
 @pytest.mark.parametrize(("from_look", "found"), [(1, "c_ours"), (3, "c_ours"), (4, None)])
-async def test_a_conversation_that_is_listed_late_is_waited_for_but_not_for_long(work_with, from_look, found):
+async def test_a_conversation_listed_late_is_searched_a_limited_number_of_times(work_with, from_look, found):
     chats = Listed({"c_ours": OURS}, from_look=from_look)
     assert await taken(work_with, chats) == found
     assert chats.looks == min(from_look, 3)
 
 
 @pytest.mark.parametrize("turn", ["", "r_ours"])
-async def test_without_its_id_the_words_of_a_refused_turn_decide(work_with, turn):
+async def test_a_refused_turn_without_an_id_is_found_by_its_prompt(work_with, turn):
     chats = {
         "c_old": (NOW - 5000, [("r_1", "a cat")]),
         "c_new": (NOW, [("r_2", "a  cat")]),
@@ -231,7 +231,7 @@ async def test_two_matching_conversations_are_an_unknown_outcome(work_with, turn
 
 
 @pytest.mark.parametrize(("turn", "failures", "found"), [("", 1, None), ("r_ours", 2, "c_ours"), ("r_ours", 3, None)])
-async def test_a_look_that_fails_last_leaves_the_outcome_unknown(work_with, turn, failures, found):
+async def test_a_failed_last_search_leaves_the_outcome_unknown(work_with, turn, failures, found):
     chats = Listed({"c_ours": OURS})
     chats.failures = [RESET] * failures
     if found is not None:
@@ -242,7 +242,7 @@ async def test_a_look_that_fails_last_leaves_the_outcome_unknown(work_with, turn
     assert caught.value.code == "upstream_outcome_unknown"
 
 
-async def test_a_turn_that_was_refused_in_a_known_conversation_is_looked_for_there(work_with):
+async def test_a_turn_refused_in_a_known_conversation_is_searched_there(work_with):
     sender = Sender()
     sender.conversation = HERE
     chats = Listed({"c_1": (0, [("r_9", "a cat"), ("r_1", "hello")])})

@@ -61,7 +61,7 @@ async def test_a_picture_opens_as_preview_and_in_its_original_pixels(site):
     assert state["seen"]["rpc_c8o8Fe"] == 1
 
 
-async def test_a_large_rendition_has_two_k_and_asks_for_no_original(site):
+async def test_a_large_rendition_has_2048_pixels_and_needs_no_original(site):
     async with site.connect(temporary=False) as transport:
         (picture,) = await drawn(transport)
         mime, data = await content(transport, picture.ref, Rendition.LARGE)
@@ -77,14 +77,14 @@ async def test_an_unavailable_original_is_replaced_by_its_full_rendition(site):
 
 
 @pytest.mark.parametrize("redirect", ["path", "none"])
-async def test_redirects_are_walked_with_the_cookies(open_site, redirect):
+async def test_redirects_are_followed_with_the_cookies(open_site, redirect):
     async with open_site(media_redirect=redirect) as site:
         async with site.connect() as transport:
             (picture,) = await drawn(transport)
             assert size((await content(transport, picture.ref))[1]) == (1024, 576)
 
 
-async def test_a_redirect_to_another_host_is_walked_only_where_that_host_is_known(open_site):
+async def test_a_redirect_is_followed_only_to_known_hosts(open_site):
     async with open_site(media_redirect="host") as site:
         other = site.base.replace("127.0.0.1", "localhost")
         async with site.connect() as transport:
@@ -110,7 +110,7 @@ async def test_a_redirect_to_another_host_is_walked_only_where_that_host_is_know
         ({"status": 302, "location": "/gg/x", "times": 9}, "upstream_protocol_error"),
     ],
 )
-async def test_what_is_no_picture_is_an_error_that_says_why(site, fault, code):
+async def test_another_content_than_a_picture_is_an_error_with_its_reason(site, fault, code):
     async with site.connect() as transport:
         (picture,) = await drawn(transport)
         await order(site, where="media", **fault)
@@ -120,7 +120,7 @@ async def test_what_is_no_picture_is_an_error_that_says_why(site, fault, code):
     assert picture.ref.url not in str(caught.value)
 
 
-async def test_a_film_that_is_not_ready_says_so(open_site):
+async def test_a_video_that_is_not_ready_has_its_own_error(open_site):
     async with open_site() as site, site.connect() as transport:
         (picture,) = await drawn(transport)
         unready = MediaRef(transport="web", account="one", kind=MediaKind.VIDEO, url=picture.ref.url)
@@ -128,14 +128,14 @@ async def test_a_film_that_is_not_ready_says_so(open_site):
             await content(transport, unready)
 
 
-async def test_what_is_too_long_is_not_passed_on(site):
+async def test_media_over_the_limit_is_not_passed_on(site):
     async with site.connect(media_bytes=1024) as transport:
         (picture,) = await drawn(transport)
         with pytest.raises(UpstreamFailed):
             await content(transport, picture.ref)
 
 
-async def test_media_of_an_account_that_is_not_here_is_gone(site):
+async def test_media_of_a_removed_account_is_gone(site):
     async with site.connect() as transport:
         ref = MediaRef(
             transport="web", account="other", kind=MediaKind.IMAGE, url="https://lh3.googleusercontent.com/x"
@@ -149,7 +149,7 @@ async def test_media_of_an_account_that_is_not_here_is_gone(site):
     "url",
     ["https://evil.example\\@googleusercontent.com/", "https://[", "not a url", "", "https://x:99999/", "file:///etc"],
 )
-async def test_no_address_leads_elsewhere(site, url):
+async def test_urls_to_other_hosts_are_not_followed(site, url):
     async with site.connect() as transport:
         ref = MediaRef(transport="web", account="one", kind=MediaKind.VIDEO, url=url)
         with pytest.raises(UpstreamFailed):
@@ -178,7 +178,7 @@ async def test_no_address_leads_elsewhere(site, url):
         ("", False),
     ],
 )
-def test_only_known_hosts_are_visited(url, fits):
+def test_only_known_hosts_are_allowed(url, fits):
     assert allowed(URL(url, encoded=True), WebConfig()) is fits
 
 
@@ -221,7 +221,7 @@ class Host:
         self.left.set()
 
 
-async def test_leaving_closes_the_upstreams_response_at_once(site):
+async def test_leaving_closes_the_upstream_response_at_once(site):
     head = b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\nContent-Length: 1000000\r\n\r\n"
     host = Host(head + b"\x00\x00\x00\x18ftypisom" + b"\x00" * 1000)
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
@@ -299,7 +299,7 @@ PIXELS = b"\x89PNG\r\n\x1a\n" + b"pixels" * 40
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "text/plain; charset=utf-8", "application/octet-stream"])
-async def test_a_preview_that_answers_with_the_next_address_is_followed(site, hops, content_type):
+async def test_a_preview_that_returns_the_next_url_is_followed(site, hops, content_type):
     hops.says("/gg-dl/a=s1024-rj", f" {hops.base}/rd-gg-dl/b\n", content_type)
     hops.says("/rd-gg-dl/b", status=302, Location="/rd-gg-dl/c")
     hops.says("/rd-gg-dl/c", f"{hops.base}/final")
@@ -322,7 +322,7 @@ async def test_a_preview_that_answers_with_the_next_address_is_followed(site, ho
         "https://lh3.googleusercontent.com/a and more words",
     ],
 )
-async def test_a_next_address_that_is_not_the_sites_is_not_followed(site, hops, target):
+async def test_a_next_url_of_another_host_is_not_followed(site, hops, target):
     hops.says("/gg/a=s1024-rj", target)
     with pytest.raises(UpstreamFailed):
         await opened(site, hops, "/gg/a")
@@ -330,7 +330,7 @@ async def test_a_next_address_that_is_not_the_sites_is_not_followed(site, hops, 
 
 
 @pytest.mark.parametrize("how", ["text", "redirect", "in turn"])
-async def test_addresses_that_lead_in_a_circle_are_given_up(site, hops, how):
+async def test_a_loop_of_urls_is_aborted(site, hops, how):
     address = f"{hops.base}/gg/a=s1024-rj"
     hops.says("/gg/b", status=302, Location=address)
     match how:
@@ -346,14 +346,14 @@ async def test_addresses_that_lead_in_a_circle_are_given_up(site, hops, how):
 
 
 @pytest.mark.parametrize(("status", "body"), [(206, b""), (206, PIXELS), (200, b"")])
-async def test_what_is_partial_or_empty_is_not_ready(site, hops, status, body):
+async def test_a_partial_or_empty_response_is_not_ready(site, hops, status, body):
     hops.says("/download", body, "video/mp4", status)
     with pytest.raises(UpstreamFailed) as caught:
         await opened(site, hops, "/download", MediaKind.VIDEO)
     assert caught.value.code == "media_not_ready"
 
 
-def test_the_cookies_of_media_are_those_that_the_page_names():
+def test_media_requests_carry_the_documented_cookies():
     assert len(MEDIA_COOKIES) == len(set(MEDIA_COOKIES)) == 18
     assert {"GOOGLE_ABUSE_EXEMPTION", "__Secure-1PSIDRTS", "__Secure-3PSIDRTS", "__Secure-3PAPISID"} <= set(
         MEDIA_COOKIES

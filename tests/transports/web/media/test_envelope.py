@@ -10,7 +10,7 @@ FILM = b"\x00\x00\x00\x18ftypisom" + b"\x00" * 100
 
 
 @given(st.binary(max_size=400))
-def test_a_film_is_found_in_its_envelope_with_its_length(more):
+def test_a_video_is_found_in_its_envelope_with_its_length(more):
     film = FILM + more
     envelope = enveloped(film)
     for head in (envelope, envelope[: len(envelope) - len(more) - 50]):
@@ -19,7 +19,7 @@ def test_a_film_is_found_in_its_envelope_with_its_length(more):
 
 
 @given(st.binary(max_size=300), st.none() | st.integers(0, 400))
-def test_no_bytes_lead_out_of_bounds(data, total):
+def test_no_bytes_cause_reads_out_of_bounds(data, total):
     found = find_film(data, total)
     if found is not None:
         assert is_iso_media(data, found.start)
@@ -27,7 +27,7 @@ def test_no_bytes_lead_out_of_bounds(data, total):
 
 
 @pytest.mark.parametrize("claimed", [1 << 20, (1 << 63) - 1])
-def test_a_field_that_is_longer_than_its_message_holds_nothing(claimed):
+def test_a_field_longer_than_its_message_is_ignored(claimed):
     length = b""
     while claimed > 0x7F:
         length += bytes([claimed & 0x7F | 0x80])

@@ -74,7 +74,7 @@ async def test_files_are_uploaded_and_named_in_the_turn(site):
     assert (await site.state())["departures"] == []
 
 
-async def test_one_content_is_uploaded_once_and_named_again_for_a_while(open_site):
+async def test_the_same_content_is_uploaded_once_for_a_time(open_site):
     clock = ManualClock()
     async with open_site() as site:
         async with site.connect(deps=deps_for(clock=clock), upload_reuse_seconds=60, rotate_seconds=0) as transport:
@@ -90,7 +90,7 @@ async def test_one_content_is_uploaded_once_and_named_again_for_a_while(open_sit
             assert await site.seen("upload") == 2
 
 
-async def test_a_file_that_the_site_has_forgotten_is_sent_anew(open_site):
+async def test_a_file_deleted_by_the_site_is_uploaded_again(open_site):
     async with open_site(upload_bytes=10) as site, site.connect() as transport:
         await tell(transport, asking((Role.USER, NOTE)))
         await tell(transport, asking((Role.USER, msgspec.structs.replace(NOTE, data=b"another"))))
@@ -98,7 +98,7 @@ async def test_a_file_that_the_site_has_forgotten_is_sent_anew(open_site):
         assert await site.seen("upload") == 3
 
 
-async def test_a_long_history_is_read_from_a_file(site):
+async def test_a_long_history_is_sent_as_a_file(site):
     turns = [(Role.USER, TextPart("x" * 60_000)), (Role.ASSISTANT, TextPart("y" * 60_000))]
     request = asking(*turns, (Role.USER, TextPart("z" * 60_000 + " and now?")))
     async with site.connect() as transport:
@@ -106,7 +106,7 @@ async def test_a_long_history_is_read_from_a_file(site):
     assert "conversation-so-far.txt (text/plain" in text
 
 
-async def test_a_guest_has_no_files(site):
+async def test_a_guest_cannot_send_files(site):
     request = asking((Role.USER, NOTE), model="gemini-2.5-flash-free")
     async with site.connect() as transport:
         with pytest.raises(Unsupported) as caught:
@@ -116,7 +116,7 @@ async def test_a_guest_has_no_files(site):
 
 
 @pytest.mark.parametrize("status", [403, 500, 302])
-async def test_a_file_that_does_not_get_there_is_known_not_to_have_been_asked_about(site, status):
+async def test_a_failed_upload_means_that_no_turn_was_sent(site, status):
     await order(site, where="upload", status=status, times=2)
     async with site.connect() as transport:
         with pytest.raises(UpstreamFailed) as caught:
@@ -144,7 +144,7 @@ def on_disk(folder, data):
 
 @pytest.mark.parametrize("cached", [True, False])
 @pytest.mark.parametrize("form", ["resumable", "multipart"])
-async def test_a_file_on_disk_is_sent_from_there(site, tmp_path, monkeypatch, form, cached):
+async def test_a_file_on_disk_is_streamed_from_disk(site, tmp_path, monkeypatch, form, cached):
     if not cached:
         monkeypatch.setattr(StoredFile, "read_cached", lambda *_: None)
     text = b"0123456789" * 50_000
@@ -161,7 +161,7 @@ async def test_a_file_on_disk_is_sent_from_there(site, tmp_path, monkeypatch, fo
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 501])
-async def test_a_host_that_refuses_one_form_of_upload_gets_the_other_from_then_on(site, status):
+async def test_a_host_that_refuses_one_protocol_gets_the_other_from_then_on(site, status):
     await order(site, where="resumable", status=status)
     async with site.connect() as transport:
         if status == 501:
@@ -189,7 +189,7 @@ async def test_accounts_of_a_process_share_the_upload_protocol_that_works(open_s
 
 
 @pytest.mark.parametrize("status", [401, 403, 413, 429])
-async def test_a_refusal_that_has_another_reason_is_no_refusal_of_the_form(site, status):
+async def test_a_refusal_for_another_reason_keeps_the_protocol(site, status):
     await order(site, where="resumable", status=status)
     async with site.connect() as transport:
         with pytest.raises(UpstreamFailed) as caught:
@@ -198,7 +198,7 @@ async def test_a_refusal_that_has_another_reason_is_no_refusal_of_the_form(site,
         assert await site.seen("upload") == 1
 
 
-async def test_the_settings_name_the_form_to_begin_with(site):
+async def test_the_settings_choose_the_first_protocol(site):
     async with site.connect(upload_protocol="multipart") as transport:
         await tell(transport, file_of(b"one"))
         assert (await site.seen("resumable"), await site.seen("upload")) == (0, 1)
@@ -207,7 +207,7 @@ async def test_the_settings_name_the_form_to_begin_with(site):
         assert (await site.seen("resumable"), await site.seen("upload")) == (1, 3)
 
 
-async def test_a_file_that_is_refused_in_both_forms_does_not_change_the_order(site):
+async def test_a_file_refused_by_both_protocols_keeps_their_order(site):
     await order(site, where="upload", status=400, times=2)
     async with site.connect() as transport:
         with pytest.raises(UpstreamFailed) as caught:
@@ -218,7 +218,7 @@ async def test_a_file_that_is_refused_in_both_forms_does_not_change_the_order(si
 
 
 @pytest.mark.parametrize("url", [None, "", "http://[", "/upload/1", "https://evil.example/upload/1", "200-no-path"])
-async def test_bytes_of_a_file_go_to_no_unknown_host(site, url):
+async def test_a_file_is_not_sent_to_an_unknown_host(site, url):
     asked = []
 
     async def upload(request):
@@ -254,7 +254,7 @@ async def test_bytes_of_a_file_go_to_no_unknown_host(site, url):
         ("//push.clients6.google.com/upload/", False),
     ],
 )
-def test_a_file_may_go_to_the_upload_hosts_only(url, allowed):
+def test_a_file_is_sent_to_upload_hosts_only(url, allowed):
     config = web.WebConfig(hosts=web.Hosts(upload="http://127.0.0.1:8080"))
     assert upload_allowed(URL(url, encoded=True), config) is allowed
 
@@ -263,7 +263,7 @@ def forms_of(transport):
     return connected(transport).session.request_forms.attachments
 
 
-async def test_a_refused_attachment_is_named_in_the_short_form_and_the_account_keeps_to_it(site):
+async def test_a_refused_attachment_is_sent_in_the_short_form_from_then_on(site):
     async with site.connect() as transport:
         request = asking((Role.USER, TextPart('<sim error="1100" once="long"/> what is this?'), NOTE))
         assert "- note.txt (text/plain, 6 bytes)" in said(await tell(transport, request))
@@ -274,7 +274,7 @@ async def test_a_refused_attachment_is_named_in_the_short_form_and_the_account_k
 
 
 @pytest.mark.parametrize(("form", "calls"), [("long", 2), ("short", 1)])
-async def test_an_attachment_that_is_refused_in_the_short_form_is_the_callers_to_know(site, form, calls):
+async def test_an_attachment_refused_in_the_short_form_is_an_error_of_the_request(site, form, calls):
     async with site.connect(slots=web.Slots(attachments=form)) as transport:
         with pytest.raises(BadRequest) as caught:
             await tell(transport, asking((Role.USER, TextPart('<sim error="1100"/> what is this?'), NOTE)))
@@ -283,7 +283,7 @@ async def test_an_attachment_that_is_refused_in_the_short_form_is_the_callers_to
         assert forms_of(transport) == form
 
 
-async def test_a_refusal_of_attachments_where_there_are_none_changes_nothing(site):
+async def test_a_refusal_of_attachments_without_files_changes_nothing(site):
     async with site.connect() as transport:
         with pytest.raises(BadRequest):
             await tell(transport, asking((Role.USER, TextPart('<sim error="1100"/> hello'))))
@@ -291,7 +291,7 @@ async def test_a_refusal_of_attachments_where_there_are_none_changes_nothing(sit
         assert forms_of(transport) == "long"
 
 
-async def test_an_upload_that_takes_too_long_is_given_up(site):
+async def test_an_upload_that_takes_too_long_times_out(site):
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as silent, anyio.create_task_group() as tasks:
         port = silent.extra(anyio.abc.SocketAttribute.local_port)
 
@@ -308,7 +308,7 @@ async def test_an_upload_that_takes_too_long_is_given_up(site):
         tasks.cancel_scope.cancel()
 
 
-async def test_a_picture_of_an_earlier_turn_is_given_back(site):
+async def test_a_picture_of_an_earlier_turn_is_uploaded(site):
     async with site.connect() as transport:
         ref = await drawn(transport)
         request = asking(
@@ -320,7 +320,7 @@ async def test_a_picture_of_an_earlier_turn_is_given_back(site):
     assert "- image.png (image/png" in text
 
 
-async def test_a_picture_that_the_site_has_already_is_not_fetched_again(open_site):
+async def test_a_picture_that_was_uploaded_is_not_fetched_again(open_site):
     clock = ManualClock()
     async with open_site() as site:
         async with site.connect(deps=deps_for(clock=clock), upload_reuse_seconds=60, rotate_seconds=0) as transport:
@@ -336,7 +336,7 @@ async def test_a_picture_that_the_site_has_already_is_not_fetched_again(open_sit
             assert await site.seen("upload") == 2
 
 
-async def test_a_picture_of_another_account_is_fetched_with_that_one(open_site):
+async def test_a_picture_of_another_account_is_fetched_with_that_account(open_site):
     accounts = [simulator.SimulatedAccount(psid=f"p{n}", psidts=f"t{n}") for n in (1, 2)]
     async with open_site(*accounts) as site:
         known = [web.WebAccount(id=f"a{n}", cookies=simulator.export_of(a)) for n, a in enumerate(accounts, 1)]
@@ -347,7 +347,7 @@ async def test_a_picture_of_another_account_is_fetched_with_that_one(open_site):
     assert "- image.png (image/png" in text
 
 
-async def test_a_picture_that_is_gone_is_the_callers_to_know(site):
+async def test_a_deleted_picture_is_an_error_of_the_request(site):
     async with site.connect() as transport:
         gone = MediaRef(
             transport="web", account="gone", kind=MediaKind.IMAGE, url="https://lh3.googleusercontent.com/x"

@@ -29,7 +29,7 @@ async def test_background_work_is_delayed_and_blocks_no_caller():
         await errand.done.wait()
 
 
-async def test_at_the_end_all_that_waits_is_done_at_once():
+async def test_shutdown_runs_waiting_work_at_once():
     first, second = Errand(), Errand()
     async with open_background_work(ManualClock()) as background:
         background.later(60.0, "delete", first)
@@ -39,7 +39,7 @@ async def test_at_the_end_all_that_waits_is_done_at_once():
 
 
 @pytest.mark.parametrize("error", [UpstreamFailed("no"), KeyError("bug")])
-async def test_a_failure_is_an_errands_own_and_so_is_a_bug(error):
+async def test_a_failure_or_bug_does_not_affect_other_work(error):
     failing, other = Errand(error=error), Errand()
     async with open_background_work(ManualClock()) as background:
         background.later(0.0, "delete", failing)
@@ -48,7 +48,7 @@ async def test_a_failure_is_an_errands_own_and_so_is_a_bug(error):
         await other.done.wait()
 
 
-async def test_an_errand_that_hangs_is_given_up_at_the_end(monkeypatch):
+async def test_shutdown_cancels_work_that_hangs(monkeypatch):
     monkeypatch.setattr("transports.web.session.background._CLOSE_SECONDS", 0.05)
     stuck = Errand(wait=anyio.Event())
     with anyio.fail_after(60):
@@ -57,7 +57,7 @@ async def test_an_errand_that_hangs_is_given_up_at_the_end(monkeypatch):
     assert not stuck.done.is_set()
 
 
-async def test_what_goes_wrong_inside_is_raised_as_it_is():
+async def test_an_error_inside_the_context_is_raised_unchanged():
     with pytest.raises(KeyError):
         async with open_background_work(ManualClock()):
             raise KeyError("inside")

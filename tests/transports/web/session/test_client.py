@@ -40,7 +40,7 @@ async def test_an_account_can_be_one_of_several_in_its_browser_profile(open_site
 
 
 @pytest.mark.parametrize("number", [None, 0, 7])
-async def test_every_call_of_such_an_account_says_which_it_is(number):
+async def test_every_call_names_the_account_of_the_profile(number):
     calls = []
 
     async def seen(scope, receive, send):
@@ -68,7 +68,7 @@ async def test_every_call_of_such_an_account_says_which_it_is(number):
     ("options", "capacity", "field13"),
     [({}, 2, False), ({"capacity": 3}, 3, False), ({"capacity": 1, "field13": True}, 1, True)],
 )
-async def test_settings_go_before_what_the_site_tells_of_the_model_header(site, options, capacity, field13):
+async def test_settings_override_the_sites_model_header(site, options, capacity, field13):
     async with site.connect(of_profile(None, **options)) as transport:
         status = (await connected(transport).session.ready()).status
     assert (status.capacity, status.field13) == (capacity, field13)

@@ -51,12 +51,12 @@ def test_every_form_of_export_is_read(text):
     ],
     ids=["header", "json-list", "netscape"],
 )
-def test_a_cookie_that_cannot_be_sent_does_not_spoil_the_export(text):
+def test_an_invalid_minor_cookie_is_left_out(text):
     assert parse_export(text) == WANTED
 
 
 @pytest.mark.parametrize("name", WANTED)
-def test_a_cookie_that_signs_in_and_cannot_be_sent_does(name):
+def test_an_invalid_sign_in_cookie_invalidates_the_export(name):
     with pytest.raises(CookieExportError, match=name):
         parse_export(json.dumps({**WANTED, name: "se cret"}))
 
@@ -69,13 +69,13 @@ def test_an_account_may_have_no_rolling_cookie():
 @pytest.mark.parametrize(
     "text", ["", "{", "NID=1", "NID=1; x=2", '{"a": 1}', "a\nb\nc", "__Secure-1PSID=a\x00b", "[1, 2]", "[" * 9999]
 )
-def test_what_is_no_export_is_refused_without_naming_a_value(text):
+def test_an_invalid_export_is_refused_without_showing_a_value(text):
     with pytest.raises(CookieExportError) as caught:
         parse_export(text)
     assert "a\x00b" not in str(caught.value)
 
 
-def test_the_header_is_what_was_given_unquoted():
+def test_the_header_has_the_values_unquoted():
     assert header({"NID": "511=ab/cd+ef", "A": "b"}) == "NID=511=ab/cd+ef; A=b"
     assert header(WANTED | {"NID": "1"}, ("__Secure-1PSID", "missing")) == "__Secure-1PSID=g.a000/x="
 
@@ -96,7 +96,7 @@ def test_new_values_are_merged():
         "\x00=\x00",
     ],
 )
-def test_another_identity_a_foreign_domain_and_nonsense_are_dropped(line):
+def test_other_identities_foreign_domains_and_invalid_cookies_are_dropped(line):
     assert merge(WANTED, [line]) == WANTED
 
 

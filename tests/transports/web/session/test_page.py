@@ -8,7 +8,7 @@ HTML = """<script>window.WIZ_global_data = {"cfb2h":"boq_label",
 "FdrFJe":"-123","SNlM0e":"AK\\u003dx:1","TuX5cc":"de","qKIAYe":"feeds/x"};"""
 
 
-def test_the_page_tells_what_requests_carry():
+def test_request_parameters_are_read_from_the_page():
     page = read_page(HTML)
     assert (page.access_token, page.build_label, page.session_id) == ("AK=x:1", "boq_label", "-123")
     assert (page.language, page.push_id) == ("de", "feeds/x")
@@ -17,12 +17,12 @@ def test_the_page_tells_what_requests_carry():
 KEYS = ["SNlM0e", "thykhd", "cfb2h", "FdrFJe", "TuX5cc"]
 
 
-def test_a_page_without_a_token_is_a_page():
+def test_a_page_without_a_token_is_valid():
     page = read_page(HTML.replace("SNlM0e", "gone"))
     assert (page.access_token, page.build_label) == (None, "boq_label")
 
 
-def test_the_token_may_have_another_name_and_the_first_one_goes_before_it():
+def test_the_token_is_read_from_either_key():
     assert read_page(HTML.replace("SNlM0e", "thykhd")).access_token == "AK=x:1"
     assert read_page(HTML + '"thykhd":"other"').access_token == "AK=x:1"
     assert read_page('"SNlM0e":"","thykhd" :\n\t"other"').access_token == "other"
@@ -42,7 +42,7 @@ def test_any_of_the_keys_may_be_missing(missing, space):
     assert page.push_id == "feeds/mcudyrk2a4khkz"
 
 
-def test_another_page_is_none():
+def test_another_page_is_not_accepted():
     assert read_page("<html>Before you continue to Google</html>") is None
 
 
@@ -51,7 +51,7 @@ def test_the_token_is_not_in_the_repr():
 
 
 @pytest.mark.parametrize("location", ["/u/0/app", "/app?hl=en", "?hl=en", "https://gemini.google.com/u/12/app/"])
-def test_a_redirect_to_the_app_on_the_same_host_is_known(location):
+def test_a_redirect_to_the_app_on_the_same_host_is_followed(location):
     target = redirected("https://gemini.google.com/app", location)
     assert target is not None
     assert target.startswith("https://gemini.google.com/")

@@ -30,12 +30,12 @@ def limit(remaining, reset):
         ([], None),
     ],
 )
-def test_the_reset_is_that_of_the_limits_that_are_used_up(limits, reset):
+def test_the_reset_time_is_that_of_the_used_up_limits(limits, reset):
     assert decode_reset([limits]) == reset
 
 
 @pytest.mark.parametrize("payload", [None, [], {}, [5], [[5, "x", None]]])
-def test_an_answer_of_another_form_tells_nothing(payload):
+def test_an_answer_in_another_form_is_ignored(payload):
     assert decode_reset(payload) is None
 
 
@@ -44,7 +44,7 @@ async def say(transport, model, text="<echo>x</echo>"):
         assert [event async for event in answer]
 
 
-async def test_a_used_up_limit_says_when_it_is_reset(open_site):
+async def test_a_used_up_limit_has_its_reset_time(open_site):
     clock = ManualClock()
     account = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", quota=1)
     async with open_site(account, clock=clock) as site, site.connect(deps=deps_for(clock)) as transport:
@@ -75,7 +75,7 @@ def test_a_limit_of_0_with_nothing_used_is_no_limit():
     assert (used_up.name, used_up.used_up, used_up.resets_at) == ("flash-thinking", True, 700)
 
 
-async def test_after_a_limit_is_reached_the_account_tells_that_nothing_is_left(open_site):
+async def test_after_a_limit_is_reached_the_quota_is_used_up(open_site):
     clock = ManualClock()
     account = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", quota=1)
     async with open_site(account, clock=clock) as site, site.connect(deps=deps_for(clock)) as transport:
@@ -98,7 +98,7 @@ def told(payload, known=()):
     return {quota.name: (quota.remaining, quota.total, quota.resets_at) for quota in decode_windows(payload, known)}
 
 
-def test_recorded_answers_tell_the_plan_and_both_windows_in_any_order():
+def test_plan_and_both_windows_are_read_from_recorded_answers():
     first, second = captured("batch-jSf9Qc-paid.txt"), captured("batch-jSf9Qc-paid-2.txt")
     assert decode_plan(first) == decode_plan(second) == "pro"
     assert told(first) == {"5h": (1992, 2400, 1788200602), "week": (35430, 48383, 1788254602)}
@@ -123,13 +123,13 @@ def test_the_tier_is_the_plan(tier, plan):
     assert decode_plan([tier, [], False]) == plan
 
 
-def test_credits_tell_their_reset_elsewhere():
+def test_the_reset_time_of_credits_is_in_another_field():
     windows = [[900, 0.1, 5, None, None, [[1790000000, 0]]], [3, 0.5, 3, [[1780000000, 0]]]]
     assert told([2, windows]) == {"credits": (900, 1000, 1790000000)}
     assert told([2, [["10", 0, "1", [["1780000000", 0]]]]]) == {"5h": (10, 10, 1780000000)}
 
 
-def test_a_window_that_is_used_up_keeps_the_total_that_was_known():
+def test_a_used_up_window_keeps_its_known_total():
     payload = [2, [[0, 1, 1, [[1780000000, 0]]]]]
     assert told(payload) == {"5h": (0, 100, 1780000000)}
     assert told(payload, [Quota(name="5h", total=2400, remaining=12)]) == {"5h": (0, 2400, 1780000000)}
@@ -146,7 +146,7 @@ anything = st.recursive(
 
 
 @given(anything, st.lists(st.lists(anything, max_size=6), max_size=4))
-def test_whatever_else_is_answered_tells_nothing_wrong(payload, windows):
+def test_unknown_answers_give_no_wrong_quota(payload, windows):
     decode_plan(payload)
     for one in (payload, [2, windows]):
         assert all(0 <= quota.remaining <= quota.total for quota in decode_windows(one))

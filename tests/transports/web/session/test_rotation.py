@@ -50,7 +50,7 @@ async def test_a_rotated_value_is_saved_used_and_survives_a_restart(open_site):
                 await ask(transport)
 
 
-async def test_it_is_due_every_so_often(open_site):
+async def test_a_rotation_is_due_at_regular_intervals(open_site):
     clock = ManualClock()
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock), rotate_seconds=540) as transport:
         await clock.until_asleep(2)
@@ -62,7 +62,7 @@ async def test_it_is_due_every_so_often(open_site):
         await ask(transport)
 
 
-async def test_two_at_once_rotate_once(open_site):
+async def test_two_concurrent_rotations_rotate_once(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     async with (
@@ -79,7 +79,7 @@ async def test_two_at_once_rotate_once(open_site):
         await ask(two)
 
 
-async def test_a_dead_session_says_that_a_person_is_needed(open_site):
+async def test_a_dead_session_needs_attention(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     dead = web.WebAccount(id="one", cookies="__Secure-1PSID=unknown; __Secure-1PSIDTS=dead")
@@ -101,7 +101,7 @@ async def test_a_rotation_sends_the_documented_headers_and_body_and_only_the_pai
         assert (cookies, body) == (PAIR, b'[000,"-0000000000000000000"]')
 
 
-async def test_all_cookies_go_along_where_the_setting_says_so(open_site):
+async def test_all_cookies_are_sent_if_the_setting_says_so(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     cookies = f"{simulator.export_of(ACCOUNT)}; NID=1; __Secure-3PSIDTS=3"
@@ -118,7 +118,7 @@ async def test_all_cookies_go_along_where_the_setting_says_so(open_site):
 
 
 @pytest.mark.parametrize("status", [401, 403, 302])
-async def test_a_session_that_is_refused_is_tried_once_more_without_its_rolling_cookie(open_site, status):
+async def test_a_refused_session_is_retried_without_its_rolling_cookie(open_site, status):
     clock, ear = ManualClock(), Ear()
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
@@ -141,7 +141,7 @@ async def test_a_session_without_a_rolling_cookie_is_refused_once(open_site):
         assert await site.seen("rotate") == 1
 
 
-async def test_a_refusal_that_is_followed_by_another_failure_calls_no_person(open_site):
+async def test_a_refusal_followed_by_another_failure_needs_no_attention(open_site):
     clock, ear = ManualClock(), Ear()
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
@@ -180,7 +180,7 @@ class FailingStore(MemoryStore):
         return saved
 
 
-async def test_a_rotated_value_is_not_used_before_it_is_saved_and_saving_is_not_given_up(open_site):
+async def test_a_rotated_value_is_used_after_it_is_saved_and_saving_is_retried(open_site):
     clock = ManualClock()
     store = FailingStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
@@ -196,7 +196,7 @@ async def test_a_rotated_value_is_not_used_before_it_is_saved_and_saving_is_not_
         assert await site.seen("rotate") == 1
 
 
-async def test_a_rotation_without_a_new_value_is_a_rotation_for_all(open_site):
+async def test_a_rotation_without_a_new_value_counts_for_all_processes(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     known = simulator.SimulatedAccount(psid="p")
@@ -211,7 +211,7 @@ async def test_a_rotation_without_a_new_value_is_a_rotation_for_all(open_site):
         assert await site.seen("rotate") == 1
 
 
-async def test_who_finds_another_writer_looks_again_soon_and_takes_what_that_one_stored(open_site):
+async def test_a_process_waits_for_another_rotation_and_uses_its_value(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store)) as transport:
@@ -230,7 +230,7 @@ async def test_who_finds_another_writer_looks_again_soon_and_takes_what_that_one
         assert await site.seen("rotate") == 0
 
 
-async def test_a_person_is_called_once_and_told_that_it_works_again(open_site):
+async def test_an_ended_session_is_reported_once_and_so_is_its_recovery(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     settings = {"rotate_seconds": 540, "deps": deps_for(clock, store)}
@@ -249,7 +249,7 @@ async def test_a_person_is_called_once_and_told_that_it_works_again(open_site):
     ]
 
 
-async def test_a_rotation_that_the_site_refuses_to_do_so_soon_waits_a_minute_at_least(open_site):
+async def test_a_rate_limited_rotation_waits_at_least_a_minute(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     async with (
@@ -263,7 +263,7 @@ async def test_a_rotation_that_the_site_refuses_to_do_so_soon_waits_a_minute_at_
         assert logs[-1]["error"] == "Throttled"
 
 
-async def test_a_rotation_under_way_is_finished_when_the_gateway_stops(open_site):
+async def test_a_running_rotation_finishes_at_shutdown(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site:
@@ -288,7 +288,7 @@ async def test_a_rotation_under_way_is_finished_when_the_gateway_stops(open_site
             await ask(transport)
 
 
-async def test_a_session_that_the_site_takes_and_never_rotates_is_bound_to_its_browser(open_site):
+async def test_an_accepted_session_that_is_never_rotated_is_bound_to_its_browser(open_site):
     clock, ear = ManualClock(), Ear()
     store = MemoryStore(clock)
     bound = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", bound=True)
@@ -299,7 +299,7 @@ async def test_a_session_that_the_site_takes_and_never_rotates_is_bound_to_its_b
         assert await site.seen("rotate") == 2
 
 
-async def test_who_dies_with_a_rotation_under_way_is_followed_while_the_old_value_still_works(open_site):
+async def test_a_rotation_of_a_killed_process_is_taken_over_in_the_grace_period(open_site):
     clock, ear = ManualClock(), Ear()
     store = MemoryStore(clock)
     async with (
@@ -347,7 +347,7 @@ async def test_rotation_calls_of_all_processes_are_a_minute_apart(open_site):
         assert ear.outcomes == ["throttled", "busy", "rotated"]
 
 
-async def test_what_another_process_has_rotated_is_used_as_soon_as_the_store_tells(open_site):
+async def test_a_rotation_of_another_process_is_used_after_the_stores_notice(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     ours = deps_for(clock, store)
@@ -363,7 +363,7 @@ async def test_what_another_process_has_rotated_is_used_as_soon_as_the_store_tel
         assert vaults[0].version == 1
 
 
-async def test_what_an_ordinary_answer_sets_is_kept_and_the_answer_does_not_wait(open_site):
+async def test_cookies_of_an_answer_are_saved_without_delaying_it(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     async with open_site(clock=clock, cookie_every=1) as site:
@@ -376,7 +376,7 @@ async def test_what_an_ordinary_answer_sets_is_kept_and_the_answer_does_not_wait
         assert {name for name in kept if kept[name] != before.get(name)} == {"__Secure-1PSIDCC"}
 
 
-async def test_a_process_that_is_about_to_end_begins_no_rotation(open_site):
+async def test_a_process_that_shuts_down_starts_no_rotation(open_site):
     clock, leaving = ManualClock(), [True]
     deps = replace(deps_for(clock), shutting_down=lambda: leaving[0])
     async with open_site(clock=clock) as site, site.connect(deps=deps, rotate_seconds=540) as transport:

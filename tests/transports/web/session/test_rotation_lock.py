@@ -32,7 +32,7 @@ async def begin_and_vanish(site, transport, store):
             assert response.status == 200
 
 
-async def test_it_is_taken_over_as_soon_as_the_site_takes_another_and_no_sooner(open_site):
+async def test_an_open_rotation_is_taken_over_after_the_sites_minimum_gap(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     async with open_site(clock=clock, grace_seconds=120) as site:
@@ -46,7 +46,7 @@ async def test_it_is_taken_over_as_soon_as_the_site_takes_another_and_no_sooner(
     assert (judged["rotations"], judged["forks"], judged["hasty"]) == (2, 1, 0)
 
 
-async def test_a_call_that_changes_nothing_leaves_it_open_to_all(open_site):
+async def test_a_call_without_effect_leaves_the_intent_open(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     async with open_site(clock=clock, grace_seconds=300) as site:

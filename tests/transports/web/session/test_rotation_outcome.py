@@ -19,22 +19,22 @@ CAPTURES = Path(__file__).parents[3] / "captures"
 
 
 @pytest.mark.parametrize(("name", "seconds"), [("rotate-200-body.txt", 600.0), ("rotate-403-body.txt", math.inf)])
-def test_recorded_answers_name_the_next_rotation(name, seconds):
+def test_the_interval_is_read_from_recorded_answers(name, seconds):
     assert read_interval((CAPTURES / name).read_bytes()) == seconds
 
 
 @given(st.integers(0, 2147483646))
-def test_an_interval_is_obeyed_within_bounds(seconds):
+def test_an_interval_is_used_within_limits(seconds):
     assert read_interval(interval(seconds)) == min(3600, max(60, seconds))
 
 
 @given(st.binary(max_size=200))
-def test_a_body_that_says_nothing_we_know_names_no_interval(body):
+def test_an_unknown_body_has_no_interval(body):
     assert read_interval(body) is None
 
 
 @pytest.mark.parametrize(("told", "least"), [(60, 60), (300, 300), (1, 60), (3600, 3600), (90_000, 3600), (0, 60)])
-async def test_the_sites_own_interval_goes_before_the_setting(open_site, told, least):
+async def test_the_sites_interval_overrides_the_setting(open_site, told, least):
     clock, ear = ManualClock(), Ear()
     store = MemoryStore(clock)
     settings = {"rotate_seconds": 540, "deps": deps_for(clock, store)}
@@ -50,7 +50,7 @@ async def test_the_sites_own_interval_goes_before_the_setting(open_site, told, l
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b")]}'\n\n", b"nonsense", b'[["identity.hfcr"]]', b'[["identity.hfcr",-1]]']
 )
-async def test_without_an_interval_in_the_answer_the_setting_holds(open_site, body):
+async def test_without_an_interval_the_setting_is_used(open_site, body):
     clock, ear = ManualClock(), Ear()
     store = MemoryStore(clock)
     settings = {"rotate_seconds": 540, "deps": deps_for(clock, store)}
@@ -60,7 +60,7 @@ async def test_without_an_interval_in_the_answer_the_setting_holds(open_site, bo
 
 
 @pytest.mark.parametrize("status", [200, 403])
-async def test_a_session_that_is_never_rotated_is_asked_for_once_and_serves_on(open_site, status):
+async def test_a_session_that_is_never_rotated_is_asked_once_and_keeps_serving(open_site, status):
     clock, ear = ManualClock(), Ear()
     store = MemoryStore(clock)
     settings = {"rotate_seconds": 540, "deps": deps_for(clock, store)}
@@ -85,7 +85,7 @@ async def test_a_session_that_is_never_rotated_is_asked_for_once_and_serves_on(o
             await ask(another)
 
 
-async def test_another_export_is_rotated_again_where_the_one_before_never_was(open_site):
+async def test_a_new_export_is_rotated_even_if_the_last_one_never_was(open_site):
     clock, ear = ManualClock(), Ear()
     store = MemoryStore(clock)
     known = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", never_rotated=True)
@@ -100,7 +100,7 @@ async def test_another_export_is_rotated_again_where_the_one_before_never_was(op
         assert ear.outcomes == ["never", "rotated"]
 
 
-async def test_a_store_that_is_down_keeps_no_process_from_knowing_that_a_session_is_never_rotated(open_site):
+async def test_a_process_remembers_never_rotated_while_the_store_is_down(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:

@@ -70,7 +70,7 @@ async def two_workers(open_site, store_type=MemoryStore):
         yield clock, store, site, one, two
 
 
-async def test_a_worker_learns_of_anothers_rotation_when_its_own_session_has_become_stale(open_site):
+async def test_a_stale_session_is_replaced_by_the_rotation_of_another_worker(open_site):
     async with two_workers(open_site) as (clock, store, _, one, two):
         await ask(two)
         await rotation_of(one, store, clock).rotate_now()
@@ -92,7 +92,7 @@ class LateStore(MemoryStore):
         return found
 
 
-async def test_a_worker_whose_page_is_a_guests_looks_once_more_whether_another_has_rotated(open_site):
+async def test_a_guest_page_is_fetched_again_after_another_worker_rotated(open_site):
     async with two_workers(open_site, LateStore) as (clock, store, site, one, two):
 
         async def rotate():
@@ -122,7 +122,7 @@ class BrokenStore(MemoryStore):
         return await super().get(place, key)
 
 
-async def test_a_store_out_of_order_does_not_keep_a_session_from_being_fetched(site):
+async def test_a_session_is_fetched_while_the_store_is_down(site):
     store = BrokenStore(ManualClock())
     async with site.connect(deps=deps_for(store=store), refresh_seconds=0) as transport:
         store.broken = True
@@ -139,7 +139,7 @@ async def test_waiting_callers_share_a_failure_and_later_callers_do_not(site):
         assert await site.seen("bootstrap") == 2
 
 
-async def test_a_session_that_is_refused_in_bulk_is_fetched_once_however_it_ends(site):
+async def test_concurrent_refusals_fetch_the_session_once(site):
     async with site.connect(rotate_seconds=0) as transport:
         await ask(transport)
         for where in ("generate", "app"):
@@ -179,7 +179,7 @@ def rejected(rpc, reason):
     ],
     ids=["3", "5", "13", "missing", "unknown form", "500", "503", "404", "405"],
 )
-async def test_an_account_whose_status_is_not_told_is_served_all_the_same(site, change):
+async def test_an_account_with_an_unknown_status_still_serves(site, change):
     async with site.connect() as transport:
         answering(session_of(transport), "otAQ7b", change)
         ready = await session_of(transport).ready()
@@ -187,7 +187,7 @@ async def test_an_account_whose_status_is_not_told_is_served_all_the_same(site, 
         assert session_of(transport).plan == ""
 
 
-async def test_a_status_that_is_not_told_once_is_what_it_was(site):
+async def test_a_missing_status_keeps_the_last_known_one(site):
     async with site.connect() as transport:
         session = session_of(transport)
         before = (await session.ready()).status
@@ -205,14 +205,14 @@ async def test_an_account_that_is_denied_its_status_is_signed_out(site):
         assert caught.value.reason == "signed_out"
 
 
-async def test_a_site_that_limits_the_status_call_limits_the_account(site):
+async def test_a_rate_limited_status_call_rate_limits_the_account(site):
     async with site.connect() as transport:
         answering(session_of(transport), "otAQ7b", lambda _, headers, body: (429, headers, body))
         with pytest.raises(Throttled):
             await ask(transport)
 
 
-async def test_a_session_that_the_site_takes_for_a_guests_is_found_out_before_a_turn(open_site):
+async def test_a_session_treated_as_a_guest_is_detected_before_a_turn(open_site):
     clock = ManualClock()
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock), rotate_seconds=0) as transport:
         await ask(transport)
@@ -222,14 +222,14 @@ async def test_a_session_that_the_site_takes_for_a_guests_is_found_out_before_a_
         assert await site.seen("generate") == 1
 
 
-async def test_an_account_that_may_not_ping_is_looked_at_once_and_then_served(site):
+async def test_an_account_that_may_not_ping_is_checked_once_and_serves(site):
     async with site.connect(activity_seconds=0.0001) as transport:
         answering(session_of(transport), "ESY5D", rejected("ESY5D", 7))
         assert [await ask(transport) for _ in range(3)] == ["ok"] * 3
         assert await site.seen("bootstrap") == 2
 
 
-async def test_where_a_session_cannot_be_fetched_another_account_makes_the_picture(open_site):
+async def test_a_session_that_cannot_be_fetched_fails_over_to_another_account(open_site):
     accounts = [simulator.SimulatedAccount(psid=f"p{n}", psidts=f"t{n}") for n in (1, 2)]
     known = [web.WebAccount(id=f"a{n}", cookies=simulator.export_of(a)) for n, a in enumerate(accounts, 1)]
     clock, request = SystemClock(), request_for("a cat", "gemini-3-pro-imagen")
@@ -245,14 +245,14 @@ async def test_where_a_session_cannot_be_fetched_another_account_makes_the_pictu
 
 
 @pytest.mark.parametrize("tag", ['http="401"', 'http="403"', 'http="302"'])
-async def test_a_session_that_is_refused_is_fetched_anew_and_the_request_sent_again(site, tag):
+async def test_a_refused_session_is_fetched_again_and_the_request_retried(site, tag):
     async with site.connect() as transport:
         await ask(transport)
         assert await ask(transport, f'<sim {tag} once="a"/><echo>mended</echo>') == "mended"
         assert await site.seen("bootstrap") == 2
 
 
-async def test_a_session_that_is_refused_again_is_forgotten_and_waits_for_a_person(site):
+async def test_a_session_refused_twice_is_dropped_and_needs_attention(site):
     async with site.connect() as transport:
         with pytest.raises(SignedOut):
             await ask(transport, '<sim http="401"/>')
@@ -263,7 +263,7 @@ async def test_a_session_that_is_refused_again_is_forgotten_and_waits_for_a_pers
 @pytest.mark.parametrize(
     "tag", ['http="302" location="https://consent.google.com/m"', 'html="true"'], ids=["consent", "page"]
 )
-async def test_a_page_instead_of_an_answer_is_asked_for_once_and_its_session_forgotten(site, tag):
+async def test_a_page_instead_of_an_answer_is_not_retried_and_drops_the_session(site, tag):
     async with site.connect() as transport:
         with pytest.raises(SignedOut):
             await ask(transport, f"<sim {tag}/>")
@@ -271,7 +271,7 @@ async def test_a_page_instead_of_an_answer_is_asked_for_once_and_its_session_for
         assert session_of(transport).current is None
 
 
-async def test_what_the_page_sets_is_dropped_when_the_session_was_renewed_while_it_came(open_site):
+async def test_cookies_of_a_page_are_dropped_if_the_session_was_renewed_meanwhile(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
@@ -297,7 +297,7 @@ async def test_what_the_page_sets_is_dropped_when_the_session_was_renewed_while_
         assert await ask(transport) == "ok"
 
 
-async def test_a_guests_page_sets_no_cookie_of_the_account(site):
+async def test_a_guest_page_sets_no_cookie_of_the_account(site):
     async with site.connect(EXPIRED) as transport:
         session = session_of(transport)
         call = session.site.call
@@ -314,7 +314,7 @@ async def test_a_guests_page_sets_no_cookie_of_the_account(site):
         assert "NID" not in session.site.session_store.cookies
 
 
-async def test_an_account_that_needs_attention_is_tried_at_once_when_another_worker_has_renewed_its_session(open_site):
+async def test_an_account_that_needs_attention_is_retried_after_another_worker_renewed_it(open_site):
     async with two_workers(open_site) as (clock, store, site, one, two):
         pool = pool_of(two.accounts, clock, queue_timeout_seconds=1.0)
         rotation = AccountRotation(two, pool, FailoverPolicy())
@@ -339,7 +339,7 @@ async def test_an_account_that_needs_attention_is_tried_at_once_when_another_wor
         assert await ask_pool() == "ok"
 
 
-async def test_a_session_that_was_renewed_while_its_page_was_refused_is_fetched_once_more(open_site):
+async def test_a_session_renewed_while_its_page_was_refused_is_fetched_again(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
@@ -358,7 +358,7 @@ async def test_a_session_that_was_renewed_while_its_page_was_refused_is_fetched_
             assert await ask(transport) == "ok"
 
 
-async def test_what_a_rotation_has_found_of_a_session_says_nothing_of_the_one_that_came_since(open_site):
+async def test_a_rotation_result_does_not_apply_to_a_newer_session(open_site):
     async with two_workers(open_site) as (clock, store, _, one, two):
         await ask(two)
         await session_of(two).report_signed_out(SignedOut("gone", reason="signed_out"))
@@ -367,7 +367,7 @@ async def test_what_a_rotation_has_found_of_a_session_says_nothing_of_the_one_th
         assert await ask(two) == "ok"
 
 
-async def test_a_page_instead_of_an_answer_is_asked_again_where_another_worker_has_renewed_the_session(open_site):
+async def test_a_page_instead_of_an_answer_is_retried_after_another_worker_renewed_the_session(open_site):
     async with two_workers(open_site) as (clock, store, site, one, two):
         await ask(two)
         session = session_of(two)

@@ -29,7 +29,7 @@ async def renew(session_store, value, *, at=1.0, sent=None):
     return await session_store.renew(sent or session_store.saved, [f"__Secure-1PSIDTS={value}"], at=at, by="me")
 
 
-async def test_what_an_answer_sets_is_kept_and_is_no_new_session():
+async def test_cookies_of_an_answer_are_saved_without_a_renewal():
     (session_store,) = session_stores(1)
     await session_store.merge_cookies(["SIDCC=a; Domain=.google.com"], since=session_store.version)
     assert session_store.cookies == {**SEED, "SIDCC": "a"}
@@ -41,7 +41,7 @@ async def test_what_an_answer_sets_is_kept_and_is_no_new_session():
     )
 
 
-async def test_what_an_answer_sets_is_dropped_when_the_session_has_been_renewed_since():
+async def test_cookies_of_an_answer_are_dropped_after_a_renewal():
     (session_store,) = session_stores(1)
     sent = session_store.version
     await renew(session_store, "ts-2")
@@ -51,14 +51,14 @@ async def test_what_an_answer_sets_is_dropped_when_the_session_has_been_renewed_
     assert session_store.cookies == {**SEED, "__Secure-1PSIDTS": "ts-2"}
 
 
-async def test_what_an_answer_sets_is_dropped_when_another_process_has_renewed_the_session():
+async def test_cookies_of_an_answer_are_dropped_after_a_renewal_by_another_process():
     ours, theirs = session_stores()
     await renew(theirs, "ts-2")
     await ours.merge_cookies(["SIDCC=a; Domain=.google.com"], since=ours.version)
     assert ours.cookies == theirs.cookies == {**SEED, "__Secure-1PSIDTS": "ts-2"}
 
 
-async def test_a_rolling_cookie_that_an_ordinary_answer_sets_is_saved_at_once_and_is_another_turn():
+async def test_a_rolling_cookie_of_an_answer_is_saved_at_once_as_a_renewal():
     ours, theirs = session_stores()
     assert ours.note_cookies(["__Secure-1PSIDTS=ts-2"], since=ours.version) == 0.0
     assert psidts(ours) == "ts-1"
@@ -68,7 +68,7 @@ async def test_a_rolling_cookie_that_an_ordinary_answer_sets_is_saved_at_once_an
     assert theirs.cookies == ours.cookies
 
 
-async def test_cookies_of_no_weight_are_saved_once_a_minute():
+async def test_minor_cookies_are_saved_once_a_minute():
     clock = ManualClock()
     (session_store,) = session_stores(1, clock=clock)
     assert session_store.note_cookies(["SIDCC=a"], since=0) == 0.0
@@ -80,12 +80,12 @@ async def test_cookies_of_no_weight_are_saved_once_a_minute():
     assert (session_store.cookies["SIDCC"], session_store.saved.ver) == ("c", 2)
 
 
-async def test_an_answer_never_changes_whose_session_it_is():
+async def test_an_answer_never_changes_the_identity_of_a_session():
     (session_store,) = session_stores(1)
     assert session_store.note_cookies(["__Secure-1PSID=another"], since=0) is None
 
 
-async def test_a_renewal_is_counted_by_the_renewing_process_and_by_the_others():
+async def test_a_renewal_is_counted_by_all_processes():
     ours, theirs = session_stores()
     await renew(ours, "ts-2")
     assert (ours.renewals, theirs.renewals) == (1, 0)
@@ -94,7 +94,7 @@ async def test_a_renewal_is_counted_by_the_renewing_process_and_by_the_others():
     assert (ours.renewals, theirs.renewals) == (1, 1)
 
 
-async def test_when_it_was_rotated_is_known_to_all_even_if_no_new_value_came():
+async def test_all_processes_know_the_time_of_a_rotation_without_a_new_value():
     ours, theirs = session_stores()
     await ours.renew(ours.saved, [], at=5.0, by="me")
     assert not await theirs.load()
@@ -110,7 +110,7 @@ async def test_an_unreadable_record_is_ignored():
 
 
 @pytest.mark.parametrize("seed", [{"__Secure-1PSID": "other"}, {**SEED, "NID": "1"}])
-async def test_another_export_wins_and_an_old_one_that_is_still_mounted_somewhere_does_not_flap(seed):
+async def test_a_new_export_wins_over_an_old_one_that_is_still_mounted(seed):
     clock = ManualClock()
     store = MemoryStore(clock)
     old = SessionStore("one", SEED, store, clock)
@@ -167,7 +167,7 @@ async def renew_in_vain(session_store, clock, value, **options):
     return results[0]
 
 
-async def test_a_rotated_value_that_cannot_be_saved_is_used_and_offered_for_as_long_as_the_process_lives():
+async def test_a_rotated_value_that_cannot_be_saved_is_used_and_saved_later():
     clock = ManualClock()
     store = Sick(clock)
     store.before = True
@@ -188,7 +188,7 @@ async def test_a_rotated_value_that_cannot_be_saved_is_used_and_offered_for_as_l
     assert psidts(other) == psidts(session_store) == "ts-2"
 
 
-async def test_a_write_whose_answer_was_lost_is_recognised():
+async def test_a_write_whose_answer_was_lost_is_detected():
     clock = ManualClock()
     store = Sick(clock)
     store.after = True
@@ -198,7 +198,7 @@ async def test_a_write_whose_answer_was_lost_is_recognised():
     assert session_store.record == (await store.get(SESSIONS, "one")).version == 1
 
 
-async def test_a_rotated_value_holds_against_what_another_process_only_added_to():
+async def test_a_rotated_value_wins_over_added_cookies_of_another_process():
     clock = ManualClock()
     ours, theirs = session_stores(clock=clock)
     sent = ours.saved
@@ -211,7 +211,7 @@ async def test_a_rotated_value_holds_against_what_another_process_only_added_to(
     assert psidts(theirs) == "ts-2"
 
 
-async def test_of_two_rotations_the_one_that_was_sent_later_holds():
+async def test_of_two_rotations_the_later_one_wins():
     store = MemoryStore(ManualClock())
     ours, theirs = session_stores(store=store)
     sent = ours.saved
@@ -221,7 +221,7 @@ async def test_of_two_rotations_the_one_that_was_sent_later_holds():
     assert (await store.get(SESSIONS, "one")).version == 1
 
 
-async def test_a_store_that_lost_its_last_writes_gets_them_again():
+async def test_a_store_that_lost_its_last_writes_is_restored():
     clock = ManualClock()
     store = MemoryStore(clock)
     ours, theirs = session_stores(2, store, clock)
@@ -236,7 +236,7 @@ async def test_a_store_that_lost_its_last_writes_gets_them_again():
     assert psidts(theirs) == psidts(ours) == "ts-3"
 
 
-async def test_a_store_that_is_empty_gets_the_newest_copy_back():
+async def test_an_empty_store_is_restored_from_the_newest_copy():
     clock = ManualClock()
     shared, copies = MemoryStore(clock), [MemoryStore(clock), MemoryStore(clock)]
     older, newer = (SessionStore("one", SEED, shared, clock, copy) for copy in copies)
@@ -261,7 +261,7 @@ class Down(MemoryStore):
         raise StoreDown("down")
 
 
-async def test_with_the_store_down_at_the_start_the_session_comes_from_the_copy_else_from_the_export():
+async def test_without_the_store_the_session_comes_from_the_copy_or_the_export():
     clock = ManualClock()
     copy = MemoryStore(clock)
     await renew(SessionStore("one", SEED, MemoryStore(clock), clock, copy), "ts-2")
@@ -283,7 +283,7 @@ async def test_a_changed_export_wins_over_the_copy():
     assert (session_store.cookies, session_store.saved.gen) == ({**SEED, "NID": "1"}, 2)
 
 
-async def test_a_copy_that_cannot_be_kept_does_not_stop_the_store():
+async def test_a_copy_that_cannot_be_written_does_not_prevent_saving():
     clock = ManualClock()
     store, copy = MemoryStore(clock), Sick(clock)
     copy.before = True
@@ -297,7 +297,7 @@ async def test_a_copy_that_cannot_be_kept_does_not_stop_the_store():
     assert (await copy.get(SESSIONS, "one")) is not None
 
 
-async def test_what_is_known_of_the_store_is_read_again_when_it_is_a_minute_old():
+async def test_the_stored_session_is_read_again_after_a_minute():
     clock = ManualClock()
     ours, theirs = session_stores(clock=clock)
     await ours.load()
@@ -325,7 +325,7 @@ async def test_a_rolling_cookie_is_saved_after_its_request_is_cancelled():
     assert psidts(other) == "ts-2"
 
 
-async def test_a_rolling_cookie_that_comes_while_the_last_one_cannot_be_saved_is_kept():
+async def test_a_rolling_cookie_received_while_saving_fails_is_kept():
     clock = ManualClock()
     store = Sick(clock)
     (session_store,) = session_stores(1, store, clock)
@@ -341,7 +341,7 @@ async def test_a_rolling_cookie_that_comes_while_the_last_one_cannot_be_saved_is
     assert psidts(other) == "ts-3"
 
 
-async def test_a_value_that_cannot_be_saved_is_offered_every_second_until_it_is():
+async def test_saving_is_retried_every_second():
     clock = ManualClock()
     store = Sick(clock)
     (session_store,) = session_stores(1, store, clock)
@@ -361,7 +361,7 @@ async def test_a_value_that_cannot_be_saved_is_offered_every_second_until_it_is(
         tasks.cancel_scope.cancel()
 
 
-async def test_the_end_waits_for_a_value_that_is_not_saved():
+async def test_shutdown_waits_for_an_unsaved_value():
     clock = ManualClock()
     store = Sick(clock)
     (session_store,) = session_stores(1, store, clock)

@@ -64,14 +64,14 @@ async def settled(clock):
     await clock.until_asleep()
 
 
-async def test_tokens_are_fetched_at_the_start_so_that_the_first_request_waits_for_nothing(open_site):
+async def test_tokens_are_fetched_at_startup(open_site):
     async with fresh(open_site) as (clock, site, transport):
         await start(clock, site)
         await ask(transport)
         assert await site.seen("bootstrap") == 1
 
 
-async def test_tokens_of_a_used_account_are_fetched_anew_before_they_are_old_and_serve_meanwhile(open_site):
+async def test_tokens_of_a_used_account_are_refreshed_before_they_expire(open_site):
     async with fresh(open_site) as (clock, site, transport):
         await start(clock, site)
         await ask(transport)
@@ -94,7 +94,7 @@ async def test_an_unused_account_is_not_refreshed(open_site):
         assert await site.seen("bootstrap") == 1
 
 
-async def test_tokens_that_have_been_dropped_are_fetched_at_once(open_site):
+async def test_dropped_tokens_are_fetched_at_once(open_site):
     async with fresh(open_site) as (clock, site, transport):
         await start(clock, site)
         await ask(transport)
@@ -105,7 +105,7 @@ async def test_tokens_that_have_been_dropped_are_fetched_at_once(open_site):
         assert await site.seen("bootstrap") == 2
 
 
-async def test_a_request_does_not_wait_while_tokens_are_fetched_anew(open_site):
+async def test_a_request_does_not_wait_for_a_refresh(open_site):
     async with fresh(open_site) as (clock, site, transport):
         await start(clock, site)
         await ask(transport)
@@ -128,7 +128,7 @@ async def test_a_request_does_not_wait_while_tokens_are_fetched_anew(open_site):
         assert session.current is not first
 
 
-async def test_tokens_are_dropped_when_the_site_does_not_know_the_session_and_it_is_not_hammered(open_site):
+async def test_tokens_of_a_signed_out_session_are_dropped_and_rarely_fetched_again(open_site):
     async with fresh(open_site) as (clock, site, transport):
         await start(clock, site)
         await ask(transport)
@@ -148,7 +148,7 @@ async def test_tokens_are_dropped_when_the_site_does_not_know_the_session_and_it
             await ask(transport)
 
 
-async def test_without_it_tokens_are_fetched_when_a_request_wants_them(open_site):
+async def test_without_background_refreshes_a_request_fetches_the_tokens(open_site):
     async with fresh(open_site, refresh_seconds=0) as (clock, site, transport):
         clock.advance(5000)
         assert await site.seen("bootstrap") == 0
@@ -177,7 +177,7 @@ async def reported(reports, number):
     await until(condition)
 
 
-async def test_an_account_that_needs_a_person_is_looked_at_again_and_reported_when_it_works(open_site):
+async def test_an_account_that_needs_attention_is_checked_again_and_its_recovery_reported(open_site):
     async with reporting(open_site) as (clock, site, _, reports):
         await order(site, where="app", status=302, location="https://consent.google.com/m", times=2)
         await start(clock, site)
@@ -189,7 +189,7 @@ async def test_an_account_that_needs_a_person_is_looked_at_again_and_reported_wh
         assert reasons(reports) == [("one", "session", "consent")] * 2 + [("one", "session", None)]
 
 
-async def test_an_account_is_looked_at_at_once_when_another_process_has_renewed_its_session(open_site):
+async def test_an_account_is_checked_at_once_when_another_process_renewed_its_session(open_site):
     async with reporting(open_site) as (clock, site, transport, reports):
         await order(site, where="app", status=302)
         await start(clock, site)
@@ -203,7 +203,7 @@ async def test_an_account_is_looked_at_at_once_when_another_process_has_renewed_
         assert await site.seen("bootstrap") == 2
 
 
-async def test_a_session_that_another_one_has_replaced_reports_nothing(open_site):
+async def test_a_replaced_session_reports_nothing(open_site):
     async with reporting(open_site) as (clock, site, transport, reports):
         await start(clock, site)
         await reported(reports, 1)

@@ -95,7 +95,7 @@ async def test_a_known_history_sends_only_its_new_turns(opened):
     assert await saved(transport) == [["<echo>one</echo>", "<echo>two</echo>", "<echo>three</echo>"]]
 
 
-async def test_any_other_history_is_sent_whole(opened):
+async def test_an_unknown_history_is_sent_whole(opened):
     _, transport = opened
     await say(transport, asked("<echo>one</echo>"))
     others = [
@@ -109,7 +109,7 @@ async def test_any_other_history_is_sent_whole(opened):
     assert all(len(chat) == 1 for chat in await saved(transport))
 
 
-async def test_two_requests_never_go_on_from_the_same_place(opened):
+async def test_two_requests_never_continue_from_the_same_turn(opened):
     _, transport = opened
     await say(transport, asked("<echo>one</echo>"))
     again = asked("<echo>one</echo>", "one", "<echo>two</echo>")
@@ -118,7 +118,7 @@ async def test_two_requests_never_go_on_from_the_same_place(opened):
     assert sorted(map(len, await saved(transport))) == [1, 2]
 
 
-async def test_a_conversation_whose_next_turn_was_answered_by_another_model_is_not_gone_on_with(site):
+async def test_a_conversation_answered_by_another_model_is_not_continued(site):
     async with site.connect(reuse_seconds=600, model_mismatch="refuse") as transport:
         await say(transport, asked("<echo>one</echo>"))
         sent = await site.seen("generate")
@@ -141,7 +141,7 @@ async def test_another_account_gets_the_whole_history(open_site):
         assert await say(transport, request, account=1) == "two"
 
 
-async def test_a_conversation_that_the_site_forgot_is_begun_anew(opened):
+async def test_a_conversation_deleted_by_the_site_is_started_again(opened):
     _, transport = opened
     await say(transport, asked("<echo>one</echo>"))
     chats = chats_of(transport)
@@ -149,7 +149,7 @@ async def test_a_conversation_that_the_site_forgot_is_begun_anew(opened):
     assert await say(transport, asked("<echo>one</echo>", "one", "<echo>two</echo>")) == "two"
 
 
-async def test_an_answer_that_was_not_read_to_its_end_is_deleted_and_not_gone_on_with(opened):
+async def test_a_conversation_whose_answer_was_not_read_is_deleted(opened):
     site, transport = opened
     request = asked("<echo>one</echo>")
     async with asking(transport, request, transport.accounts[0]) as answer:
@@ -175,7 +175,7 @@ async def test_a_conversation_is_unchanged_after_a_refused_turn(opened, tag):
     assert await site.seen("rpc_GzXR5e") == 0
 
 
-async def test_a_conversation_is_as_it_was_when_the_site_was_not_reached(opened):
+async def test_a_conversation_is_unchanged_if_the_site_was_not_reached(opened):
     _, transport = opened
     await say(transport, asked("<echo>one</echo>"))
     await connected(transport).session.forget()
@@ -196,7 +196,7 @@ async def leave(transport, request, site):
         tasks.cancel_scope.cancel()
 
 
-async def test_a_conversation_is_deleted_when_its_next_turn_is_left_before_its_answer(opened):
+async def test_a_conversation_is_deleted_if_its_next_turn_is_abandoned(opened):
     site, transport = opened
     await say(transport, asked("<echo>one</echo>"))
     await leave(transport, asked(*LATER, '<sim delay="3000"/>'), site)
@@ -205,7 +205,7 @@ async def test_a_conversation_is_deleted_when_its_next_turn_is_left_before_its_a
 
 
 @pytest.mark.parametrize("what", ['drop-after="1"', 'eof-after="1"', 'garbage-after="1"'])
-async def test_a_new_conversation_whose_answer_ends_before_it_begins_is_deleted(opened, what):
+async def test_a_new_conversation_without_an_answer_is_deleted(opened, what):
     site, transport = opened
     with pytest.raises(UpstreamFailed):
         await say(transport, asked(f'<sim frames="60" {what}/><echo>`word`</echo>'))
@@ -213,7 +213,7 @@ async def test_a_new_conversation_whose_answer_ends_before_it_begins_is_deleted(
     assert await saved(transport) == []
 
 
-async def test_a_picture_from_the_web_does_not_keep_a_conversation_from_being_gone_on_with(opened):
+async def test_a_conversation_with_a_web_picture_is_continued(opened):
     _, transport = opened
     prompt = '<sim web-images="1"/><echo>one</echo>'
     got = await say(transport, asked(prompt)) + "\n\n![a cat](https://example.com/cat.png)"
@@ -222,7 +222,7 @@ async def test_a_picture_from_the_web_does_not_keep_a_conversation_from_being_go
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_a_rewritten_answer_is_known_by_what_its_caller_got(opened, streamed):
+async def test_a_rewritten_answer_is_matched_by_the_delivered_text(opened, streamed):
     _, transport = opened
     request = asked("x", streamed=streamed)
     usage = Usage(input_tokens=1, output_tokens=1)
@@ -251,7 +251,7 @@ async def sweep(clock, site, count):
     await until(site, "rpc_GzXR5e", before + count)
 
 
-async def test_what_cannot_be_deleted_is_tried_again_and_not_for_ever(open_site):
+async def test_a_failed_deletion_is_retried_a_limited_number_of_times(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     kept = Conversations(store, clock)
@@ -267,7 +267,7 @@ async def test_what_cannot_be_deleted_is_tried_again_and_not_for_ever(open_site)
             assert await store.keys(CONVERSATIONS) == []
 
 
-async def test_conversations_are_deleted_when_their_time_is_over(open_site):
+async def test_expired_conversations_are_deleted(open_site):
     clock = ManualClock()
     async with open_site(clock=clock) as site:
         deps = deps_for(clock)
@@ -281,7 +281,7 @@ async def test_conversations_are_deleted_when_their_time_is_over(open_site):
             assert await saved(transport) == []
 
 
-async def test_however_many_are_overdue_a_minute_is_enough(open_site):
+async def test_any_number_of_expired_conversations_is_deleted_within_a_minute(open_site):
     clock = ManualClock()
     store = MemoryStore(clock)
     kept = Conversations(store, clock)
@@ -334,7 +334,7 @@ def key(turns, request=ASKED):
     return key_of(request, turns)
 
 
-def test_what_was_answered_is_known_and_the_rest_is_new():
+def test_a_history_is_split_after_its_last_answer():
     found = split_history((SYSTEM, HELLO, HI, NEXT))
     assert (found.known, found.fresh) == ((SYSTEM, HELLO, HI), (NEXT,))
     tool = turn("tool", "42", tool_call_id="c1")
@@ -346,7 +346,7 @@ def test_a_new_chat_continues_no_conversation():
     assert split_history((HELLO, HI)) is None
 
 
-def test_the_next_request_finds_what_this_one_left():
+def test_the_next_request_has_the_stored_key():
     request = msgspec.structs.replace(ASKED, turns=(SYSTEM, HELLO))
     assert key(answered(request, "hi")) == key((SYSTEM, HELLO, HI))
 
@@ -359,22 +359,22 @@ def test_the_next_request_finds_what_this_one_left():
         "![a \\[found\\] cat](https://example.com/cat.png?size=1%282%29)",
     ],
 )
-def test_white_space_and_what_an_answer_shows_do_not_matter(shown):
+def test_white_space_and_shown_media_do_not_change_the_key(shown):
     said = turn("assistant", f"Here it is:\n\n{shown}\n")
     assert key((HELLO, said)) == key((HELLO, turn("assistant", "Here it is:")))
     assert key((turn("user", f"hello {shown}"), HI)) != key((HELLO, HI))
 
 
-def test_links_to_other_places_matter():
+def test_links_to_other_hosts_change_the_key():
     assert key((HELLO, turn("assistant", "[x](https://example.com/cat)"))) != key((HELLO, turn("assistant", "")))
 
 
-def test_brackets_without_end_are_read_in_no_time():
+def test_many_open_brackets_are_read_quickly():
     said = turn("assistant", "![" * 200_000 + "[](" * 200_000)
     assert key((HELLO, said)) != key((HELLO, HI))
 
 
-def test_what_an_answer_showed_tells_conversations_apart():
+def test_different_media_give_different_keys():
     other = msgspec.structs.replace(REF, url="https://y")
     one, two = (Turn(role=Role.ASSISTANT, parts=(TextPart(text="hi"), MediaPart(ref=ref))) for ref in (REF, other))
     assert len({key((HELLO, said)) for said in (one, two, HI)}) == 3
@@ -382,13 +382,13 @@ def test_what_an_answer_showed_tells_conversations_apart():
     assert key(answered(request, "hi", [REF])) == key((HELLO, one))
 
 
-def test_callers_and_models_are_kept_apart():
+def test_callers_and_models_have_different_keys():
     other = msgspec.structs.replace(ASKED, caller=Caller(id="you"))
     canvas = msgspec.structs.replace(ASKED, selection=CATALOGUE.resolve("gemini-3-pro-canvas"))
     assert len({key((HELLO, HI), request) for request in (ASKED, other, canvas)}) == 3
 
 
-def test_everything_that_was_said_matters():
+def test_every_part_of_a_turn_changes_the_key():
     call = ToolCall(id="c1", name="look", arguments="{}")
     picture = Turn(role=Role.USER, parts=(TextPart(text="hello"), FilePart(data=b"1", mime="image/png", name="a")))
     other = Turn(role=Role.USER, parts=(TextPart(text="hello"), FilePart(data=b"2", mime="image/png", name="a")))
@@ -418,12 +418,12 @@ ANY_TURNS = st.lists(
 
 
 @given(ANY_TURNS, ANY_TURNS)
-def test_two_histories_have_one_key_only_if_they_say_the_same(one, other):
+def test_two_histories_have_one_key_only_if_they_are_equal(one, other):
     same = [(t.role, t.text.split()) for t in one] == [(t.role, t.text.split()) for t in other]
     assert (key(one) == key(other)) == same
 
 
-def test_a_turn_is_read_once_however_often_its_conversation_is_looked_for(monkeypatch):
+def test_a_turn_is_digested_once(monkeypatch):
     turns = (turn("user", "a"), turn("assistant", "b"), turn("user", "c"))
     read = []
     said = continuation._content

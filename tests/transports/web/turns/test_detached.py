@@ -38,7 +38,7 @@ async def background():
         yield opened
 
 
-async def test_whoever_stays_hears_all_of_it(background):
+async def test_a_reader_that_stays_gets_all_events(background):
     async with detached_turn(background, Turn(FIRST, SECOND).say()) as said:
         assert [event async for event in said] == [FIRST, SECOND]
 
@@ -76,7 +76,7 @@ async def test_a_turn_without_a_known_conversation_is_cancelled(background):
     assert turn.cut
 
 
-async def test_a_kept_turn_that_never_ends_is_cut_in_time(background, monkeypatch):
+async def test_a_kept_turn_that_never_ends_is_cancelled_after_a_limit(background, monkeypatch):
     monkeypatch.setattr("transports.web.turns.detached.TURN_SECONDS", 0.01)
     turn = Turn(FIRST, anyio.Event())
     async with detached_turn(background, turn.say()) as said:
@@ -86,7 +86,7 @@ async def test_a_kept_turn_that_never_ends_is_cut_in_time(background, monkeypatc
     assert turn.cut
 
 
-async def test_the_end_of_the_transport_waits_for_a_turn_that_is_being_said():
+async def test_shutdown_waits_for_a_running_turn():
     go = anyio.Event()
     turn = Turn(FIRST, go, SECOND)
     async with anyio.create_task_group() as tasks:

@@ -25,7 +25,7 @@ def said(events):
 
 @pytest.mark.parametrize("reuse_seconds", [0, 1800])
 @pytest.mark.parametrize("text", [REFUSED, WORDS_ONLY])
-async def test_where_no_image_comes_the_words_alone_ask_for_it(open_site, text, reuse_seconds):
+async def test_an_answer_without_an_image_is_retried_in_words_only(open_site, text, reuse_seconds):
     async with open_site(profile="site") as site:
         async with site.connect(reuse_seconds=reuse_seconds) as transport:
             events = await tell(transport, text)
@@ -35,14 +35,14 @@ async def test_where_no_image_comes_the_words_alone_ask_for_it(open_site, text, 
         assert await site.seen("generate") == 2
 
 
-async def test_the_conversation_of_an_answer_without_an_image_is_deleted_and_the_other_kept(open_site):
+async def test_only_the_conversation_without_an_image_is_deleted(open_site):
     async with open_site(profile="site") as site:
         async with site.connect(reuse_seconds=1800) as transport:
             await tell(transport, WORDS_ONLY)
         assert await site.seen("rpc_GzXR5e") == 1
 
 
-async def test_an_image_that_comes_is_asked_for_once(site):
+async def test_an_answer_with_an_image_is_not_retried(site):
     async with site.connect() as transport:
         events = await tell(transport, "a lighthouse")
     assert len(pictures(events)) == 1
@@ -50,14 +50,14 @@ async def test_an_image_that_comes_is_asked_for_once(site):
     assert await site.seen("generate") == 1
 
 
-async def test_an_image_that_is_refused_twice_is_refused(site):
+async def test_an_image_refused_twice_is_an_error(site):
     async with site.connect() as transport:
         with pytest.raises(RefusedError):
             await tell(transport, '<sim error="1003"/> a lighthouse')
     assert await site.seen("generate") == 2
 
 
-async def test_of_two_answers_without_an_image_one_is_shown(site):
+async def test_of_two_answers_without_an_image_one_is_delivered(site):
     async with site.connect() as transport:
         events = await tell(transport, '<sim refuse="safety"/> a lighthouse')
     assert said(events).count("can't help") == 1
@@ -65,7 +65,7 @@ async def test_of_two_answers_without_an_image_one_is_shown(site):
     assert await site.seen("generate") == 2
 
 
-async def test_an_answer_without_an_image_holds_where_the_second_turn_fails(open_site):
+async def test_the_first_answer_is_delivered_if_the_retry_fails(open_site):
     account = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", quota=1)
     async with open_site(account) as site, site.connect() as transport:
         assert "can't help" in said(await tell(transport, '<sim refuse="safety"/> a lighthouse'))
@@ -73,7 +73,7 @@ async def test_an_answer_without_an_image_holds_where_the_second_turn_fails(open
 
 
 @pytest.mark.parametrize("tools", [web.Tools(image_retry=False), web.Tools(image=0)])
-async def test_the_settings_can_keep_to_one_turn(open_site, tools):
+async def test_a_setting_disables_the_retry(open_site, tools):
     async with open_site(profile="site") as site, site.connect(tools=tools) as transport:
         assert "can't help" in said(await tell(transport, '<sim refuse="safety"/> a lighthouse'))
         with pytest.raises(RefusedError):
@@ -81,20 +81,20 @@ async def test_the_settings_can_keep_to_one_turn(open_site, tools):
         assert await site.seen("generate") == 2
 
 
-async def test_without_a_tools_number_the_words_ask_for_an_image(open_site):
+async def test_without_a_tool_number_the_prompt_asks_for_an_image(open_site):
     async with open_site(profile="site") as site, site.connect(tools=web.Tools(image=0)) as transport:
         assert len(pictures(await tell(transport, "a lighthouse"))) == 1
         assert await site.seen("generate") == 1
 
 
-async def test_an_answer_that_breaks_off_is_not_asked_for_again(site):
+async def test_a_truncated_answer_is_not_retried(site):
     async with site.connect() as transport:
         with pytest.raises(UpstreamFailed):
             await tell(transport, '<sim drop-after="1"/> a lighthouse')
     assert await site.seen("generate") == 1
 
 
-async def test_a_chat_is_not_asked_twice_for_having_no_image(site):
+async def test_a_chat_without_an_image_is_not_retried(site):
     async with site.connect() as transport:
         await tell(transport, "<echo>Only words.</echo>", "gemini-3-pro")
         with pytest.raises(RefusedError):

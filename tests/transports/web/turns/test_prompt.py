@@ -27,12 +27,12 @@ def file(name="a.txt", data=b"x"):
 
 
 @given(TEXTS)
-def test_a_single_user_message_goes_as_it_is(text):
+def test_a_single_user_message_is_sent_unchanged(text):
     assert flatten((turn(Role.USER, text),)) == text
 
 
 @given(st.lists(st.tuples(st.sampled_from(list(Role)), TEXTS), min_size=2, max_size=6))
-def test_no_role_and_no_character_is_lost_and_blocks_can_be_told_apart(messages):
+def test_roles_characters_and_block_borders_are_kept(messages):
     prompt = flatten(tuple(turn(role, text) for role, text in messages))
     fence = prompt.partition("\n\n")[2].partition(messages[0][0].value)[0]
     assert set(fence) == {"`"}
@@ -58,7 +58,7 @@ def test_names_calls_and_call_ids_are_kept():
         assert word in prompt
 
 
-def test_a_text_the_site_would_cut_is_refused():
+def test_a_text_that_the_site_would_truncate_is_refused():
     assert len(flatten((turn(Role.USER, "x" * MAX_PROMPT_BYTES),))) == MAX_PROMPT_BYTES
     with pytest.raises(BadRequest) as caught:
         flatten((turn(Role.USER, "é" * (MAX_PROMPT_BYTES // 2 + 1)),))
@@ -76,7 +76,7 @@ def test_no_name_can_forge_a_block(field):
     assert all(line.startswith("`" * 5) for line in lines if line.startswith("`"))
 
 
-def test_of_a_long_conversations_files_the_newest_go_along_and_the_rest_are_named():
+def test_the_newest_files_are_attached_and_the_others_named():
     files = [FilePart(data=b"%d" % n, mime="image/png", name=f"{n}.png") for n in range(12)]
     turns = tuple(Turn(role=Role.USER, parts=(file,)) for file in files)
     layout = lay_out(msgspec.structs.replace(request_for("x"), turns=turns))
@@ -85,7 +85,7 @@ def test_of_a_long_conversations_files_the_newest_go_along_and_the_rest_are_name
     assert "[attached: 2.png]" in layout.prompt
 
 
-def test_the_prompt_says_which_file_belongs_to_which_turn():
+def test_the_prompt_names_the_files_of_each_turn():
     ref = MediaRef(transport="web", account="one", kind=MediaKind.IMAGE, url="https://x")
     layout = lay_out(
         asked(
@@ -103,14 +103,14 @@ def test_the_prompt_says_which_file_belongs_to_which_turn():
     assert f"{fence}user\n[attached: a-2.txt]\n[attached: a.txt]\n{fence}" in layout.prompt
 
 
-def test_a_single_message_with_files_goes_as_it_is():
+def test_a_single_message_with_files_is_sent_unchanged():
     layout = lay_out(asked([Turn(role=Role.USER, parts=(TextPart("look"), file('x"\n[1].txt')))]))
     assert layout.prompt == "look"
     assert [one.name for one in layout.attached] == ["x_1_.txt"]
 
 
 @pytest.mark.parametrize("turns", [1, 3])
-def test_the_shape_of_a_picture_is_asked_for_in_words(turns):
+def test_the_prompt_asks_for_the_shape_of_a_picture(turns):
     conversation = [turn(Role.USER, "draw")] * turns
     assert lay_out(asked(conversation, "gemini-3-pro-imagen", aspect=(16, 9))).prompt.endswith(
         "\n\nAspect ratio: 16:9."
@@ -122,7 +122,7 @@ def test_the_shape_of_a_picture_is_asked_for_in_words(turns):
 @given(
     st.lists(st.tuples(st.sampled_from([Role.USER, Role.ASSISTANT, Role.SYSTEM]), st.integers(1, 60_000)), min_size=2)
 )
-def test_what_is_too_long_for_the_prompt_goes_into_a_file_the_oldest_first(messages):
+def test_the_oldest_turns_of_a_long_prompt_go_into_a_file(messages):
     turns = [turn(role, f"{number}:" + "é" * (size // 2)) for number, (role, size) in enumerate(messages)]
     try:
         layout = lay_out(asked(turns))
@@ -148,7 +148,7 @@ def test_a_too_long_prompt_is_refused_without_files():
         lay_out(asked(turns), files=False)
 
 
-def test_a_conversation_beyond_what_can_be_carried_is_refused_before_it_is_laid_out(monkeypatch):
+def test_a_conversation_over_the_limit_is_refused_before_its_layout(monkeypatch):
     monkeypatch.setattr("transports.web.turns.prompt._LONG_RUNS", None)
     with pytest.raises(BadRequest) as caught:
         lay_out(asked([turn(Role.USER, "x" * 400_000), turn(Role.USER, "y")]))

@@ -7,7 +7,7 @@ from transports.web.codec.batch import decode_batch
 from transports.web.turns.saved import SavedChat, SavedTurn, decode_chats, decode_turns, delete_payload, turns_payload
 
 
-def test_the_payloads_are_the_pages():
+def test_the_payloads_match_the_documentation():
     assert msgspec.json.decode(turns_payload("c_1")) == ["c_1", 10, None, 1, [1], [4], None, 1]
     assert msgspec.json.decode(delete_payload("c_1")) == ["c_1"]
 
@@ -27,7 +27,7 @@ def test_chats_are_read_with_their_time_and_without_invalid_entries():
     assert decode_chats(None) == []
 
 
-def test_a_recorded_list_tells_the_last_turn_where_it_names_one():
+def test_the_last_turn_is_read_from_a_recorded_list():
     body = (Path(__file__).parents[3] / "captures" / "batch-MaZiqc.txt").read_bytes()
     assert decode_chats(decode_batch(body, 1 << 20).get("MaZiqc")) == [
         SavedChat(cid="c_da24e84ec005599a", seconds=1777601930),
@@ -38,7 +38,7 @@ def test_a_recorded_list_tells_the_last_turn_where_it_names_one():
 @pytest.mark.parametrize(
     ("read", "text", "same"), [("a  cat\n", "a cat", True), ("a cat", "acat", False), ("", "", True)]
 )
-def test_the_words_of_a_turn_are_compared_without_their_white_space(read, text, same):
+def test_prompts_are_compared_without_white_space(read, text, same):
     assert SavedTurn(rid="r", prompt=read, candidates=()).has_prompt(text) is same
 
 

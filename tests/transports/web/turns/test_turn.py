@@ -85,7 +85,7 @@ async def test_the_last_bytes_are_read_in_the_background_and_the_connection_is_r
     assert not site.gone.is_set()
 
 
-async def test_an_answer_that_does_not_end_loses_its_connection(late, monkeypatch):
+async def test_an_answer_that_does_not_end_closes_its_connection(late, monkeypatch):
     monkeypatch.setattr("transports.web.session.client._LAST_BYTES_SECONDS", 0.0)
     site, transport = late
     with anyio.fail_after(60):
@@ -128,7 +128,7 @@ class Talkative:
                 await anyio.lowlevel.checkpoint()
 
 
-async def test_a_complete_answer_ends_though_the_site_keeps_the_stream_open(monkeypatch):
+async def test_a_complete_answer_ends_while_the_stream_stays_open(monkeypatch):
     monkeypatch.setattr("transports.web.turns.turn._AFTER_COMPLETE", 0.1)
     async with serve_loopback(Talkative()) as base, Site(base).connect() as transport:
         with anyio.fail_after(60):
@@ -152,7 +152,7 @@ async def order(site, **fault):
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_an_account_answers_with_the_token_in_any_form_of_the_page(open_site, page):
+async def test_an_account_serves_with_the_token_in_any_form_of_the_page(open_site, page):
     async with open_site(page_token=page) as site, site.connect() as transport:
         assert [await read_text(transport) for _ in range(3)] == ["ok"] * 3
         session = connected(transport).session
@@ -161,7 +161,7 @@ async def test_an_account_answers_with_the_token_in_any_form_of_the_page(open_si
         assert (await site.state())["departures"] == []
 
 
-async def test_a_token_from_a_refusal_serves_all_calls_from_then_on(open_site):
+async def test_a_token_from_a_refusal_is_used_for_all_later_calls(open_site):
     async with open_site(page_token="absent") as site, site.connect(activity_seconds=0) as transport:
         session = connected(transport).session
         refusals = []
@@ -175,7 +175,7 @@ async def test_a_token_from_a_refusal_serves_all_calls_from_then_on(open_site):
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_a_turn_whose_token_has_ended_is_sent_once_more(open_site, page):
+async def test_a_turn_with_an_expired_token_is_retried_once(open_site, page):
     async with open_site(page_token=page) as site, site.connect(activity_seconds=0) as transport:
         await read_text(transport)
         await order(site, where="token")
@@ -194,7 +194,7 @@ async def test_a_turn_whose_token_has_ended_is_sent_once_more(open_site, page):
         assert after["departures"] == []
 
 
-async def test_a_token_that_the_site_refuses_again_ends_the_request_with_this_account(site):
+async def test_a_token_refused_twice_ends_the_attempt(site):
     async with site.connect(activity_seconds=0) as transport:
         await read_text(transport)
         session = connected(transport).session
@@ -228,7 +228,7 @@ async def test_a_stale_build_label_is_reloaded_once_for_all_requests(site):
         assert await site.seen("bootstrap") == before + 1
 
 
-async def test_a_build_that_is_refused_again_ends_the_request_with_this_account(site):
+async def test_a_build_label_refused_twice_ends_the_attempt(site):
     async with site.connect() as transport:
         with pytest.raises(UpstreamFailed) as caught:
             await read_text(transport, '<sim http="405"/>')
@@ -237,7 +237,7 @@ async def test_a_build_that_is_refused_again_ends_the_request_with_this_account(
         assert await site.seen("bootstrap") == 2
 
 
-async def test_a_token_is_dropped_with_its_page_when_the_stream_says_that_it_is_stale(open_site):
+async def test_a_token_that_the_stream_calls_stale_is_dropped_with_its_page(open_site):
     async with open_site(page_token="absent") as site, site.connect() as transport:
         await read_text(transport)
         session = connected(transport).session
@@ -248,7 +248,7 @@ async def test_a_token_is_dropped_with_its_page_when_the_stream_says_that_it_is_
         assert await read_text(transport) == "ok"
 
 
-async def test_a_refusal_whose_body_does_not_end_is_not_read_to_its_end(site, monkeypatch):
+async def test_a_refusal_with_an_endless_body_is_read_up_to_a_limit(site, monkeypatch):
     body = encode.refused("AK:good", "1")
     monkeypatch.setattr("transports.web.turns.turn.LONGEST_REFUSAL", len(body))
     async with site.connect(activity_seconds=0) as transport:
@@ -290,7 +290,7 @@ class Told:
 
 
 @pytest.mark.parametrize("known", [0, 1, 2, 3])
-async def test_a_refused_downgrade_is_found_before_any_text_is_given_out(known):
+async def test_a_refused_downgrade_is_detected_before_any_text(known):
     told = Told(Waiting(), Thought(text="a"), Thought(text="b"), Text(text="c"), FINISH, known=known)
     with pytest.raises(ModelDowngraded) as caught:
         await told.answer().first(refuse_mismatch=True)
@@ -298,7 +298,7 @@ async def test_a_refused_downgrade_is_found_before_any_text_is_given_out(known):
 
 
 @pytest.mark.parametrize("known", [4, 9])
-async def test_a_model_that_is_known_behind_the_first_text_only_refuses_nothing(known):
+async def test_a_model_named_after_the_first_text_is_not_refused(known):
     events = [Thought(text="a"), Text(text="b"), Text(text="c"), Text(text="d"), FINISH]
     told = Told(Waiting(), *events, known=known)
     answer = told.answer()
@@ -307,13 +307,13 @@ async def test_a_model_that_is_known_behind_the_first_text_only_refuses_nothing(
     assert answer.served.mismatch == (("pro", "flash-lite") if known == 4 else None)
 
 
-async def test_where_nothing_is_refused_the_first_event_is_not_held_back_for_the_model():
+async def test_the_first_event_does_not_wait_for_the_model_if_none_is_refused():
     told = Told(Waiting(), Thought(text="a"), Text(text="b"), FINISH, known=9)
     await told.answer().first()
     assert told.read == 2
 
 
-async def test_the_answer_is_waited_for_past_lines_about_what_the_site_is_doing():
+async def test_progress_lines_are_skipped_while_waiting_for_the_answer():
     told = Told(Waiting(), Thought(text="line"), Waiting(), Thought(text="a"), Text(text="b"), FINISH, begun=3)
     answer = told.answer()
     await answer.first(past_progress=True)
@@ -321,7 +321,7 @@ async def test_the_answer_is_waited_for_past_lines_about_what_the_site_is_doing(
     assert [event async for event in answer] == [Thought(text="line"), *told.events[3:]]
 
 
-async def test_a_downgrade_is_refused_by_the_setting_and_the_response_closed(site):
+async def test_the_setting_refuses_a_downgrade_and_closes_the_response(site):
     async with site.connect(model_mismatch="refuse") as transport:
         with pytest.raises(ModelDowngraded):
             await read_text(transport, '<sim answered-by="flash"/><echo>less</echo>')
@@ -329,7 +329,7 @@ async def test_a_downgrade_is_refused_by_the_setting_and_the_response_closed(sit
         assert await site.seen("generate") == 2  # the same account is not asked again
 
 
-async def test_work_that_takes_minutes_is_counted_and_not_refused(site):
+async def test_a_downgrade_of_long_running_work_is_counted_and_not_refused(site):
     async with site.connect(model_mismatch="refuse", poll_seconds=0.1) as transport:
         request = request_for('<sim answered-by="flash" ready="0"/> a cat', "gemini-3-pro-video")
         async with asking(transport, request, transport.accounts[0]) as answer:
