@@ -115,21 +115,21 @@ async def test_a_refusal_moves_on_to_the_next_account():
     assert all(state.in_flight == 0 for state in rotation.pool.states)
 
 
-async def test_no_more_accounts_are_asked_than_the_policy_allows():
+async def test_failover_tries_at_most_the_configured_number_of_accounts():
     transport = Scripted(**{name: [RateLimited("x")] for name in "abcde"})
     with pytest.raises(RateLimited):
         await ask(rotation_of(transport))
     assert len(transport.asked) == 3
 
 
-async def test_what_may_have_been_accepted_is_sent_once_more_and_no_more():
+async def test_a_request_that_may_have_been_accepted_is_retried_once():
     transport = Scripted(**{name: [MAYBE] for name in "abc"})
     with pytest.raises(UpstreamFailed):
         await ask(rotation_of(transport))
     assert len(transport.asked) == 2
 
 
-async def test_after_the_first_event_nothing_is_sent_again():
+async def test_an_error_after_the_first_event_is_not_retried():
     transport = Scripted(a=[[Text(text="begun"), MAYBE]], b=[WHOLE])
     seen = []
     with pytest.raises(UpstreamFailed):
@@ -141,7 +141,7 @@ async def test_after_the_first_event_nothing_is_sent_again():
     assert transport.closed == ["a"]
 
 
-async def test_a_limit_in_mid_stream_rests_the_account():
+async def test_a_rate_limit_in_mid_stream_cools_the_account_down():
     clock = ManualClock()
     transport = Scripted(a=[[Text(text="begun"), RateLimited("x", retry_after=60)], WHOLE])
     rotation = rotation_of(transport, clock)
@@ -162,14 +162,14 @@ async def test_if_all_accounts_cool_down_the_error_names_the_soonest_time():
     assert caught.value.retry_after == 30
 
 
-async def test_the_last_failure_is_told_when_nobody_is_left():
+async def test_the_last_error_is_raised_when_no_account_is_left():
     transport = Scripted(a=[NOT_SENT])
     with pytest.raises(UpstreamFailed) as caught:
         await ask(rotation_of(transport))
     assert caught.value is NOT_SENT
 
 
-async def test_limits_at_once_rest_an_account_as_long_as_one_and_no_other_family():
+async def test_simultaneous_rate_limits_cause_one_cooldown_of_one_family():
     clock = ManualClock()
     transport = Scripted(a=[*["hang"] * 5, [Text(text="flash"), FINISH]])
     transport.release = RateLimited("x")
@@ -190,7 +190,7 @@ async def test_limits_at_once_rest_an_account_as_long_as_one_and_no_other_family
     assert (await ask(rotation, request_for("x", "gemini-2.5-flash")))[1].account == "a"
 
 
-async def test_a_blocked_address_rests_all_that_share_it_and_another_way_out_is_tried():
+async def test_a_blocked_address_cools_down_its_accounts_and_another_egress_is_tried():
     clock = ManualClock()
     transport = Scripted(egress={"c": "http://p:1"}, a=[Blocked("x"), WHOLE], b=[WHOLE], c=[WHOLE])
     rotation = rotation_of(transport, clock)
@@ -201,7 +201,7 @@ async def test_a_blocked_address_rests_all_that_share_it_and_another_way_out_is_
     assert (await ask(rotation))[1].account == "b"
 
 
-async def test_a_blocked_address_says_until_when():
+async def test_a_blocked_error_has_a_retry_time():
     clock = ManualClock()
     rotation = rotation_of(Scripted(a=[Blocked("x")], b=[]), clock)
     with pytest.raises(Blocked) as caught:
@@ -213,14 +213,14 @@ async def test_a_blocked_address_says_until_when():
     assert caught.value.retry_after == 400
 
 
-async def test_asked_too_often_is_no_usage_limit():
+async def test_a_throttled_request_is_not_reported_as_a_usage_limit():
     transport = Scripted(a=[Throttled("x", retry_after=30)])
     with pytest.raises(Throttled) as caught:
         await ask(rotation_of(transport))
     assert (caught.value.code, caught.value.retry_after) == ("rate_limit_exceeded", 30)
 
 
-async def test_an_operator_is_told_once_that_an_account_needs_a_person_and_that_it_works_again():
+async def test_attention_and_recovery_are_logged_once():
     clock = ManualClock()
     signed_out = SignedOut("x", reason="consent")
     rotation = rotation_of(Scripted(a=[signed_out, signed_out, WHOLE, WHOLE]), clock)
@@ -239,7 +239,7 @@ async def test_an_operator_is_told_once_that_an_account_needs_a_person_and_that_
 
 
 @pytest.mark.parametrize("model", ["gemini-3-pro-video", "gemini-3-pro-imagen", "gemini-3-pro-deepsearch"])
-async def test_what_would_cost_twice_is_never_sent_twice(model):
+async def test_an_expensive_request_is_never_sent_twice(model):
     transport = Scripted(a=[MAYBE], b=[WHOLE])
     with pytest.raises(UpstreamFailed) as caught:
         await ask(rotation_of(transport), request_for("x", model))
@@ -247,7 +247,7 @@ async def test_what_would_cost_twice_is_never_sent_twice(model):
     assert transport.asked == ["a"]
 
 
-async def test_another_transport_is_not_asked_while_the_first_may_be_at_work_and_the_rest_of_it_is_busy():
+async def test_an_unknown_outcome_prevents_another_transport_even_if_the_pool_is_busy():
     first = Scripted("first", a=[MAYBE], b=["hang"])
     first.accounts = [msgspec.structs.replace(account, concurrency=1) for account in first.accounts]
     second = Scripted("second", b=[WHOLE])
@@ -262,14 +262,14 @@ async def test_another_transport_is_not_asked_while_the_first_may_be_at_work_and
     assert second.asked == []
 
 
-async def test_a_client_that_has_tried_twice_gets_no_retry_of_ours():
+async def test_a_client_on_its_third_attempt_gets_no_gateway_retry():
     transport = Scripted(a=[RateLimited("x")], b=[WHOLE])
     with pytest.raises(RateLimited):
         await ask(rotation_of(transport), request_for("x", attempts_before=2))
     assert transport.asked == ["a"]
 
 
-async def test_the_retry_budget_bounds_retries_under_way():
+async def test_the_retry_budget_limits_concurrent_retries():
     transport = Scripted(a=[NOT_SENT], b=[WHOLE])
     with pytest.raises(UpstreamFailed):
         await ask(rotation_of(transport, min_retry_concurrency=0, retry_budget=0.0))
@@ -282,14 +282,14 @@ async def test_the_deadline_ends_the_wait_for_the_first_event():
         await ask(rotation_of(transport), seconds=0.01)
 
 
-async def test_the_deadline_ends_an_answer_under_way():
+async def test_the_deadline_ends_an_open_answer():
     transport = Scripted(a=[[Text(text="begun"), "hang"]])
     with pytest.raises(UpstreamTimeout):
         await ask(rotation_of(transport), seconds=0.05)
     assert transport.closed == ["a"]
 
 
-async def test_another_transport_is_asked_when_the_first_cannot():
+async def test_the_next_transport_is_tried_if_the_first_does_not_support_the_request():
     first = Scripted("first", a=[Unsupported("x")])
     second = Scripted("second", b=[WHOLE])
     dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], Deadlines(chat_seconds=30))
@@ -297,7 +297,7 @@ async def test_another_transport_is_asked_when_the_first_cannot():
         assert exchange.served.transport == "second"
 
 
-async def test_another_transport_is_not_asked_while_the_first_may_be_at_work():
+async def test_an_unknown_outcome_prevents_another_transport():
     first = Scripted("first", a=[MAYBE])
     second = Scripted("second", b=[WHOLE])
     dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], Deadlines(chat_seconds=30))
@@ -307,7 +307,7 @@ async def test_another_transport_is_not_asked_while_the_first_may_be_at_work():
     assert second.asked == []
 
 
-async def test_what_the_model_declines_no_other_transport_is_asked_for():
+async def test_a_refusal_by_the_model_is_not_sent_to_another_transport():
     first = Scripted("first", a=[Refused("x")])
     second = Scripted("second", b=[WHOLE])
     dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], Deadlines(chat_seconds=30))
@@ -325,7 +325,7 @@ async def test_no_transport_with_the_capability_is_unsupported():
             pass
 
 
-async def test_the_account_that_has_the_conversation_is_asked_before_others_if_it_can():
+async def test_the_account_of_the_conversation_is_tried_first():
     transport = Scripted(a=[WHOLE], b=[WHOLE, RateLimited("x")])
     transport.at_home = "b"
     rotation = rotation_of(transport)
@@ -334,14 +334,14 @@ async def test_the_account_that_has_the_conversation_is_asked_before_others_if_i
     assert transport.asked == ["b", "b", "a"]
 
 
-async def test_while_the_gateway_drains_nothing_is_tried_again():
+async def test_requests_are_not_retried_during_shutdown():
     transport = Scripted(a=[RateLimited("x")], b=[WHOLE])
     with pytest.raises(RateLimited):
         await ask(rotation_of(transport, draining=lambda: True))
     assert transport.asked == ["a"]
 
 
-async def test_an_upstream_that_fails_all_is_held_back_from_and_found_well_again():
+async def test_a_failing_upstream_is_throttled_until_a_probe_succeeds():
     clock = ManualClock()
     replica = Replica(clock)
     transport = Scripted(a=[*[NOT_SENT] * 6, *[WHOLE] * 9])
@@ -357,7 +357,7 @@ async def test_an_upstream_that_fails_all_is_held_back_from_and_found_well_again
     assert (await ask(rotation))[0] == WHOLE
 
 
-async def test_a_limit_without_a_time_lasts_until_the_reset_that_the_upstream_has_told():
+async def test_a_rate_limit_without_a_time_lasts_until_the_reported_reset():
     clock = ManualClock()
     transport = Scripted(a=[RateLimited("x")])
     quotas = (Quota(name="pro", family="pro", total=9, remaining=1, resets_at=clock.wall() + 777),)
@@ -367,7 +367,7 @@ async def test_a_limit_without_a_time_lasts_until_the_reset_that_the_upstream_ha
     assert caught.value.retry_after == pytest.approx(777)
 
 
-async def test_what_is_made_of_errors_and_tried_again_is_told():
+async def test_decisions_and_retries_are_reported_to_metrics():
     replica = Replica()
     transport = Scripted(a=[RateLimited("x")], b=[SignedOut("x")], c=[WHOLE])
     await ask(rotation_of(transport, replica=replica))
@@ -378,7 +378,7 @@ def downgraded():
     return ModelDowngraded("x", asked="pro", answered="flash-lite")
 
 
-async def test_an_answer_by_another_family_is_counted_once_it_is_over_however_it_ends():
+async def test_an_answer_by_another_family_is_counted_when_it_ends():
     replica, transport = Replica(), Scripted(a=[WHOLE, [Text(text="hi"), NOT_SENT], WHOLE])
     transport.answering = LITE
     rotation = rotation_of(transport, replica=replica)
@@ -396,7 +396,7 @@ async def test_an_answer_by_another_family_is_counted_once_it_is_over_however_it
 
 
 @pytest.mark.parametrize("answering", [None, PRO, UpstreamModel(id="n", name="Nano Banana 2")])
-async def test_an_answer_by_the_same_family_or_one_that_is_not_known_is_no_mismatch(answering):
+async def test_the_same_or_an_unknown_family_is_not_counted_as_a_mismatch(answering):
     replica, transport = Replica(), Scripted(a=[WHOLE])
     transport.answering = answering
     await ask(rotation_of(transport, replica=replica))
@@ -404,14 +404,14 @@ async def test_an_answer_by_the_same_family_or_one_that_is_not_known_is_no_misma
     assert replica.heard.models == [answering.label if answering else ""]
 
 
-async def test_a_refused_downgrade_is_counted_and_asked_of_another_account():
+async def test_a_refused_downgrade_is_counted_and_retried_with_another_account():
     replica, transport = Replica(), Scripted(a=[downgraded()], b=[WHOLE])
     events, served = await ask(rotation_of(transport, replica=replica))
     assert (events, served.account) == (WHOLE, "b")
     assert replica.heard.mismatches == [("t", "pro", "flash-lite")]
 
 
-async def test_where_all_downgrade_that_is_the_answer_and_no_account_rests_or_fails_for_it():
+async def test_a_downgrade_by_all_accounts_is_raised_without_a_cooldown():
     transport = Scripted(a=[downgraded() for _ in range(9)], b=[downgraded() for _ in range(9)])
     rotation = rotation_of(transport)
     for _ in range(9):
@@ -421,7 +421,7 @@ async def test_where_all_downgrade_that_is_the_answer_and_no_account_rests_or_fa
     assert all(not state.cooldowns and not state.errors for state in rotation.pool.states)
 
 
-async def test_what_serves_a_selection_is_told_of_accounts_that_can_serve_and_each_model_once():
+async def test_served_by_lists_each_model_of_the_usable_accounts_once():
     transport = Scripted(a=[SignedOut("x")], b=[], unknown=[])
     dispatch = Router(CATALOGUE, [rotation_of(transport)], Deadlines(chat_seconds=1.0))
     selection = CATALOGUE.resolve("gemini-3-pro")

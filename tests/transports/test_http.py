@@ -34,7 +34,7 @@ async def failure(address, proxy):
     ],
     ids=["socks5h", "socks5", "http"],
 )
-async def test_requests_go_through_the_proxy_which_looks_names_up_where_it_is_to(site, speak, scheme, host, asked):
+async def test_names_are_resolved_where_the_proxy_scheme_says(site, speak, scheme, host, asked):
     async with proxies.open_proxy(speak) as proxy:
         address = site.base.replace("127.0.0.1", host)
         assert await get(f"{address}/simulator/state", proxy.address(scheme)) == 200
@@ -59,7 +59,7 @@ async def test_an_account_is_served_through_its_proxy(site, speak, scheme):
         (proxies.http, "http", "https://127.0.0.1:9"),
     ],
 )
-async def test_a_proxy_that_does_not_let_us_in_was_sent_nothing_and_names_no_secret(speak, scheme, target):
+async def test_a_proxy_that_rejects_the_login_counts_as_not_sent_and_hides_the_password(speak, scheme, target):
     async with proxies.open_proxy(speak) as proxy:
         error = await failure(target, proxy.address(scheme, password="wrong-secret"))
         assert error.certainty is Certainty.NOT_SENT
@@ -68,13 +68,13 @@ async def test_a_proxy_that_does_not_let_us_in_was_sent_nothing_and_names_no_sec
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h", "socks4"])
-async def test_a_proxy_that_is_down_was_sent_nothing(site, scheme):
+async def test_an_unreachable_proxy_counts_as_not_sent(site, scheme):
     error = await failure(site.base, f"{scheme}://me:secret@127.0.0.1:9")
     assert error.certainty is Certainty.NOT_SENT
     assert "secret" not in repr(error)
 
 
-async def test_a_client_is_closed_though_what_it_served_was_cancelled():
+async def test_a_client_is_closed_even_if_its_block_was_cancelled():
     with anyio.CancelScope() as scope:
         async with client(Timeouts()) as session:
             scope.cancel()
@@ -82,7 +82,7 @@ async def test_a_client_is_closed_though_what_it_served_was_cancelled():
     assert session.closed
 
 
-def test_the_way_out_names_no_credentials():
+def test_the_egress_name_contains_no_credentials():
     assert way_out(None) == ""
     assert way_out("socks5h://me:secret@Proxy.example") == "socks5h://proxy.example:1080"
     for bad in ("ftp://proxy.example", "http://u:secret@h:99999"):
@@ -91,7 +91,7 @@ def test_the_way_out_names_no_credentials():
         assert "secret" not in str(caught.value)
 
 
-async def test_certificates_are_looked_at_behind_a_proxy_too(tmp_path):
+async def test_certificates_are_verified_behind_a_proxy(tmp_path):
     certificate, _ = write_certificate(tmp_path, SystemClock().wall())
     async with client(Timeouts(), proxy="socks5://127.0.0.1:9", ca_file=certificate) as session:
         assert isinstance(session.connector, aiohttp.TCPConnector)
@@ -101,12 +101,12 @@ async def test_certificates_are_looked_at_behind_a_proxy_too(tmp_path):
     ("announced", "html"),
     [("text/html", True), ("Text/HTML; charset=utf-8", True), ("application/json", False), ("text/htmlx", False)],
 )
-def test_html_is_told_by_its_type(announced, html):
+def test_html_is_recognized_by_its_content_type(announced, html):
     assert is_html({"Content-Type": announced}) is html
     assert not is_html({})
 
 
-def test_accounts_share_the_trust_in_a_file_until_it_changes(tmp_path):
+def test_accounts_share_the_ssl_context_of_a_file_until_it_changes(tmp_path):
     certificate, _ = write_certificate(tmp_path, SystemClock().wall())
     first = trusted(certificate)
     assert trusted(certificate) is first

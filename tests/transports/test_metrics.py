@@ -30,7 +30,7 @@ def test_cooldowns_and_attention_are_counted_by_the_process_that_set_them():
     assert not [name for name in found if '"a"' in name]
 
 
-def test_accounts_are_shown_as_they_stand_and_those_that_are_gone_no_more():
+def test_account_gauges_show_the_current_status_and_drop_removed_accounts():
     registry = CollectorRegistry()
     observer = PrometheusObserver(registry)
     ready, attention = ("session", "chat", "ready"), ("session", "chat", "needs_attention")
@@ -66,7 +66,7 @@ def test_leases_waits_decisions_retries_and_rotations_are_counted():
     ] == [1] * 7
 
 
-def test_a_feed_hears_every_change_that_is_counted():
+def test_every_counted_change_is_published_to_the_feed():
     registry, heard = CollectorRegistry(), []
     observer = Fanout(PrometheusObserver(registry), heard.append)
     observer.changed(change("cooldown_started"))

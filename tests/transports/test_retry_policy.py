@@ -34,11 +34,11 @@ from transports.retry_policy import NextStep, decide
         (DriftDetected("x"), NextStep.RETRY_ONCE),
     ],
 )
-def test_whom_an_error_lets_be_asked(error, expected):
+def test_each_error_determines_the_next_step(error, expected):
     assert decide(error, 0).next is expected
 
 
-def test_a_limit_rests_as_long_as_told_and_longer_each_time_where_not_told():
+def test_a_rate_limit_cooldown_has_the_reported_time_or_doubles():
     assert decide(RateLimited("x", retry_after=7), 3).cooldown == 7
     assert decide(RateLimited("x", retry_after=1e9), 0).cooldown == 24 * 3600
     rests = [decide(RateLimited("x"), failures).cooldown for failures in range(5)]
@@ -51,11 +51,11 @@ def test_a_signed_out_account_needs_attention_with_its_reason():
     assert decide(SignedOut("It needs a person."), 0).message == "It needs a person."
 
 
-def test_a_blocked_address_rests_for_a_while():
+def test_a_blocked_address_has_a_cooldown():
     assert decide(Blocked("x"), 0).cooldown == 600
 
 
-def test_an_account_that_is_asked_too_often_rests_a_while_and_no_hour():
+def test_a_throttled_account_has_a_short_cooldown():
     assert decide(Throttled("x", retry_after=7), 3).cooldown == 7
     assert [decide(Throttled("x"), failures).cooldown for failures in range(7)] == [60, 120, 240, 480, 960, 1800, 1800]
     assert decide(Throttled("x"), 1, jitter=0.5).cooldown == 60

@@ -71,7 +71,7 @@ def handle(transport, account):
 
 
 @pytest.mark.parametrize("account", ["a", "b", "c"])
-async def test_work_under_way_is_picked_up_from_the_account_that_is_at_it(account):
+async def test_unfinished_work_is_resumed_by_its_account(account):
     first, second = Upstream("first", "x", "y"), Upstream("second", "a", "b", "c")
     events, served = await ask(dispatch_of(first, second), handle=handle("second", account))
     assert (events, served.transport, served.account) == (WHOLE, "second", account)
@@ -79,7 +79,7 @@ async def test_work_under_way_is_picked_up_from_the_account_that_is_at_it(accoun
 
 
 @pytest.mark.parametrize("error", [RateLimited("x"), SignedOut("x"), UpstreamFailed("x")])
-async def test_no_other_account_is_asked_for_it_whatever_this_one_says(error):
+async def test_unfinished_work_is_never_resumed_by_another_account(error):
     upstream = Upstream("t", "a", "b", step=error)
     with pytest.raises(type(error)):
         await ask(dispatch_of(upstream), handle=handle("t", "b"))
@@ -87,7 +87,7 @@ async def test_no_other_account_is_asked_for_it_whatever_this_one_says(error):
 
 
 @pytest.mark.parametrize("error", [SignedOut("x"), RateLimited("x", retry_after=7)])
-async def test_what_is_told_is_told_of_the_account_that_is_at_it_and_of_no_other(error):
+async def test_an_error_of_resumed_work_concerns_its_account_only(error):
     upstream = Upstream("t", "a", "b", step=error)
     dispatch = dispatch_of(upstream)
     for account in ("b", "b", "a"):
@@ -97,7 +97,7 @@ async def test_what_is_told_is_told_of_the_account_that_is_at_it_and_of_no_other
 
 
 @pytest.mark.parametrize("gone", [handle("t", "z"), handle("other", "a")])
-async def test_work_of_an_account_that_is_not_here_any_more_cannot_be_picked_up(gone):
+async def test_work_of_a_removed_account_cannot_be_resumed(gone):
     upstream = Upstream("t", "a")
     with pytest.raises(UpstreamFailed) as caught:
         await ask(dispatch_of(upstream), handle=gone)
@@ -109,7 +109,7 @@ async def test_work_of_an_account_that_is_not_here_any_more_cannot_be_picked_up(
     ("model", "late"),
     [("gemini-3-pro-video", False), ("gemini-3-pro", True), ("gemini-3-pro-canvas", True)],
 )
-async def test_each_capability_has_its_own_time(model, late):
+async def test_each_capability_has_its_own_deadline(model, late):
     dispatch = dispatch_of(Upstream("t", "a", step="hang"), chat_seconds=0.05, video_seconds=3600.0)
     with anyio.move_on_after(60 if late else 0.5) as patience:
         try:
@@ -119,6 +119,6 @@ async def test_each_capability_has_its_own_time(model, late):
     assert patience.cancelled_caught is not late
 
 
-async def test_a_handle_in_a_request_survives_the_store():
+async def test_a_handle_in_a_request_survives_storage():
     request = request_for("x", handle=handle("t", "a"))
     assert msgspec.json.decode(msgspec.json.encode(request), type=type(request)) == request

@@ -138,7 +138,7 @@ async def test_each_change_is_followed_by_a_call():
             assert saving.calls == 2 * calls
 
 
-async def test_failed_work_is_tried_again_without_another_change():
+async def test_failed_work_is_retried_without_another_change():
     clock = ManualClock()
     saving = Saving(clock)
     saving.down = True

@@ -21,7 +21,7 @@ def state(**fields):
     return AccountState(Account(**{"id": "a", "transport": "t", **fields}))
 
 
-def test_an_account_rests_for_what_it_was_limited_in_alone():
+def test_a_rate_limit_cools_down_its_family_only():
     one = state()
     assert one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     assert one.available_at(CHAT, 10.0) == 50.0
@@ -33,13 +33,13 @@ def test_an_account_rests_for_what_it_was_limited_in_alone():
     ("scope", "rests"),
     [(("pro", None), [CHAT, IMAGE]), ((None, Capability.CHAT), [CHAT, FLASH]), (EVERYTHING, [CHAT, IMAGE, FLASH])],
 )
-def test_a_rest_may_be_from_more_than_one_thing(scope, rests):
+def test_several_cooldowns_can_apply_at_once(scope, rests):
     one = state()
     one.cool_down(50.0, scope, CooldownReason.QUOTA, 0.0)
     assert [want for want in (CHAT, IMAGE, FLASH) if one.available_at(want, 10.0) == 50.0] == rests
 
 
-def test_it_rests_for_everything_when_the_address_is_blocked():
+def test_a_blocked_address_cools_the_account_down_for_all_requests():
     one = state()
     assert one.block_egress(50.0, 0.0)
     assert not one.block_egress(60.0, 0.0)
@@ -47,14 +47,14 @@ def test_it_rests_for_everything_when_the_address_is_blocked():
     assert one.failures(FLASH.key, CooldownReason.QUOTA, 10.0) == 0
 
 
-def test_a_longer_rest_is_not_cut_short_by_a_shorter():
+def test_a_shorter_cooldown_does_not_replace_a_longer_one():
     one = state()
     one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     assert not one.cool_down(20.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     assert one.available_at(CHAT, 0.0) == 50.0
 
 
-def test_refusals_that_come_during_a_rest_make_no_later_one_longer():
+def test_refusals_during_a_cooldown_do_not_lengthen_the_next():
     one = state()
     for _ in range(5):
         assert one.failures(CHAT.key, CooldownReason.QUOTA, 0.0) == 0
@@ -64,7 +64,7 @@ def test_refusals_that_come_during_a_rest_make_no_later_one_longer():
     assert one.failures(CHAT.key, CooldownReason.QUOTA, 150.0) == 2
 
 
-def test_one_family_does_not_pay_for_another_nor_a_limit_for_the_pace():
+def test_failures_are_counted_per_family_and_reason():
     one = state()
     one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     assert one.failures(FLASH.key, CooldownReason.QUOTA, 60.0) == 0
@@ -75,7 +75,7 @@ def test_one_family_does_not_pay_for_another_nor_a_limit_for_the_pace():
     assert one.failures(CHAT.key, CooldownReason.QUOTA, 60.0) == 0
 
 
-def test_an_answer_that_began_before_the_rest_does_not_make_light_of_it():
+def test_an_answer_that_began_before_the_cooldown_does_not_reset_failures():
     one = state(concurrency=4)
     one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     one.succeed(CHAT, 10.0)
@@ -83,7 +83,7 @@ def test_an_answer_that_began_before_the_rest_does_not_make_light_of_it():
     assert one.allowed(CHAT) == 1
 
 
-def test_after_a_rest_it_carries_one_then_twice_as_many_with_each_answer():
+def test_slow_start_allows_one_request_and_doubles_with_each_answer():
     one = state(concurrency=5)
     one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     assert (one.allowed(CHAT), one.allowed(FLASH)) == (1, 5)
@@ -98,7 +98,7 @@ def test_after_a_rest_it_carries_one_then_twice_as_many_with_each_answer():
     assert not one.busy(CHAT)
 
 
-def test_what_it_carries_of_other_things_is_no_part_of_the_slow_start():
+def test_requests_of_other_families_do_not_count_in_slow_start():
     one = state(concurrency=5)
     one.begin(FLASH, 0.0)
     one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
@@ -109,7 +109,7 @@ def test_what_it_carries_of_other_things_is_no_part_of_the_slow_start():
     assert one.ready(CHAT, 60.0)
 
 
-def test_a_rest_that_is_over_is_told_once():
+def test_an_ended_cooldown_is_reported_once():
     one = state()
     one.cool_down(50.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     one.block_egress(60.0, 0.0)
@@ -119,7 +119,7 @@ def test_a_rest_that_is_over_is_told_once():
     assert one.sweep(70.0) == []
 
 
-def test_an_account_that_needs_attention_is_tried_again_now_and_then():
+def test_an_account_that_needs_attention_is_tried_once_a_minute():
     one = state()
     assert one.mark_needs_attention(RECORD, 0.0)
     assert not one.mark_needs_attention(RECORD, 0.0)
@@ -131,7 +131,7 @@ def test_an_account_that_needs_attention_is_tried_again_now_and_then():
     assert one.available_at(CHAT, 61.0) == 61.0
 
 
-def test_an_account_that_needs_attention_is_tried_again_as_soon_as_its_credential_has_changed():
+def test_an_account_that_needs_attention_is_tried_at_once_with_a_new_credential():
     credential = "1"
     one = state(facts=lambda: Facts(credential=credential))
     one.mark_needs_attention(msgspec.structs.replace(RECORD, credential="1"), 0.0)
@@ -142,27 +142,27 @@ def test_an_account_that_needs_attention_is_tried_again_as_soon_as_its_credentia
     assert one.available_at(CHAT, 1.0) == 61.0
 
 
-def test_an_account_that_needs_attention_of_a_blocked_address_is_not_tried():
+def test_an_account_that_needs_attention_is_not_tried_from_a_blocked_address():
     one = state()
     one.mark_needs_attention(RECORD, 0.0)
     one.block_egress(600.0, 0.0)
     assert one.available_at(CHAT, 100.0) == 600.0
 
 
-def test_a_guest_suits_only_what_needs_no_account():
+def test_a_guest_supports_only_requests_that_need_no_account():
     assert not state(kind=AccountKind.GUEST).supports(CHAT)
     assert state(kind=AccountKind.GUEST).supports(FLASH)
     assert state().supports(FLASH)
 
 
-def test_an_account_is_asked_only_for_what_it_is_there_for():
+def test_an_account_supports_only_its_capabilities():
     one = state(capabilities=frozenset({Capability.CHAT}))
     assert one.supports(CHAT)
     assert not one.supports(IMAGE)
     assert not state(per_day={Capability.IMAGEN: 0}).supports(IMAGE)
 
 
-def test_one_that_is_paused_full_or_gone_is_not_asked():
+def test_a_paused_full_or_removed_account_is_not_ready():
     paused, full, gone = state(), state(), state()
     paused.paused = PauseRecord(by="me", at=0.0)
     full.full_until = 10.0
@@ -171,7 +171,7 @@ def test_one_that_is_paused_full_or_gone_is_not_asked():
     assert full.ready(CHAT, 10.0)
 
 
-def test_the_desperate_ask_one_that_rests_for_its_errors_alone():
+def test_only_a_cooldown_for_errors_is_ignored_with_include_ejected():
     one = state()
     one.cool_down(50.0, EVERYTHING, CooldownReason.ERRORS, 0.0)
     assert not one.ready(CHAT, 1.0)
@@ -180,21 +180,21 @@ def test_the_desperate_ask_one_that_rests_for_its_errors_alone():
     assert not one.ready(CHAT, 1.0, include_ejected=True)
 
 
-def test_what_it_carries_counts_for_less_with_more_weight():
+def test_the_load_is_divided_by_the_weight():
     light, heavy = state(concurrency=4), state(concurrency=4, weight=2.0)
     for one in (light, heavy):
         one.begin(CHAT, 0.0)
     assert (light.load(CHAT), heavy.load(CHAT)) == (0.25, 0.125)
 
 
-def test_failures_are_forgotten_with_an_answer_that_came_to_its_end():
+def test_a_complete_answer_resets_the_failures():
     one = state()
     one.errors, one.ejections = 4, 2
     one.finish(0.0)
     assert (one.errors, one.ejections) == (0, 0)
 
 
-def test_a_park_is_of_the_credential_that_it_was_told_of_until_another_is_tried():
+def test_needs_attention_applies_to_the_credential_it_was_recorded_for():
     one, told = state(facts=lambda: Facts(credential="7")), msgspec.structs.replace(RECORD, credential="6")
     one.mark_needs_attention(told, 0.0)
     assert (one.attention, one.available_at(CHAT, 1.0)) == (told, 1.0)
@@ -224,11 +224,11 @@ class Upstream:
         return sent, taken
 
 
-def test_an_upstream_that_takes_all_gets_all():
+def test_a_working_upstream_gets_all_requests():
     assert Upstream(20).run(300, 1.0) == (6000, 6000)
 
 
-def test_one_that_takes_nothing_gets_little_more_than_a_request_a_second_to_find_out():
+def test_a_failing_upstream_gets_about_one_request_per_second():
     upstream = Upstream(50)
     upstream.run(120, 1.0)
     upstream.run(120, 0.0)
@@ -237,14 +237,14 @@ def test_one_that_takes_nothing_gets_little_more_than_a_request_a_second_to_find
 
 
 @pytest.mark.parametrize("takes", [0.1, 0.3])
-def test_one_that_takes_some_gets_no_more_than_twice_that_and_a_few(takes):
+def test_a_partly_failing_upstream_gets_about_twice_what_it_accepts(takes):
     upstream = Upstream(50)
     upstream.run(120, takes)
     sent, taken = upstream.run(180, takes)
     assert sent <= 2.0 * taken + 2.5 * 180
 
 
-def test_when_it_recovers_it_has_almost_all_within_half_a_minute():
+def test_a_recovered_upstream_gets_most_requests_within_30_seconds():
     upstream = Upstream(50)
     upstream.run(300, 0.0)
     upstream.run(30, 1.0)
@@ -252,7 +252,7 @@ def test_when_it_recovers_it_has_almost_all_within_half_a_minute():
     assert sent >= 0.9 * 500
 
 
-def test_a_few_failures_hold_nobody_back():
+def test_five_failures_do_not_throttle():
     throttle = Throttle(2.0)
     for _ in range(5):
         assert throttle.admit(0.0, 0.0)
@@ -260,12 +260,12 @@ def test_a_few_failures_hold_nobody_back():
     assert throttle.admit(0.0, 0.0)
 
 
-def test_many_that_wait_for_a_slow_upstream_hold_nobody_back():
+def test_open_requests_of_a_slow_upstream_do_not_throttle():
     throttle = Throttle(2.0)
     assert all(throttle.admit(float(second), 0.0) for second in range(20) for _ in range(50))
 
 
-def test_while_an_upstream_fails_what_hangs_there_counts_too():
+def test_open_requests_of_a_failing_upstream_count_as_failures():
     throttle = Throttle(2.0)
     for _ in range(6):
         throttle.admit(0.0, 1.0)
@@ -275,19 +275,19 @@ def test_while_an_upstream_fails_what_hangs_there_counts_too():
     assert sent[-1] is False
 
 
-def test_one_that_is_asked_seldom_is_never_held_back():
+def test_infrequent_requests_are_never_throttled():
     sent, _ = Upstream(0.5).run(600, 0.0)
     assert sent == 300
 
 
-def test_a_hiccup_after_a_good_while_is_none():
+def test_a_short_failure_after_a_long_success_does_not_throttle():
     upstream = Upstream(20)
     upstream.run(120, 1.0)
     sent, _ = upstream.run(10, 0.0)
     assert sent == 200
 
 
-def test_what_told_nothing_is_forgotten():
+def test_a_withdrawn_request_does_not_count():
     throttle = Throttle(2.0)
     for _ in range(6):
         throttle.admit(0.0, 1.0)
@@ -298,13 +298,13 @@ def test_what_told_nothing_is_forgotten():
     assert throttle.admit(10.0, 0.0)
 
 
-def test_without_a_ratio_nobody_is_held_back():
+def test_a_ratio_of_zero_disables_the_throttle():
     throttle = Throttle(0.0)
     assert all(throttle.admit(0.0, 0.0) for _ in range(1000))
 
 
 @given(st.lists(st.tuples(st.floats(0, 30), st.sampled_from(["admit", "accept", "withdraw"])), max_size=60))
-def test_its_counts_are_those_of_the_last_seconds_whatever_comes(steps):
+def test_the_throttle_counts_the_last_ten_seconds(steps):
     throttle, now, log = Throttle(2.0), 0.0, []
     for wait, step in steps:
         now += wait

@@ -18,7 +18,7 @@ def store(clock):
     return MemoryStore(clock)
 
 
-async def test_a_process_is_seen_while_it_is_there_with_what_it_carries(store, clock):
+async def test_a_running_process_is_listed_with_its_open_requests(store, clock):
     presence, carried = Heartbeat(store, clock, "one"), {"a": AccountLoad(in_flight=1)}
     presence.add_accounts(lambda: carried)
     async with presence.open():
@@ -32,7 +32,7 @@ async def test_a_process_is_seen_while_it_is_there_with_what_it_carries(store, c
     assert await read_replicas(store) == []
 
 
-async def test_what_does_not_change_is_told_seldom_but_soon_enough(store, clock):
+async def test_an_unchanged_heartbeat_is_renewed_before_it_expires(store, clock):
     presence = Heartbeat(store, clock, "one")
     async with presence.open():
         written = []
@@ -43,7 +43,7 @@ async def test_what_does_not_change_is_told_seldom_but_soon_enough(store, clock)
     assert written == [1, 1, 2, 2, 3, 3]
 
 
-async def test_one_that_died_is_seen_no_more_and_the_others_are_counted(store, clock):
+async def test_a_dead_process_is_no_longer_listed_or_counted(store, clock):
     one, other = Heartbeat(store, clock, "one", least=1), Heartbeat(store, clock, "other", least=3)
     await one.beat()
     await other.beat()

@@ -78,7 +78,7 @@ async def settle(clock, seconds):
     await anyio.wait_all_tasks_blocked()
 
 
-async def test_a_slot_is_taken_in_the_store_and_given_back_once_it_is_idle(bed):
+async def test_a_slot_is_taken_in_the_store_and_released_when_idle(bed):
     clock, store, limits = bed
     slot, wait = await enter(limits)
     assert (wait, await store.count_slots("a")) == (0.0, 1)
@@ -118,7 +118,7 @@ async def test_requests_of_an_account_with_a_rate_are_counted_one_by_one(bed):
     assert 19 < waits[3] <= 20
 
 
-async def test_slots_are_renewed_for_as_long_as_they_are_used_and_no_longer(bed):
+async def test_slots_are_renewed_only_while_they_are_used(bed):
     clock, store, limits = bed
     held, _ = await enter(limits)
     left, _ = await enter(limits)
@@ -164,7 +164,7 @@ async def workers(open_store):
         yield clock, await open_store(), *pair
 
 
-async def test_processes_never_have_more_slots_than_there_are_and_share_them(workers):
+async def test_processes_share_the_slots_and_never_exceed_them(workers):
     clock, store, one, two = workers
     for turn in range(80):
         await one.step(wanted=6)
@@ -177,7 +177,7 @@ async def test_processes_never_have_more_slots_than_there_are_and_share_them(wor
 
 
 @pytest.mark.parametrize("limit", [5, 6])
-async def test_slots_that_a_store_without_its_data_gave_out_twice_are_given_back(limit):
+async def test_slots_granted_twice_by_an_emptied_store_are_released(limit):
     clock = ManualClock()
     store = MemoryStore(clock)
     one, two = (Worker(clock, store, name, limit) for name in ("one", "two"))
@@ -197,7 +197,7 @@ async def test_slots_that_a_store_without_its_data_gave_out_twice_are_given_back
         assert await store.count_slots("a") <= limit
 
 
-async def test_a_store_that_comes_back_is_told_at_once_which_slots_are_taken(bed):
+async def test_taken_slots_are_written_again_when_the_store_is_back(bed):
     clock, store, limits = bed
     kept = [await enter(limits) for _ in range(2)]
     store.down = True
@@ -218,7 +218,7 @@ async def test_a_process_keeps_all_slots_while_no_other_waits(workers):
         clock.advance(0.05)
 
 
-async def test_what_one_process_has_left_another_takes_soon(workers):
+async def test_a_slot_released_by_one_process_is_soon_taken_by_another(workers):
     clock, store, one, two = workers
     await one.step(wanted=6)
     await two.step(wanted=1)
@@ -244,7 +244,7 @@ async def test_a_slot_that_was_taken_while_the_store_was_down_is_not_kept(bed):
     assert await store.count_slots("a") == 1
 
 
-async def test_while_the_store_is_down_a_process_has_its_part_and_no_more(bed):
+async def test_a_process_uses_only_its_share_while_the_store_is_down(bed):
     clock, store, limits = bed
     store.down = True
     taken = [(await enter(limits)) for _ in range(3)]
@@ -261,7 +261,7 @@ async def test_while_the_store_is_down_a_process_has_its_part_and_no_more(bed):
     assert (await store.count_slots("a"), await store.count_slots("b")) == (2, 1)
 
 
-async def test_what_was_left_in_an_outage_is_given_back_after_it(bed):
+async def test_slots_freed_during_an_outage_are_released_after_it(bed):
     clock, store, limits = bed
     slot, _ = await enter(limits)
     store.down = True
@@ -274,7 +274,7 @@ async def test_what_was_left_in_an_outage_is_given_back_after_it(bed):
     assert await store.count_slots("a") == 0
 
 
-async def test_who_is_cancelled_while_the_store_answers_holds_no_slot(bed):
+async def test_a_request_cancelled_during_the_store_call_keeps_no_slot(bed):
     _, store, limits = bed
     store.gate = anyio.Event()
     async with anyio.create_task_group() as tasks:
@@ -287,7 +287,7 @@ async def test_who_is_cancelled_while_the_store_answers_holds_no_slot(bed):
     assert await store.count_slots("a") == 0
 
 
-async def test_a_process_that_ends_gives_back_what_it_left():
+async def test_an_ending_process_releases_its_idle_slots():
     clock = ManualClock()
     store = MemoryStore(clock)
     replica = Replica(clock, store, shared=True)
@@ -297,7 +297,7 @@ async def test_a_process_that_ends_gives_back_what_it_left():
     assert await store.count_slots("a") == 0
 
 
-async def test_one_process_alone_asks_no_store():
+async def test_a_single_process_does_not_call_the_store():
     replica = Replica()
     async with replica.limits.open():
         slot, wait = await enter(replica.limits)
@@ -307,7 +307,7 @@ async def test_one_process_alone_asks_no_store():
         assert free == [1]
 
 
-def test_an_accounts_tokens_are_shared_out_where_nobody_can_share_them():
+def test_rate_limit_tokens_are_divided_among_processes_without_a_shared_store():
     account = Account(id="a", transport="t", per_minute=30, per_day={Capability.CHAT: 2})
     whole, third = buckets_of(account, CHAT, 1), buckets_of(account, CHAT, 3)
     assert [(bucket.name, bucket.capacity) for bucket in whole] == [("a/minute", 30), ("a/day/chat", 2)]

@@ -234,7 +234,7 @@ class Machine(RuleBasedStateMachine):
         self.loop.close()
 
 
-def test_the_pool_keeps_its_rules_whatever_comes():
+def test_the_pool_keeps_its_invariants_for_random_steps():
     run_state_machine_as_test(Machine, settings=FEW)
 
 
@@ -268,7 +268,7 @@ def last_one_too(monkeypatch):
 
 
 @pytest.mark.parametrize("wrong", [forgetful, each_for_itself, newcomers_first, in_order_of_arrival, last_one_too])
-def test_a_pool_that_is_wrong_is_found_out(wrong, monkeypatch):
+def test_the_state_machine_detects_a_faulty_pool(wrong, monkeypatch):
     wrong(monkeypatch)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(Machine, settings=settings(FEW, max_examples=200, report_multiple_bugs=False))

@@ -47,7 +47,7 @@ class Bed:
             await release.wait()
 
 
-async def test_a_lease_is_given_back_when_its_holder_is_cancelled():
+async def test_a_lease_is_released_when_its_request_is_cancelled():
     bed, held = Bed("a", concurrency=1), []
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(bed.hold, held, anyio.Event())
@@ -57,7 +57,7 @@ async def test_a_lease_is_given_back_when_its_holder_is_cancelled():
     assert bed.state("a").in_flight == 0
 
 
-async def test_who_came_first_has_the_freed_account_first_and_no_newcomer_before():
+async def test_waiting_requests_are_served_in_order_before_new_ones():
     bed, order = Bed("a", concurrency=1, terms={"queue_per_slot": 9}), []
 
     async def one(number):
@@ -76,7 +76,7 @@ async def test_who_came_first_has_the_freed_account_first_and_no_newcomer_before
     assert (bed.heard.now_waiting, len(bed.heard.waits)) == (0, 6)
 
 
-async def test_one_who_cannot_use_the_freed_account_lets_others_pass():
+async def test_a_waiter_that_cannot_use_the_freed_account_does_not_block_others():
     bed, order = Bed("a", "b", concurrency=1), []
     releases = {name: anyio.Event() for name in ("a", "b")}
     async with anyio.create_task_group() as tasks:
@@ -96,7 +96,7 @@ async def test_one_who_cannot_use_the_freed_account_lets_others_pass():
     assert order == ["a", "b", "a", "b"]
 
 
-async def test_many_waiters_all_get_their_turn():
+async def test_all_of_many_waiters_are_served():
     bed, served = Bed("a", "b", concurrency=2, terms={"queue_timeout_seconds": 30.0}), []
 
     async def one():
@@ -111,7 +111,7 @@ async def test_many_waiters_all_get_their_turn():
     assert [state.in_flight for state in bed.pool.states] == [0, 0]
 
 
-async def test_a_waiter_that_leaves_as_it_is_given_the_account_passes_it_on():
+async def test_a_waiter_cancelled_when_it_gets_an_account_passes_it_on():
     bed, held, release = Bed("a", concurrency=1), [], anyio.Event()
     async with anyio.create_task_group() as tasks:
         async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
@@ -131,7 +131,7 @@ async def test_a_waiter_that_leaves_as_it_is_given_the_account_passes_it_on():
     assert bed.state("a").in_flight == 0
 
 
-async def test_no_wait_for_an_account_in_cooldown_but_a_retry_time():
+async def test_a_cooldown_of_all_accounts_is_an_error_with_a_retry_time():
     bed = Bed("a", "b")
     bed.cool_down("a", 100)
     bed.cool_down("b", 40)
@@ -140,7 +140,7 @@ async def test_no_wait_for_an_account_in_cooldown_but_a_retry_time():
     assert caught.value.retry_after == 40
 
 
-async def test_a_blocked_address_is_no_usage_limit():
+async def test_a_blocked_address_is_not_reported_as_a_usage_limit():
     bed = Bed("a", "b")
     bed.pool.accounts.block_egress("", 600)
     bed.clock.advance(60)
@@ -149,7 +149,7 @@ async def test_a_blocked_address_is_no_usage_limit():
     assert caught.value.retry_after == 540
 
 
-async def test_a_blocked_address_leaves_the_accounts_with_another_way_out():
+async def test_a_blocked_address_does_not_affect_accounts_with_another_egress():
     bed = Bed("a", "b")
     bed.accounts = [bed.accounts[0], msgspec.structs.replace(bed.accounts[1], egress="http://p:1")]
     bed.pool.accounts.sync()
@@ -157,7 +157,7 @@ async def test_a_blocked_address_leaves_the_accounts_with_another_way_out():
     assert await bed.once() == "b"
 
 
-async def test_so_many_a_minute_is_no_usage_limit():
+async def test_the_limit_per_minute_is_not_reported_as_a_usage_limit():
     bed = Bed("a", per_minute=1)
     await bed.once()
     bed.clock.advance(20)
@@ -168,7 +168,7 @@ async def test_so_many_a_minute_is_no_usage_limit():
     assert await bed.once() == "a"
 
 
-async def test_so_many_of_a_thing_a_day_is_one_and_leaves_other_things():
+async def test_a_daily_limit_of_a_capability_is_a_usage_limit_of_that_capability_only():
     bed = Bed("a", per_day={Capability.IMAGEN: 2})
     assert [await bed.once(IMAGE) for _ in range(2)] == ["a", "a"]
     with pytest.raises(RateLimited) as caught:
@@ -177,7 +177,7 @@ async def test_so_many_of_a_thing_a_day_is_one_and_leaves_other_things():
     assert await bed.once() == "a"
 
 
-async def test_a_token_that_comes_soon_is_waited_for():
+async def test_a_request_waits_for_a_rate_limit_token():
     bed, held = Bed("a", per_minute=30, concurrency=40), []
     over = anyio.Event()
     over.set()
@@ -194,7 +194,7 @@ async def test_a_token_that_comes_soon_is_waited_for():
         tasks.cancel_scope.cancel()
 
 
-async def test_what_ends_first_is_what_the_caller_is_told():
+async def test_the_cooldown_that_ends_first_determines_the_error():
     bed = Bed("a", "b")
     bed.cool_down("a", 3600)
     bed.cool_down("b", 30, CooldownReason.PACE)
@@ -210,7 +210,7 @@ async def test_if_all_accounts_need_attention_the_operator_must_act():
         await bed.once()
 
 
-async def test_none_that_suits_is_for_an_operator_too():
+async def test_no_suitable_account_is_reported_as_signed_out():
     with pytest.raises(SignedOut):
         await Bed("guest", kind=AccountKind.GUEST).once()
 
@@ -255,7 +255,7 @@ async def test_a_waiter_whose_account_needs_attention_meanwhile_fails_at_once():
             bed.pool.accounts.mark_needs_attention(lease.state, "consent")
 
 
-async def test_a_waiter_has_an_account_that_is_added_or_resumed_or_has_rested():
+async def test_a_waiter_gets_an_account_that_is_added_or_has_cooled_down():
     bed, held, over = (
         Bed("a", concurrency=1, terms={"queue_timeout_seconds": 30.0, "queue_per_slot": 9}),
         [],
@@ -281,7 +281,7 @@ async def test_a_waiter_has_an_account_that_is_added_or_resumed_or_has_rested():
         tasks.cancel_scope.cancel()
 
 
-async def test_no_more_is_asked_of_an_account_that_takes_nothing_while_another_does():
+async def test_a_throttled_account_is_avoided_while_another_works():
     bed = Bed("bad", "good")
     asked = []
     for _ in range(40):
@@ -295,7 +295,7 @@ async def test_no_more_is_asked_of_an_account_that_takes_nothing_while_another_d
     assert asked[-20:] == ["good"] * 20
 
 
-async def test_the_last_account_that_takes_nothing_lets_a_request_through_now_and_then():
+async def test_the_only_account_is_still_probed_when_throttled():
     bed = Bed("a")
     for _ in range(6):
         await bed.once()
@@ -308,7 +308,7 @@ async def test_the_last_account_that_takes_nothing_lets_a_request_through_now_an
     assert await bed.once() == "a"
 
 
-async def test_when_all_rest_for_their_errors_they_are_asked_nevertheless():
+async def test_ejected_accounts_are_used_if_all_are_ejected():
     bed = Bed("a", "b")
     bed.cool_down("a", 30, CooldownReason.ERRORS, EVERYTHING)
     assert await bed.once() == "b"
@@ -316,7 +316,7 @@ async def test_when_all_rest_for_their_errors_they_are_asked_nevertheless():
     assert await bed.once() in {"a", "b"}
 
 
-async def test_one_that_was_removed_is_leased_no_more_and_what_it_carries_goes_on():
+async def test_a_removed_account_gets_no_new_lease_and_finishes_its_requests():
     bed = Bed("a", "b")
     async with leasing(bed.pool, LeaseRequest(requirement=CHAT, only="a")) as lease:
         bed.accounts = bed.accounts[1:]
@@ -326,7 +326,7 @@ async def test_one_that_was_removed_is_leased_no_more_and_what_it_carries_goes_o
     assert list(bed.pool.accounts.loads()) == ["b"]
 
 
-async def test_one_that_was_changed_keeps_what_is_known_of_it():
+async def test_a_changed_account_keeps_its_state():
     bed = Bed("a", concurrency=1)
     bed.cool_down("a", 100, scope=FREE.key)
     async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
@@ -337,7 +337,7 @@ async def test_one_that_was_changed_keeps_what_is_known_of_it():
             await bed.once(FREE)
 
 
-async def test_how_accounts_stand_is_told_when_it_changes_and_not_else():
+async def test_account_statuses_are_reported_only_when_they_change():
     bed = Bed("a", "b", capabilities=frozenset({Capability.CHAT}))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(bed.pool.run)
@@ -354,7 +354,7 @@ async def test_how_accounts_stand_is_told_when_it_changes_and_not_else():
     ]
 
 
-async def test_a_clock_that_stands_still_makes_no_request_wait():
+async def test_a_stopped_clock_delays_no_request():
     bed = Bed("a", clock=ManualClock())
     with anyio.fail_after(60):
         assert await bed.once() == "a"
@@ -376,7 +376,7 @@ def asked(among, want, now, tried=(), home=None, rng=first):
     return choose(among, want, now, guests=guests, tried=frozenset(tried), home=home, rng=rng)
 
 
-def test_of_two_the_less_loaded_then_the_longer_idle_is_asked():
+def test_the_less_loaded_then_the_longer_idle_of_two_is_chosen():
     a, b, c = states("a", "b", "c")
     a.begin(CHAT, 1.0)
     b.begin(CHAT, 2.0)
@@ -394,7 +394,7 @@ def test_the_random_numbers_decide_which_two_are_compared():
     assert seen == {"a", "b", "c", "d"}
 
 
-def test_what_was_tried_rests_is_busy_or_paused_is_passed_over():
+def test_tried_cooling_busy_and_paused_accounts_are_skipped():
     tried, cooling, busy, paused, fit = states("tried", "cooling", "busy", "paused", "fit", concurrency=1)
     cooling.cool_down(99.0, CHAT.key, CooldownReason.QUOTA, 0.0)
     busy.begin(CHAT, 0.0)
@@ -412,7 +412,7 @@ def test_an_account_that_needs_attention_comes_last():
     assert asked([dead, fit], CHAT, 100.0, home=dead) is fit
 
 
-def test_an_account_that_needs_attention_with_another_credential_is_like_any_other():
+def test_an_account_that_needs_attention_is_chosen_normally_with_a_new_credential():
     credential = "1"
     (dead,) = states("dead", facts=lambda: Facts(credential=credential))
     (busier,) = states("busier")
@@ -422,14 +422,14 @@ def test_an_account_that_needs_attention_with_another_credential_is_like_any_oth
     assert asked([dead, busier], CHAT, 1.0) is dead
 
 
-def test_where_something_of_the_request_is_already_is_asked_first():
+def test_the_home_account_of_a_request_is_chosen_first():
     a, b, c = states("a", "b", "c")
     c.begin(CHAT, 0.0)
     assert asked([a, b, c], CHAT, 1.0, home=c) is c
     assert asked([a, b, c], CHAT, 1.0, {"c"}, home=c) is a
 
 
-def test_a_guest_is_asked_first_where_it_will_do():
+def test_a_guest_is_chosen_first_if_it_supports_the_request():
     (account,) = states("account")
     (guest,) = states("guest", kind=AccountKind.GUEST)
     guest.begin(FREE, 0.0)
@@ -437,7 +437,7 @@ def test_a_guest_is_asked_first_where_it_will_do():
     assert asked([account, guest], CHAT, 0.0) is account
 
 
-def test_the_next_free_time_is_the_soonest_of_those_that_are_without_attention():
+def test_the_next_free_time_ignores_accounts_that_need_attention():
     a, b, dead = states("a", "b", "dead")
     a.cool_down(50.0, CHAT.key, CooldownReason.PACE, 0.0)
     b.cool_down(30.0, CHAT.key, CooldownReason.QUOTA, 0.0)
@@ -451,7 +451,7 @@ def test_the_next_free_time_is_the_soonest_of_those_that_are_without_attention()
     tried=st.sets(st.integers(0, 7)),
     seed=st.integers(0, 2**16),
 )
-def test_whoever_is_chosen_is_fit_and_somebody_is_as_long_as_one_is(carried, tried, seed):
+def test_choose_returns_a_usable_account_if_there_is_one(carried, tried, seed):
     among = states(*map(str, range(len(carried))), concurrency=5)
     for state, count in zip(among, carried, strict=True):
         for _ in range(count):

@@ -72,14 +72,14 @@ async def crowd_at(*accounts, **terms):
         tasks.cancel_scope.cancel()
 
 
-async def test_one_license_uses_all_slots_while_no_other_wants_them():
+async def test_one_license_uses_all_slots_if_no_other_waits():
     async with crowd_at(account("a", 5), account("b", 5)) as crowd:
         await crowd.come("slow", 10)
         assert crowd.held() == {"slow": 10}
         assert not crowd.refused
 
 
-async def test_a_second_license_has_the_next_free_slot_however_many_requests_of_the_first_wait():
+async def test_a_second_license_gets_the_next_free_slot():
     async with crowd_at(account("a", 5), account("b", 5)) as crowd:
         await crowd.come("slow", 40)
         assert crowd.refused == {"slow": 10}  # ten hold a slot, twenty wait
@@ -92,7 +92,7 @@ async def test_a_second_license_has_the_next_free_slot_however_many_requests_of_
         assert crowd.refused["other"] == 0
 
 
-async def test_licenses_that_all_wait_end_up_with_equal_shares():
+async def test_waiting_licenses_get_equal_shares():
     async with crowd_at(account("a", 6), account("b", 6)) as crowd:
         await crowd.come("one", 36)
         await crowd.come("two", 36)
@@ -101,7 +101,7 @@ async def test_licenses_that_all_wait_end_up_with_equal_shares():
         assert crowd.held() == {"one": 4, "two": 4, "three": 4}
 
 
-async def test_licenses_of_different_appetites_get_what_they_want_up_to_equal_parts():
+async def test_licenses_get_what_they_request_up_to_equal_shares():
     async with crowd_at(account("a", 5), account("b", 5)) as crowd:
         await crowd.come("greedy", 30)
         await crowd.come("middle", 6)
@@ -113,7 +113,7 @@ async def test_licenses_of_different_appetites_get_what_they_want_up_to_equal_pa
         assert not crowd.refused["middle"] + crowd.refused["small"]
 
 
-async def test_requests_that_leave_while_they_wait_keep_no_part_for_their_license():
+async def test_cancelled_waiting_requests_keep_no_share_for_their_license():
     async with crowd_at(account("a", 4)) as crowd:
         await crowd.come("one", 8)
         async with anyio.create_task_group() as clients:
@@ -124,7 +124,7 @@ async def test_requests_that_leave_while_they_wait_keep_no_part_for_their_licens
         assert crowd.held() == {"one": 4}
 
 
-async def test_a_license_may_fill_only_its_part_of_the_waiting_queue():
+async def test_a_license_can_fill_only_its_share_of_the_queue():
     async with crowd_at(account("a", 4)) as crowd:
         await crowd.come("one", 4 + 8)
         await crowd.come("two", 7)  # half of the queue is four; it lacks two slots of its share
@@ -134,7 +134,7 @@ async def test_a_license_may_fill_only_its_part_of_the_waiting_queue():
         assert crowd.refused["one"] == 1
 
 
-async def test_a_license_may_have_its_share_of_slots_and_queue_while_another_holds_and_fills_all():
+async def test_a_license_gets_its_share_though_another_fills_slots_and_queue():
     async with crowd_at(account("a"), account("b")) as crowd:
         await crowd.come("slow", 40)
         await crowd.come("other", 15)
@@ -143,21 +143,21 @@ async def test_a_license_may_have_its_share_of_slots_and_queue_while_another_hol
         assert crowd.refused["other"] == 1
 
 
-async def test_each_of_many_licenses_may_wait_with_one_request_however_small_its_share_is():
+async def test_each_license_can_queue_at_least_one_request():
     async with crowd_at(account("a", 1)) as crowd:
         for number in range(30):
             await crowd.come(str(number), 1)
         assert not crowd.refused
 
 
-async def test_no_request_waits_where_none_may_but_for_a_slot_that_its_license_is_owed():
+async def test_without_a_queue_a_request_waits_only_for_a_slot_its_license_is_owed():
     async with crowd_at(account("a", 4), queue_per_slot=0.0) as crowd:
         await crowd.come("slow", 5)
         await crowd.come("other", 3)
         assert crowd.refused == {"slow": 1, "other": 1}
 
 
-async def test_accounts_that_cannot_serve_make_the_queue_no_longer():
+async def test_unavailable_accounts_do_not_lengthen_the_queue():
     chat_only = account("c", 5, capabilities=frozenset({Capability.CHAT}))
     picture = Requirement(family="pro", capability=Capability.IMAGEN, guest=False)
     async with crowd_at(account("a", 1), chat_only, account("guest", 5, kind=AccountKind.GUEST)) as crowd:
@@ -165,7 +165,7 @@ async def test_accounts_that_cannot_serve_make_the_queue_no_longer():
         assert (crowd.held(picture)["one"], crowd.refused["one"]) == (1, 2)
 
 
-async def test_an_account_that_rests_or_is_carried_slowly_makes_the_queue_no_longer():
+async def test_an_account_in_cooldown_or_slow_start_does_not_lengthen_the_queue():
     async with crowd_at(account("a", 1), account("b"), queue_timeout_seconds=5.0) as crowd:
         crowd.pool.accounts.cool_down(crowd.pool.accounts.state_of("b"), PRO.key, 60.0, "quota")
         await crowd.come("one", 5)
@@ -182,7 +182,7 @@ async def test_slots_of_guest_accounts_do_not_delay_a_request_that_no_guest_can_
         assert crowd.held() == {"pro": 1, "both": 1}
 
 
-async def test_a_request_that_a_guest_may_serve_does_not_delay_another_of_its_license_that_none_can():
+async def test_a_guest_request_does_not_delay_an_account_request_of_its_license():
     async with crowd_at(account("a", 2), account("guest", 6, kind=AccountKind.GUEST)) as crowd:
         await crowd.come("both", 6, want=FLASH)
         await crowd.come("pro", 2)
@@ -193,7 +193,7 @@ async def test_a_request_that_a_guest_may_serve_does_not_delay_another_of_its_li
         assert crowd.held() == {"pro": 1, "both": 1}
 
 
-async def test_a_license_that_is_owed_a_slot_waits_on_and_the_one_that_holds_too_many_does_not():
+async def test_only_a_license_that_is_owed_a_slot_waits_longer():
     async with crowd_at(account("a", 2), queue_timeout_seconds=0.01, fair_queue_timeout_seconds=30.0) as crowd:
         await crowd.come("slow", 2)
         await crowd.come("other")
@@ -206,7 +206,7 @@ async def test_a_license_that_is_owed_a_slot_waits_on_and_the_one_that_holds_too
 
 
 @pytest.mark.parametrize("bound", [{"fair_queue_timeout_seconds": 0.02}, {"until": 0.02}])
-async def test_the_wait_for_a_slot_that_is_owed_has_an_end(bound):
+async def test_the_wait_for_an_owed_slot_is_limited(bound):
     until = bound.pop("until", None)
     async with crowd_at(account("a", 2), **{"queue_timeout_seconds": 0.01, **bound}) as crowd:
         await crowd.come("slow", 2)
@@ -215,7 +215,7 @@ async def test_the_wait_for_a_slot_that_is_owed_has_an_end(bound):
             await crowd.pool.lease(LeaseRequest(requirement=PRO, license="other", **more))
 
 
-async def test_a_process_whose_part_of_the_slots_another_one_holds_waits_on():
+async def test_a_process_waits_longer_for_slots_that_another_process_owes_it():
     clock = ManualClock()
     store, accounts = MemoryStore(clock), [account("a", 4)]
     terms = {"queue_timeout_seconds": 0.01, "fair_queue_timeout_seconds": 30.0}
@@ -245,7 +245,7 @@ async def test_a_process_whose_part_of_the_slots_another_one_holds_waits_on():
         tasks.cancel_scope.cancel()
 
 
-async def test_a_license_that_has_its_share_waits_no_longer_than_others():
+async def test_a_license_with_its_share_does_not_wait_longer_than_others():
     async with crowd_at(account("a", 2), queue_timeout_seconds=0.01, fair_queue_timeout_seconds=30.0) as crowd:
         await crowd.come("slow", 1)
         await crowd.come("other", 1)
@@ -253,7 +253,7 @@ async def test_a_license_that_has_its_share_waits_no_longer_than_others():
             await crowd.pool.lease(LeaseRequest(requirement=PRO, license="other"))
 
 
-async def test_clients_that_leave_while_they_wait_give_their_part_of_the_queue_back():
+async def test_disconnected_clients_free_their_queue_places():
     async with crowd_at(account("a", 4)) as crowd:
         await crowd.come("slow", 4)
         await crowd.come("gone", 6)
@@ -264,7 +264,7 @@ async def test_clients_that_leave_while_they_wait_give_their_part_of_the_queue_b
         assert crowd.held() == {"slow": 4}
 
 
-async def test_a_request_that_fails_over_waits_in_its_turn_for_an_account_that_is_left():
+async def test_a_request_in_failover_queues_for_a_remaining_account():
     async with crowd_at(account("a", 2), account("b", 2)) as crowd:
         await crowd.come("slow", 4)
         await crowd.come("slow", 1)

@@ -35,7 +35,7 @@ class Judge:
             self.done += 1
 
 
-async def test_a_thousand_requests_of_three_processes_are_never_more_at_once_than_accounts_carry(
+async def test_three_processes_never_exceed_the_concurrency_of_accounts(
     open_store,  # noqa: F811
     monkeypatch,
 ):
@@ -64,7 +64,7 @@ async def test_a_thousand_requests_of_three_processes_are_never_more_at_once_tha
 
 
 @pytest.mark.parametrize("seconds", [60.0])
-async def test_the_seats_of_a_process_that_died_are_free_when_their_time_is_over(seconds):
+async def test_the_slots_of_a_dead_process_expire(seconds):
     clock = ManualClock()
     store = MemoryStore(clock)
     dead = Replica(clock, store, name="dead", shared=True).pool(lambda: ACCOUNTS[:1])

@@ -40,13 +40,13 @@ def test_a_cooldowns_key_names_its_account_or_egress_and_its_scope():
     assert (scoped.key, blocked.key) == ("a/pro/video", "~http://proxy:1/*/*")
 
 
-def test_another_time_or_message_is_the_same_finding():
+def test_records_that_differ_in_time_or_message_are_the_same_finding():
     later = msgspec.structs.replace(ATTENTION_RECORD, at=9.0, message="Please answer.")
     assert later.finding == ATTENTION_RECORD.finding
     assert msgspec.structs.replace(later, check="session").finding != ATTENTION_RECORD.finding
 
 
-async def test_records_are_read_with_the_time_that_is_left():
+async def test_records_are_read_with_their_remaining_time():
     clock = ManualClock()
     store = MemoryStore(clock)
     cooldown = CooldownRecord(account="a", reason=CooldownReason.PACE)
@@ -60,7 +60,7 @@ async def test_records_are_read_with_the_time_that_is_left():
     assert await read_replicas(store) == []
 
 
-async def test_a_record_that_is_not_valid_is_reported():
+async def test_an_invalid_record_is_reported():
     store = MemoryStore(ManualClock())
     await store.put(ATTENTION, "a", b"{}")
     with pytest.raises(Unreadable):

@@ -101,7 +101,7 @@ async def bed():
         yield one
 
 
-async def test_what_one_process_says_of_an_account_all_know(bed):
+async def test_account_state_is_shared_with_all_processes(bed):
     bed.one.known.mark_needs_attention(bed.one.state(), "consent", "Sign in again.")
     bed.one.known.cool_down(bed.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
     await bed.settle()
@@ -111,7 +111,7 @@ async def test_what_one_process_says_of_an_account_all_know(bed):
     assert bed.other.state("b").failures(SCOPE, CooldownReason.QUOTA, bed.clock.monotonic() + 101) == 1
 
 
-async def test_a_change_is_told_once_in_each_process_and_says_where_it_was_made(bed):
+async def test_each_process_reports_a_change_once_with_its_origin(bed):
     bed.one.known.mark_needs_attention(bed.one.state(), "consent")
     bed.one.known.mark_needs_attention(bed.one.state(), "consent")
     bed.one.known.cool_down(bed.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
@@ -124,7 +124,7 @@ async def test_a_change_is_told_once_in_each_process_and_says_where_it_was_made(
     assert changes == [("needs_attention", "a", "", ELSEWHERE), ("cooldown_started", "b", "pro/chat", ELSEWHERE)]
 
 
-async def test_an_operators_resume_ends_park_pause_and_rest_everywhere(bed):
+async def test_a_resume_ends_attention_pause_and_cooldown_in_all_processes(bed):
     bed.one.known.mark_needs_attention(bed.one.state(), "consent")
     bed.one.known.cool_down(bed.one.state(), SCOPE, 100.0, CooldownReason.QUOTA)
     await bed.registry.pause("a", by="ops", reason="holiday")
@@ -144,7 +144,7 @@ async def test_an_operators_resume_ends_park_pause_and_rest_everywhere(bed):
         assert sorted(process.heard.said()) == [("cooldown_ended", "a"), ("resumed", "a"), ("resumed", "a")]
 
 
-async def test_an_account_that_works_again_here_does_so_everywhere(bed):
+async def test_a_recovery_is_shared_with_all_processes(bed):
     bed.one.known.mark_needs_attention(bed.one.state(), "consent")
     await bed.settle()
     assert bed.other.known.mark_working(bed.other.state(), CHAT)
@@ -153,7 +153,7 @@ async def test_an_account_that_works_again_here_does_so_everywhere(bed):
     assert await bed.store.keys(ATTENTION) == []
 
 
-async def test_while_the_store_is_down_it_is_known_here_and_told_after(bed):
+async def test_changes_during_an_outage_are_shared_after_it(bed):
     bed.store.down = True
     bed.one.known.mark_needs_attention(bed.one.state(), "consent")
     bed.one.known.cool_down(bed.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
@@ -167,7 +167,7 @@ async def test_while_the_store_is_down_it_is_known_here_and_told_after(bed):
     assert bed.other.state("b").available_at(CHAT, 0.0) == bed.clock.monotonic() + 99
 
 
-async def test_of_two_rests_the_longer_stays_whoever_tells_last(bed):
+async def test_the_longer_of_two_cooldowns_wins_in_either_order(bed):
     bed.store.down = True
     bed.one.known.cool_down(bed.one.state(), SCOPE, 50.0, CooldownReason.QUOTA)
     bed.other.known.cool_down(bed.other.state(), SCOPE, 500.0, CooldownReason.QUOTA)
@@ -180,7 +180,7 @@ async def test_of_two_rests_the_longer_stays_whoever_tells_last(bed):
     ] * 2
 
 
-async def test_a_rest_that_ended_untold_does_not_end_a_longer_one_of_another_process(bed):
+async def test_an_unshared_ended_cooldown_does_not_end_a_longer_one(bed):
     bed.store.down = True
     bed.one.known.cool_down(bed.one.state(), SCOPE, 5.0, CooldownReason.QUOTA)
     await anyio.wait_all_tasks_blocked()
@@ -199,7 +199,7 @@ async def test_a_rest_that_ended_untold_does_not_end_a_longer_one_of_another_pro
     ] * 2
 
 
-async def test_a_server_that_has_forgotten_everything_is_told_again(bed):
+async def test_account_state_is_written_again_to_an_emptied_store(bed):
     bed.one.known.mark_needs_attention(bed.one.state(), "consent")
     bed.one.known.cool_down(bed.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
     await bed.registry.pause("b", by="ops")
@@ -212,7 +212,7 @@ async def test_a_server_that_has_forgotten_everything_is_told_again(bed):
     assert bed.one.state().attention is not None
 
 
-async def test_a_rest_that_is_over_is_over_and_told_once(bed):
+async def test_each_process_reports_the_end_of_a_cooldown_once(bed):
     bed.one.known.cool_down(bed.one.state(), SCOPE, 100.0, CooldownReason.QUOTA)
     await bed.settle()
     bed.clock.advance(100)
@@ -225,7 +225,7 @@ async def test_a_rest_that_is_over_is_over_and_told_once(bed):
     assert bed.other.state().allowed(CHAT) == 1
 
 
-async def test_a_blocked_address_is_blocked_for_all_and_for_accounts_that_come_later(bed):
+async def test_a_blocked_address_applies_to_all_processes_and_to_added_accounts(bed):
     bed.one.known.block_egress("", 600.0)
     await bed.settle()
     now = bed.clock.monotonic()
@@ -237,7 +237,7 @@ async def test_a_blocked_address_is_blocked_for_all_and_for_accounts_that_come_l
     assert bed.one.heard.said() == [("cooldown_started", "a"), ("cooldown_started", "b")]
 
 
-async def test_a_record_that_nobody_can_read_changes_nothing(bed):
+async def test_an_unreadable_record_changes_nothing(bed):
     bed.one.known.mark_needs_attention(bed.one.state(), "consent")
     await bed.settle()
     await bed.store.put(ATTENTION, "b", b"not json")
@@ -245,14 +245,14 @@ async def test_a_record_that_nobody_can_read_changes_nothing(bed):
     assert bed.other.state().attention is not None
 
 
-async def test_a_deed_that_nobody_can_read_keeps_nothing_else_from_being_heard(bed):
+async def test_an_unreadable_action_does_not_block_other_records(bed):
     await bed.store.put(ACTIONS, "a/removed", b"not json")
     bed.one.known.mark_needs_attention(bed.one.state(), "consent")
     await bed.settle()
     assert bed.other.state().attention is not None
 
 
-async def test_a_park_says_nothing_of_another_credential_than_it_was_told_of():
+async def test_needs_attention_does_not_apply_to_another_credential():
     clock = ManualClock()
     store = MemoryStore(clock)
     old, new, same = (
@@ -268,13 +268,13 @@ async def test_a_park_says_nothing_of_another_credential_than_it_was_told_of():
     assert not same.state().ready(CHAT, clock.monotonic())
 
 
-async def test_what_was_not_told_at_the_end_is_told_then():
+async def test_pending_changes_are_written_at_shutdown():
     async with opened() as bed:
         bed.one.known.mark_needs_attention(bed.one.state(), "consent")
     assert await bed.store.keys(ATTENTION) == ["a"]
 
 
-async def test_five_failures_in_a_row_rest_an_account_longer_each_time_but_never_the_last(bed):
+async def test_five_consecutive_failures_eject_an_account_unless_it_is_the_last(bed):
     known, state = bed.one.known, bed.one.state()
     waits = []
     for _ in range(3):
@@ -290,7 +290,7 @@ async def test_five_failures_in_a_row_rest_an_account_longer_each_time_but_never
     assert state.cooldowns[EVERYTHING].until == bed.clock.monotonic() + 30
 
 
-async def test_one_account_alone_never_rests_for_its_failures():
+async def test_a_single_account_is_never_ejected():
     replica = Replica()
     known = replica.pool(lambda: alone).accounts
     assert not any(known.count_failure(known.states[0]) for _ in range(50))
@@ -299,7 +299,7 @@ async def test_one_account_alone_never_rests_for_its_failures():
 alone = [Account(id="a", transport="t")]
 
 
-async def test_an_allowance_that_the_upstream_says_is_used_up_is_not_tried_until_it_is_there_again():
+async def test_an_exhausted_quota_is_a_cooldown_until_it_is_available_again():
     clock = ManualClock()
     quotas = (
         Quota(name="pro", family="pro", total=10, remaining=0, resets_at=clock.wall() + 500),
@@ -322,7 +322,7 @@ async def test_an_allowance_that_the_upstream_says_is_used_up_is_not_tried_until
     ]
 
 
-async def test_an_allowance_without_a_limit_is_not_used_up():
+async def test_an_unlimited_quota_is_never_exhausted():
     clock = ManualClock()
     unlimited = Quota(name="pro", family="pro", total=0, remaining=0, resets_at=clock.wall() + 500)
     quotas = (unlimited, Quota(name="5h", total=10, remaining=0, resets_at=clock.wall() + 500))
@@ -337,7 +337,7 @@ async def test_an_allowance_without_a_limit_is_not_used_up():
     assert process.state().cooldowns == {}
 
 
-async def test_what_one_process_heard_of_limits_long_ago_says_nothing_against_another_nor_a_person(bed):
+async def test_an_older_quota_does_not_override_another_process_or_an_operator(bed):
     wall = bed.clock.wall()
     left = dict.fromkeys(["one", "other"], 5)
     for name, process in (("one", bed.one), ("other", bed.other)):
@@ -366,7 +366,7 @@ async def test_what_one_process_heard_of_limits_long_ago_says_nothing_against_an
     assert [process.state().cooldowns for process in (bed.one, bed.other)] == [{}, {}]
 
 
-async def test_a_reset_is_believed_for_a_day_at_most():
+async def test_a_quota_reset_is_at_most_one_day_away():
     clock = ManualClock()
     facts = Facts(quotas=(Quota(name="pro", family="pro", total=10, remaining=0, resets_at=clock.wall() + 1e9),))
     process = Process(MemoryStore(clock), clock, "one", lambda: facts)

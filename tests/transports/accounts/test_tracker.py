@@ -43,7 +43,7 @@ async def refused(pool):
         await leased(pool)
 
 
-async def test_an_account_that_its_transport_finds_dead_is_not_offered_however_long_it_takes():
+async def test_an_account_with_a_failed_check_is_not_leased():
     replica = Replica()
     pool, _ = pool_with(replica)
     pool.accounts.apply_report(found(error=DEAD))
@@ -53,7 +53,7 @@ async def test_an_account_that_its_transport_finds_dead_is_not_offered_however_l
     assert replica.heard.said() == [("needs_attention", "one")]
 
 
-async def test_the_check_that_has_found_an_account_dead_ends_that_and_no_person_has_to():
+async def test_a_successful_check_ends_the_failure_of_the_same_check():
     replica = Replica()
     pool, _ = pool_with(replica)
     pool.accounts.apply_report(found(error=DEAD))
@@ -62,7 +62,7 @@ async def test_the_check_that_has_found_an_account_dead_ends_that_and_no_person_
     assert replica.heard.said() == [("needs_attention", "one"), ("recovered", "one")]
 
 
-async def test_a_check_does_not_end_what_another_one_has_found():
+async def test_a_check_does_not_end_the_failure_of_another_check():
     pool, _ = pool_with()
     pool.accounts.apply_report(found(error=DEAD, check="rotation"))
     pool.accounts.apply_report(found(check="session"))
@@ -71,7 +71,7 @@ async def test_a_check_does_not_end_what_another_one_has_found():
     assert await leased(pool) == "one"
 
 
-async def test_another_credential_is_asked_at_once_and_ends_what_was_found_before_it():
+async def test_a_new_credential_is_tried_at_once_and_ends_earlier_failures():
     pool, credential = pool_with()
     pool.accounts.apply_report(found(error=DEAD, check="rotation"))
     credential.word = "second"
@@ -81,7 +81,7 @@ async def test_another_credential_is_asked_at_once_and_ends_what_was_found_befor
     assert pool.accounts.state_of("one").attention is None
 
 
-async def test_another_credential_that_is_dead_too_is_tried_by_one_request_at_most():
+async def test_an_invalid_new_credential_is_tried_by_one_request_at_most():
     pool, credential = pool_with()
     pool.accounts.apply_report(found(error=DEAD))
     credential.word = "second"
@@ -91,7 +91,7 @@ async def test_another_credential_that_is_dead_too_is_tried_by_one_request_at_mo
     await refused(pool)
 
 
-async def test_what_a_request_has_found_is_ended_by_a_request_and_by_no_check():
+async def test_a_failure_found_by_a_request_is_ended_by_a_request_only():
     replica = Replica()
     pool, _ = pool_with(replica, probe_seconds=60.0)
     accounts = pool.accounts
@@ -104,7 +104,7 @@ async def test_what_a_request_has_found_is_ended_by_a_request_and_by_no_check():
     assert await leased(pool) == "one"
 
 
-async def test_a_request_that_fails_too_does_not_have_a_dead_account_tried_by_others():
+async def test_a_failed_request_does_not_replace_the_failure_of_a_check():
     replica = Replica()
     pool, _ = pool_with(replica, probe_seconds=60.0)
     accounts = pool.accounts
@@ -114,7 +114,7 @@ async def test_a_request_that_fails_too_does_not_have_a_dead_account_tried_by_ot
     await refused(pool)
 
 
-async def test_a_check_takes_over_what_a_request_has_found():
+async def test_a_failed_check_replaces_a_failure_found_by_a_request():
     replica = Replica()
     pool, _ = pool_with(replica, probe_seconds=60.0)
     accounts = pool.accounts
@@ -124,7 +124,7 @@ async def test_a_check_takes_over_what_a_request_has_found():
     await refused(pool)
 
 
-async def test_other_accounts_serve_and_rest_as_before():
+async def test_a_failed_check_does_not_affect_other_accounts():
     pool, _ = pool_with(names=("one", "two"))
     pool.accounts.apply_report(found("one", DEAD))
     assert [await leased(pool) for _ in range(5)] == ["two"] * 5
@@ -134,7 +134,7 @@ async def test_other_accounts_serve_and_rest_as_before():
         await leased(pool)
 
 
-async def test_all_processes_follow_a_check_of_one_and_none_tries_the_account():
+async def test_a_check_of_one_process_applies_to_all_processes():
     clock = ManualClock()
     store = MemoryStore(clock)
     one, two = Replica(clock, store, name="one"), Replica(clock, store, name="two")
@@ -156,7 +156,7 @@ async def told(one, two):
     await two.change_feed.poll()
 
 
-async def test_a_person_who_resumes_a_dead_account_has_it_asked():
+async def test_a_resumed_account_is_tried_despite_a_failed_check():
     clock = ManualClock()
     replica = Replica(clock)
     pool, _ = pool_with(replica)
@@ -168,7 +168,7 @@ async def test_a_person_who_resumes_a_dead_account_has_it_asked():
     assert await leased(pool) == "one"
 
 
-async def test_what_is_reported_before_the_pool_or_the_account_is_there_is_not_lost():
+async def test_a_report_before_the_account_is_known_is_not_lost():
     reports, accounts = Reports(), []
     reports(found("late", DEAD))
     pool = Replica().pool(lambda: list(accounts) if accounts else accounts)
@@ -179,7 +179,7 @@ async def test_what_is_reported_before_the_pool_or_the_account_is_there_is_not_l
     assert await leased(pool) == "late"
 
 
-async def test_a_renewed_credential_alone_ends_nothing_that_a_request_has_found():
+async def test_a_renewed_credential_alone_does_not_end_a_failure():
     pool, credential = pool_with()
     state = pool.accounts.state_of("one")
     pool.accounts.mark_needs_attention(state, "consent")
