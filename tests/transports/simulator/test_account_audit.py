@@ -15,7 +15,7 @@ from transports.web import wire
 from transports.web.codec import encode
 
 
-def test_a_gauge_keeps_the_most_at_once():
+def test_a_gauge_keeps_its_maximum():
     gauge = Gauge()
     for _ in range(2):
         with gauge.hold(), gauge.hold():
@@ -29,7 +29,7 @@ async def post_rotation(http, base):
         return response.status
 
 
-async def test_two_rotations_at_once_are_noticed(open_site):
+async def test_two_concurrent_rotations_are_detected(open_site):
     clock = ManualClock()
     async with open_site(clock=clock, rotation_seconds=2) as site, aiohttp.ClientSession() as http:
         async with anyio.create_task_group() as tasks:
@@ -58,7 +58,7 @@ async def test_a_rotation_takes_effect_even_if_its_client_disconnects(open_site)
         clock.advance(1)
 
 
-async def test_turns_at_once_are_counted_until_their_streams_end(open_site):
+async def test_concurrent_turns_are_counted_until_their_streams_end(open_site):
     clock = ManualClock()
     async with open_site(clock=clock) as site, visit(site.base) as browser:
         async with anyio.create_task_group() as tasks:
@@ -73,7 +73,7 @@ async def test_turns_at_once_are_counted_until_their_streams_end(open_site):
         assert (judged["generating"], judged["most_generating"]) == (0, 2)
 
 
-async def test_answers_set_a_cookie_now_and_then_but_never_a_guests(open_site):
+async def test_some_answers_set_a_cookie_except_for_guests(open_site):
     async with open_site(cookie_every=2) as site:
         for account, wanted in ((ACCOUNT, 2), (None, 0)):
             async with visit(site.base, account) as browser:

@@ -13,7 +13,7 @@ def cookies(psidts="t", psid="p"):
     return {"__Secure-1PSID": psid, **({"__Secure-1PSIDTS": psidts} if psidts else {})}
 
 
-def test_an_old_value_works_within_the_grace_and_then_no_more():
+def test_an_old_value_works_only_within_the_grace_period():
     clock = ManualClock()
     accounts = accounts_of(ACCOUNT, clock)
     token = accounts.find(cookies()).access_token
@@ -27,7 +27,7 @@ def test_an_old_value_works_within_the_grace_and_then_no_more():
     assert accounts.find(cookies(fresh)).account is ACCOUNT
 
 
-def test_rotations_keep_a_distance():
+def test_rotations_have_a_minimum_gap():
     clock = ManualClock()
     accounts = accounts_of(ACCOUNT, clock)
     _, fresh = accounts.rotate(cookies())
@@ -51,7 +51,7 @@ def test_an_export_without_the_rolling_cookie_works_until_it_is_rotated():
     assert accounts.find(cookies("")).account is None
 
 
-def test_an_account_that_has_no_rolling_cookie_rotates_to_none():
+def test_an_account_without_a_rolling_cookie_gets_none_by_rotation():
     bare = SimulatedAccount(psid="p")
     accounts = accounts_of(bare, ManualClock())
     assert accounts.rotate(cookies("")) == (200, None)
@@ -71,7 +71,7 @@ def test_a_rolling_cookie_that_is_not_renewed_dies():
     assert accounts.rotate(cookies(fresh)) == (401, None)
 
 
-def test_a_rotation_may_give_no_new_value_and_yet_keep_the_session():
+def test_a_rotation_without_a_new_value_keeps_the_session():
     clock = ManualClock()
     steady = SimulatedAccount(psid="p", psidts="t", rotates=False)
     accounts = accounts_of(steady, clock, session_seconds=1200)
@@ -98,7 +98,7 @@ def test_rotating_an_old_value_gives_a_new_one_or_ends_the_session():
         assert (judged["forks"], judged["dead"]) == (1, dead)
 
 
-def test_without_grace_the_old_value_is_refused_and_the_new_one_holds():
+def test_without_a_grace_period_the_old_value_is_refused():
     accounts = accounts_of(ACCOUNT, ManualClock(), min_rotation_interval_seconds=0, grace_seconds=0)
     _, fresh = accounts.rotate(cookies())
     assert accounts.rotate(cookies()) == (401, None)
@@ -107,7 +107,7 @@ def test_without_grace_the_old_value_is_refused_and_the_new_one_holds():
     assert (judged["rotations"], judged["refused"], judged["forks"], judged["dead"]) == (2, 1, 0, False)
 
 
-def test_a_new_value_is_unseen_until_somebody_shows_it():
+def test_a_new_value_is_unseen_until_a_request_sends_it():
     accounts = accounts_of(ACCOUNT, ManualClock())
     assert not accounts.shown()[0]["unseen"]
     _, fresh = accounts.rotate(cookies())
@@ -117,7 +117,7 @@ def test_a_new_value_is_unseen_until_somebody_shows_it():
     assert not accounts.shown()[0]["unseen"]
 
 
-def test_who_shows_an_expired_value_is_counted_with_the_account():
+def test_requests_with_an_expired_value_are_counted_for_the_account():
     clock = ManualClock()
     accounts = accounts_of(ACCOUNT, clock)
     accounts.rotate(cookies())
@@ -132,7 +132,7 @@ def test_who_shows_an_expired_value_is_counted_with_the_account():
     assert accounts.shown() == [{**judged, "refused": 1}]
 
 
-def test_rotations_that_come_too_soon_are_counted():
+def test_early_rotations_are_counted():
     accounts = accounts_of(ACCOUNT, ManualClock())
     _, fresh = accounts.rotate(cookies())
     accounts.rotate(cookies(fresh))

@@ -70,7 +70,7 @@ async def test_gems_are_listed_and_answer(browser):
         ("hNvQHb", ["c_1", 11, None, 1, [1], [4], None, 1]),
     ],
 )
-async def test_no_other_payload_is_taken(browser, rpc, payload):
+async def test_other_payloads_are_refused(browser, rpc, payload):
     import json
 
     assert (await browser.batch((rpc, json.dumps(payload))))[0] == 400

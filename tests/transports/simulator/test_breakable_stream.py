@@ -47,7 +47,7 @@ async def test_a_whole_answer_is_sent_and_counted():
     assert client.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
 
 
-async def test_an_answer_that_breaks_off_has_no_end():
+async def test_a_truncated_answer_has_no_end():
     client = Client()
     assert await run(client, b"one ", None, b"two") == ({"streams_cut": 1}, False)
     assert client.sent[-1]["more_body"]

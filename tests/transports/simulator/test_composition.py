@@ -15,12 +15,12 @@ async def test_a_picture_turn_has_the_requested_pictures_and_links_to_them(brows
     assert answer.complete
 
 
-async def test_an_ordinary_turn_has_no_pictures_even_when_asked(browser):
+async def test_a_chat_turn_has_no_pictures(browser):
     answer = await browser.say('a fox <sim images="2"/>')
     assert answer.rich(7) is None
 
 
-async def test_a_canvas_grows_behind_the_text_and_is_the_prompts_document(browser):
+async def test_a_canvas_grows_after_the_text_and_is_the_prompts_document(browser):
     prompt = '<echo>See beside.</echo><document lang="css" title="Style">a { b: "```" }\n</document><sim frames="9"/>'
     answer = await browser.say(prompt, {49: 2})
     assert answer.text == "See beside."
@@ -51,7 +51,7 @@ async def test_a_storybook_has_a_picture_for_each_page(browser):
     assert len(asked.rich(7)[0]) == asked.document[4].count("bear") == 4
 
 
-async def test_citations_stand_for_the_markers_in_the_text(browser):
+async def test_each_marker_in_the_text_has_a_citation(browser):
     answer = await browser.say('<echo>So [cite: 1, 2]. And [cite: 2].</echo><sim citations="2"/>')
     assert answer.text == "So [cite: 1, 2]. And [cite: 2]."
     groups = answer.rich(43)
@@ -65,7 +65,7 @@ async def test_citations_stand_for_the_markers_in_the_text(browser):
     assert len(own.rich(43)) == 1
 
 
-async def test_pictures_of_the_web_a_running_tool_and_a_card_come_as_the_page_says(browser):
+async def test_web_pictures_a_running_tool_and_a_card_have_the_documented_form(browser):
     answer = await browser.say('<sim web-images="2" analysis="true" frames="9" candidates="3" card="true"/>')
     assert [(image[0][0][0], image[0][4]) for image in answer.rich(1)] == [
         ("https://example.com/simulated/1.jpg", "Simulated find 1"),
@@ -89,17 +89,17 @@ async def test_both_forms_of_a_field_occur(browser):
     assert dense.rich(43) == answer.rich(43)
 
 
-async def test_content_and_bookkeeping_come_in_one_frame_now_and_then(browser):
+async def test_some_frames_hold_content_and_bookkeeping(browser):
     answer = await browser.say('<sim frames="30"/>')
     assert b'"]],["di",' in answer.body or b'"],["di",' in answer.body
     assert b'[["di",13],["wrb.fr"' in answer.body
 
 
-async def test_a_refusal_is_a_text_and_nothing_else(browser):
+async def test_a_refusal_is_only_a_text(browser):
     answer = await browser.say('x <sim refuse="safety"/>', {49: 14})
     assert "can't help" in answer.text
     assert answer.rich(7) is None
 
 
-async def test_deep_think_thinks(browser):
+async def test_deep_think_adds_thoughts(browser):
     assert "deeply" in jspb.field((await browser.say("x", {49: 20})).candidate, 37)[0][0]

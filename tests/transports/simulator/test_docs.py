@@ -11,7 +11,7 @@ def test_the_page_lists_every_attribute_and_no_other():
     assert sorted(rows) == sorted([*names, "length"])
 
 
-def test_its_settings_are_the_simulators():
+def test_the_page_lists_the_settings_of_the_simulator():
     import tomllib
 
     import msgspec

@@ -15,7 +15,7 @@ def test_a_frames_length_counts_utf16_units_with_both_newlines(text):
 
 
 @given(st.dictionaries(st.integers(0, 90), st.integers(), min_size=1), st.booleans())
-def test_both_layouts_say_the_same(fields, sparse):
+def test_both_layouts_have_the_same_content(fields, sparse):
     array = encode.layout(fields, sparse=sparse)
     assert {index: jspb.field(array, index) for index in fields} == fields
     assert len(array) <= 92

@@ -27,7 +27,7 @@ async def test_an_endpoint_fails_as_often_as_ordered(browser, site, order):
     assert b"SNlM0e" in (await browser.get(f"{site.base}/app"))[1]
 
 
-async def test_one_call_a_turn_an_upload_and_a_rotation_can_fail(browser, site, order):
+async def test_calls_turns_uploads_and_rotations_can_fail(browser, site, order):
     await order(
         [
             {"where": "otAQ7b", "status": 503},
@@ -56,7 +56,7 @@ async def test_an_invalid_fault_is_refused_with_the_reason(order, fault):
     assert why
 
 
-async def test_orders_are_json_and_can_be_forgotten(browser, site, order):
+async def test_faults_are_ordered_as_json_and_can_be_cleared(browser, site, order):
     assert (await order({"where": "app", "status": 500}, **{"Content-Type": "text/plain"}))[0] == 415
     await order({"where": "app", "status": 500, "times": 9})
     async with browser.http.delete(f"{site.base}/simulator/faults") as response:
@@ -65,7 +65,7 @@ async def test_orders_are_json_and_can_be_forgotten(browser, site, order):
         assert again.page.access_token
 
 
-async def test_a_fault_of_the_simulators_own_is_logged(site, monkeypatch):
+async def test_an_exception_in_the_simulator_is_logged(site, monkeypatch):
     from structlog.testing import capture_logs
 
     def broken(*arguments, **options):

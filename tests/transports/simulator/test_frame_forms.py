@@ -149,7 +149,7 @@ async def test_without_a_limit_the_quota_has_zeros(opened):
     assert item[4] > 0
 
 
-async def test_1096_comes_behind_temporary_chats_that_browsers_ask_for(opened):
+async def test_1096_follows_temporary_chats_of_browsers(opened):
     answer = await opened.say("<echo>x</echo>", {68: 2}, temporary=True)
     frames = [frame for frame in frames_of(answer) if frame != "snapshot"]
     assert frames == ["182144", "1144", 1096, "di", "e"]
@@ -158,7 +158,7 @@ async def test_1096_comes_behind_temporary_chats_that_browsers_ask_for(opened):
 
 
 @pytest.mark.parametrize("profile", ["strict", "site"])
-async def test_a_code_can_come_behind_the_answer(open_site, profile):
+async def test_a_code_can_follow_the_answer(open_site, profile):
     async with open_site(profile=profile) as site, visit(site.base) as browser:
         answer = await browser.say('<echo>whole</echo><sim late-error="1155"/>')
         assert answer.code == 1155
@@ -198,7 +198,7 @@ async def test_sources_name_their_claims(opened):
 
 
 @pytest.mark.parametrize("markup", ["follow-up", "elicitations", "widget", "all"])
-async def test_markup_is_put_behind_the_text(opened, markup):
+async def test_markup_is_appended_to_the_text(opened, markup):
     answer = await opened.say(f'<echo>x</echo><sim markup="{markup}"/>')
     text = answer.snapshot[4][0][1][0]
     assert text.startswith("x\n\n<")
@@ -225,7 +225,7 @@ async def test_a_refused_first_video_names_its_turn_as_recorded(opened):
     assert (await opened.call("MaZiqc", [13, None, [0, None, 1]]))[2] == []
 
 
-async def test_a_refused_video_can_be_made_all_the_same(open_site):
+async def test_a_refused_video_can_still_be_generated(open_site):
     clock = ManualClock()
     async with (
         open_site(clock=clock, profile="site", video_refused_but_generated=True) as site,

@@ -76,7 +76,7 @@ async def test_a_lone_surrogate_is_not_lost(browser):
 
 
 @pytest.mark.parametrize("character", ["a", "é", "€", "😀", "\ud800"])
-def test_a_long_prompt_loses_its_tail_and_no_half_character_stays(character):
+def test_a_long_prompt_is_truncated_at_a_whole_character(character):
     size = len(character.encode("utf-8", "surrogatepass"))
     assert shortened(character * (130_000 // size)) == character * (130_000 // size)
     assert shortened("." + character * 130_000) == "." + character * (129_999 // size)
@@ -98,7 +98,7 @@ async def test_an_unknown_directive_is_answered_with_the_reason(browser):
         assert reason in answer.text
 
 
-async def test_odd_cookies_of_others_do_no_harm(browser, site):
+async def test_malformed_cookies_are_ignored(browser, site):
     from tests.transports.simulator.conftest import read_page
 
     odd = f'OTZ=a b; x={{"a":"b,c"}}; =; lone; {browser.cookies}; y="quo;ted"'

@@ -34,7 +34,7 @@ def test_a_character_that_no_font_has_is_drawn_as_a_replacement():
 
 
 @pytest.mark.parametrize(("one", "other"), [("狐狸", "熊猫"), ("狐", "狸"), ("ï", "í"), ("🦊", "🐼"), ("a狐", "b狐")])
-def test_words_that_differ_are_drawn_differently(one, other):
+def test_different_texts_are_drawn_differently(one, other):
     assert drawn(one) != drawn(other)
     assert drawn(one) == drawn(one)
 

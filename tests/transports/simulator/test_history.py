@@ -40,7 +40,7 @@ def test_only_the_last_turn_of_a_conversation_can_be_continued(history, place, f
     assert (history.find_last_turn(place) is not None) is found
 
 
-def test_a_deleted_conversation_is_gone_and_deleting_it_again_is_no_error(history):
+def test_a_conversation_can_be_deleted_twice(history):
     history.delete("c_1")
     history.delete("c_1")
     assert history.find("c_1") is None

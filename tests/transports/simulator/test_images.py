@@ -41,7 +41,7 @@ def test_a_picture_has_its_format_and_size():
     assert opened(draw(wide, 256, png=False, mark=False))[:2] == ("JPEG", (256, 128))
 
 
-def test_prompt_number_source_and_mark_can_all_be_seen():
+def test_a_picture_shows_prompt_number_source_and_mark():
     plain = draw(FOX, 256, png=True, mark=False)
     others = [
         draw(msgspec.structs.replace(FOX, prompt="a cat"), 256, png=True, mark=False),

@@ -392,7 +392,7 @@ async def test_an_unknown_conversation_is_a_plain_400(site, slots):
     assert part == ["er", None, None, None, None, 400, None, None, None, 3]
 
 
-async def test_a_build_that_is_no_pages_is_taken_and_an_outdated_one_is_405(site):
+async def test_an_unknown_build_is_accepted_and_an_outdated_one_is_405(site):
     async with visit(site, Browser) as visitor:
         assert (await visitor.say("<echo>a</echo>", query={"bl": "boq_bard_of_the_clients_own"})).text == "a"
         assert (await visitor.say("<echo>a</echo>", query={"pageId": "none"})).text == "a"
@@ -415,7 +415,7 @@ async def test_a_model_that_does_not_exist_is_1052(site):
         assert (await visitor.say("<echo>a</echo>", model="0123456789abcdef")).codes == [1052]
 
 
-async def test_a_model_beyond_the_plan_is_answered_by_flash_lite_which_says_so(site):
+async def test_a_model_beyond_the_plan_is_answered_by_flash_lite(site):
     async with visit(site, Browser, FREE) as visitor:
         answer = await visitor.say("<echo>a</echo>", model=PRO_PAID)
     last = answer.snapshots[-1]

@@ -113,7 +113,7 @@ async def test_a_url_expires(open_site):
         assert (await browser.get(url))[0].status == 403
 
 
-def test_an_envelope_is_a_message_in_a_message():
+def test_a_video_is_inside_nested_messages():
     content = b"\x00" * 300
     wrapped = enveloped(content)
     assert wrapped[:2] == b"\x08\x01"

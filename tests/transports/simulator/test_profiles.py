@@ -35,17 +35,17 @@ import pytest
         {2: ["c_1"]},
     ],
 )
-async def test_a_value_that_is_not_quite_right_is_refused(browser, slots):
+async def test_a_slightly_wrong_value_is_refused(browser, slots):
     assert (await browser.say("x", slots)).status == 400
 
 
-async def test_the_queries_keys_are_a_fixed_set_without_repeats(browser):
+async def test_the_query_has_a_fixed_set_of_keys_without_repeats(browser):
     assert (await browser.generate(spoil=lambda headers, query, form: query.update(more="1")))[0] == 400
     assert (await browser.generate(spoil=lambda headers, query, form: query.update(hl="de")))[0] == 400
     assert (await browser.generate(spoil=lambda headers, query, form: query.update(rt=["c", "c"])))[0] == 400
 
 
-async def test_a_form_of_many_fields_is_refused_and_not_a_crash(browser):
+async def test_a_form_of_many_fields_is_refused_without_a_crash(browser):
     def spoil(headers, query, form):
         form.update({f"f{number}": "x" for number in range(20)})
 

@@ -32,13 +32,13 @@ def test_an_unclosed_document_is_text():
 
 
 @pytest.mark.parametrize("tag", ["<document colour='x'>y</document>", '<document size="x">y</document>'])
-def test_a_documents_attributes_are_looked_at(tag):
+def test_the_attributes_of_a_document_are_checked(tag):
     with pytest.raises(ValueError, match=r"<document"):
         split_prompt(tag)
 
 
 @given(st.text(max_size=200).filter(lambda text: "<echo>" not in text and "</echo>" not in text))
-def test_any_words_can_be_echoed(text):
+def test_any_text_can_be_echoed(text):
     assert split_prompt(f"before <echo>{text}</echo> after").echo == text
 
 
@@ -57,7 +57,7 @@ def test_any_words_can_be_echoed(text):
         '<sim a="b"' + " " * 1_000_000 + "x/>",
     ],
 )
-def test_a_prompt_is_read_in_one_go(prompt):
+def test_a_long_prompt_is_read_quickly(prompt):
     """What was quadratic took half a minute for a tenth of this: it would not end."""
     with contextlib.suppress(ValueError):
         split_prompt(prompt)
@@ -73,12 +73,12 @@ def test_tags_inside_an_echo_have_no_effect():
     assert (script.text, script.error) == ('<sim error="1037"/>', None)
 
 
-def test_attributes_of_several_tags_add_up():
+def test_attributes_of_several_tags_are_combined():
     script = parse('<sim error="1037" after="3"/> words <sim delay="1.5"/><sim drop-after="2"/><echo>x</echo>')
     assert script == PromptScript(text="x", asked="words", error=1037, after=3, delay=1.5, drop_after=2)
 
 
-def test_an_answer_says_that_it_is_simulated():
+def test_an_answer_names_itself_simulated():
     assert "simulated" in parse("What is the weather?").text
     assert "What is the weather?" in parse("What is the weather?").text
 
@@ -113,7 +113,7 @@ def test_an_unknown_directive_is_an_error(tag):
         ("regenerate the imagery", None),
     ],
 )
-def test_words_ask_for_a_tool(words, tool):
+def test_plain_prompts_choose_a_tool(words, tool):
     assert tool_for(words) == tool
 
 
@@ -127,5 +127,5 @@ def test_words_ask_for_a_tool(words, tool):
         ("Find the fault in this picture", False),
     ],
 )
-def test_words_ask_for_pictures_of_the_web(words, wanted):
+def test_plain_prompts_choose_web_pictures(words, wanted):
     assert wants_web_images(words) == wanted

@@ -92,7 +92,7 @@ def visit_nothing():
     return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
 
 
-async def test_tokens_end_by_a_fault(visited):
+async def test_a_fault_expires_the_tokens(visited):
     site, browser = visited
     async with browser.http.post(f"{site.base}/simulator/faults", json={"where": "token"}) as response:
         assert await response.json() == {"waiting": 0}
@@ -113,7 +113,7 @@ async def test_an_earlier_build_is_405_after_a_fault(visited):
     assert (await site.seen("build_refused"), await site.seen("departures")) == (2, 0)
 
 
-async def test_a_build_ends_after_its_time(open_site):
+async def test_a_build_expires_after_its_lifetime(open_site):
     clock = ManualClock()
     async with open_site(clock=clock, build_seconds=100) as site, visit(site.base) as browser:
         clock.advance(99)
@@ -132,7 +132,7 @@ async def test_a_build_ends_after_its_time(open_site):
         (SimulatedAccount(psid="p", psidts="t", bound=True), 600, 401, None),
     ],
 )
-async def test_a_rotation_says_when_the_next_is_due(open_site, account, told, status, capture):
+async def test_a_rotation_returns_the_interval_to_the_next(open_site, account, told, status, capture):
     async with open_site(account, rotation_interval_seconds=told) as site, visit_nothing() as http:
         headers = {"Content-Type": wire.ROTATE_CONTENT_TYPE, "Cookie": export_of(account)}
         async with http.post(f"{site.base}/RotateCookies", data=wire.ROTATE_BODY, headers=headers) as response:

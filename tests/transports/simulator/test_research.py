@@ -12,7 +12,7 @@ async def desk(open_site):
         yield browser, clock
 
 
-async def test_a_plan_then_its_confirmation_then_phases_then_the_report(desk):
+async def test_a_research_has_plan_confirmation_phases_and_report(desk):
     browser, clock = desk
     plan = await browser.say("the history of tea", RESEARCH)
     title, steps, estimate, (confirm,) = plan.rich(55)
@@ -70,5 +70,5 @@ async def test_a_refused_research_ends_as_a_text(desk):
 
 
 @pytest.mark.parametrize("slots", [{54: None}, {54: [[[[[True]]]]]}, {55: None}, {55: [[16]]}, {49: None}])
-async def test_its_slots_are_looked_at(desk, slots):
+async def test_the_slots_of_a_research_are_checked(desk, slots):
     assert (await desk[0].say("tea", RESEARCH | slots)).status == 400

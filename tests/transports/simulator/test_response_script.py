@@ -29,7 +29,7 @@ def events(pieces):
 
 
 @pytest.mark.parametrize("frames", [1, 7, 1000])
-async def test_any_number_of_frames_says_the_same(frames):
+async def test_any_number_of_frames_gives_the_same_answer(frames):
     text = "some words, `code`, and more " * 10
     pieces = await body(PromptScript(text=text, frames=frames))
     assert "".join(event.text for event in events(pieces) if isinstance(event, Text)) == text
@@ -77,7 +77,7 @@ async def seconds_of(script, pace):
     return clock.now
 
 
-async def test_the_pace_is_kept():
+async def test_the_configured_pace_is_kept():
     pace = Pace(first_token_seconds=2.0, tokens_per_second=10.0, max_seconds=0.0)
     assert 11.0 <= await seconds_of(PromptScript(text="x" * 400), pace) <= 15.0
 

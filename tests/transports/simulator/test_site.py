@@ -24,7 +24,7 @@ HEADERS = sorted(encode.generate_headers(CALL, "http://x"))
 
 @pytest.mark.parametrize("name", [name for name in HEADERS if name != wire.MODEL_HEADER])
 @pytest.mark.parametrize("value", [None, "wrong"])
-async def test_every_header_is_looked_at(browser, site, name, value):
+async def test_every_header_is_checked(browser, site, name, value):
     def spoil(headers, query, form):
         headers.pop(name)
         if value:
@@ -35,12 +35,12 @@ async def test_every_header_is_looked_at(browser, site, name, value):
 
 
 @pytest.mark.parametrize("name", ["bl", "f.sid", "hl", "_reqid", "rt"])
-async def test_every_query_parameter_is_looked_at(browser, name):
+async def test_every_query_parameter_is_checked(browser, name):
     assert (await browser.generate(spoil=lambda headers, query, form: query.pop(name)))[0] == 400
 
 
 @pytest.mark.parametrize("slot", [0, 1, 2, *wire.FIXED_SLOTS, 59, 79, 80, 3, 12, 70])
-async def test_every_slot_is_looked_at(browser, site, slot):
+async def test_every_slot_is_checked(browser, site, slot):
     def spoil(headers, query, form):
         outer = json.loads(form["f.req"])
         inner = json.loads(outer[1])
@@ -52,7 +52,7 @@ async def test_every_slot_is_looked_at(browser, site, slot):
 
 
 @pytest.mark.parametrize("size", [80, 82])
-async def test_the_number_of_slots_is_looked_at(browser, size):
+async def test_the_number_of_slots_is_checked(browser, size):
     def spoil(headers, query, form):
         inner = json.loads(json.loads(form["f.req"])[1])
         form["f.req"] = json.dumps([None, json.dumps([*inner, None][:size])])
@@ -61,7 +61,7 @@ async def test_the_number_of_slots_is_looked_at(browser, size):
 
 
 @pytest.mark.parametrize("field", ["at", "f.req"])
-async def test_every_form_field_is_looked_at(browser, field):
+async def test_every_form_field_is_checked(browser, field):
     assert (await browser.generate(spoil=lambda headers, query, form: form.pop(field)))[0] == 400
     assert (await browser.generate(spoil=lambda headers, query, form: form.update({field: "x"})))[0] == 400
     assert (await browser.generate(spoil=lambda headers, query, form: form.update({"more": "x"})))[0] == 400
@@ -78,20 +78,20 @@ async def test_every_field_of_the_model_header_is_checked(browser, index):
 
 
 @pytest.mark.parametrize("change", [{"id": "0123456789abcdef"}, {"capacity": 4}, {"number": 1}])
-async def test_a_model_that_does_not_fit_the_account_is_1052(browser, change):
+async def test_a_model_header_that_does_not_match_the_account_is_1052(browser, change):
     call = msgspec.structs.replace(CALL, model=msgspec.structs.replace(MODEL, **change))
     status, body = await browser.generate(call)
     assert status == 200
     assert b"[1052]" in body
 
 
-async def test_a_field_13_account_and_no_model_header_are_taken(browser):
+async def test_a_field_13_account_and_a_missing_model_header_are_accepted(browser):
     field13 = msgspec.structs.replace(CALL, model=msgspec.structs.replace(MODEL, field13=True))
     assert b"ok" in (await browser.generate(field13))[1]
 
 
 @pytest.mark.parametrize("name", ["rpcids", "source-path"])
-async def test_a_batchs_own_query_is_looked_at(browser, name):
+async def test_the_query_of_a_batch_is_checked(browser, name):
     assert (await browser.batch(("otAQ7b", "[]"), spoil=lambda headers, query, form: query.pop(name)))[0] == 400
 
 
@@ -108,7 +108,7 @@ async def test_a_batchs_own_query_is_looked_at(browser, name):
         ("otAQ7b", "{"),
     ],
 )
-async def test_a_batchs_payloads_are_looked_at(browser, call):
+async def test_the_payloads_of_a_batch_are_checked(browser, call):
     assert (await browser.batch(call))[0] == 400
 
 

@@ -40,14 +40,14 @@ async def test_an_answer_lists_the_files_of_its_turn(browser):
         {},
     ],
 )
-async def test_files_that_are_not_named_as_the_page_says_are_refused(browser, files):
+async def test_files_named_in_another_form_are_refused(browser, files):
     _, path = await browser.upload(PNG)
     named = json.loads(json.dumps(files).replace("PATH", path))
     assert (await browser.say("x", files=named)).status == 400
 
 
 @pytest.mark.parametrize("name", ["Push-ID", "X-Tenant-Id", "Origin", "Referer"])
-async def test_every_header_of_an_upload_is_looked_at(browser, name):
+async def test_every_header_of_an_upload_is_checked(browser, name):
     assert (await browser.upload(PNG))[0] == 200
     assert (await browser.upload(PNG, **{name: "wrong"}))[0] == 400
 
@@ -102,7 +102,7 @@ async def test_both_requests_of_an_upload_are_checked(browser, start, finish):
     assert (await send_in_two(browser, PNG, start, finish))[0] == 400
 
 
-async def test_a_guest_has_no_files(site, browser):
+async def test_a_guest_cannot_send_files(site, browser):
     _, path = await browser.upload(PNG)
     async with visit(site.base, None) as guest:
         assert (await guest.say("x", files=[[[path], "a"]], temporary=True)).status == 400

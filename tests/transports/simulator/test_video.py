@@ -21,7 +21,7 @@ def film(candidate):
     return jspb.path(candidate, 12, 59, 0, 0, 0, 0, 7)
 
 
-async def test_a_video_turns_up_after_its_time(studio):
+async def test_a_video_appears_after_its_delay(studio):
     browser, clock, place = studio
     answer = await browser.say("a wave", VIDEO, place)
     assert not answer.complete
@@ -67,7 +67,7 @@ async def test_a_refused_video_ends_as_a_text(studio):
     assert jspb.field(candidate, 12) is None
 
 
-async def test_a_first_turn_a_smaller_model_and_a_guest_get_none(open_site):
+async def test_a_first_turn_a_smaller_model_and_a_guest_get_no_video(open_site):
     async with open_site(ACCOUNT, FREE) as site, visit(site.base) as browser:
         assert (await browser.say("a wave", VIDEO)).code == 1053
         async with visit(site.base, None) as guest:
@@ -77,12 +77,12 @@ async def test_a_first_turn_a_smaller_model_and_a_guest_get_none(open_site):
 
 
 @pytest.mark.parametrize("slots", [{54: None}, {54: [[]]}, {55: None}, {55: [[15]]}, {55: [[16.0]]}, {55: [16]}])
-async def test_its_slots_are_looked_at(studio, slots):
+async def test_the_slots_of_a_video_are_checked(studio, slots):
     browser, _, place = studio
     assert (await browser.say("a wave", VIDEO | slots, place)).status == 400
 
 
-async def test_music_comes_as_sound_and_as_film(browser):
+async def test_music_is_delivered_as_audio_and_video(browser):
     answer = await browser.say("a song", {49: 21})
     music = answer.rich(86)
     response, sound = await browser.get(music[0][1][7][1])
