@@ -82,7 +82,7 @@ def loaded(tmp_path):
     return set(json.loads((tmp_path / "modules").read_text()))
 
 
-def test_a_gateway_that_chats_loads_no_more_than_that_takes(program, tmp_path, start_command):
+def test_a_serving_gateway_imports_only_what_a_chat_needs(program, tmp_path, start_command):
     (tmp_path / "site").mkdir()
     site = Site(tmp_path / "site")
     try:
@@ -100,7 +100,7 @@ def test_a_gateway_that_chats_loads_no_more_than_that_takes(program, tmp_path, s
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])
-def test_what_only_says_something_loads_no_command(program, tmp_path, option):
+def test_help_and_version_import_no_command(program, tmp_path, option):
     subprocess.run(program(option), cwd=ROOT, check=True, capture_output=True, timeout=60)
     ours = {name for name in loaded(tmp_path) if name.split(".")[0] in {"service", "protocol", "transports"}}
     commands = {"service.cli", "service.cli.main", "service.cli.probe"}
@@ -108,7 +108,7 @@ def test_what_only_says_something_loads_no_command(program, tmp_path, option):
     assert loaded(tmp_path).isdisjoint({"aiohttp", "anyio", "msgspec", "structlog"})
 
 
-def test_each_command_is_where_the_group_says():
+def test_each_command_is_in_the_module_that_its_group_names():
     assert len(cli.commands) > 8
     for name, command in cli.commands.items():
         assert isinstance(command, click.Command)

@@ -64,7 +64,7 @@ def gateway(tmp_path):
     return Gateway(tmp_path, LICENSES)
 
 
-async def test_a_key_that_has_changed_is_taken_over_and_the_old_one_is_refused(gateway):
+async def test_a_changed_key_is_loaded_and_the_old_one_is_refused(gateway):
     assert await gateway.look() == []
     (gateway.folder / "one").write_text(THREE)
     logs = await gateway.look()
@@ -74,7 +74,7 @@ async def test_a_key_that_has_changed_is_taken_over_and_the_old_one_is_refused(g
 
 
 @pytest.mark.parametrize("content", [None, b"", b"   \n", b"short", b"\xff\xfe", b"a key\nof two lines", TWO.encode()])
-async def test_a_key_of_no_use_leaves_the_old_one_in_force_and_is_told_once_by_its_path(gateway, content):
+async def test_an_invalid_key_file_keeps_the_old_key_and_is_logged_once(gateway, content):
     path = gateway.folder / "one"
     path.unlink()
     if content is not None:
@@ -90,14 +90,14 @@ async def test_a_key_of_no_use_leaves_the_old_one_in_force_and_is_told_once_by_i
     assert await gateway.knows(ONE, THREE) == [False, True]
 
 
-async def test_what_is_of_no_use_does_not_keep_others_from_being_taken_over(gateway):
+async def test_an_invalid_key_file_does_not_prevent_the_reload_of_others(gateway):
     (gateway.folder / "one").write_text("")
     (gateway.folder / "two").write_text(THREE)
     await gateway.look()
     assert await gateway.knows(ONE, TWO, THREE) == [True, False, True]
 
 
-async def test_a_file_that_is_still_being_written_is_left_alone(gateway):
+async def test_a_file_that_is_still_being_written_is_not_loaded(gateway):
     path = gateway.folder / "one"
     path.write_text(THREE[:-2])
     async with anyio.create_task_group() as tasks:
@@ -110,7 +110,7 @@ async def test_a_file_that_is_still_being_written_is_left_alone(gateway):
     assert await gateway.knows(ONE, THREE) == [False, True]
 
 
-async def test_a_folder_that_is_swapped_behind_links_is_noticed(tmp_path):
+async def test_a_replaced_symlinked_folder_is_detected(tmp_path):
     for name, key in (("..1", ONE), ("..2", TWO)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "key").write_text(key)
@@ -123,7 +123,7 @@ async def test_a_folder_that_is_swapped_behind_links_is_noticed(tmp_path):
     assert await gateway.knows(ONE, TWO) == [False, True]
 
 
-async def test_being_told_takes_over_the_settings_own_licenses_and_names_what_config_restart_required(gateway):
+async def test_reload_applies_licenses_and_names_settings_that_need_a_restart(gateway):
     gateway.path.write_text(
         '[server]\nport = 9\n[[licenses]]\nid = "one"\nkey_file = "one"\n'
         f'[[licenses]]\nid = "three"\nkey = "{THREE}"\n[transports.web]\n'
@@ -138,7 +138,7 @@ async def test_being_told_takes_over_the_settings_own_licenses_and_names_what_co
 
 
 @pytest.mark.parametrize("text", ["[server\n", "[server]\nprot = 1\n", "[transports.nowhere]\n"])
-async def test_settings_of_no_use_leave_all_as_it_is(gateway, text):
+async def test_invalid_settings_change_nothing(gateway, text):
     gateway.path.write_text(text)
     (gateway.folder / "one").write_text(THREE)
     with capture_logs() as logs:
@@ -148,7 +148,7 @@ async def test_settings_of_no_use_leave_all_as_it_is(gateway, text):
     assert gateway.count("reload_failures") == 1.0
 
 
-async def test_a_transport_and_other_parts_take_over_what_is_theirs(tmp_path, monkeypatch):
+async def test_transports_and_other_parts_reload_their_own_files(tmp_path, monkeypatch):
     cookies, token = tmp_path / "cookies", tmp_path / "token"
     cookies.write_text("__Secure-1PSID=a")
     token.write_text("a")
@@ -180,7 +180,7 @@ async def test_a_transport_and_other_parts_take_over_what_is_theirs(tmp_path, mo
     assert told == ["__Secure-1PSID=b", "a", "__Secure-1PSID=b", "bc"]
 
 
-async def test_it_looks_for_as_long_as_it_is_open(gateway):
+async def test_files_are_checked_while_the_reload_is_open(gateway):
     async with gateway.reload.open(gateway.clock):
         await gateway.clock.until_asleep()
         (gateway.folder / "one").write_text(THREE)

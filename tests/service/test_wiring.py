@@ -46,7 +46,7 @@ def test_a_transport_that_cannot_be_connected_is_refused_by_name(tmp_path):
         check_transports(*settings_of(tmp_path, text))
 
 
-def test_aliases_are_part_of_the_catalogue(tmp_path):
+def test_the_catalogue_contains_the_aliases_of_the_settings(tmp_path):
     catalogue = build_catalogue(*settings_of(tmp_path, '[models.aliases]\nmine = "gemini-3-pro"\n'))
     assert catalogue.resolve("mine").model == catalogue.resolve("gemini-3-pro").model
 

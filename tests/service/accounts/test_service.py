@@ -51,7 +51,7 @@ async def code_of(awaited):
     return caught.value.code
 
 
-async def test_an_account_is_added_changed_and_listed_after_those_of_the_settings(service):
+async def test_an_account_is_added_changed_and_listed_after_settings_accounts(service):
     assert await service.add(new(options={"concurrency": "2"}), by="me") is AddResult.NEW
     assert await code_of(service.add(new(), by="me")) == "exists"
     assert await service.add(new(replace=True, options={"weight": 2}), by="me") is AddResult.CHANGED

@@ -22,13 +22,13 @@ def view(entry=None, **seen):
     return account_view(ACCOUNT, entry, msgspec.structs.replace(NOTHING, **seen))
 
 
-def test_an_account_of_which_nothing_is_stored_is_ready():
+def test_an_account_without_records_is_ready():
     shown = view()
     assert (shown.id, shown.state, shown.in_settings, shown.in_flight) == ("one", AccountStatus.READY, True, 0)
     assert (shown.concurrency, shown.per_day, shown.proxy) == (3, {"video": 2}, "http://proxy:3128")
 
 
-def test_a_pause_counts_more_than_attention_and_attention_more_than_a_cooldown():
+def test_a_pause_takes_precedence_over_attention_and_attention_over_a_cooldown():
     cooldowns, attention = [cooldown(60.0)], {"one": ATTENTION}
     paused = view(pauses={"one": PAUSE}, attention=attention, cooldowns=cooldowns)
     assert (paused.state, paused.message, paused.paused_by) == (AccountStatus.PAUSED, "holiday", "cli:me")
@@ -44,7 +44,7 @@ def test_the_cooldown_that_ends_first_gives_the_reason():
     assert sorted(one.until for one in shown.cooldowns) == [NOW + 30.0, NOW + 90.0]
 
 
-def test_what_is_stored_of_another_account_does_not_count():
+def test_records_of_another_account_are_ignored():
     other = {"two": PAUSE}
     assert view(pauses=other, attention={"two": ATTENTION}).state is AccountStatus.READY
 
@@ -61,7 +61,7 @@ def test_open_requests_of_all_processes_are_added_up():
     assert [quota.remaining for quota in shown.quotas] == [4]
 
 
-def test_an_account_of_the_store_says_who_added_it_and_shows_no_secret():
+def test_a_stored_account_shows_its_author_and_no_secret():
     shown = view(RECORD)
     assert (shown.in_settings, shown.added_at, shown.added_by) == (False, NOW, "admin:ops")
     assert "canary" not in repr(shown)

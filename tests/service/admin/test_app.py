@@ -52,20 +52,20 @@ def test_an_account_of_the_settings_is_not_removed_but_paused(start):
 
 
 @pytest.mark.parametrize("token", [None, "wrong-token-of-nobody", "canary-token-ops-471"])
-def test_without_a_token_nothing_is_told_not_even_what_there_is(shared, token):
+def test_requests_without_a_valid_token_get_401_on_every_path(shared, token):
     for method, path in (("GET", "/v1/accounts"), ("POST", "/v1/accounts"), ("GET", "/nothing"), ("GET", "/v1/events")):
         answer = shared(method, path, token=token)
         assert (code(answer), answer.headers["www-authenticate"]) == ((401, "unauthorized"), "Bearer")
 
 
-def test_two_authorizations_are_none(shared):
+def test_two_authorization_headers_are_refused(shared):
     headers = [("Authorization", f"Bearer {OTHER_TOKEN}"), ("Authorization", f"Bearer {OTHER_TOKEN}")]
     assert httpx.get(f"{shared.url}/v1/status", headers=headers).status_code == 401
     assert httpx.get(f"{shared.url}/v1/status", headers=headers[:1]).status_code == 200
     assert httpx.get(f"{shared.url}/v1/status?token={OTHER_TOKEN}").status_code == 401
 
 
-def test_a_token_that_may_only_look_changes_and_exports_nothing(shared):
+def test_a_read_only_token_cannot_change_or_export_accounts(shared):
     for path in ("/v1/accounts", "/v1/status", "/openapi.json"):
         assert shared("GET", path, token=EYE_TOKEN).status_code == 200
     for method, path in (
@@ -78,7 +78,7 @@ def test_a_token_that_may_only_look_changes_and_exports_nothing(shared):
     assert shared.state("one") == "ready"
 
 
-def test_what_is_wrong_with_a_request_has_a_status_and_a_word(shared):
+def test_invalid_requests_get_a_status_and_an_error_code(shared):
     assert code(shared("PUT", "/v1/accounts")) == (405, "method_not_allowed")
     assert code(shared("GET", "/v1/accounts/one/pause")) == (405, "method_not_allowed")
     assert shared("HEAD", "/v1/accounts").status_code == 405
@@ -106,7 +106,7 @@ def test_what_is_wrong_with_a_request_has_a_status_and_a_word(shared):
     assert code(shared("POST", "/v1/accounts/one/pause", {"reason": 1})) == (422, "invalid_value")
 
 
-def test_neither_listener_has_anything_of_the_other(shared):
+def test_each_listener_serves_only_its_own_routes(shared):
     gateway = shared.gateway
     for path in ("/healthz", "/readyz", "/metrics", "/v1/models", "/v1/chat/completions", "/gemini_official/v1/models"):
         assert shared("GET", path).status_code == 404
@@ -117,7 +117,7 @@ def test_neither_listener_has_anything_of_the_other(shared):
     assert httpx.get(f"{shared.url}/v1/status", headers=license_headers).status_code == 401
 
 
-def test_the_status_says_how_the_gateway_is(shared):
+def test_the_status_describes_the_gateway(shared):
     status = shared("GET", "/v1/status").json()
     assert status["store"] == {
         "kind": "sqlite",
@@ -129,7 +129,7 @@ def test_the_status_says_how_the_gateway_is(shared):
     assert (status["draining"], len(status["processes"]), status["accounts"]) == (False, 1, {"ready": 1})
 
 
-def test_what_an_account_carries_is_shown_while_it_does(start, start_command):
+def test_open_requests_of_an_account_are_listed(start, start_command):
     gateway = start()
     gateway.add("one")
     headers = {"Authorization": f"Bearer {gateway.gateway.key}"}

@@ -15,7 +15,7 @@ async def names(follower):
     return None if heard is None else [one.change.account for one in heard]
 
 
-async def test_who_follows_hears_what_comes_and_goes_on_where_it_was():
+async def test_a_follower_receives_new_events_and_resumes_where_it_was():
     feed = Feed()
     feed.publish(change(1))
     with feed.follow() as follower:
@@ -31,7 +31,7 @@ async def test_who_follows_hears_what_comes_and_goes_on_where_it_was():
             assert (follower.lost, await names(follower)) == (False, expected)
 
 
-async def test_who_asks_for_what_is_not_kept_is_told_and_begins_anew():
+async def test_a_follower_of_dropped_or_unknown_events_starts_again():
     feed = Feed(kept=2)
     with feed.follow() as follower:
         old = follower.at
@@ -43,7 +43,7 @@ async def test_who_asks_for_what_is_not_kept_is_told_and_begins_anew():
             assert (follower.lost, await names(follower)) == (True, [])
 
 
-async def test_who_reads_too_slowly_is_cut_off():
+async def test_a_follower_that_reads_too_slowly_is_disconnected():
     feed = Feed(kept=2)
     with feed.follow() as follower:
         for number in range(3):
@@ -51,7 +51,7 @@ async def test_who_reads_too_slowly_is_cut_off():
         assert await names(follower) is None
 
 
-async def test_no_more_follow_than_may():
+async def test_the_number_of_followers_is_limited():
     feed = Feed(followers=1)
     with feed.follow():
         with pytest.raises(Saturated):
@@ -61,7 +61,7 @@ async def test_no_more_follow_than_may():
         pass
 
 
-async def test_who_waits_hears_at_once():
+async def test_a_waiting_follower_receives_an_event_at_once():
     feed = Feed()
     with feed.follow() as follower:
         async with anyio.create_task_group() as tasks:

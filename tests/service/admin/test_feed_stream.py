@@ -7,7 +7,7 @@ import httpx2 as httpx
 from tests.service.admin.conftest import EYE_TOKEN, OTHER_TOKEN, poll
 
 
-def test_the_feed_tells_what_becomes_of_accounts_and_who_did_it(start, start_command):
+def test_the_feed_reports_account_changes_and_their_author(start, start_command):
     gateway = start()
     with gateway.events(token=EYE_TOKEN) as feed:
         gateway.add("one")
@@ -27,7 +27,7 @@ def test_the_feed_tells_what_becomes_of_accounts_and_who_did_it(start, start_com
         assert (changed["by"], bool(changed["message"])) == ("", True)
 
 
-def test_a_feed_is_gone_on_with_where_it_was_left_and_ends_with_the_process(start):
+def test_a_feed_is_resumed_and_ends_at_shutdown(start):
     gateway = start()
     with gateway.events() as feed:
         gateway.add("one")
@@ -58,7 +58,7 @@ def test_a_feed_has_a_bounded_number_of_followers(start):
             follower.close()
 
 
-def test_what_one_gateway_does_the_others_feed_tells(start, redis):
+def test_changes_of_one_gateway_are_in_the_feed_of_another(start, redis):
     more = f'[store]\nurl = "{redis.url}"\nreplicas = 2\n'
     one, other = start(more=more), start(more=more)
     with other.events() as feed:
@@ -74,7 +74,7 @@ def test_what_one_gateway_does_the_others_feed_tells(start, redis):
     assert len(one("GET", "/v1/status").json()["processes"]) == 2
 
 
-def test_any_worker_administers_and_tells(start):
+def test_every_worker_serves_the_admin_api_and_the_feed(start):
     gateway = start(server="workers = 2")
     assert gateway.add("one").status_code == 201
     assert gateway.add("two").status_code == 201

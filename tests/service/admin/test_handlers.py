@@ -15,7 +15,7 @@ def failed(gateway, account):
     return found
 
 
-def test_an_account_that_works_is_well(start):
+def test_a_working_account_is_reported_as_healthy(start):
     gateway = start()
     gateway.add("one")
     examined = gateway("POST", "/v1/accounts/one/check").json()
@@ -27,7 +27,7 @@ def test_an_account_that_works_is_well(start):
     ["__Secure-1PSID=nobodys; __Secure-1PSIDTS=nobodys", f"__Secure-1PSID={PSID['one']}; __Secure-1PSIDTS=long-gone"],
     ids=["dead", "served-as-a-guest"],
 )
-def test_a_session_that_has_ended_is_told_from_one_that_works(start, session):
+def test_an_ended_session_is_reported_as_unhealthy(start, session):
     gateway = start()
     gateway("POST", "/v1/accounts", {"id": "gone", "secret": session})
     found = failed(gateway, "gone")
@@ -35,14 +35,14 @@ def test_a_session_that_has_ended_is_told_from_one_that_works(start, session):
     assert "export" in found["account"]["advice"]
 
 
-def test_a_session_that_is_bound_to_a_device_is_told(start):
+def test_a_session_bound_to_a_device_is_reported(start):
     gateway = start()
     gateway.add("bound")
     found = failed(gateway, "bound")
     assert "bound it to the device" in found["rotation"]["message"]
 
 
-def test_a_page_that_asks_for_consent_is_told(start, site):
+def test_a_page_that_requires_consent_is_reported(start, site):
     gateway = start()
     gateway.add("one")
     fault = {"where": "app", "status": 302, "location": "https://consent.google.com/m", "times": 5}
@@ -51,7 +51,7 @@ def test_a_page_that_asks_for_consent_is_told(start, site):
     assert "consent" in found["page"]["message"]
 
 
-def test_what_the_store_cannot_do_is_said_and_the_status_goes_on(start, redis):
+def test_the_status_is_available_while_the_store_is_down(start, redis):
     gateway = start(more=f'[store]\nurl = "{redis.url}"\n')
     gateway.add("one")
     redis.kill()

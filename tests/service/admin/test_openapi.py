@@ -35,11 +35,11 @@ def validator(name):
     return jsonschema.Draft202012Validator(schema)
 
 
-def test_the_kept_description_is_what_the_code_says():
+def test_the_committed_openapi_file_matches_the_code():
     assert (ROOT / "docs" / "admin-openapi.json").read_text() == text(), "write it anew: make openapi"
 
 
-async def test_each_route_is_described_and_each_description_is_a_route():
+async def test_openapi_describes_exactly_the_routes():
     deps = AdminDeps(
         accounts=None,
         records=None,
@@ -55,7 +55,7 @@ async def test_each_route_is_described_and_each_description_is_a_route():
     assert routed == described
 
 
-def test_every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_own():
+def test_openapi_references_resolve_and_operation_ids_are_unique():
     whole = json.dumps(DOCUMENT)
     components = DOCUMENT["components"]["schemas"]
     referred = {word.partition('"')[0] for word in whole.split('"#/components/schemas/')[1:]}
@@ -91,11 +91,11 @@ ROW = AccountView(
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_sent_is_what_is_described(value):
+def test_responses_match_the_openapi_schema(value):
     validator(type(value).__name__).validate(json.loads(msgspec.json.encode(value)))
 
 
-def test_what_is_refused_is_described_so():
+def test_the_openapi_schema_rejects_refused_requests():
     for wrong in (
         {},
         {"id": "a b", "secret": "x"},

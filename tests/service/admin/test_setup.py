@@ -6,7 +6,7 @@ from service.config.schema import load
 FIRST, SECOND = "Zk3vQ9xT7mLp2RwYb8Nd", "Hs5jC1uEw6KqXf4Vg0Ta"
 
 
-def test_tokens_are_those_that_their_files_hold_and_a_file_of_no_use_changes_nothing(tmp_path):
+def test_tokens_are_reloaded_from_their_files_and_an_invalid_file_changes_nothing(tmp_path):
     token, path = tmp_path / "token", tmp_path / "gateway.toml"
     token.write_text(FIRST)
     path.write_text('[[admin.tokens]]\nname = "ops"\ntoken_file = "token"\n')

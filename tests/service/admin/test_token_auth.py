@@ -27,7 +27,7 @@ def tokens(*pairs, **more):
         ("aaaaaaaaaaaaaaaaaaaa", "placeholder"),
     ],
 )
-def test_a_token_that_is_no_secret_is_refused_by_its_place_alone(token, words):
+def test_a_weak_token_is_refused_without_showing_it(token, words):
     with pytest.raises(SettingsError) as caught:
         tokens(("ops", token))
     assert words in str(caught.value)
@@ -35,7 +35,7 @@ def test_a_token_that_is_no_secret_is_refused_by_its_place_alone(token, words):
     assert not token or token not in str(caught.value)
 
 
-def test_a_file_holds_a_token(tmp_path):
+def test_a_token_can_be_read_from_a_file(tmp_path):
     file = tmp_path / "token"
     file.write_text(f"{GOOD}\n")
     found = tokens_of(AdminSettings(tokens=(AdminTokenSettings(name="ops", token_file=file, read_only=True),)), ORIGIN)
@@ -48,13 +48,13 @@ def test_a_file_holds_a_token(tmp_path):
             tokens_of(AdminSettings(tokens=(wrong,)), ORIGIN)
 
 
-def test_no_two_have_one_name_or_one_token():
+def test_names_and_tokens_must_be_unique():
     for pairs in ((("a", GOOD), ("a", GOOD[::-1])), (("a", GOOD), ("b", GOOD))):
         with pytest.raises(SettingsError, match="two entries have the same"):
             tokens(*pairs)
 
 
-def test_each_token_names_its_owner_and_nothing_else_names_anybody():
+def test_only_a_valid_bearer_token_identifies_its_owner():
     found = tokens(("a", GOOD), ("b", GOOD[::-1]))
     assert found.identify(f"Bearer {GOOD}".encode()).actor == "admin:a"
     assert found.identify(f"bearer  {GOOD[::-1]} ".encode()).actor == "admin:b"

@@ -1,4 +1,4 @@
-def test_config_check_and_show(command, tmp_path):
+def test_config_check_validates_and_config_show_hides_secrets(command, tmp_path):
     (tmp_path / "gateway.toml").write_text("[transports.web]\n")
     assert command("config", "check").stdout == "gateway.toml: ok\n"
     (tmp_path / "gateway.toml").write_text('[[licenses]]\nid = "a"\nkey = "secret-key-1"\n')

@@ -31,7 +31,7 @@ def levels(findings):
     return {finding["step"]: finding["level"] for finding in findings}
 
 
-def test_it_checks_settings_listener_store_licenses_and_accounts(doctor, tmp_path):
+def test_doctor_checks_settings_listener_store_licenses_and_accounts(doctor, tmp_path):
     add(tmp_path, "first", HEADER)
     status, found = doctor()
     assert status == 0
@@ -74,7 +74,7 @@ def test_a_missing_account_is_a_warning_that_names_the_command(doctor):
     assert (finding["level"], finding["advice"]) == ("warning", "Add one: gemini-gateway accounts add ID")
 
 
-def test_a_terminal_gets_a_line_for_each_step_and_a_sum(tmp_path, site):
+def test_a_terminal_gets_a_line_for_each_step_and_a_summary(tmp_path, site):
     (tmp_path / "gateway.toml").write_text(SETTINGS.format(url=site))
     lines = run_in_process(tmp_path, "doctor").stdout.splitlines()
     assert lines[0].startswith("settings ✓ config check")

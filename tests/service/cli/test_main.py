@@ -27,7 +27,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
         ("gemini-gateway completion z", "zsh"),
     ],
 )
-def test_bash_completes_words(tmp_path, words, completed):
+def test_bash_completes_commands_and_options(tmp_path, words, completed):
     script = tmp_path / "completion"
     script.write_text(CliRunner().invoke(cli, ["completion", "bash"], prog_name="gemini-gateway").output)
     command = ASK.format(script=script, words=words, last=words.count(" "))

@@ -57,7 +57,7 @@ def test_the_command_is_distinguished_from_its_help():
     assert not is_probe(["serve"])
 
 
-def test_it_loads_nothing_of_the_service(server):
+def test_probe_imports_nothing_of_the_service(server):
     code = (
         "import runpy, sys\n"
         f"sys.argv = ['gemini-gateway', 'probe', '{server}/200']\n"

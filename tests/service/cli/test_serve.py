@@ -30,7 +30,7 @@ def test_a_port_that_is_in_use_is_named():
         ("[transports.simulator]\n[[licenses]]\nid = 'a b'\nkey = '12345678'\n", "licenses[0]"),
     ],
 )
-def test_invalid_settings_end_it_with_status_78_and_one_line(command, tmp_path, settings, words, hangup):
+def test_serve_exits_with_78_and_one_line_on_invalid_settings(command, tmp_path, settings, words, hangup):
     (tmp_path / "gateway.toml").write_text(settings)
     done = command("serve", "--port", "0")
     assert done.returncode == 78
@@ -38,7 +38,7 @@ def test_invalid_settings_end_it_with_status_78_and_one_line(command, tmp_path, 
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_it_announces_its_address_and_its_parts(start_gateway):
+def test_serve_announces_its_address_and_its_parts(start_gateway):
     gateway = start_gateway()
     gateway.wait_for("gateway_started")
     assert f"Listening on {gateway.origin}" in gateway.text()

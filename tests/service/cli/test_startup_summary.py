@@ -58,7 +58,7 @@ async def test_many_accounts_are_not_all_named(tmp_path):
     assert "20 ready (a00, a01, a02, a03, a04, a05, a06, a07, and 12 more)" in told
 
 
-async def test_a_store_that_is_away_is_a_finding(tmp_path):
+async def test_an_unavailable_store_is_a_finding(tmp_path):
     class Away(MemoryStore):
         async def scan(self, *_, **__):
             raise StoreDown("away")
@@ -68,7 +68,7 @@ async def test_a_store_that_is_away_is_a_finding(tmp_path):
     assert "the store does not answer" in "\n".join(summary_lines(found))
 
 
-async def test_a_log_gets_one_line_and_a_person_a_block(tmp_path, capfd):
+async def test_a_log_gets_one_line_and_a_terminal_a_block(tmp_path, capfd):
     from structlog.testing import capture_logs
 
     found = await surveyed(tmp_path, "[transports.web]\n", MemoryStore(ManualClock()))
@@ -80,7 +80,7 @@ async def test_a_log_gets_one_line_and_a_person_a_block(tmp_path, capfd):
     assert capfd.readouterr().err.splitlines()[0].startswith("gemini-gateway ")
 
 
-async def test_a_damaged_record_is_named_and_keeps_nothing_from_starting(tmp_path):
+async def test_a_damaged_record_is_named_and_does_not_prevent_the_start(tmp_path):
     store = MemoryStore(ManualClock())
     await store.put(ATTENTION, "one", b'{"reason": 7, "message": "canary"}')
     told = "\n".join(summary_lines(await surveyed(tmp_path, "[transports.web]\n", store)))

@@ -75,7 +75,7 @@ def test_check_shows_the_store_and_counts_its_records(folder):
     assert {"  session\t1", "  account\t1", "  cooldown\t1", "  attention\t0"} <= set(lines)
 
 
-def test_check_finds_what_is_not_encrypted_and_what_cannot_be_read(folder):
+def test_check_finds_unencrypted_and_unreadable_records(folder):
     fill(folder / "gateway.sqlite3")
     assert "  session\t1 (1 not encrypted)" in run("check").output.splitlines()
     (folder / "gateway.sqlite3").unlink()
@@ -85,7 +85,7 @@ def test_check_finds_what_is_not_encrypted_and_what_cannot_be_read(folder):
     assert done.exit_code == 1
 
 
-def test_check_makes_no_file(folder):
+def test_check_creates_no_file(folder):
     done = run("check")
     assert done.exit_code == 0
     assert "does not exist yet" in done.output
@@ -158,13 +158,13 @@ def test_migrate_reports_a_location_that_is_not_a_store(folder, source, target, 
     assert "hidden" not in done.output
 
 
-def test_migrate_makes_no_source(folder):
+def test_migrate_does_not_create_a_source(folder):
     with pytest.raises(SettingsError, match="no such file"):
         run("migrate", "--from", "sqlite:nowhere.sqlite3", "--to", "sqlite:new.sqlite3")
     assert not (folder / "nowhere.sqlite3").exists()
 
 
-def test_all_goes_to_a_server_and_back(folder, server):
+def test_all_records_are_migrated_to_a_server_and_back(folder, server):
     fill(folder / "old.sqlite3")
     there = ("--from", "sqlite:old.sqlite3", "--to", server.url)
     for _ in range(2):
@@ -191,7 +191,7 @@ def test_check_counts_the_records_of_a_server_and_reports_that_it_is_down(folder
         run("check")
 
 
-def test_a_server_that_is_gone_leaves_the_source_as_it_was(folder, server):
+def test_an_unreachable_server_leaves_the_source_unchanged(folder, server):
     fill(folder / "old.sqlite3")
     server.kill()
     done = run("migrate", "--from", "sqlite:old.sqlite3", "--to", server.url)

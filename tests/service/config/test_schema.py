@@ -24,7 +24,7 @@ def all_settings():
     return re.sub(r"(?m)^#(?=\S)", "", EXAMPLE.read_text().partition("\n\n")[2])
 
 
-def test_the_example_changes_nothing_as_it_is():
+def test_the_example_has_the_default_settings():
     assert load(EXAMPLE, {}) == Settings()
 
 
@@ -62,7 +62,7 @@ def test_the_example_shows_every_setting_with_its_default(tmp_path):
         assert list(wiring.transport_settings(alone, Origin(name="x"))) == [name]
 
 
-def test_the_environment_goes_before_the_file(tmp_path):
+def test_the_environment_takes_precedence_over_the_file(tmp_path):
     path = file_with(tmp_path, "[server]\nport = 1\nworkers = 3\n")
     environment = {
         "GEMINI_GATEWAY__SERVER__PORT": "9000",
@@ -105,7 +105,7 @@ def test_the_environment_goes_before_the_file(tmp_path):
         ("[[licenses]]\nid = 'a'\nfeatures = ['x']", {}, ["licenses[0].features", "'x'"]),
     ],
 )
-def test_what_is_wrong_is_named_with_its_place_and_what_was_expected(tmp_path, text, environment, words):
+def test_an_invalid_setting_is_named_with_the_expected_value(tmp_path, text, environment, words):
     with pytest.raises(SettingsError) as caught:
         load(file_with(tmp_path, text), environment)
     message = str(caught.value)
@@ -122,7 +122,7 @@ def test_what_is_wrong_is_named_with_its_place_and_what_was_expected(tmp_path, t
         ("GEMINI_GATEWAY__TRANSPORTS__WEBB__GUEST", "true", ["transports.webb", "unknown transport"]),
     ],
 )
-def test_a_variable_that_is_wrong_for_a_transport_is_named_and_not_the_file(tmp_path, variable, value, words):
+def test_an_invalid_variable_of_a_transport_is_named_and_not_the_file(tmp_path, variable, value, words):
     path = file_with(tmp_path, "[transports.web]\nguest_concurrency = 3\n")
     environment = {variable: value, "GEMINI_GATEWAY__LOG__LEVEL": "info"}
     settings = load(path, environment)
@@ -132,7 +132,7 @@ def test_a_variable_that_is_wrong_for_a_transport_is_named_and_not_the_file(tmp_
     assert "gateway.toml" not in str(caught.value)
 
 
-def test_what_is_wrong_in_the_file_is_not_blamed_on_a_variable(tmp_path):
+def test_an_error_in_the_file_does_not_name_a_variable(tmp_path):
     path = file_with(tmp_path, "[transports.web]\nguests = true\n")
     environment = {"GEMINI_GATEWAY__TRANSPORTS__WEB__GUEST": "true"}
     with pytest.raises(SettingsError, match=r"gateway\.toml: transports\.web\.guests"):
@@ -169,7 +169,7 @@ def test_secrets_are_never_shown(tmp_path):
     assert shown(settings, configs).count("***") == 3
 
 
-def test_what_signs_in_to_the_store_and_to_the_admin_api_is_not_shown(tmp_path):
+def test_credentials_of_the_store_and_the_admin_api_are_not_shown(tmp_path):
     text = """
     [store]
     url = "rediss://gateway:secret-1@store.example:6379/0"
@@ -183,7 +183,7 @@ def test_what_signs_in_to_the_store_and_to_the_admin_api_is_not_shown(tmp_path):
     assert 'url = "rediss://gateway:***@store.example:6379/0"' in shown(settings, {})
 
 
-def test_each_transport_says_itself_what_is_secret(tmp_path):
+def test_each_transport_declares_its_secret_settings(tmp_path):
     text = """
     [transports.simulator]
     [[transports.simulator.accounts]]
@@ -197,19 +197,19 @@ def test_each_transport_says_itself_what_is_secret(tmp_path):
     assert wiring.TRANSPORTS["web"].secrets == {"cookies", "proxy"}
 
 
-def test_no_two_accounts_have_one_name_whether_checked_or_connected(tmp_path):
+def test_account_names_must_be_unique(tmp_path):
     text = "[transports.web]\n" + '[[transports.web.accounts]]\nid = "one"\ncookies = "x"\n' * 2
     with pytest.raises(SettingsError, match="two accounts have the id 'one'"):
         wiring.transport_settings(load(file_with(tmp_path, text), {}), Origin(name="x"))
 
 
-def test_what_is_shown_can_be_read_again(tmp_path):
+def test_shown_settings_can_be_loaded(tmp_path):
     again = load(file_with(tmp_path, shown(Settings(), {})), {})
     assert msgspec.structs.replace(again, store=Settings().store) == Settings()
     assert again.store.path.name == "gateway.sqlite3"
 
 
-def test_the_operators_models_need_no_code(tmp_path):
+def test_operators_can_add_models_in_the_settings(tmp_path):
     text = """
     [[models.add]]
     id = "house-pro"

@@ -36,7 +36,7 @@ async def test_a_job_with_a_handle_is_resumed_by_it_and_a_later_handle_replaces_
 
 
 @pytest.mark.parametrize("refusal", [RateLimited("x"), Saturated("x"), SignedOut("x")])
-async def test_a_job_that_is_refused_before_it_begins_is_queued_again(refusal):
+async def test_a_job_refused_before_its_start_is_queued_again(refusal):
     saved = Saved()
     with pytest.raises(type(refusal)):
         await JobExecution(job(), saved).run(Engine([refusal]))
@@ -76,11 +76,11 @@ async def test_a_run_is_settled_once_the_request_has_been_sent():
         (UpstreamFailed("x"), True, None),
     ],
 )
-def test_only_errors_that_pass_are_retried(error, begun, seconds):
+def test_only_temporary_errors_are_retried(error, begun, seconds):
     assert pause(error, begun=begun) == seconds
 
 
-def test_a_trimmed_job_keeps_its_words_and_loses_its_files():
+def test_a_trimmed_job_keeps_its_text_and_loses_its_files():
     whole = job()
     parts = (TextPart(text="a cat"), FilePart(name="a.png", mime="image/png", data=b"x"))
     turn = msgspec.structs.replace(request_for("x").turns[0], parts=parts)

@@ -202,7 +202,7 @@ async def test_a_job_that_was_never_sent_is_run_by_the_next_process(ledger):
         assert (await over(jobs)).reply.text == "done"
 
 
-async def test_two_processes_do_not_do_a_job_twice(ledger):
+async def test_two_processes_do_not_run_a_job_twice(ledger):
     go = anyio.Event()
     first, second = Engine([Begun(handle=HANDLE), go, FINISH]), Engine()
     async with open_jobs(ledger, first, SystemClock(), JobSettings()) as jobs:
@@ -236,7 +236,7 @@ async def test_the_unfinished_jobs_of_a_license_are_limited(ledger):
         assert caught.value.code == "rate_limit_exceeded"
 
 
-async def test_more_jobs_than_may_run_at_once_wait_their_turn(ledger):
+async def test_jobs_over_the_concurrency_limit_wait(ledger):
     go = anyio.Event()
     engine = Engine([Begun(handle=HANDLE), go, FINISH], ANSWER)
     async with open_jobs(ledger, engine, SystemClock(), JobSettings(concurrency=1)) as jobs:
@@ -248,7 +248,7 @@ async def test_more_jobs_than_may_run_at_once_wait_their_turn(ledger):
         await over(jobs, "video_2")
 
 
-async def test_an_error_in_the_middle_is_the_jobs_and_a_bug_of_ours_too(ledger):
+async def test_an_error_or_exception_of_a_running_job_is_saved_with_it(ledger):
     engine = Engine([Begun(handle=HANDLE), UpstreamFailed("broke")], [Begun(handle=HANDLE), KeyError("bug")])
     async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
@@ -257,7 +257,7 @@ async def test_an_error_in_the_middle_is_the_jobs_and_a_bug_of_ours_too(ledger):
         assert (await over(jobs, "video_2")).error.code == "internal_error"
 
 
-async def test_files_are_forgotten_once_they_are_of_no_use(ledger):
+async def test_files_of_a_finished_job_are_dropped(ledger):
     with_file = job()
     turn = with_file.request.turns[0]
     parts = (FilePart(data=b"x" * 100, mime="image/png", name="x.png"), *turn.parts)
@@ -271,7 +271,7 @@ async def test_files_are_forgotten_once_they_are_of_no_use(ledger):
     assert done.request.turns == (turn,)
 
 
-async def test_whoever_holds_a_job_is_alone_with_it(ledger):
+async def test_only_one_caller_at_a_time_can_lock_a_job(ledger):
     async with open_jobs(ledger, Engine(), SystemClock(), JobSettings()) as jobs:
         await jobs.keep(Job(id="c", kind=JobKind.CHAT, request=request_for("x"), model="m", created=1e12))
         async with jobs.hold("c") as mine, jobs.hold("c") as not_mine:
@@ -297,7 +297,7 @@ class Locked(JobStore):
 
 
 @pytest.mark.parametrize("error", [RateLimited("used up"), KeyError("bug")])
-async def test_a_store_that_is_locked_when_a_job_fails_ends_nothing_else(store, error):
+async def test_a_store_error_while_a_job_fails_is_logged_only(store, error):
     locked = Locked(Store.of(store), SystemClock())
     engine = Engine([error])
     with capture_logs() as logs:

@@ -86,7 +86,7 @@ async def test_a_lone_surrogate_in_a_prompt_survives(ledger):
     assert await ledger.find("me", JobKind.VIDEO, "x") == odd
 
 
-async def test_pages_go_through_all_of_a_licenses_jobs_in_either_order(ledger):
+async def test_pages_cover_all_jobs_of_a_license_in_both_orders(ledger):
     for number in range(5):
         await ledger.put(job(f"video_{number}", created=float(number // 2)), FOREVER)
     for order, expected in (("desc", [4, 3, 2, 1, 0]), ("asc", [0, 1, 2, 3, 4])):
@@ -100,7 +100,7 @@ async def test_pages_go_through_all_of_a_licenses_jobs_in_either_order(ledger):
     assert await ledger.page("me", JobKind.VIDEO, JobPage(after="unknown")) == ([], False)
 
 
-async def test_one_holder_at_a_time_until_it_lets_go_or_dies(world, ledger):
+async def test_a_job_lock_has_one_owner_until_release_or_expiry(world, ledger):
     other = await world.process()
     await ledger.put(job(), FOREVER)
     assert await ledger.acquire("video_1", world.hold("a")) == job()
@@ -135,7 +135,7 @@ async def test_only_the_lock_holder_changes_a_job_that_exists(world, ledger):
     assert await ledger.page("me", JobKind.VIDEO, JobPage()) == ([], False)
 
 
-async def test_a_process_whose_hold_is_over_changes_nothing_any_more(world, ledger):
+async def test_a_process_with_an_expired_lock_cannot_change_the_job(world, ledger):
     await ledger.put(job(), FOREVER, world.hold("a"))
     await world.elapse()
     heir = await world.process()
@@ -189,7 +189,7 @@ class Failing(MemoryStore):
 
 
 @pytest.mark.parametrize("writes", range(3))
-async def test_a_job_that_fails_while_it_is_created_blocks_no_other(writes):
+async def test_a_failed_creation_of_a_job_blocks_no_other(writes):
     clock = ManualClock()
     store = Failing(clock)
     ledger = JobStore(Store.of(store), clock)
@@ -207,7 +207,7 @@ async def test_a_job_that_fails_while_it_is_created_blocks_no_other(writes):
 
 
 @pytest.mark.parametrize("writes", range(4))
-async def test_a_job_whose_end_breaks_off_is_ended_by_whoever_finds_it(writes):
+async def test_an_interrupted_end_of_a_job_is_completed_by_another_process(writes):
     clock = ManualClock()
     store = Failing(clock)
     ledger, done = JobStore(Store.of(store), clock), job(state=JobState.COMPLETED)
@@ -230,7 +230,7 @@ async def test_a_job_whose_end_breaks_off_is_ended_by_whoever_finds_it(writes):
     assert await heir.page("me", JobKind.VIDEO, JobPage()) == ([done], False)
 
 
-async def test_a_store_that_is_down_says_when_to_come_again():
+async def test_an_unavailable_store_is_an_error_with_a_retry_time():
     store = Failing(ManualClock())
     store.left = 0
     with pytest.raises(Saturated) as caught:

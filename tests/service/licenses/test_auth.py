@@ -71,7 +71,7 @@ async def calls_of(work):
     return calls
 
 
-async def test_one_license_and_thousands_cost_the_same():
+async def test_the_cost_does_not_depend_on_the_number_of_licenses():
     async def cost(number):
         store = MemoryStore(ManualClock())
         licenses = Licenses(
@@ -140,7 +140,7 @@ def test_a_key_may_be_in_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"), [(None, "cannot be read: No such file"), (b"\xff\xfe" * 9, "not UTF-8"), (b"", "8 to 256")]
 )
-def test_a_file_that_holds_no_key_is_named(tmp_path, content, words):
+def test_a_file_without_a_key_is_named(tmp_path, content, words):
     if content is not None:
         (tmp_path / "key").write_bytes(content)
     with pytest.raises(SettingsError, match=rf"x: licenses\[0\].*{words}"):

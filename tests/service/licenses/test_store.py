@@ -64,7 +64,7 @@ async def test_ids_and_keys_are_fit_for_logs_and_headers(identity, key):
         await LicenseStore(MemoryStore(ManualClock()), ManualClock()).add(License(id=identity), key)
 
 
-async def test_an_id_and_a_key_are_used_once_and_only_what_exists_is_revoked(books):
+async def test_ids_and_keys_are_unique_and_only_existing_licenses_are_revoked(books):
     book, other = books
     key = new_key()
     await book.add(License(id="team"), key)
@@ -135,7 +135,7 @@ async def test_an_unreadable_license_blocks_no_other(book, open_store):
         await book.add(License(id="odd"), new_key())
 
 
-async def test_another_process_adds_and_revokes_and_it_holds_at_once(tmp_path):
+async def test_additions_and_revocations_of_another_process_apply_at_once(tmp_path):
     path, key = tmp_path / "gateway.sqlite3", new_key()
     store = SqliteStore(path, SystemClock())
     try:
@@ -183,7 +183,7 @@ def distant(far, clock):
     return LicenseStore(far, clock, fresh_seconds=1.0)
 
 
-async def test_far_away_a_new_key_holds_at_once_and_a_revoked_one_for_a_second_more(distant, far, clock):
+async def test_with_a_remote_store_a_new_key_is_valid_at_once_and_a_revoked_one_for_a_second(distant, far, clock):
     key, here = new_key(), LicenseStore(far, clock)
     assert await find(distant, key) is None
     await here.add(License(id="team"), key)

@@ -50,7 +50,7 @@ async def test_cached_media_are_not_fetched_again(tmp_path):
     assert source.opened == 1
 
 
-async def test_the_longest_unused_makes_room(tmp_path):
+async def test_the_least_recently_used_file_is_evicted(tmp_path):
     shelf, sources = MediaCache(tmp_path, 10), {name: Source(b"1234") for name in "abc"}
     for age, name in enumerate("ab"):
         await take(shelf, name, sources[name])
@@ -66,7 +66,7 @@ async def test_media_larger_than_the_cache_are_passed_on(tmp_path):
     assert (await take(shelf, "a", source))[2] == b"1234"
 
 
-async def test_media_that_break_off_are_not_cached(tmp_path):
+async def test_incomplete_media_are_not_cached(tmp_path):
     with pytest.raises(UpstreamFailed):
         await take(MediaCache(tmp_path, 100), "a", Source(error=UpstreamFailed("x")))
     assert list(tmp_path.iterdir()) == []
@@ -148,7 +148,7 @@ def test_partial_files_are_removed_only_after_their_process_was_killed(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_where_files_cannot_be_locked_only_old_ones_are_removed(tmp_path, monkeypatch):
+async def test_without_file_locks_only_old_partial_files_are_removed(tmp_path, monkeypatch):
     def unsupported(descriptor, operation):
         raise OSError(errno.ENOTSUP, "not supported")
 
@@ -188,7 +188,7 @@ async def test_media_are_passed_on_while_the_cache_is_filling(tmp_path):
     assert sorted(path.name.partition(".")[0] for path in tmp_path.iterdir()) == ["one", "three"]
 
 
-async def test_who_leaves_before_all_is_there_leaves_nothing_open(tmp_path):
+async def test_a_client_that_disconnects_leaves_nothing_open(tmp_path):
     begun = anyio.Event()
 
     class Endless:

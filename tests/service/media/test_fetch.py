@@ -106,7 +106,7 @@ async def fetched(url, resolver, reach=Anywhere()):  # noqa: B008 -- frozen
         return await get(url, whole, most=MOST)
 
 
-async def test_without_leave_nothing_is_fetched():
+async def test_nothing_is_fetched_if_fetching_is_disabled():
     with pytest.raises(BadRequest) as caught:
         await refuse_to_fetch("https://example.com/x.png", whole, most=1)
     assert caught.value.code == "image_url_not_allowed"
@@ -114,7 +114,7 @@ async def test_without_leave_nothing_is_fetched():
         assert get is refuse_to_fetch
 
 
-async def test_the_settings_say_how_far_it_goes():
+async def test_the_settings_determine_the_fetch_policy():
     settings = FetchSettings(enabled=True, allow=("images.example",), deny=("9.9.9.0/24",))
     async with fetching(settings, "https://gateway.example", Origin(name="x")) as get:
         assert isinstance(get, fetch.Fetcher)
@@ -125,7 +125,7 @@ async def test_the_settings_say_how_far_it_goes():
             pass
 
 
-async def test_a_public_file_is_fetched_with_nothing_of_ours(site, monkeypatch):
+async def test_a_public_file_is_fetched_without_cookies_or_a_proxy(site, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     site.answers["/a.png?x=1"] = ok(b"picture", "Set-Cookie: a=b\r\n")
     names = Names(site.port)
@@ -184,7 +184,7 @@ async def test_the_socket_checks_the_address_again_after_the_resolver(site):
     assert site.connects == 0
 
 
-async def test_a_name_that_is_bound_anew_between_two_hops_is_refused(site):
+async def test_a_name_rebound_between_two_redirects_is_refused(site):
     class ByName(FetchPolicy, frozen=True):
         def allows_address(self, address):
             return address == "127.0.0.1"
@@ -196,7 +196,7 @@ async def test_a_name_that_is_bound_anew_between_two_hops_is_refused(site):
     assert site.connects == 1
 
 
-async def test_redirects_are_followed_three_times_and_keep_their_place(site):
+async def test_at_most_three_redirects_are_followed(site):
     site.answers |= {"/": to("/b", 301), "/b": to("c", 307), "/c": to("http://other.example/d"), "/d": ok(b"end")}
     names = Names(site.port)
     assert await fetched("http://images.example/", names) == b"end"
@@ -231,7 +231,7 @@ async def test_a_redirect_never_leaves_tls():
         assert str(get._read("https://images.example/b", get._read("http://images.example/", None)))
 
 
-async def test_other_hosts_than_the_listed_are_not_even_looked_up(site):
+async def test_hosts_that_are_not_listed_are_not_resolved(site):
     names = Names(site.port)
     await refused("http://other.example/", Anywhere(hosts=("images.example",)), names)
     assert (names.asked, site.connects) == ([], 0)
@@ -277,7 +277,7 @@ async def test_all_failures_have_the_same_message(site):
     assert len(texts) == 1
 
 
-async def test_a_body_that_does_not_end_in_time_is_given_up(site):
+async def test_a_body_that_takes_too_long_is_refused(site):
     site.answers["/"] = never
     settings = FetchSettings(connect_seconds=0.1, total_seconds=0.2)
     await refused("http://images.example/", Anywhere(), Names(site.port), settings)
@@ -308,12 +308,12 @@ async def test_every_failure_waits_for_its_time(site, monkeypatch):
     assert times == [100] * 4
 
 
-async def test_a_body_of_just_the_size_is_taken(site):
+async def test_a_body_of_exactly_the_size_limit_is_accepted(site):
     site.answers["/"] = ok(b"x" * MOST)
     assert await fetched("http://images.example/", Names(site.port)) == b"x" * MOST
 
 
-async def test_certificates_are_checked(site, tmp_path):
+async def test_fetching_verifies_certificates(site, tmp_path):
     from service.server.certificate import write_certificate
 
     certificate, key = write_certificate(tmp_path, 1e9)

@@ -89,7 +89,7 @@ def serve():
     return open_one
 
 
-async def test_a_link_opens_without_a_key_and_runs_nothing(serve):
+async def test_a_link_opens_without_a_key_and_forbids_scripts(serve):
     async with serve() as server:
         answer = await server.get(server.links.sign(REF, ME))
         assert (answer.status_code, answer.content) == (200, server.engine.data)
@@ -101,7 +101,7 @@ async def test_a_link_opens_without_a_key_and_runs_nothing(serve):
         assert server.engine.asked == [(REF, Rendition.USUAL)]
 
 
-async def test_head_and_ranges(serve):
+async def test_head_ranges_and_etags_are_supported(serve):
     async with serve() as server:
         link = server.links.sign(REF, ME)
         head = await server.get(link, "HEAD")
@@ -113,7 +113,7 @@ async def test_head_and_ranges(serve):
         assert again.status_code == 304
 
 
-async def test_a_look_is_obeyed(serve):
+async def test_the_image_format_of_a_link_is_applied(serve):
     async with serve() as server:
         look = Look(rendition=Rendition.ORIGINAL, size=(30, 30), format="webp")
         answer = await server.get(server.links.sign(REF, ME, look))
@@ -145,7 +145,7 @@ async def test_missing_or_other_content_is_a_502_without_details(serve):
             assert "html" not in answer.text
 
 
-async def test_cached_media_outlive_the_upstreams(serve, tmp_path):
+async def test_cached_media_are_available_after_the_upstream_deleted_them(serve, tmp_path):
     engine = Engine()
     async with serve(engine, MediaCache(tmp_path, 1_000_000)) as server:
         link = server.links.sign(REF, ME)

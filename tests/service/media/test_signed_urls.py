@@ -51,7 +51,7 @@ def test_links_of_this_gateway_are_recognised_even_if_invalid():
     assert not links(clock).ours("https://elsewhere.example/gemini_official/media/x")
 
 
-def test_a_link_ends_when_its_time_is_over():
+def test_a_link_expires():
     clock = ManualClock()
     link = links(clock).sign(REF, ME)
     clock.advance(59)

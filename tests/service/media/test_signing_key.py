@@ -21,7 +21,7 @@ async def test_the_store_keeps_one_key_for_all_processes(open_store):
     assert await media_key(MediaSettings(), ORIGIN, MemoryStore(ManualClock())) != key
 
 
-async def test_processes_that_start_at_once_have_one_key(open_store):
+async def test_processes_that_start_together_share_one_key(open_store):
     keys, stores = [], [await open_store() for _ in range(4)]
 
     async def start(store):
@@ -42,7 +42,7 @@ async def test_a_file_is_the_same_key_at_every_replica(tmp_path):
     assert [len(key) for key in keys] == [KEY_BYTES]
 
 
-async def test_no_key_is_made_while_the_store_is_down():
+async def test_no_key_is_created_while_the_store_is_down():
     class Down(MemoryStore):
         async def get(self, *arguments, **options):
             raise StoreDown("out of order")
@@ -63,7 +63,7 @@ class Away(MemoryStore):
 REF = MediaRef(transport="web", account="one", kind=MediaKind.IMAGE, url="https://lh3.googleusercontent.com/place")
 
 
-async def test_a_store_that_is_down_at_first_gives_its_key_when_it_is_back():
+async def test_the_key_is_read_when_the_store_is_back():
     clock, me = ManualClock(), Caller(id="me")
     store = Away(clock)
     async with open_url_signer(MediaSettings(), ORIGIN, store, clock, patient=True) as seal:
@@ -79,7 +79,7 @@ async def test_a_store_that_is_down_at_first_gives_its_key_when_it_is_back():
         assert links.open(early, me) == REF
 
 
-async def test_a_file_that_is_out_of_order_is_not_waited_for():
+async def test_a_failed_local_store_is_not_waited_for():
     clock = ManualClock()
     with pytest.raises(StoreDown):
         async with open_url_signer(MediaSettings(), ORIGIN, Away(clock), clock, patient=False):

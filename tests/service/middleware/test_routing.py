@@ -107,6 +107,6 @@ async def test_invalid_headers_are_refused_in_the_dialect_of_the_path(client, re
     assert record.error == code
 
 
-async def test_the_start_of_the_server_needs_no_answer():
+async def test_lifespan_messages_are_ignored():
     router = RequestRouter(ONE, ROUTES)
     await HttpValidation(router, 1000, router.refuse)({"type": "lifespan"}, None, None)

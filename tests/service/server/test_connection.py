@@ -74,7 +74,7 @@ def piece(body, *, more=False):
     return {"type": "http.response.body", "body": body, "more_body": more}
 
 
-async def test_an_answer_that_is_whole_is_written_at_once(connect, monkeypatch):
+async def test_a_complete_response_is_written_at_once(connect, monkeypatch):
     wrote = Wrote(monkeypatch)
     client = await connect(app_of(start((b"content-length", b"2")), piece(b"ok")))
     for _ in range(2):
@@ -83,7 +83,7 @@ async def test_an_answer_that_is_whole_is_written_at_once(connect, monkeypatch):
     assert len(wrote.pieces) == 2
 
 
-async def test_the_head_goes_out_with_an_empty_first_piece(connect):
+async def test_an_empty_first_piece_sends_the_response_head(connect):
     seen = anyio.Event()
     client = await connect(app_of(start(), piece(b"", more=True), piece(b"late"), before_last=seen.wait))
     await client.send(ASK % b"GET")
@@ -107,7 +107,7 @@ async def test_an_idle_connection_is_closed(connect):
         await client.receive()
 
 
-async def test_an_app_that_ends_before_its_answer_does_ends_the_connection(connect):
+async def test_an_incomplete_response_closes_the_connection(connect):
     client = await connect(app_of(start((b"content-length", b"9")), piece(b"half", more=True)))
     await client.send(ASK % b"GET")
     assert (await client.receive()).endswith(b"half")
@@ -149,7 +149,7 @@ async def rest(client):
             return data
 
 
-async def test_requests_that_come_together_are_answered_in_order(connect):
+async def test_pipelined_requests_are_answered_in_order(connect):
     client = await connect(echo)
     post = b"POST /b HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\nhi"
     await client.send(b"GET /a HTTP/1.1\r\nHost: here\r\n\r\n" + post + b"GET /c HTTP/1.1\r\nHost: here\r\n\r\n")
@@ -157,7 +157,7 @@ async def test_requests_that_come_together_are_answered_in_order(connect):
     assert [part.rpartition(b"\r\n")[2] for part in data.split(b";")[:-1]] == [b"/a ", b"/b hi", b"/c "]
 
 
-async def test_a_body_comes_piece_by_piece_however_it_is_framed(connect):
+async def test_a_body_is_received_in_pieces_with_either_framing(connect):
     client = await connect(echo)
     await client.send(b"POST /a HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
     await anyio.wait_all_tasks_blocked()
@@ -169,7 +169,7 @@ async def test_a_body_comes_piece_by_piece_however_it_is_framed(connect):
     assert (await read_until(client, b";")).endswith(b"\r\n\r\n/b abcd;")
 
 
-async def test_a_client_that_waits_to_continue_is_told_to(connect):
+async def test_a_client_that_expects_100_continue_receives_it(connect):
     client = await connect(echo)
     for _ in range(2):
         head = b"POST /a HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
@@ -179,7 +179,7 @@ async def test_a_client_that_waits_to_continue_is_told_to(connect):
         assert (await read_until(client, b";")).endswith(b"/a hi;")
 
 
-async def test_an_answer_of_unknown_length_ends_with_its_last_chunk(connect):
+async def test_a_response_of_unknown_length_is_chunked(connect):
     client = await connect(app_of(start(), piece(b"one", more=True), piece(b"", more=True), piece(b"two")))
     for _ in range(2):
         await client.send(ASK % b"GET")
@@ -188,7 +188,7 @@ async def test_an_answer_of_unknown_length_ends_with_its_last_chunk(connect):
         assert data.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
 
 
-async def test_an_old_client_gets_the_body_up_to_the_connections_end(connect):
+async def test_an_http_1_0_client_gets_the_body_until_the_connection_closes(connect):
     client = await connect(app_of(start(), piece(b"one", more=True), piece(b"two")))
     await client.send(b"GET / HTTP/1.0\r\nHost: here\r\n\r\n")
     head, _, body = (await rest(client)).partition(b"\r\n\r\n")
@@ -207,7 +207,7 @@ async def test_an_answer_without_a_body_leaves_the_connection_usable(connect, me
 
 
 @pytest.mark.parametrize("closing", ["client", "app"])
-async def test_the_connection_is_closed_where_either_side_says_so(connect, closing):
+async def test_the_connection_is_closed_if_client_or_app_requests_it(connect, closing):
     headers = [(b"content-length", b"2"), *([(b"connection", b"close")] if closing == "app" else [])]
     client = await connect(app_of(start(*headers), piece(b"ok")))
     ask = b"GET / HTTP/1.1\r\nHost: here\r\nConnection: %b\r\n\r\n"
@@ -218,7 +218,7 @@ async def test_the_connection_is_closed_where_either_side_says_so(connect, closi
 
 
 @pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb", b"a\0b"])
-async def test_a_header_that_is_more_than_a_line_is_not_sent(connect, value):
+async def test_a_header_with_a_line_break_is_not_sent(connect, value):
     client = await connect(app_of(start((b"content-length", b"2"), (b"x-model", value)), piece(b"ok")))
     await client.send(ASK % b"GET")
     data = await rest(client)
@@ -227,13 +227,13 @@ async def test_a_header_that_is_more_than_a_line_is_not_sent(connect, value):
 
 
 @pytest.mark.parametrize("body", [b"x", b"xyz"])
-async def test_an_answer_of_another_length_than_its_head_says_ends_the_connection(connect, body):
+async def test_a_response_of_the_wrong_length_closes_the_connection(connect, body):
     client = await connect(app_of(start((b"content-length", b"2")), piece(body)))
     await client.send(ASK % b"GET")
     assert body not in (await rest(client)).partition(b"\r\n\r\n")[2]
 
 
-async def test_a_client_that_breaks_the_protocol_is_told_unless_its_answer_has_begun(connect):
+async def test_a_protocol_error_is_answered_unless_a_response_has_begun(connect):
     client = await connect(echo)
     await client.send(b"GET / HTTP/9\r\n\r\n")
     data = await rest(client)
@@ -255,21 +255,21 @@ async def test_a_client_that_breaks_the_protocol_is_told_unless_its_answer_has_b
     assert await rest(client) == b""
 
 
-async def test_a_client_that_sends_no_more_still_gets_its_answer(connect):
+async def test_a_half_closed_client_gets_its_response(connect):
     client = await connect(app_of(start((b"content-length", b"2")), piece(b"ok")))
     await client.send(ASK % b"GET")
     await client.send_eof()
     assert (await rest(client)).endswith(b"\r\n\r\nok")
 
 
-async def test_an_offer_of_another_protocol_is_declined_and_the_connection_goes_on(connect):
+async def test_an_upgrade_is_declined_and_the_connection_stays_open(connect):
     client = await connect(echo)
     for _ in range(2):
         await client.send(b"GET /a HTTP/1.1\r\nHost: here\r\nConnection: upgrade\r\nUpgrade: other/1\r\n\r\n")
         assert (await read_until(client, b";")).endswith(b"\r\n\r\n/a ;")
 
 
-async def test_a_client_that_leaves_while_its_next_request_waits_is_noticed(connect):
+async def test_a_disconnect_with_a_pipelined_request_is_detected(connect):
     gone = anyio.Event()
 
     async def app(scope, receive, send):
@@ -292,7 +292,7 @@ async def test_a_client_that_leaves_while_its_next_request_waits_is_noticed(conn
 
 
 @pytest.mark.parametrize("behind", [b"\r\n", ASK % b"GET"])
-async def test_a_client_that_leaves_is_noticed_at_once_whatever_it_sent_behind_its_request(connect, behind):
+async def test_a_disconnect_is_detected_despite_further_data(connect, behind):
     begun, requests = anyio.Event(), []
 
     async def app(scope, _receive, _send):
@@ -314,14 +314,14 @@ async def test_a_client_that_leaves_is_noticed_at_once_whatever_it_sent_behind_i
     assert requests == ["/"]
 
 
-async def test_requests_that_came_together_are_answered_to_a_client_that_sends_no_more(connect):
+async def test_pipelined_requests_of_a_half_closed_client_are_answered(connect):
     client = await connect(app_of(start((b"content-length", b"2")), piece(b"ok")))
     await client.send(3 * (ASK % b"GET"))
     await client.send_eof()
     assert (await rest(client)).count(b"\r\n\r\nok") == 3
 
 
-async def test_a_websocket_is_the_apps_to_refuse(connect):
+async def test_a_websocket_is_passed_to_the_app(connect):
     async def app(scope, _receive, send):
         if scope["type"] != "websocket":
             raise NotImplementedError
@@ -335,7 +335,7 @@ async def test_a_websocket_is_the_apps_to_refuse(connect):
     assert (await client.receive()).startswith(b"HTTP/1.1 403 ")
 
 
-async def test_an_idle_connection_is_closed_at_the_servers_end(monkeypatch):
+async def test_an_idle_connection_is_closed_at_shutdown(monkeypatch):
     closed = []
     close = connection.ServerConnection._initiate_server_close
 
@@ -359,7 +359,7 @@ async def test_an_idle_connection_is_closed_at_the_servers_end(monkeypatch):
     await client.aclose()
 
 
-async def test_messages_are_handed_over_in_order_and_wait_for_each_other():
+async def test_queued_messages_keep_their_order_and_apply_backpressure():
     messages, got = connection.MessageQueue(2), []
 
     async def put():
@@ -375,7 +375,7 @@ async def test_messages_are_handed_over_in_order_and_wait_for_each_other():
     assert got == list(range(6))
 
 
-async def test_a_get_that_is_cancelled_takes_no_message_and_leaves_nothing():
+async def test_a_cancelled_get_takes_no_message():
     messages = connection.MessageQueue(2)
     async with anyio.create_task_group() as tasks:
         for _ in range(3):

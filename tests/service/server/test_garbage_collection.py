@@ -54,7 +54,7 @@ def aged_cycle():
     return weakref.ref(node)
 
 
-def test_a_cycle_that_grew_old_stays_while_requests_are_open(collector, requests):
+def test_an_old_cycle_is_collected_only_without_open_requests(collector, requests):
     requests.open = 1
     cycle = aged_cycle()
     collector.collect_if_idle()
@@ -64,7 +64,7 @@ def test_a_cycle_that_grew_old_stays_while_requests_are_open(collector, requests
     assert cycle() is None
 
 
-def test_requests_that_never_end_delay_it_by_ten_minutes(collector, requests, clock):
+def test_endless_requests_delay_the_collection_by_at_most_ten_minutes(collector, requests, clock):
     requests.open = 1
     cycle = aged_cycle()
     clock.advance(599)
@@ -75,7 +75,7 @@ def test_requests_that_never_end_delay_it_by_ten_minutes(collector, requests, cl
     assert cycle() is None
 
 
-def test_nothing_is_looked_through_while_nothing_has_grown_old(collector):
+def test_no_collection_runs_without_old_objects(collector):
     looks = []
     gc.disable()
     gc.callbacks.append(lambda phase, info: looks.append((phase, info["generation"])))
@@ -87,7 +87,7 @@ def test_nothing_is_looked_through_while_nothing_has_grown_old(collector):
     assert not looks
 
 
-def test_new_objects_never_make_the_old_ones_be_looked_through(collector):
+def test_new_objects_cause_no_collection_of_old_ones(collector):
     looked = set()
     gc.callbacks.append(lambda _, info: looked.add(info["generation"]))
     try:

@@ -23,12 +23,12 @@ async def statuses(client):
     return {path: (await client.get(path)).status_code for path in sorted(PATHS)}
 
 
-async def test_a_process_that_is_well_answers_every_probe(client):
+async def test_a_healthy_process_passes_every_probe(client):
     assert await statuses(client) == {"/healthz": 200, "/livez": 200, "/metrics": 200, "/readyz": 200}
     assert (await client.get("/v1/models")).status_code == 404
 
 
-async def test_one_that_ends_or_is_hard_pressed_is_alive_and_not_ready(client, parts):
+async def test_a_process_in_shutdown_or_overload_is_alive_and_not_ready(client, parts):
     drain, pressure = parts
     for what in (drain, pressure):
         name = "leaving" if what is drain else "overloaded"
@@ -38,7 +38,7 @@ async def test_one_that_ends_or_is_hard_pressed_is_alive_and_not_ready(client, p
     assert (await client.get("/readyz")).json() == {"status": "ready"}
 
 
-async def test_one_that_is_stuck_is_not_alive(client, parts):
+async def test_a_stuck_process_is_not_alive(client, parts):
     parts[1].alive = False
     assert (await client.get("/livez")).status_code == 503
     assert (await client.get("/healthz")).json() == {"status": "stuck"}

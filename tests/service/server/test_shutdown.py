@@ -25,7 +25,7 @@ async def test_the_last_request_ends_the_wait():
     assert not drain.closing.is_set()
 
 
-async def test_requests_beyond_the_grace_are_told():
+async def test_requests_are_closed_after_the_grace_period():
     drain = Shutdown()
     drain.count_in()
     async with anyio.create_task_group() as tasks:
@@ -34,7 +34,7 @@ async def test_requests_beyond_the_grace_are_told():
         drain.count_out()
 
 
-async def test_hurrying_tells_them_now():
+async def test_close_now_ends_the_grace_period():
     drain = Shutdown()
     drain.count_in()
     async with anyio.create_task_group() as tasks:
@@ -45,7 +45,7 @@ async def test_hurrying_tells_them_now():
     assert drain.closing.is_set()
 
 
-async def test_others_are_asked_for_a_while_before_work_is_refused():
+async def test_shutdown_is_announced_before_requests_are_refused():
     drain = Shutdown()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(drain.announce, 600)

@@ -37,20 +37,20 @@ def supervise(tmp_path, monkeypatch):
 STOP = "os.kill(os.getppid(), signal.SIGTERM)\ntime.sleep(60)\n"
 
 
-def test_a_worker_that_the_signal_meets_before_it_can_listen_has_ended_well(supervise):
+def test_a_worker_stopped_before_it_listens_ends_with_status_0(supervise):
     assert supervise(STOP) == (0, 0, 0)
 
 
-def test_workers_that_never_answer_are_given_up(supervise):
+def test_workers_that_never_become_ready_end_the_supervisor(supervise):
     assert supervise("mark()\nsys.exit(3)\n") == (3, 3, 0)
     assert supervise("os.kill(os.getpid(), signal.SIGKILL)\n")[0] == 137
 
 
-def test_wrong_settings_end_it_at_once(supervise):
+def test_invalid_settings_end_the_supervisor_at_once(supervise):
     assert supervise("mark()\nsys.exit(78)\n") == (78, 1, 0)
 
 
-def test_a_worker_that_dies_after_one_has_answered_is_started_again(supervise):
+def test_a_worker_that_dies_after_a_successful_start_is_restarted(supervise):
     code = f"""
 mark()
 parent.send(b"1")
@@ -61,6 +61,6 @@ if os.path.getsize("lives") < 5:
     assert supervise(code) == (0, 5, 1)
 
 
-def test_the_wait_grows_and_has_an_end():
+def test_the_restart_backoff_grows_up_to_its_limit():
     patience = RestartBackoff(1.0, 30.0)
     assert [patience.seconds(failures) for failures in (0, 1, 2, 3, 10, 1000)] == [1, 2, 4, 8, 30, 30]

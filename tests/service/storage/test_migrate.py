@@ -75,7 +75,7 @@ async def test_a_migration_can_be_repeated(source, target):
     assert await contents(target) == await contents(source)
 
 
-async def test_the_mark_of_the_source_replaces_the_targets(source, target):
+async def test_the_mark_of_the_source_replaces_that_of_the_target(source, target):
     await source.records.put(MARKS, "mark", b"mine")
     await target.records.put(MARKS, "mark", b"another")
     await moved(source, target)

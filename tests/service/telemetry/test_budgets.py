@@ -7,7 +7,7 @@ from protocol.model import Saturated
 from service.telemetry.budgets import BudgetMetrics
 
 
-async def test_what_is_held_waits_and_was_refused_is_shown():
+async def test_metrics_show_reserved_bytes_waiting_and_refused_requests():
     memory, spool, registry = ByteBudget(10 * MIB, wait_seconds=0), Spool(total=100), CollectorRegistry()
     metrics = BudgetMetrics(memory, spool, registry)
 

@@ -29,13 +29,13 @@ def logged(capsys):
         "sk-gg-abcdefghijklmnop",
     ],
 )
-def test_what_looks_like_a_secret_is_blotted_out(secret):
+def test_values_that_look_like_secrets_are_redacted(secret):
     value = secret.rpartition("=")[2].rpartition(" ")[2]
     assert value not in redacted(f'{{"x": "a {secret}; b"}}')
     assert "b" in redacted(f"a {secret}; b")
 
 
-def test_json_lines_stay_lines_whatever_is_logged(logged):
+def test_each_json_event_is_one_line_for_any_value(logged):
     output = logged("json")
     structlog.get_logger().info("event", value='a\nb\x1b[31m\u2028{"x"', key="sk-gg-abcdefghijklmnop")
     line = output()
@@ -45,7 +45,7 @@ def test_json_lines_stay_lines_whatever_is_logged(logged):
 
 
 @pytest.mark.parametrize("secret", ['Bearer ab"cd,ef\\gh', "Bearer abcdefgh", "__Secure-1PSID=abcd"])
-def test_json_lines_stay_json_whatever_is_redacted(logged, secret):
+def test_each_json_event_stays_valid_after_redaction(logged, secret):
     class Thing:
         def __repr__(self):
             return f"Thing({secret})"
@@ -64,7 +64,7 @@ def test_json_lines_stay_json_whatever_is_redacted(logged, secret):
 
 
 @pytest.mark.parametrize("secret", ["nothing", "Bearer abcdefgh"])
-def test_what_json_cannot_hold_is_told_all_the_same(logged, secret):
+def test_values_that_json_cannot_represent_are_logged_as_text(logged, secret):
     output = logged("json")
     structlog.get_logger().info("event", table={("a", 1): secret, "kind": bytes}, several={secret})
     line = output()

@@ -23,7 +23,7 @@ class Exporter:
         return outcome
 
 
-def test_a_collector_that_fails_and_comes_back_is_told_of_once_each():
+def test_the_failure_and_recovery_of_a_collector_are_logged_once():
     good, bad = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
     telling = _LoggingExporter(Exporter(good, bad, OSError("a secret in it"), bad, good, good, bad))
     with structlog.testing.capture_logs() as logged:
@@ -48,7 +48,7 @@ def traces():
     ("error", "kind"),
     [(RateLimited("canary"), "upstream_quota_exhausted"), (LookupError("canary"), "internal_error")],
 )
-def test_an_error_ends_a_span_by_its_code_and_none_of_its_words(traces, error, kind):
+def test_a_failed_span_has_the_error_code_and_no_message(traces, error, kind):
     tracer, kept = traces
     with pytest.raises(type(error)):
         with tracer.span("a", {}, SpanKind.CLIENT):
@@ -59,7 +59,7 @@ def test_an_error_ends_a_span_by_its_code_and_none_of_its_words(traces, error, k
     assert span.events == ()
 
 
-def test_the_first_failure_stands(traces):
+def test_the_first_error_of_a_span_is_kept(traces):
     tracer, kept = traces
     with pytest.raises(LookupError), tracer.span("a", {}, SpanKind.CLIENT) as span:
         span.failed("upstream_truncated")
@@ -67,7 +67,7 @@ def test_the_first_failure_stands(traces):
     assert kept.get_finished_spans()[0].attributes["error.type"] == "upstream_truncated"
 
 
-async def test_a_span_that_is_left_in_another_task_ends(traces):
+async def test_a_span_exited_in_another_task_ends(traces):
     tracer, kept = traces
     entered = tracer.span("a", {}, SpanKind.CLIENT)
 
@@ -82,7 +82,7 @@ async def test_a_span_that_is_left_in_another_task_ends(traces):
     assert kept.get_finished_spans()[0].attributes["error.type"] == UpstreamFailed.code
 
 
-async def test_a_span_that_is_cancelled_is_no_failure(traces):
+async def test_a_cancelled_span_is_not_an_error(traces):
     tracer, kept = traces
     with anyio.CancelScope() as scope:
         with tracer.span("a", {}, SpanKind.CLIENT):

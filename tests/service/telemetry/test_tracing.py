@@ -25,7 +25,7 @@ WITHOUT = "import sys; sys.modules['opentelemetry'] = None; from service.__main_
 
 
 @pytest.mark.parametrize("words", [["serve", "--port", "0"], ["config", "check"]])
-def test_without_the_extra_it_is_said_how_to_have_it(tmp_path, words):
+def test_without_the_otel_extra_the_error_says_how_to_install_it(tmp_path, words):
     (tmp_path / "gateway.toml").write_text("[tracing]\nenabled = true\n[transports.simulator]\n")
     done = run(tmp_path, WITHOUT, *words)
     assert done.returncode == 78, done.stderr
@@ -43,7 +43,7 @@ def test_without_the_extra_it_is_said_how_to_have_it(tmp_path, words):
         ('headers_file = "bad"', ["tracing.headers_file", "bad", "line 2"]),
     ],
 )
-def test_settings_that_cannot_be_are_named_and_not_shown(tmp_path, more, words):
+def test_invalid_tracing_settings_are_named_without_their_values(tmp_path, more, words):
     (tmp_path / "bad").write_text("x-tenant: ours\nBearer canary\n")
     with pytest.raises(SettingsError) as caught:
         check_tracing(*tracing_of(tmp_path, more))
@@ -51,7 +51,7 @@ def test_settings_that_cannot_be_are_named_and_not_shown(tmp_path, more, words):
     assert "canary" not in str(caught.value)
 
 
-def test_headers_are_one_a_line(tmp_path):
+def test_each_line_of_a_headers_file_is_one_header(tmp_path):
     (tmp_path / "headers").write_text("Authorization: Bearer a:b\n\nX-Tenant:ours\n")
     found = headers_of(*tracing_of(tmp_path, 'headers_file = "headers"'))
     assert found == {"authorization": "Bearer a:b", "x-tenant": "ours"}
@@ -79,7 +79,7 @@ anyio.run(main)
 """
 
 
-def test_where_it_is_off_nothing_of_it_is_loaded(tmp_path):
+def test_disabled_tracing_imports_nothing(tmp_path):
     text = '[[licenses]]\nid = "a"\nkey = "sk-test-0123456789abcdef"\n[transports.simulator]\n'
     (tmp_path / "gateway.toml").write_text(text)
     done = run(tmp_path, OFF)

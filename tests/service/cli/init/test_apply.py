@@ -39,7 +39,7 @@ def test_an_error_restores_all_files(plan, tmp_path, monkeypatch):
     assert (tmp_path / "gateway.toml").read_text() == "mine"
 
 
-def test_folders_that_were_made_for_it_are_removed_after_an_error(tmp_path, monkeypatch):
+def test_created_folders_are_removed_after_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("GEMINI_GATEWAY__SERVER__PORT", "x")
     with pytest.raises(SettingsError):
         apply(SetupPlan(path=tmp_path / "new" / "deep" / "gateway.toml"), "me", lambda _: False)

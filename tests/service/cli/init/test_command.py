@@ -52,7 +52,7 @@ def files(folder):
     return {path.name for path in folder.rglob("*")}
 
 
-def test_with_nothing_yet_the_simulator_is_set_up_and_the_printed_lines_work(run, tmp_path, start_command):
+def test_without_an_account_the_simulator_is_set_up_and_the_printed_lines_work(run, tmp_path, start_command):
     done = run(given="\nnothing\n\n")
     assert done.exit_code == 0
     settings = tomllib.loads((tmp_path / "gateway.toml").read_text())

@@ -7,7 +7,7 @@ from service.cli.init.next_steps import base_url, command_line, curl_line
 from service.config.schema import ServerSettings
 
 
-def test_a_command_names_its_settings_only_where_they_would_not_be_found(tmp_path, monkeypatch):
+def test_a_command_names_its_settings_only_if_they_are_not_found_by_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GEMINI_GATEWAY_CONFIG", raising=False)
     assert command_line(Path("gateway.toml"), "serve") == "gemini-gateway serve"
@@ -29,7 +29,7 @@ def test_the_base_url_is_one_that_this_machine_can_open(host, url):
     assert base_url(ServerSettings(host=host)) == url
 
 
-def test_the_curl_line_survives_a_shell_with_any_key():
+def test_the_curl_line_is_quoted_for_the_shell():
     words = shlex.split(curl_line("http://h/v1", "it's; a $key"))
     assert words[:2] == ["curl", "http://h/v1/chat/completions"]
     assert "Authorization: Bearer it's; a $key" in words

@@ -51,7 +51,7 @@ def test_the_session_can_come_from_a_file_or_the_environment(folder, monkeypatch
     assert answer(lambda answers: answers.account(None, None), asks=False)[0] == ("first", "canary\ncanary-ts")
 
 
-def test_nothing_yet_means_the_simulator():
+def test_without_an_account_the_simulator_is_used():
     assert answer(lambda answers: answers.account(None, None), "nothing\n")[0] is None
 
 
