@@ -18,7 +18,6 @@ from starlette.routing import Route
 
 from protocol.http.budget import TOTAL, ByteBudget
 from protocol.http.context import Fetch
-from protocol.http.errors import Refuse
 from protocol.http.operation import Dialect
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Files, Spool
@@ -127,12 +126,26 @@ async def open_app(
             traces=traces,
         )
         conversations = Conversations(store.records, clock)
+        engine_deps = wiring.EngineDeps(
+            clock=clock,
+            store=store,
+            local_replica=copy,
+            conversations=conversations,
+            observer=Fanout(PrometheusObserver(registry), base.feed.publish),
+            change_feed=base.change_feed,
+            serve=serve,
+            files=Files(base.memory, base.spool),
+            tracer=traces or NO_TRACER,
+            connected=base.reload.follow,
+            draining=lambda: base.shutdown.draining,
+            shutting_down=base.shutdown.is_leaving,
+        )
         async with (
             base.load_monitor.open(),
             MemoryTrimmer(base.memory, clock).open(),
             BudgetMetrics(base.memory, base.spool, registry).open(clock),
             conversations.write_behind() if settings.alone else conversations.write_together(),
-            wiring.open_engine(settings, _engine_deps(base, copy, conversations, serve), origin) as engine,
+            wiring.open_engine(settings, engine_deps, origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin) as fetch,
             base.reload.open(clock),
             open_jobs(JobStore(store, clock), engine, clock, settings.jobs) as jobs,
@@ -166,25 +179,6 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True):
     traces: RequestTracer | None
 
 
-def _engine_deps(
-    base: _Base, copy: Records | None, conversations: Conversations, serve: wiring.Serve
-) -> wiring.EngineDeps:
-    return wiring.EngineDeps(
-        clock=base.clock,
-        store=base.store,
-        local_replica=copy,
-        conversations=conversations,
-        observer=Fanout(PrometheusObserver(base.registry), base.feed.publish),
-        change_feed=base.change_feed,
-        serve=serve,
-        files=Files(base.memory, base.spool),
-        tracer=base.traces or NO_TRACER,
-        connected=base.reload.follow,
-        draining=lambda: base.shutdown.draining,
-        shutting_down=base.shutdown.is_leaving,
-    )
-
-
 def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, Any]:
     """Return the app of each listener."""
     settings, address = base.settings, PublicAddress.of(base.settings.server, base.origin)
@@ -206,10 +200,11 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
     slots = RequestSlots(base.shutdown, settings.limits.concurrency, settings.limits.concurrency_per_license)
     default = wiring.DIALECTS[0]
     media = MediaRoutes(engine, base.url_signer, base.licenses.valid, _media_cache(settings.media))
-    shared = [
-        *(() if settings.operations.port else operations.routes()),
-        *_media_routes(settings, media.route(default.refuse), slots, default.refuse),
-    ]
+    shared = [] if settings.operations.port else operations.routes()
+    media_route = media.route(default.refuse)
+    limited = ConcurrencyLimit(media_route.endpoint, slots, default.refuse)  # a signed URL needs no license key
+    for prefix in _prefixes(settings):
+        shared.append(Route(prefix + media_route.path, limited, methods=["GET"], name=media_route.path))
     dialect_routes = _dialect_routes(settings, engine, base.licenses, slots)
     router = RequestRouter(default, [*((route, default) for route in shared), *dialect_routes])
     api = with_middleware(settings, router, base.load_monitor, metrics, request_deps)
@@ -284,13 +279,6 @@ def _dialect_routes(
             for prefix in _prefixes(settings):
                 path, methods = prefix + route.path, list(route.methods or ())
                 yield Route(path, licensed, methods=methods, name=route.path), dialect
-
-
-def _media_routes(settings: Settings, route: Route, slots: RequestSlots, refuse: Refuse) -> Iterator[Route]:
-    """Yield the route of signed media URLs, with and without the prefix; the URL itself is the permission."""
-    limited = ConcurrencyLimit(route.endpoint, slots, refuse)
-    for prefix in _prefixes(settings):
-        yield Route(prefix + route.path, limited, methods=["GET"], name=route.path)
 
 
 def _prefixes(settings: Settings) -> Iterable[str]:

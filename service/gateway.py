@@ -73,7 +73,9 @@ def run_gateway(
     """
     set_allocator()
     for one in listening.values():
-        _abort_stalled(one, settings.limits.write_timeout_seconds)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # abort connections whose client reads nothing
+            milliseconds = max(1, int(settings.limits.write_timeout_seconds * 1000))
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     async def main() -> None:
         async with (
@@ -94,12 +96,6 @@ def run_gateway(
                     await _shut_down(running, settings.drain, signals)
 
     run_loop(main, settings.server.loop)
-
-
-def _abort_stalled(listening: socket.socket, seconds: float) -> None:
-    """Make the kernel abort connections whose client reads nothing for `seconds`; the server would wait forever."""
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(seconds * 1000)))
 
 
 async def _reload_on_sighup(running: Running, *, task_status: anyio.abc.TaskStatus[None]) -> None:

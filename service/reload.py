@@ -6,7 +6,7 @@ active.
 """
 
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -99,16 +99,12 @@ class Reload:
 
     def _look(self) -> dict[Path, Mark | None]:
         """Return a fingerprint of each file."""
-        return {path: _mark(path) for path in self._paths()}
-
-    def _paths(self) -> Iterable[Path]:
-        for setting in self._settings.licenses:
-            if setting.key_file is not None:
-                yield setting.key_file
+        files = [setting.key_file for setting in self._settings.licenses if setting.key_file is not None]
         for name, config in self._configs.items():
-            yield from wiring.TRANSPORTS[name].account_files(config)
+            files += wiring.TRANSPORTS[name].account_files(config)
         for part in self._parts:
-            yield from part.files
+            files += part.files
+        return {path: _mark(path) for path in files}
 
     async def _take_over(self) -> None:
         fixed, invalid = reload_licenses(self._settings.licenses, self._origin, self._licenses.fixed)

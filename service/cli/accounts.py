@@ -137,19 +137,15 @@ def check_account(account: str | None, config_path: Path | None, *, every: bool)
 
     async def work(service: AccountService) -> bool:
         names = [account] if account is not None else [row.id for row in await service.list_accounts()]
-        return all([await _checked(service, name) for name in names])
+        out, passed = console(), True
+        for name in names:
+            out.print(f"[bold]{name}[/]")
+            async for finding in service.check(name):
+                out.print(finding_line(finding))
+                passed = passed and finding.level is not Level.FAILED
+        return passed
 
     sys.exit(0 if _with_accounts(config_path, work) else 1)
-
-
-async def _checked(service: AccountService, account: str) -> bool:
-    """Print the findings of an account check; return whether no step failed."""
-    out, well = console(), True
-    out.print(f"[bold]{account}[/]")
-    async for finding in service.check(account):
-        out.print(finding_line(finding))
-        well = well and finding.level is not Level.FAILED
-    return well
 
 
 @accounts.command("pause")
@@ -208,15 +204,10 @@ def export_account(account: str, output: Path | None, config_path: Path | None, 
     if output is None:
         click.echo(secret)
         return
-    _write(output, secret)
-    click.echo(f"Wrote {output}.", err=True)
-
-
-def _write(path: Path, secret: str) -> None:
-    """Write a file that only its owner can read, even if it existed with other permissions."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), 0o600)
+    with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o600)  # it may have existed with other permissions
         file.write(secret + "\n")
+    click.echo(f"Wrote {output}.", err=True)
 
 
 def current_user() -> str:

@@ -6,6 +6,7 @@ It runs every few seconds while a container lives, so it imports only the standa
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import closing
 from urllib.parse import urlsplit
 
 SECONDS = 2.0
@@ -21,29 +22,20 @@ class _ProbeThread(threading.Thread):
         self.status = 0
 
     def run(self) -> None:
-        from http.client import HTTPException
+        from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
         try:
-            self.status = _status(self._url)
+            parts = urlsplit(self._url)
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                raise ValueError("expected an http:// or https:// URL")  # noqa: TRY301 -- reported like other failures
+            kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+            with closing(kind(parts.hostname, parts.port, timeout=2 * SECONDS)) as connection:
+                connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
+                self.status = connection.getresponse().status
             self.outcome = f"answered {self.status}"
         except (OSError, ValueError, HTTPException) as error:
             reason = error.strerror if isinstance(error, OSError) else None
             self.outcome = reason or str(error) or type(error).__name__
-
-
-def _status(url: str) -> int:
-    from http.client import HTTPConnection, HTTPSConnection
-
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("expected an http:// or https:// URL")
-    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    connection = kind(parts.hostname, parts.port, timeout=2 * SECONDS)
-    try:
-        connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
-        return connection.getresponse().status
-    finally:
-        connection.close()
 
 
 def probe(url: str) -> int:

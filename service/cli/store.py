@@ -16,7 +16,7 @@ from service.config.secrets import read_key
 from service.storage.factory import StoreLocation, cipher_of, location_at, location_of, open_location, store_errors
 from service.storage.migrate import MigrateError, StoreEndpoint, all_records, migrate
 from service.telemetry import logs
-from transports.store import COLLECTIONS, Cipher, Collection, Records, Unreadable
+from transports.store import COLLECTIONS, Cipher, Collection, Unreadable
 from transports.store.encryption import is_encrypted
 from transports.tasks import SystemClock
 
@@ -131,23 +131,19 @@ async def _check(location: StoreLocation, settings: StoreSettings, cipher: Ciphe
             writable = f"no: {error}"
         click.echo(f"Writable: {writable}")
         click.echo(_encryption(cipher))
-        counts = {collection: await _count(store.records, cipher, collection) for collection in COLLECTIONS}
+        counts = {collection: CollectionCounts() for collection in COLLECTIONS}
+        for collection, found in counts.items():
+            async for record in all_records(store.records, collection):
+                found.records += 1
+                found.plain += not is_encrypted(record.value)
+                try:
+                    cipher.decrypt(collection, record.key, record.value)
+                except Unreadable:
+                    found.unreadable += 1
     click.echo("Records:")
     for collection, found in counts.items():
         click.echo(f"  {found.line(collection)}")
     return writable == "yes" and not any(found.unreadable for found in counts.values())
-
-
-async def _count(records: Records, cipher: Cipher, collection: Collection) -> CollectionCounts:
-    counts = CollectionCounts()
-    async for record in all_records(records, collection):
-        counts.records += 1
-        counts.plain += not is_encrypted(record.value)
-        try:
-            cipher.decrypt(collection, record.key, record.value)
-        except Unreadable:
-            counts.unreadable += 1
-    return counts
 
 
 async def _migrate(

@@ -225,7 +225,10 @@ class ServerProtocol(H11Protocol):
             try:
                 event: Any = self.connection.next_event()
             except h11.RemoteProtocolError as error:
-                await self._break_off(error.error_status_hint)
+                if self.stream is None or not self.stream.begun:
+                    await self._send_error_response(error.error_status_hint)
+                self._ended = self._broken = True
+                await self.send(Closed())
                 return
             if event is h11.PAUSED:
                 await self.can_read.clear()
@@ -337,13 +340,6 @@ class ServerProtocol(H11Protocol):
             self._ended = True
             await self.can_read.set()
             await self.send(Closed())
-
-    async def _break_off(self, status: int) -> None:
-        """Close the connection of a client that broke the protocol; send an error unless a response has begun."""
-        if self.stream is None or not self.stream.begun:
-            await self._send_error_response(status)
-        self._ended = self._broken = True
-        await self.send(Closed())
 
 
 class MessageQueue:

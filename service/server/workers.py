@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 import anyio.abc
@@ -81,21 +81,22 @@ class Workers:
     async def _main(self) -> None:
         self._stopping = anyio.Event()
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+
+            async def forward_signals() -> None:
+                async for number in signals:
+                    if number is not signal.SIGHUP:
+                        self._stop()
+                        continue
+                    self._hangups += 1
+                    for process in self._ready:  # the others get it when they are ready
+                        process.send_signal(signal.SIGHUP)
+
             async with anyio.create_task_group() as everything:
-                everything.start_soon(self._forward, signals)
+                everything.start_soon(forward_signals)
                 async with anyio.create_task_group() as workers:
                     for _ in range(self._count):
                         workers.start_soon(self._keep)
                 everything.cancel_scope.cancel()
-
-    async def _forward(self, signals: AsyncIterable[signal.Signals]) -> None:
-        async for number in signals:
-            if number is not signal.SIGHUP:
-                self._stop()
-                continue
-            self._hangups += 1
-            for process in self._ready:  # the others get it when they are ready
-                process.send_signal(signal.SIGHUP)
 
     def _stop(self) -> None:
         self._stopping.set()
