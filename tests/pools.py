@@ -8,11 +8,18 @@ from transports.accounts import AccountTracker, ConcurrencyLimits, Pool, PoolCon
 from transports.store import ChangeFeed, MemoryStore, Store
 
 
-class Heard(NullObserver):
+class RecordingObserver(NullObserver):
     """An observer that records events of accounts and the number of waiting requests."""
 
     def __init__(self):
-        self.changes, self.waits, self.held_back, self.seen, self.verdicts, self.retries = [], [], 0, [], [], 0
+        self.changes, self.wait_seconds, self.throttled_requests, self.stats, self.decisions, self.retries = (
+            [],
+            [],
+            0,
+            [],
+            [],
+            0,
+        )
         self.now_waiting = 0
         self.models, self.mismatches = [], []
 
@@ -20,7 +27,7 @@ class Heard(NullObserver):
         self.changes.append(change)
 
     def retry_decided(self, transport, decision):
-        self.verdicts.append(decision)
+        self.decisions.append(decision)
 
     def retried(self, transport):
         self.retries += 1
@@ -29,13 +36,13 @@ class Heard(NullObserver):
         self.now_waiting += change
 
     def waited(self, transport, seconds):
-        self.waits.append(seconds)
+        self.wait_seconds.append(seconds)
 
     def throttled(self, transport):
-        self.held_back += 1
+        self.throttled_requests += 1
 
     def account_stats(self, stats):
-        self.seen.append(stats)
+        self.stats.append(stats)
 
     def answered(self, served):
         self.models.append(served.model)
@@ -43,21 +50,21 @@ class Heard(NullObserver):
     def model_mismatched(self, transport, asked, answered):
         self.mismatches.append((transport, asked, answered))
 
-    def said(self):
-        """Return what was said of whom, and forget it."""
-        said = [(change.event, change.account) for change in self.changes]
+    def pop_events(self):
+        """Return the events so far with their accounts, and forget them."""
+        events = [(change.event, change.account) for change in self.changes]
         self.changes.clear()
-        return said
+        return events
 
 
 class Replica:
-    """One process of a gateway as the store sees it: its board, its limits, its pools."""
+    """One process of a gateway as the store sees it: its shared state, its limits, its pools."""
 
     def __init__(self, clock=None, store=None, *, name="one", shared=False, replicas=1, slot_ttl_seconds=60.0):
         self.clock = clock or ManualClock()
         self.store = store or MemoryStore(self.clock)
         self.change_feed = ChangeFeed(self.store, self.clock)
-        self.board = SharedState(Store.of(self.store), self.change_feed, self.clock)
+        self.shared_state = SharedState(Store.of(self.store), self.change_feed, self.clock)
         self.limits = ConcurrencyLimits(
             self.clock,
             name,
@@ -65,17 +72,17 @@ class Replica:
             replicas=lambda: replicas,
             seconds=slot_ttl_seconds,
         )
-        self.heard = Heard()
+        self.observer = RecordingObserver()
 
-    def pool(self, source, *, luck=lambda: 0.0, transport="t", **terms):
-        deps = PoolDeps(clock=self.clock, shared_state=self.board, observer=self.heard, rng=luck)
-        found = PoolConfig(**terms)
+    def pool(self, source, *, rng=lambda: 0.0, transport="t", **config):
+        deps = PoolDeps(clock=self.clock, shared_state=self.shared_state, observer=self.observer, rng=rng)
+        found = PoolConfig(**config)
         return Pool(AccountTracker(transport, source, deps, found), self.limits, found)
 
 
-def pool_of(accounts, clock=None, **terms):
+def pool_of(accounts, clock=None, **config):
     """Return a pool of one process alone."""
-    return Replica(clock).pool(lambda: accounts, **terms)
+    return Replica(clock).pool(lambda: accounts, **config)
 
 
 @asynccontextmanager

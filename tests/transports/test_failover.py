@@ -352,7 +352,10 @@ async def test_a_failing_upstream_is_throttled_until_a_probe_succeeds():
     with pytest.raises(Saturated) as caught:
         await ask(rotation)
     assert caught.value.retry_after >= 1
-    assert (len(transport.asked), replica.heard.held_back) == (6, 2)  # a retry of the sixth, and the seventh
+    assert (len(transport.asked), replica.observer.throttled_requests) == (
+        6,
+        2,
+    )  # a retry of the sixth, and the seventh
     clock.advance(6)
     assert (await ask(rotation))[0] == WHOLE
 
@@ -371,7 +374,7 @@ async def test_decisions_and_retries_are_reported_to_metrics():
     replica = Replica()
     transport = Scripted(a=[RateLimited("x")], b=[SignedOut("x")], c=[WHOLE])
     await ask(rotation_of(transport, replica=replica))
-    assert (replica.heard.verdicts, replica.heard.retries) == (["cooldown", "needs_attention"], 2)
+    assert (replica.observer.decisions, replica.observer.retries) == (["cooldown", "needs_attention"], 2)
 
 
 def downgraded():
@@ -388,8 +391,8 @@ async def test_an_answer_by_another_family_is_counted_when_it_ends():
             await ask(rotation)
         async with going(rotation, request_for("x"), 30.0):
             pass  # the client has left
-    assert replica.heard.mismatches == [("t", "pro", "flash-lite")] * 3
-    assert replica.heard.models == ["3.5 Flash-Lite"] * 3
+    assert replica.observer.mismatches == [("t", "pro", "flash-lite")] * 3
+    assert replica.observer.models == ["3.5 Flash-Lite"] * 3
     assert [(line["asked"], line["answered"]) for line in logged if line["event"] == "model_downgraded"] == [
         ("pro", "flash-lite")
     ] * 3
@@ -400,15 +403,15 @@ async def test_the_same_or_an_unknown_family_is_not_counted_as_a_mismatch(answer
     replica, transport = Replica(), Scripted(a=[WHOLE])
     transport.answering = answering
     await ask(rotation_of(transport, replica=replica))
-    assert replica.heard.mismatches == []
-    assert replica.heard.models == [answering.label if answering else ""]
+    assert replica.observer.mismatches == []
+    assert replica.observer.models == [answering.label if answering else ""]
 
 
 async def test_a_refused_downgrade_is_counted_and_retried_with_another_account():
     replica, transport = Replica(), Scripted(a=[downgraded()], b=[WHOLE])
     events, served = await ask(rotation_of(transport, replica=replica))
     assert (events, served.account) == (WHOLE, "b")
-    assert replica.heard.mismatches == [("t", "pro", "flash-lite")]
+    assert replica.observer.mismatches == [("t", "pro", "flash-lite")]
 
 
 async def test_a_downgrade_by_all_accounts_is_raised_without_a_cooldown():

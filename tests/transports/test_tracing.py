@@ -74,7 +74,11 @@ class Upstream:
 async def ask(upstream, tracer):
     replica, config = Replica(), PoolConfig()
     deps = PoolDeps(
-        clock=replica.clock, shared_state=replica.board, observer=replica.heard, rng=lambda: 0.0, tracer=tracer
+        clock=replica.clock,
+        shared_state=replica.shared_state,
+        observer=replica.observer,
+        rng=lambda: 0.0,
+        tracer=tracer,
     )
     pool = Pool(AccountTracker(upstream.name, lambda: upstream.accounts, deps, config), replica.limits, config)
     async with going(Failover(upstream, pool, FailoverPolicy()), request_for("x"), 30.0) as exchange:

@@ -99,15 +99,15 @@ class AccountRegistry:
                 found.append(entry)
         return found
 
-    async def add(self, entry: AccountRecord, *, replace: bool = False) -> AddResult:
+    async def add(self, account: AccountRecord, *, replace: bool = False) -> AddResult:
         """Add an account; with `replace`, change it if it exists."""
-        value = msgspec.json.encode(entry)
-        await self._record_action(AccountAction(account=entry.id, action="added", by=entry.by))
-        if await self._records.put(ACCOUNTS, entry.id, value, expected=0) is not None:
+        value = msgspec.json.encode(account)
+        await self._record_action(AccountAction(account=account.id, action="added", by=account.by))
+        if await self._records.put(ACCOUNTS, account.id, value, expected=0) is not None:
             return AddResult.NEW
         if not replace:
             return AddResult.EXISTS
-        await self._records.put(ACCOUNTS, entry.id, value)
+        await self._records.put(ACCOUNTS, account.id, value)
         return AddResult.CHANGED
 
     async def remove(self, account: str, *, by: str = "") -> bool:

@@ -124,7 +124,7 @@ class Machine(RuleBasedStateMachine):
         queue.give = noting
 
     async def keep(self, replica):
-        async with replica.limits.open(), replica.board.open():
+        async with replica.limits.open(), replica.shared_state.open():
             await anyio.sleep_forever()
 
     def spawn(self, work):
@@ -220,7 +220,7 @@ class Machine(RuleBasedStateMachine):
 
     @property
     def other_process_too(self):
-        """Two processes that have not heard of each other may each let another account rest."""
+        """Two processes that have not read each other's changes may each eject another account."""
         return len({id(pool) for pool in self.pools for state in pool.states if state.ejections}) > 1
 
     def teardown(self):

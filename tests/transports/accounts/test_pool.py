@@ -25,11 +25,11 @@ FREE = Requirement(family="flash", capability=Capability.CHAT, guest=True)
 class Bed:
     """A pool of one process alone, and what it is made of."""
 
-    def __init__(self, *names, clock=None, terms=None, **fields):
+    def __init__(self, *names, clock=None, config=None, **fields):
         self.accounts = [Account(id=name, transport="t", **fields) for name in names]
         self.replica = Replica(clock)
-        self.clock, self.heard = self.replica.clock, self.replica.heard
-        self.pool = self.replica.pool(lambda: self.accounts, **(terms or {}))
+        self.clock, self.observer = self.replica.clock, self.replica.observer
+        self.pool = self.replica.pool(lambda: self.accounts, **(config or {}))
 
     def state(self, name):
         return self.pool.accounts.state_of(name)
@@ -58,7 +58,7 @@ async def test_a_lease_is_released_when_its_request_is_cancelled():
 
 
 async def test_waiting_requests_are_served_in_order_before_new_ones():
-    bed, order = Bed("a", concurrency=1, terms={"queue_per_slot": 9}), []
+    bed, order = Bed("a", concurrency=1, config={"queue_per_slot": 9}), []
 
     async def one(number):
         async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
@@ -73,7 +73,7 @@ async def test_waiting_requests_are_served_in_order_before_new_ones():
         assert bed.state("a").in_flight == 1  # it is the first waiter's already
         await one("newcomer")
     assert order == [0, 1, 2, 3, 4, "newcomer"]
-    assert (bed.heard.now_waiting, len(bed.heard.waits)) == (0, 6)
+    assert (bed.observer.now_waiting, len(bed.observer.wait_seconds)) == (0, 6)
 
 
 async def test_a_waiter_that_cannot_use_the_freed_account_does_not_block_others():
@@ -97,7 +97,7 @@ async def test_a_waiter_that_cannot_use_the_freed_account_does_not_block_others(
 
 
 async def test_all_of_many_waiters_are_served():
-    bed, served = Bed("a", "b", concurrency=2, terms={"queue_timeout_seconds": 30.0}), []
+    bed, served = Bed("a", "b", concurrency=2, config={"queue_timeout_seconds": 30.0}), []
 
     async def one():
         async with leasing(bed.pool, LeaseRequest(requirement=CHAT)) as lease:
@@ -216,16 +216,16 @@ async def test_no_suitable_account_is_reported_as_signed_out():
 
 
 async def test_a_busy_pool_is_saturated_after_the_wait_or_at_the_requests_own_deadline():
-    for terms, until in (({"queue_timeout_seconds": 0.01}, {}), ({}, {"until": anyio.current_time() + 0.01})):
-        bed = Bed("a", concurrency=1, terms=terms)
+    for config, until in (({"queue_timeout_seconds": 0.01}, {}), ({}, {"until": anyio.current_time() + 0.01})):
+        bed = Bed("a", concurrency=1, config=config)
         async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
             with pytest.raises(Saturated), anyio.fail_after(60):
                 await bed.once(**until)
-        assert bed.heard.now_waiting == 0
+        assert bed.observer.now_waiting == 0
 
 
 async def test_the_queue_is_bounded():
-    bed, refused = Bed("a", concurrency=1, terms={"queue_timeout_seconds": 30.0}), []
+    bed, refused = Bed("a", concurrency=1, config={"queue_timeout_seconds": 30.0}), []
 
     async def one():
         try:
@@ -242,7 +242,7 @@ async def test_the_queue_is_bounded():
 
 
 async def test_a_waiter_whose_account_needs_attention_meanwhile_fails_at_once():
-    bed = Bed("a", concurrency=1, terms={"queue_timeout_seconds": 30.0})
+    bed = Bed("a", concurrency=1, config={"queue_timeout_seconds": 30.0})
     async with anyio.create_task_group() as tasks:
 
         async def wait():
@@ -257,7 +257,7 @@ async def test_a_waiter_whose_account_needs_attention_meanwhile_fails_at_once():
 
 async def test_a_waiter_gets_an_account_that_is_added_or_has_cooled_down():
     bed, held, over = (
-        Bed("a", concurrency=1, terms={"queue_timeout_seconds": 30.0, "queue_per_slot": 9}),
+        Bed("a", concurrency=1, config={"queue_timeout_seconds": 30.0, "queue_per_slot": 9}),
         [],
         anyio.Event(),
     )
@@ -303,7 +303,7 @@ async def test_the_only_account_is_still_probed_when_throttled():
     with pytest.raises(Saturated) as caught:
         await bed.once()
     assert 1.0 <= caught.value.retry_after <= 5.0
-    assert bed.heard.held_back == 1
+    assert bed.observer.throttled_requests == 1
     bed.clock.advance(6)
     assert await bed.once() == "a"
 
@@ -348,7 +348,7 @@ async def test_account_statuses_are_reported_only_when_they_change():
         bed.clock.advance(1)
         await bed.clock.until_asleep()
         tasks.cancel_scope.cancel()
-    assert [dict(census.by_status) for census in bed.heard.seen] == [
+    assert [dict(stats.by_status) for stats in bed.observer.stats] == [
         {("session", "chat", "ready"): 2},
         {("session", "chat", "ready"): 1, ("session", "chat", "cooling_down"): 1},
     ]

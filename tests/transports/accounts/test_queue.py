@@ -65,8 +65,8 @@ def account(name, slots=5, **more):
 
 
 @asynccontextmanager
-async def crowd_at(*accounts, **terms):
-    pool = pool_of(list(accounts), **{"queue_timeout_seconds": 30.0, **terms})
+async def crowd_at(*accounts, **config):
+    pool = pool_of(list(accounts), **{"queue_timeout_seconds": 30.0, **config})
     async with anyio.create_task_group() as tasks:
         yield Crowd(pool, tasks)
         tasks.cancel_scope.cancel()
@@ -218,13 +218,13 @@ async def test_the_wait_for_an_owed_slot_is_limited(bound):
 async def test_a_process_waits_longer_for_slots_that_another_process_owes_it():
     clock = ManualClock()
     store, accounts = MemoryStore(clock), [account("a", 4)]
-    terms = {"queue_timeout_seconds": 0.01, "fair_queue_timeout_seconds": 30.0}
+    config = {"queue_timeout_seconds": 0.01, "fair_queue_timeout_seconds": 30.0}
     async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
         crowds = []
         for name in ("one", "two"):
             replica = Replica(clock, store, name=name, shared=True, replicas=2)
             await stack.enter_async_context(replica.limits.open())
-            crowds.append(Crowd(replica.pool(lambda: accounts, **terms), tasks))
+            crowds.append(Crowd(replica.pool(lambda: accounts, **config), tasks))
             tasks.start_soon(crowds[-1].pool.run)
         first, second = crowds
         await first.come("slow", 4)

@@ -62,7 +62,7 @@ class Process:
         self.accounts = [Account(id=account, transport="t", concurrency=4, facts=facts) for account in "ab"]
         self.pool = self.replica.pool(lambda: self.accounts)
         self.known = self.pool.accounts
-        self.heard = self.replica.heard
+        self.observer = self.replica.observer
 
     def state(self, name="a"):
         return self.known.state_of(name)
@@ -79,7 +79,7 @@ class Bed:
         self.one, self.other = (Process(self.store, self.clock, name) for name in ("one", "other"))
 
     async def settle(self):
-        """Let everything be told and heard."""
+        """Exchange all changes between the processes."""
         for _ in range(2):
             await anyio.wait_all_tasks_blocked()
             await self.one.look()
@@ -90,7 +90,7 @@ class Bed:
 @asynccontextmanager
 async def opened():
     bed = Bed()
-    async with bed.one.replica.board.open(), bed.other.replica.board.open():
+    async with bed.one.replica.shared_state.open(), bed.other.replica.shared_state.open():
         await bed.settle()
         yield bed
 
@@ -118,9 +118,9 @@ async def test_each_process_reports_a_change_once_with_its_origin(bed):
     bed.one.known.cool_down(bed.one.state("b"), SCOPE, 90.0, CooldownReason.QUOTA)
     await bed.settle()
     await bed.settle()
-    changes = [(change.event, change.account, change.scope, change.by) for change in bed.one.heard.changes]
+    changes = [(change.event, change.account, change.scope, change.by) for change in bed.one.observer.changes]
     assert changes == [("needs_attention", "a", "", ""), ("cooldown_started", "b", "pro/chat", "")]
-    changes = [(change.event, change.account, change.scope, change.by) for change in bed.other.heard.changes]
+    changes = [(change.event, change.account, change.scope, change.by) for change in bed.other.observer.changes]
     assert changes == [("needs_attention", "a", "", ELSEWHERE), ("cooldown_started", "b", "pro/chat", ELSEWHERE)]
 
 
@@ -132,16 +132,16 @@ async def test_a_resume_ends_attention_pause_and_cooldown_in_all_processes(bed):
     for process in (bed.one, bed.other):
         assert process.state().paused.by == "ops"
         assert not process.state().ready(CHAT, bed.clock.monotonic())
-        assert ("paused", "a") in process.heard.said()
+        assert ("paused", "a") in process.observer.pop_events()
     await bed.registry.resume("a", by="boss")
     await bed.settle()
     for process in (bed.one, bed.other):
         state = process.state()
         assert (state.paused, state.attention, state.cooldowns) == (None, None, {})
-        ended = [change for change in process.heard.changes if change.event in {"resumed", "cooldown_ended"}]
+        ended = [change for change in process.observer.changes if change.event in {"resumed", "cooldown_ended"}]
         assert [change.by for change in ended] == ["boss"] * 3
         assert state.ready(CHAT, bed.clock.monotonic())
-        assert sorted(process.heard.said()) == [("cooldown_ended", "a"), ("resumed", "a"), ("resumed", "a")]
+        assert sorted(process.observer.pop_events()) == [("cooldown_ended", "a"), ("resumed", "a"), ("resumed", "a")]
 
 
 async def test_a_recovery_is_shared_with_all_processes(bed):
@@ -189,7 +189,7 @@ async def test_an_unshared_ended_cooldown_does_not_end_a_longer_one(bed):
     await anyio.wait_all_tasks_blocked()
     bed.store.down = True
     bed.clock.advance(6)
-    bed.one.replica.board.notify(bed.one.known)
+    bed.one.replica.shared_state.notify(bed.one.known)
     await anyio.wait_all_tasks_blocked()
     bed.store.down = False
     bed.clock.advance(1)
@@ -220,8 +220,8 @@ async def test_each_process_reports_the_end_of_a_cooldown_once(bed):
         process.known.tick()
         process.known.tick()
     await bed.settle()
-    assert bed.one.heard.said() == [("cooldown_started", "a"), ("cooldown_ended", "a")]
-    assert bed.other.heard.said() == [("cooldown_started", "a"), ("cooldown_ended", "a")]
+    assert bed.one.observer.pop_events() == [("cooldown_started", "a"), ("cooldown_ended", "a")]
+    assert bed.other.observer.pop_events() == [("cooldown_started", "a"), ("cooldown_ended", "a")]
     assert bed.other.state().allowed(CHAT) == 1
 
 
@@ -233,8 +233,8 @@ async def test_a_blocked_address_applies_to_all_processes_and_to_added_accounts(
     bed.other.accounts = [*bed.other.accounts, Account(id="c", transport="t")]
     bed.other.known.sync()
     assert bed.other.state("c").available_at(CHAT, now) == now + 600
-    assert [change.by for change in bed.one.heard.changes] == ["", ""]
-    assert bed.one.heard.said() == [("cooldown_started", "a"), ("cooldown_started", "b")]
+    assert [change.by for change in bed.one.observer.changes] == ["", ""]
+    assert bed.one.observer.pop_events() == [("cooldown_started", "a"), ("cooldown_started", "b")]
 
 
 async def test_an_unreadable_record_changes_nothing(bed):
@@ -259,7 +259,7 @@ async def test_needs_attention_does_not_apply_to_another_credential():
         Process(store, clock, name, lambda credential=credential: Facts(credential=credential))
         for name, credential in (("old", "a"), ("new", "b"), ("same", "a"))
     )
-    async with old.replica.board.open():
+    async with old.replica.shared_state.open():
         old.known.mark_needs_attention(old.state(), "consent")
     for process in (new, same):
         await process.look()
@@ -314,7 +314,7 @@ async def test_an_exhausted_quota_is_a_cooldown_until_it_is_available_again():
     quotas = (Quota(name="pro", family="pro", total=10, remaining=7, resets_at=clock.wall() + 500),)
     process.known.tick()
     assert state.available_at(CHAT, clock.monotonic()) == clock.monotonic()
-    assert process.heard.said() == [
+    assert process.observer.pop_events() == [
         ("cooldown_started", "a"),
         ("cooldown_started", "b"),
         ("cooldown_ended", "a"),
@@ -358,7 +358,7 @@ async def test_an_older_quota_does_not_override_another_process_or_an_operator(b
     assert [process.state().cooldowns[scope].until for process in (bed.one, bed.other)] == [
         bed.clock.monotonic() + 500
     ] * 2
-    cooldowns = [event for event, _ in bed.one.heard.said() if event.startswith("cooldown_")]
+    cooldowns = [event for event, _ in bed.one.observer.pop_events() if event.startswith("cooldown_")]
     assert cooldowns == ["cooldown_started", "cooldown_started"]
     await bed.registry.resume("a", by="boss")
     await bed.settle()

@@ -1,3 +1,4 @@
+import anyio
 import pytest
 
 from protocol.model import RateLimited, SignedOut
@@ -5,6 +6,7 @@ from tests.clock import ManualClock
 from tests.pools import Replica, leasing
 from transports.account import Account, Facts, Report
 from transports.accounts import LeaseRequest, Reports, Requirement
+from transports.accounts.registry import AccountRegistry
 from transports.store import MemoryStore
 
 from tests.transports.conftest import CATALOGUE  # isort: skip
@@ -14,23 +16,23 @@ DEAD = SignedOut("It needs a person.", reason="signed_out", advice="Export it ag
 
 
 class Credential:
-    """What signs an account's requests, as the transport tells it."""
+    """The fingerprint of an account's credential, which a test changes."""
 
-    def __init__(self, word="first"):
-        self.word = word
+    def __init__(self, fingerprint="first"):
+        self.fingerprint = fingerprint
 
     def __call__(self):
-        return Facts(credential=self.word)
+        return Facts(credential=self.fingerprint)
 
 
 def found(account="one", error=None, check="session"):
     return Report(account=account, check=check, error=error)
 
 
-def pool_with(replica=None, *, names=("one",), **terms):
+def pool_with(replica=None, *, names=("one",), **config):
     credential = Credential()
     accounts = [Account(id=name, transport="t", facts=credential) for name in names]
-    return (replica or Replica()).pool(lambda: accounts, **terms), credential
+    return (replica or Replica()).pool(lambda: accounts, **config), credential
 
 
 async def leased(pool):
@@ -50,7 +52,7 @@ async def test_an_account_with_a_failed_check_is_not_leased():
     for _ in range(5):
         await refused(pool)
         replica.clock.advance(3600)
-    assert replica.heard.said() == [("needs_attention", "one")]
+    assert replica.observer.pop_events() == [("needs_attention", "one")]
 
 
 async def test_a_successful_check_ends_the_failure_of_the_same_check():
@@ -59,7 +61,7 @@ async def test_a_successful_check_ends_the_failure_of_the_same_check():
     pool.accounts.apply_report(found(error=DEAD))
     pool.accounts.apply_report(found())
     assert await leased(pool) == "one"
-    assert replica.heard.said() == [("needs_attention", "one"), ("recovered", "one")]
+    assert replica.observer.pop_events() == [("needs_attention", "one"), ("recovered", "one")]
 
 
 async def test_a_check_does_not_end_the_failure_of_another_check():
@@ -74,9 +76,9 @@ async def test_a_check_does_not_end_the_failure_of_another_check():
 async def test_a_new_credential_is_tried_at_once_and_ends_earlier_failures():
     pool, credential = pool_with()
     pool.accounts.apply_report(found(error=DEAD, check="rotation"))
-    credential.word = "second"
+    credential.fingerprint = "second"
     assert await leased(pool) == "one"
-    credential.word = "third"
+    credential.fingerprint = "third"
     pool.accounts.apply_report(found(check="session"))
     assert pool.accounts.state_of("one").attention is None
 
@@ -84,7 +86,7 @@ async def test_a_new_credential_is_tried_at_once_and_ends_earlier_failures():
 async def test_an_invalid_new_credential_is_tried_by_one_request_at_most():
     pool, credential = pool_with()
     pool.accounts.apply_report(found(error=DEAD))
-    credential.word = "second"
+    credential.fingerprint = "second"
     assert await leased(pool) == "one"
     await refused(pool)
     pool.accounts.apply_report(found(error=DEAD))
@@ -140,19 +142,19 @@ async def test_a_check_of_one_process_applies_to_all_processes():
     one, two = Replica(clock, store, name="one"), Replica(clock, store, name="two")
     first, _ = pool_with(one, probe_seconds=60.0)
     second, _ = pool_with(two, probe_seconds=60.0)
-    async with one.board.open(), two.board.open():
+    async with one.shared_state.open(), two.shared_state.open():
         await two.change_feed.poll()
         first.accounts.apply_report(found(error=DEAD))
-        await told(one, two)
+        await exchange(one, two)
         clock.advance(3600)
         await refused(second)
         first.accounts.apply_report(found())
-        await told(one, two)
+        await exchange(one, two)
         assert await leased(second) == "one"
 
 
-async def told(one, two):
-    await one.board._save()
+async def exchange(one, two):
+    await anyio.wait_all_tasks_blocked()
     await two.change_feed.poll()
 
 
@@ -161,11 +163,12 @@ async def test_a_resumed_account_is_tried_despite_a_failed_check():
     replica = Replica(clock)
     pool, _ = pool_with(replica)
     await replica.change_feed.poll()
-    pool.accounts.apply_report(found(error=DEAD))
-    await replica.board._save()
-    await replica.board._registry.resume("one", by="me")
-    await replica.change_feed.poll()
-    assert await leased(pool) == "one"
+    async with replica.shared_state.open():
+        pool.accounts.apply_report(found(error=DEAD))
+        await anyio.wait_all_tasks_blocked()
+        await AccountRegistry(replica.store, clock).resume("one", by="me")
+        await replica.change_feed.poll()
+        assert await leased(pool) == "one"
 
 
 async def test_a_report_before_the_account_is_known_is_not_lost():
@@ -183,7 +186,7 @@ async def test_a_renewed_credential_alone_does_not_end_a_failure():
     pool, credential = pool_with()
     state = pool.accounts.state_of("one")
     pool.accounts.mark_needs_attention(state, "consent")
-    credential.word = "second"
+    credential.fingerprint = "second"
     pool.accounts.apply_report(Report(account="one", check="rotation", served=False))
     assert state.attention is not None
     pool.accounts.apply_report(found(check="session"))
