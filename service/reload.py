@@ -51,7 +51,7 @@ class Reload:
         self._configs = wiring.transport_settings(settings, origin)
         self._transports: dict[str, Transport] = {}
         self._parts: list[ReloadPart] = []
-        self._marks = self._look()
+        self._marks = self._marks_now()
         self._lock = anyio.Lock()
         self._done = Counter("gateway_config_reloads", "Reloads of changed files.", registry=registry)
         self._failed = Counter(
@@ -83,21 +83,21 @@ class Reload:
             settings = self._read()
             if settings is not None:
                 self._settings = settings
-            self._marks = self._look()
-            await self._take_over()
+            self._marks = self._marks_now()
+            await self._reload_all()
 
     async def check_files(self, clock: Clock) -> None:
         """Reload files that have changed and are stable; an invalid file is logged once."""
         async with self._lock:
-            seen = self._look()
+            seen = self._marks_now()
             if seen == self._marks:
                 return
             await clock.sleep(_SETTLE_SECONDS)
-            if self._look() == seen:
+            if self._marks_now() == seen:
                 self._marks = seen
-                await self._take_over()
+                await self._reload_all()
 
-    def _look(self) -> dict[Path, Mark | None]:
+    def _marks_now(self) -> dict[Path, Mark | None]:
         """Return a fingerprint of each file."""
         files = [setting.key_file for setting in self._settings.licenses if setting.key_file is not None]
         for name, config in self._configs.items():
@@ -106,7 +106,7 @@ class Reload:
             files += part.files
         return {path: _mark(path) for path in files}
 
-    async def _take_over(self) -> None:
+    async def _reload_all(self) -> None:
         fixed, invalid = reload_licenses(self._settings.licenses, self._origin, self._licenses.fixed)
         self._licenses.fixed = fixed
         for name, transport in self._transports.items():

@@ -28,7 +28,7 @@ from transports.accounts import (
 )
 from transports.accounts.conversations import Conversations
 from transports.accounts.registry import AccountRegistry
-from transports.base import Deps, Kind, Serve, Transport
+from transports.base import Deps, Serve, Transport, TransportType
 from transports.failover import Failover
 from transports.observer import Observer
 from transports.router import Router
@@ -41,15 +41,15 @@ def _dialect(name: str) -> Dialect:
     return import_module(f"protocol.{name}").DIALECT
 
 
-def _transport(name: str) -> Kind[Any]:
-    return import_module(f"transports.{name}").KIND
+def _transport(name: str) -> TransportType[Any]:
+    return import_module(f"transports.{name}").TRANSPORT_TYPE
 
 
 DIALECTS = (
     _dialect("openai"),
 )  # fmt: skip
 """The first one also writes the errors of paths that belong to no dialect."""
-TRANSPORTS: dict[str, Kind[Any]] = {
+TRANSPORTS: dict[str, TransportType[Any]] = {
     "web": _transport("web"),
     "simulator": _transport("simulator"),
 }

@@ -32,7 +32,7 @@ Serve = Callable[[ASGIApp, int], AbstractAsyncContextManager[str]]
 
 
 class Transport(Protocol):
-    """A way to reach Gemini. `Kind.connect` yields it and owns its lifetime."""
+    """A way to reach Gemini. `TransportType.connect` yields it and owns its lifetime."""
 
     @property
     def name(self) -> str:
@@ -121,7 +121,7 @@ async def _reload_nothing(_transport: object, _config: object) -> Sequence[str]:
     return ()
 
 
-class Kind(msgspec.Struct, Generic[ConfigT], frozen=True):
+class TransportType(msgspec.Struct, Generic[ConfigT], frozen=True):
     """A kind of transport, as it is registered in `service.wiring`."""
 
     config: type[ConfigT]

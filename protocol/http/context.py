@@ -79,7 +79,7 @@ class RequestRecord(msgspec.Struct, kw_only=True):
         self.output_tokens += usage.output_tokens
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class ImageFormat(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The requested form of a piece of media: rendition, size, format, quality."""
 
     rendition: Rendition = Rendition.USUAL
@@ -91,13 +91,13 @@ class Look(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Of 100, for a picture in a format that loses something; None: our choice."""
 
 
-AS_IT_IS = Look()
+UNCHANGED = ImageFormat()
 
 
 class Links(Protocol):
     """Links to media that open in a browser without a key, below the address this request came to."""
 
-    def sign(self, ref: MediaRef, caller: Caller, look: Look = AS_IT_IS) -> str:
+    def sign(self, ref: MediaRef, caller: Caller, look: ImageFormat = UNCHANGED) -> str:
         """Return a signed URL for this caller; it is opaque and expires."""
         ...
 

@@ -53,9 +53,6 @@ class _Once(Generic[ValueT]):
         return self._work.pop()()
 
 
-ValueT = TypeVar("ValueT")
-
-
 async def outcomes(works: Sequence[Callable[[], Awaitable[ValueT]]]) -> list[ValueT | GatewayError]:
     """Run all functions concurrently; return the value or error of each, in order."""
     if not works:
@@ -74,7 +71,7 @@ async def outcomes(works: Sequence[Callable[[], Awaitable[ValueT]]]) -> list[Val
     return [done[index] for index in range(len(works))]
 
 
-async def values(works: Sequence[Callable[[], Awaitable[ValueT]]]) -> list[ValueT]:
+async def gather(works: Sequence[Callable[[], Awaitable[ValueT]]]) -> list[ValueT]:
     """Run all functions concurrently; return their values, in order.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 from PIL import Image, ImageOps
 
-from protocol.http.context import Look, RequestContext
+from protocol.http.context import ImageFormat, RequestContext
 from protocol.http.parallel import in_thread
 from protocol.http.pixels import MOST_PIXELS
 from protocol.http.spool import ContentWriter, Spool, collect
@@ -52,7 +52,7 @@ async def whole_picture(stream: MediaStream, context: RequestContext) -> Content
         raise UpstreamFailed("The upstream's picture is larger than this gateway accepts.") from None
 
 
-async def fitted(data: Content, look: Look, context: RequestContext) -> tuple[Content, str]:
+async def fitted(data: Content, look: ImageFormat, context: RequestContext) -> tuple[Content, str]:
     """Run `fit` in the pool of threads for pictures.
 
     Raises:
@@ -81,7 +81,7 @@ def _pixels(data: Content) -> int:
         raise _unreadable() from None
 
 
-def fit(data: Content, look: Look, spool: Spool) -> tuple[Content, str]:
+def fit(data: Content, look: ImageFormat, spool: Spool) -> tuple[Content, str]:
     """Return a picture of exactly `look.size` in `look.format` (a key of `FORMATS`), and its media type.
 
     None keeps the size or format. A picture that needs no change is returned byte for byte. `look.quality` (0 to 100)
@@ -106,7 +106,7 @@ def _opened(view: View) -> Image.Image:
     return Image.open(file, formats=_READ)
 
 
-def _made(data: Content, image: Image.Image, look: Look, out: ContentWriter) -> tuple[Content, str]:
+def _made(data: Content, image: Image.Image, look: ImageFormat, out: ContentWriter) -> tuple[Content, str]:
     own, size, quality = (image.format or "").lower(), look.size, look.quality
     name = look.format or (own if own in FORMATS else "png")
     if size in {None, image.size} and name == own and (quality is None or name == "png"):

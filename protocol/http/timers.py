@@ -40,13 +40,13 @@ class SharedTimer:
         """Expire a timeout when it is due, until `discard`. Call it inside the event loop."""
         self._timeouts.add(timeout)
         if self._handle is None:
-            self._handle = asyncio.get_running_loop().call_later(self._seconds, self._look)
+            self._handle = asyncio.get_running_loop().call_later(self._seconds, self._scan)
 
     def discard(self, timeout: Timeout) -> None:
         """Remove a timeout."""
         self._timeouts.discard(timeout)
 
-    def _look(self) -> None:
+    def _scan(self) -> None:
         """Expire the timeouts that are due, and schedule the next check."""
         self._handle = None
         if not self._timeouts:
@@ -62,7 +62,7 @@ class SharedTimer:
                 timeout.expire()
             else:
                 next_look = min(next_look, due)
-        self._handle = loop.call_at(max(next_look, now + self._seconds / _LOOKS), self._look)
+        self._handle = loop.call_at(max(next_look, now + self._seconds / _LOOKS), self._scan)
 
 
 class Timers:

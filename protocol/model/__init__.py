@@ -21,7 +21,6 @@ from protocol.model.errors import (
     released,
 )
 from protocol.model.exchange import (
-    Begun,
     Citation,
     Document,
     Event,
@@ -40,6 +39,7 @@ from protocol.model.exchange import (
     Usage,
     Waiting,
     WebImage,
+    WorkStarted,
     estimate_tokens,
     estimated_bytes,
     peek,
@@ -72,7 +72,6 @@ from protocol.model.stored import Content, FileKeeper, StoredFile, TooLong, View
 
 __all__ = [
     "BadRequest",
-    "Begun",
     "Blocked",
     "Caller",
     "Capability",
@@ -139,6 +138,7 @@ __all__ = [
     "View",
     "Waiting",
     "WebImage",
+    "WorkStarted",
     "estimate_tokens",
     "estimated_bytes",
     "fold",

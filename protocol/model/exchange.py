@@ -83,7 +83,7 @@ class Document(msgspec.Struct, frozen=True, tag="document", kw_only=True):
     """The language, such as `html` or `python`; `markdown` for prose."""
 
 
-class Begun(msgspec.Struct, frozen=True, tag="begun"):
+class WorkStarted(msgspec.Struct, frozen=True, tag="work_started"):
     """Long-running work has begun; its result can be fetched by this handle. A later handle replaces it."""
 
     handle: Handle
@@ -115,7 +115,7 @@ class Finish(msgspec.Struct, frozen=True, tag="finish"):
     """None: the answer is what was streamed."""
 
 
-Event = Waiting | Thought | Text | Media | WebImage | Citation | Document | Begun | Finish
+Event = Waiting | Thought | Text | Media | WebImage | Citation | Document | WorkStarted | Finish
 
 
 class UpstreamModel(msgspec.Struct, frozen=True, kw_only=True):

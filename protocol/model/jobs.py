@@ -91,7 +91,7 @@ class Jobs(Protocol):
         """
         ...
 
-    async def keep(self, job: Job) -> None:
+    async def save(self, job: Job) -> None:
         """Store the current state of a job, which its holder runs.
 
         Raises:

@@ -32,7 +32,7 @@ class Capability(StrEnum):
     STORYBOOK = "storybook"
 
     @property
-    def lasting(self) -> bool:
+    def long_running(self) -> bool:
         """Whether the work takes minutes and continues after the answer to its first turn."""
         return self is Capability.VIDEO or self is Capability.DEEPSEARCH
 

@@ -19,7 +19,7 @@ from service.cli.account_table import account_details, account_notes, accounts_t
 from service.cli.credentials import read_credential
 from service.cli.options import config_option, settings_at, store_path_of
 from service.server.hypercorn import run_loop
-from service.storage.factory import location_of, open_copy, open_store
+from service.storage.factory import location_of, open_local_replica, open_store
 from service.telemetry import logs
 from transports.account import Level
 from transports.accounts.registry import AddResult
@@ -235,7 +235,7 @@ def _with_accounts(
     async def main() -> None:
         async with (
             open_store(settings.store, origin, store_path, clock) as store,
-            open_copy(settings.store, origin, store_path, clock) as copy,
+            open_local_replica(settings.store, origin, store_path, clock) as copy,
         ):
             done.append(
                 await work(AccountService(configs, store.records, clock, transport_opener(configs, store, clock, copy)))

@@ -20,7 +20,7 @@ from service.config.loader import Origin, SettingsError
 from service.config.schema import ServerSettings, Settings
 from service.licenses.store import LicenseStore
 from service.server.hypercorn import run_loop
-from service.storage.factory import cipher_of, location_of, open_copy, open_store
+from service.storage.factory import cipher_of, location_of, open_local_replica, open_store
 from service.telemetry import logs
 from transports.account import Finding, Level, failed, ok, warning
 from transports.accounts.records import read_replicas
@@ -131,7 +131,7 @@ class Diagnosis:
             configs = wiring.transport_settings(self._settings, self._origin)
         except SettingsError:
             return  # reported by the settings step
-        async with open_copy(self._settings.store, self._origin, self._path, self._clock) as copy:
+        async with open_local_replica(self._settings.store, self._origin, self._path, self._clock) as copy:
             opener = transport_opener(configs, store, self._clock, copy)
             accounts = AccountService(configs, store.records, self._clock, opener)
             rows = await accounts.list_accounts()

@@ -6,7 +6,6 @@ import anyio
 import msgspec
 
 from protocol.model import (
-    Begun,
     Blocked,
     Engine,
     Event,
@@ -19,6 +18,7 @@ from protocol.model import (
     Saturated,
     SignedOut,
     TextPart,
+    WorkStarted,
     fold,
 )
 
@@ -63,7 +63,7 @@ class JobExecution:
 
     async def _watched(self, exchange: Exchange) -> AsyncIterator[Event]:
         async for event in exchange:
-            if isinstance(event, Begun):
+            if isinstance(event, WorkStarted):
                 self.job = trimmed(self.job)
                 await self._note(handle=event.handle, upstream_model=exchange.served.model or self.job.upstream_model)
                 if event.settled:

@@ -83,7 +83,7 @@ class Runner:
         await self._store.put(job, self._expires(job), JobLock(holder, self._settings.lock_ttl_seconds))
         self._tasks.start_soon(self._work, job, holder)
 
-    async def keep(self, job: Job) -> None:
+    async def save(self, job: Job) -> None:
         """Save the current state of a job without running it."""
         if job.over and job.completed is None:
             job = msgspec.structs.replace(job, completed=self._clock.wall())

@@ -12,7 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.routing import Route
 
-from protocol.http.context import Look, RequestContext, context_of
+from protocol.http.context import ImageFormat, RequestContext, context_of
 from protocol.http.download import Content, Download
 from protocol.http.embed import slices
 from protocol.http.errors import HttpError, Refuse
@@ -62,7 +62,7 @@ class MediaRoutes:
         return Route(f"{PATH}{{token}}", Endpoint(answer, refuse), methods=["GET"])
 
     @asynccontextmanager
-    async def _media(self, ref: MediaRef, look: Look, context: RequestContext) -> AsyncGenerator[MediaStream]:
+    async def _media(self, ref: MediaRef, look: ImageFormat, context: RequestContext) -> AsyncGenerator[MediaStream]:
         async with self._engine.media(ref, look.rendition) as stream:
             if not stream.mime.startswith(_SHOWN):
                 raise UpstreamFailed("The upstream did not return a media file.")

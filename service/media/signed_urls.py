@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from protocol.http.context import AS_IT_IS, Look
+from protocol.http.context import UNCHANGED, ImageFormat
 from protocol.model import Caller, MediaRef
 from transports.tasks import Clock
 
@@ -36,7 +36,7 @@ class SignedUrl(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     license: str
     expires: int
     """Epoch seconds."""
-    look: Look
+    look: ImageFormat
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -54,7 +54,7 @@ class UrlSigner:
         """Use another key for new tokens; tokens of earlier keys can still be opened here."""
         self._keys.insert(0, key)
 
-    def token(self, ref: MediaRef, license_id: str, look: Look) -> str:
+    def token(self, ref: MediaRef, license_id: str, look: ImageFormat) -> str:
         """Return a token, safe in a URL's path."""
         expires = int(self._clock.wall() + self._seconds)
         plain = _encode(SignedUrl(ref=ref, license=license_id, expires=expires, look=look))
@@ -104,7 +104,7 @@ class MediaUrls(msgspec.Struct, frozen=True):
     """Returns the base URL for an ASGI scope, such as `https://host/prefix`."""
     scope: Any
 
-    def sign(self, ref: MediaRef, caller: Caller, look: Look = AS_IT_IS) -> str:
+    def sign(self, ref: MediaRef, caller: Caller, look: ImageFormat = UNCHANGED) -> str:
         """Return a signed URL for this caller."""
         return f"{self.base(self.scope)}{PATH}{self.signer.token(ref, caller.id, look)}"
 

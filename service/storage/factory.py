@@ -131,7 +131,7 @@ async def open_stores(
     """
     async with (
         open_store(settings, origin, path, clock, observer) as store,
-        open_copy(settings, origin, path, clock) as copy,
+        open_local_replica(settings, origin, path, clock) as copy,
     ):
         if settings.key_file is None:
             held = "cookies, keys and prompts, as plain text"
@@ -143,7 +143,7 @@ async def open_stores(
 
 
 @asynccontextmanager
-async def open_copy(
+async def open_local_replica(
     settings: StoreSettings,
     origin: Origin,
     path: Path,

@@ -170,7 +170,7 @@ async def test_transports_and_other_parts_reload_their_own_files(tmp_path, monke
 
     gateway.reload.follow(Transport())
     gateway.reload.add(ReloadPart([token], take_token))
-    kind = msgspec.structs.replace(web.KIND, reload=Transport.reload)
+    kind = msgspec.structs.replace(web.TRANSPORT_TYPE, reload=Transport.reload)
     monkeypatch.setitem(wiring.TRANSPORTS, "web", kind)
     assert await gateway.look() == []
     cookies.write_text("__Secure-1PSID=b")

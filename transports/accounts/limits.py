@@ -114,7 +114,7 @@ class ConcurrencyLimits:
         self._count = 0
         self._down = False
 
-    def lack(self, accounts: Iterable[str], slots: int) -> bool:
+    def below_share(self, accounts: Iterable[str], slots: int) -> bool:
         """Return whether this process has less than its equal part of the `slots` of these accounts."""
         replicas = self._replicas()
         if self._shared is None or replicas < 2:

@@ -178,7 +178,7 @@ class Pool:
             if state is None:
                 raise self._refusal(request)
             return state
-        if anyio.current_time() >= waiter.until and not self._prolong(waiter):
+        if anyio.current_time() >= waiter.until and not self._extend_wait(waiter):
             raise Saturated("All of the gateway's accounts are busy.", retry_after=2.0)
         if first:
             slots = self._capacity(request)
@@ -198,14 +198,14 @@ class Pool:
         fit = [state for state in self._candidates(request) if state.supports(request.requirement)]
         return _refusal(fit, request.requirement, self._clock.monotonic())
 
-    def _prolong(self, waiter: Waiter) -> bool:
+    def _extend_wait(self, waiter: Waiter) -> bool:
         """Let a request wait longer if another license or process holds more than its share; return whether it may."""
         now, request = anyio.current_time(), waiter.request
         if now >= waiter.last:
             return False
         slots = self._capacity(request)
         suitable = (state.account.id for state in self._candidates(request) if state.supports(request.requirement))
-        if not self._queue.owes(request, slots) and not self._limits.lack(suitable, slots):
+        if not self._queue.is_owed(request, slots) and not self._limits.below_share(suitable, slots):
             return False
         waiter.until = min(waiter.last, now + self.config.queue_timeout_seconds)
         return True

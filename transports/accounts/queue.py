@@ -106,7 +106,7 @@ class Queue:
         own = sum(len(self._lines.get(key, ())) for key in _lines(request))
         return own >= most / len(waiting) + max(0.0, self._share(request, slots) - self._slots_held(request))
 
-    def owes(self, request: LeaseRequest, slots: int) -> bool:
+    def is_owed(self, request: LeaseRequest, slots: int) -> bool:
         """Return whether a license holds less than its share of the `slots` while another one holds more than that."""
         share = self._share(request, slots)
         if self._slots_held(request) >= share:

@@ -1,4 +1,4 @@
-"""A simulated Gemini website: `KIND` registers it as a transport, `create_site` returns the site alone.
+"""A simulated Gemini website: `TRANSPORT_TYPE` registers it as a transport, `create_site` returns the site alone.
 
 The site is imported when it is created, because a gateway with other upstreams does not need it.
 """
@@ -15,14 +15,14 @@ from transports.simulator.config import (
     SimulatorConfig,
     read_account,
 )
-from transports.simulator.transport import KIND, export_of, with_accounts
+from transports.simulator.transport import TRANSPORT_TYPE, export_of, with_accounts
 from transports.tasks import Clock
 
 __all__ = [
-    "KIND",
     "PAGE_TOKENS",
     "PLANS",
     "PROFILES",
+    "TRANSPORT_TYPE",
     "Pace",
     "Plan",
     "SimulatedAccount",

@@ -9,7 +9,7 @@ import structlog
 
 from transports import web
 from transports.accounts import Conversations
-from transports.base import Deps, Kind, Transport
+from transports.base import Deps, Transport, TransportType
 from transports.simulator.config import SimulatedAccount, SimulatorConfig
 from transports.store import MemoryStore, Store
 
@@ -66,4 +66,6 @@ async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transpo
             yield transport
 
 
-KIND = Kind(SimulatorConfig, connect, secrets=frozenset({"psid", "psidts"}), families=web.KIND.families)
+TRANSPORT_TYPE = TransportType(
+    SimulatorConfig, connect, secrets=frozenset({"psid", "psidts"}), families=web.TRANSPORT_TYPE.families
+)

@@ -1,6 +1,6 @@
 """The transport for the Gemini website: sends requests as turns of a conversation and returns the answer's events.
 
-`KIND` registers it; `connect` opens its accounts.
+`TRANSPORT_TYPE` registers it; `connect` opens its accounts.
 
 Source: "StreamGenerate", "Capabilities as turns".
 """
@@ -29,7 +29,7 @@ from protocol.model import (
     UpstreamModel,
 )
 from transports.account import Account, Finding
-from transports.base import Deps, Kind
+from transports.base import Deps, TransportType
 from transports.http import trusted
 from transports.tasks import Clock
 from transports.web import wire
@@ -88,7 +88,7 @@ class WebTransport:
 
     async def home(self, request: GenerationRequest) -> str | None:
         """Return the account whose conversation the request continues, if there is one."""
-        return None if request.selection.capability.lasting else await self._reuse.account_of(request)
+        return None if request.selection.capability.long_running else await self._reuse.account_of(request)
 
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
         """Send the request, in the conversation that it continues if possible; see `transports.base.Transport.open`."""
@@ -98,7 +98,7 @@ class WebTransport:
         sender = TurnSender(session, request.selection, media_refs, self._clock)
         connected.use()
         stack.callback(self._leave, connected)
-        if capability.lasting:
+        if capability.long_running:
             deps = LongRunningDeps(
                 session=session,
                 sender=sender,
@@ -260,7 +260,7 @@ class WebTransport:
                     yield finding
 
     async def reload(self, config: WebConfig) -> Sequence[str]:
-        """Apply the accounts of the settings; see `transports.base.Kind.reload`."""
+        """Apply the accounts of the settings; see `transports.base.TransportType.reload`."""
         return await self.connected.reload(config.accounts)
 
     async def export(self, account: str) -> str:
@@ -308,7 +308,7 @@ async def connect(config: WebConfig, deps: Deps) -> AsyncGenerator[WebTransport]
         yield WebTransport(deps.name, accounts, deps.clock, deps.files)
 
 
-KIND = Kind(
+TRANSPORT_TYPE = TransportType(
     WebConfig,
     connect,
     check,

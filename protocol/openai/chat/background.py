@@ -11,7 +11,6 @@ import msgspec
 import structlog
 
 from protocol.model import (
-    Begun,
     Engine,
     Event,
     Exchange,
@@ -24,6 +23,7 @@ from protocol.model import (
     JobState,
     PutBack,
     Waiting,
+    WorkStarted,
     estimate_tokens,
     fold,
     peek,
@@ -56,17 +56,17 @@ async def bounded(engine: Engine, request: GenerationRequest, bounds: Bounds) ->
 
 
 @asynccontextmanager
-async def opened_and_kept(engine: Engine, jobs: Jobs, job: Job, *, held: bool = False) -> AsyncGenerator[Exchange]:
+async def open_stored(engine: Engine, jobs: Jobs, job: Job, *, held: bool = False) -> AsyncGenerator[Exchange]:
     """Open the exchange of a job and store its progress; `held`: the caller has locked the job already."""
     bounds = msgspec.json.decode(job.details[_BOUNDS], type=Bounds)
     async with (
         engine.open(job.request) if bounds == Bounds() else bounded(engine, job.request, bounds) as exchange,
-        keeping(exchange, jobs, job, held=held) as kept,
+        store_progress(exchange, jobs, job, held=held) as kept,
     ):
         yield kept
 
 
-class _Keeper:
+class _JobRecorder:
     """Stores the job of an exchange while its events arrive."""
 
     def __init__(self, exchange: Exchange, jobs: Jobs, job: Job, hold: AsyncExitStack | None) -> None:
@@ -77,9 +77,9 @@ class _Keeper:
     async def events(self) -> AsyncGenerator[Event]:
         """Yield the events of the exchange; the job is stored before each event is yielded."""
         async for event in self._exchange.events:
-            if not isinstance(event, Waiting | Begun):
+            if not isinstance(event, Waiting | WorkStarted):
                 self._seen.append(event)
-            if isinstance(event, Begun):
+            if isinstance(event, WorkStarted):
                 await self._keep(state=JobState.IN_PROGRESS, handle=event.handle)
                 hold, self._hold = self._hold, None
                 if hold is not None:
@@ -95,7 +95,7 @@ class _Keeper:
         model = self._exchange.served.model or self._job.upstream_model
         self._job = msgspec.structs.replace(self._job, upstream_model=model, **changes)
         try:
-            await self._jobs.keep(self._job)
+            await self._jobs.save(self._job)
         except GatewayError as error:
             self._log_failure(error)
 
@@ -110,13 +110,13 @@ async def _each(events: list[Event]) -> AsyncIterator[Event]:
 
 
 @asynccontextmanager
-async def keeping(exchange: Exchange, jobs: Jobs, job: Job, *, held: bool = False) -> AsyncGenerator[Exchange]:
+async def store_progress(exchange: Exchange, jobs: Jobs, job: Job, *, held: bool = False) -> AsyncGenerator[Exchange]:
     """Store the job of an exchange while its events arrive; `held`: the caller has locked it already.
 
     Unless it is held, the job is stored before this yields, so it can be found by its id from then on.
     """
     async with AsyncExitStack() as hold:
-        events = PutBack(_Keeper(exchange, jobs, job, None if held else hold).events())
+        events = PutBack(_JobRecorder(exchange, jobs, job, None if held else hold).events())
         if not held:
             await peek(events)
         yield exchange.over(events)

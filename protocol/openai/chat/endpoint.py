@@ -31,7 +31,7 @@ from protocol.model import (
     fold,
 )
 from protocol.openai.chat import read, wire, write
-from protocol.openai.chat.background import bounded, job_of, opened_and_kept
+from protocol.openai.chat.background import bounded, job_of, open_stored
 from protocol.openai.chat.stop import Bounds
 from protocol.openai.chat.write import Rendering
 
@@ -46,9 +46,9 @@ async def _answer(
     request = await read.read(body, selection, engine.catalogue, context)
     bounds = read.bounds(body)
     head = write.Head.new(selection.id, context.created)
-    if selection.capability.lasting:
+    if selection.capability.long_running:
         job = job_of(head.id, head.model, context.created, request, bounds)
-        exchange = opened_and_kept(engine, context.jobs, job)
+        exchange = open_stored(engine, context.jobs, job)
     else:
         exchange = engine.open(request) if bounds == Bounds() else bounded(engine, request, bounds)
     usage_in_stream = bool(body.stream_options and body.stream_options.include_usage)
@@ -90,7 +90,7 @@ async def _finished(engine: Engine, context: RequestContext, identity: str) -> A
                 if mine:
                     request = msgspec.structs.replace(job.request, id=context.id, handle=job.handle)
                     job = msgspec.structs.replace(job, request=request)
-                    async with opened_and_kept(engine, context.jobs, job, held=True) as exchange:
+                    async with open_stored(engine, context.jobs, job, held=True) as exchange:
                         yield exchange
                     return
             await anyio.sleep(_LOOK_SECONDS)

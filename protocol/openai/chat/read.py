@@ -9,7 +9,7 @@ import msgspec
 
 from protocol.http import files
 from protocol.http.context import RequestContext, caller_of
-from protocol.http.parallel import values
+from protocol.http.parallel import gather
 from protocol.model import (
     BadRequest,
     Capability,
@@ -117,7 +117,7 @@ async def take_all(found: Sequence[Attachment], context: RequestContext) -> dict
     firsts: dict[Source, Attachment] = {}
     for one in found:
         firsts.setdefault(one.source, one)
-    taken = await values([partial(_take, one, context) for one in firsts.values()])
+    taken = await gather([partial(_take, one, context) for one in firsts.values()])
     parts = dict(zip(firsts, taken, strict=True))
     return {one.at: parts[one.source] for one in found}
 

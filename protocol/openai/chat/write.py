@@ -12,7 +12,6 @@ import msgspec
 from protocol.http.body import encode_json
 from protocol.http.context import Links
 from protocol.model import (
-    Begun,
     Caller,
     Citation,
     Document,
@@ -28,6 +27,7 @@ from protocol.model import (
     Usage,
     Waiting,
     WebImage,
+    WorkStarted,
 )
 from protocol.openai.chat import response_wire
 from protocol.openai.errors import in_stream
@@ -237,7 +237,7 @@ class CompletionWriter:
                 if self._usage is None:
                     data += self._event(self._object([], usage_of(event.usage)))
                 return data + _DONE
-            case Waiting() | Begun():
+            case Waiting() | WorkStarted():
                 return b""
             case _:
                 assert_never(event)

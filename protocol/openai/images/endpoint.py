@@ -7,12 +7,12 @@ from functools import partial
 from protocol.http.context import RequestContext, caller_of
 from protocol.http.files import picture_size
 from protocol.http.operation import Answer, Operation
-from protocol.http.parallel import values
+from protocol.http.parallel import gather
 from protocol.model import Caller, Catalogue, Engine, GenerationRequest, Selection, Served, viewed
 from protocol.openai.images import wire, write
 from protocol.openai.images.draw import Drawing, Drawn, drawing
 from protocol.openai.images.inputs import FormFiles, Inputs, read_edit, read_generation, take_inputs
-from protocol.openai.images.read import Wanted, admit_pictures, select, understand
+from protocol.openai.images.read import ImageOptions, admit_pictures, read_options, select
 
 _MIMES = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 
@@ -21,7 +21,7 @@ Edit = tuple[wire.Edit, FormFiles]
 PicturesAnswer = Answer[write.Delivered, write.Pictures]
 
 
-def _select(body: wire.Ask, catalogue: Catalogue, caller: Caller) -> tuple[Selection, str]:
+def _select(body: wire.ImageRequest, catalogue: Catalogue, caller: Caller) -> tuple[Selection, str]:
     selection = select(body.model, catalogue, caller)
     return selection, body.model or selection.id
 
@@ -29,13 +29,13 @@ def _select(body: wire.Ask, catalogue: Catalogue, caller: Caller) -> tuple[Selec
 async def _generate(
     engine: Engine, body: wire.Generation, selection: Selection, context: RequestContext
 ) -> PicturesAnswer:
-    wanted = understand(body, selection)
+    wanted = read_options(body, selection)
     return _answer(engine, wanted, Inputs(pictures=()), context, "image_generation.completed")
 
 
 async def _edit(engine: Engine, body: Edit, selection: Selection, context: RequestContext) -> PicturesAnswer:
     fields, files = body
-    wanted = understand(fields, selection)
+    wanted = read_options(fields, selection)
     admit_pictures(selection, engine.catalogue)
     inputs = await take_inputs(fields, files, context)
     return _answer(engine, wanted, inputs, context, "image_edit.completed")
@@ -48,21 +48,21 @@ EDIT = Operation(
 
 
 def _answer(
-    engine: Engine, wanted: Wanted, inputs: Inputs, context: RequestContext, kind: write.Kind
+    engine: Engine, wanted: ImageOptions, inputs: Inputs, context: RequestContext, kind: write.EventType
 ) -> PicturesAnswer:
     request = wanted.request(context, inputs)
     return Answer(
         request=request,
         exchange=_delivered(engine, request, wanted, context),
         writer=write.PictureWriter(kind, wanted, context.created),
-        fold=write.gather,
+        fold=write.collect_pictures,
         streamed=wanted.stream,
     )
 
 
 @asynccontextmanager
 async def _delivered(
-    engine: Engine, request: GenerationRequest, wanted: Wanted, context: RequestContext
+    engine: Engine, request: GenerationRequest, wanted: ImageOptions, context: RequestContext
 ) -> AsyncGenerator["_DeliveredPictures"]:
     async with drawing(engine, request) as begun:
         yield _DeliveredPictures(begun, engine, context, wanted)
@@ -71,7 +71,7 @@ async def _delivered(
 class _DeliveredPictures:
     """The images of a drawing as links or bytes; those of each turn are delivered when it ends."""
 
-    def __init__(self, drawing: Drawing, engine: Engine, context: RequestContext, wanted: Wanted) -> None:
+    def __init__(self, drawing: Drawing, engine: Engine, context: RequestContext, wanted: ImageOptions) -> None:
         self._drawing, self._engine, self._context, self._wanted = drawing, engine, context, wanted
 
     @property
@@ -80,7 +80,7 @@ class _DeliveredPictures:
 
     async def __aiter__(self) -> AsyncIterator[write.Delivered]:
         async for drawn in self._drawing.pictures(self._wanted.n):
-            for one in await values([partial(self._deliver, one) for one in drawn]):
+            for one in await gather([partial(self._deliver, one) for one in drawn]):
                 yield one
 
     async def _deliver(self, drawn: Drawn) -> write.Delivered:

@@ -12,15 +12,15 @@ from protocol.http.body import decode_body, read_json
 from protocol.http.context import RequestContext
 from protocol.http.files import from_url, picture_size, require, take
 from protocol.http.form import Form, Upload, is_form, read_form
-from protocol.http.parallel import values
+from protocol.http.parallel import gather
 from protocol.model import BadRequest, FilePart, MediaKind, MediaPart, viewed
 from protocol.openai.images import wire
 
 if TYPE_CHECKING:  # imported with the first mask
-    from protocol.openai.images.mask import Meaning
+    from protocol.openai.images.mask import MaskDescription
 
 
-AskT = TypeVar("AskT", bound=wire.Ask)
+ImageRequestT = TypeVar("ImageRequestT", bound=wire.ImageRequest)
 
 _PICTURE = re.compile(r"images?(\[\d{0,4}\])?")
 _MASK = "mask"
@@ -68,7 +68,7 @@ async def read_edit(request: Request) -> tuple[wire.Edit, FormFiles]:
     return await _converted(form, wire.Edit), _files(form)
 
 
-async def _converted(form: Form, kind: type[AskT]) -> AskT:
+async def _converted(form: Form, kind: type[ImageRequestT]) -> ImageRequestT:
     fields: dict[str, str] = {}
     for name, value in form.fields.items():
         key = name.partition("[")[0] if _PICTURE.fullmatch(name) else name
@@ -103,7 +103,7 @@ def _no_pictures(field: str) -> BadRequest:
 
 
 Picture = FilePart | MediaPart
-Given = Upload | str | wire.Source
+ImageSource = Upload | str | wire.Source
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,11 +130,11 @@ async def take_inputs(body: wire.Edit, files: FormFiles, context: RequestContext
         raise BadRequest(f"Too many images: send at most {context.limits.files}, including the mask.", param="image")
     if mask is not None:
         given.append((mask, _MASK))
-    taken = tuple(await values([partial(_take, one, param, context) for one, param in given]))
+    taken = tuple(await gather([partial(_take, one, param, context) for one, param in given]))
     return Inputs(pictures=taken) if mask is None else await _masked(taken, context)
 
 
-def _pictures(body: wire.Edit, files: FormFiles) -> Iterator[tuple[Given, str]]:
+def _pictures(body: wire.Edit, files: FormFiles) -> Iterator[tuple[ImageSource, str]]:
     """Yield each image and its path."""
     several = len(files.pictures) > 1
     for index, upload in enumerate(files.pictures):
@@ -146,7 +146,7 @@ def _pictures(body: wire.Edit, files: FormFiles) -> Iterator[tuple[Given, str]]:
     yield from ((source, f"images[{index}]") for index, source in enumerate(body.images or ()))
 
 
-async def _take(given: Given, param: str, context: RequestContext) -> Picture:
+async def _take(given: ImageSource, param: str, context: RequestContext) -> Picture:
     part: Picture
     if isinstance(given, Upload):
         part = await take(given.data, name=given.name, param=param, declared=given.mime, context=context)
@@ -176,13 +176,13 @@ async def _masked(taken: tuple[Picture, ...], context: RequestContext) -> Inputs
     if size is None or not isinstance(mask, FilePart):
         message = "A mask needs its own file and that of the first image: send both, not links of this gateway."
         raise BadRequest(message, param=_MASK)
-    work = partial(_meaning, mask, size)
-    understood = await context.pixels.run(work, size[0] * size[1], context.memory, context.reserved().owner)
-    part = FilePart(data=understood.picture, mime="image/png", name="mask.png")
-    return Inputs(pictures=(*taken[:-1], part), sentence=understood.sentence)
+    work = partial(_describe, mask, size)
+    description = await context.pixels.run(work, size[0] * size[1], context.memory, context.reserved().owner)
+    part = FilePart(data=description.picture, mime="image/png", name="mask.png")
+    return Inputs(pictures=(*taken[:-1], part), sentence=description.sentence)
 
 
-def _meaning(mask: FilePart, size: tuple[int, int]) -> "Meaning":
-    from protocol.openai.images.mask import meaning
+def _describe(mask: FilePart, size: tuple[int, int]) -> "MaskDescription":
+    from protocol.openai.images.mask import describe_mask
 
-    return meaning(mask.loaded().data, size)
+    return describe_mask(mask.loaded().data, size)

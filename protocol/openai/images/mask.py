@@ -10,7 +10,7 @@ from protocol.model import BadRequest
 _BROKEN = (OSError, EOFError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
-class Meaning(msgspec.Struct, frozen=True, kw_only=True):
+class MaskDescription(msgspec.Struct, frozen=True, kw_only=True):
     """A mask as the model gets it."""
 
     picture: bytes
@@ -18,7 +18,7 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str
 
 
-def meaning(mask: bytes, size: tuple[int, int]) -> Meaning:
+def describe_mask(mask: bytes, size: tuple[int, int]) -> MaskDescription:
     """Convert the mask of an image of this size; its fully transparent pixels are to be changed.
 
     Raises:
@@ -40,7 +40,7 @@ def meaning(mask: bytes, size: tuple[int, int]) -> Meaning:
         raise _unfit("it has no fully transparent pixel")
     out = BytesIO()
     change.save(out, "PNG")
-    return Meaning(picture=out.getvalue(), sentence=_sentence(box, size))
+    return MaskDescription(picture=out.getvalue(), sentence=_sentence(box, size))
 
 
 def _sentence(box: tuple[int, int, int, int], size: tuple[int, int]) -> str:

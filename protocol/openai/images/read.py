@@ -5,7 +5,7 @@ import re
 
 import msgspec
 
-from protocol.http.context import Look, RequestContext, caller_of
+from protocol.http.context import ImageFormat, RequestContext, caller_of
 from protocol.model import (
     BadRequest,
     Caller,
@@ -34,14 +34,14 @@ _QUALITIES = frozenset({"low", "medium", "high", "xhigh", "max"})
 _LOSSY = frozenset({"jpeg", "webp"})
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
     """A parsed image request, without the images of an edit."""
 
     selection: Selection
     prompt: str
     n: int
     aspect: tuple[int, int] | None
-    look: Look
+    look: ImageFormat
     inline: bool
     """Whether the response contains the images in base64, instead of links."""
     stream: bool
@@ -61,7 +61,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def understand(body: wire.Ask, selection: Selection) -> Wanted:
+def read_options(body: wire.ImageRequest, selection: Selection) -> ImageOptions:
     """Parse a request to a selected model, without its images.
 
     Raises:
@@ -73,12 +73,12 @@ def understand(body: wire.Ask, selection: Selection) -> Wanted:
     rendition = Rendition.LARGE if size is not None and max(size) > _USUAL_SIDE else Rendition.USUAL
     if body.return_origin_image:  # only on request, since the original may carry a watermark
         rendition = Rendition.ORIGINAL
-    return Wanted(
+    return ImageOptions(
         selection=selection,
         prompt="\n\n".join(filter(None, (body.prompt, _STYLES.get(body.style or "")))),
         n=body.n or 1,
         aspect=closest(size) if size is not None else None,
-        look=Look(
+        look=ImageFormat(
             rendition=rendition,
             size=size,
             format=body.output_format,
@@ -125,7 +125,7 @@ def _drawing(catalogue: Catalogue) -> list[Selection]:
     ]
 
 
-def refuse_unsupported(body: wire.Ask) -> None:
+def refuse_unsupported(body: wire.ImageRequest) -> None:
     """Raise BadRequest for the first field that is not supported."""
     for field in ("frame_count", "frame_duration_ms", "svg", "markup"):
         if getattr(body, field) is not None:

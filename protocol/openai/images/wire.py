@@ -18,7 +18,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """The id of a file at OpenAI; not supported."""
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of both endpoints."""
 
     prompt: Prompt
@@ -50,7 +50,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     markup: Any = None
 
 
-class Generation(Ask, frozen=True, kw_only=True):
+class Generation(ImageRequest, frozen=True, kw_only=True):
     """A body of `/images/generations`; images in it are refused."""
 
     image: Any = None
@@ -58,7 +58,7 @@ class Generation(Ask, frozen=True, kw_only=True):
     mask: Any = None
 
 
-class Edit(Ask, frozen=True, kw_only=True):
+class Edit(ImageRequest, frozen=True, kw_only=True):
     """A body of `/images/edits`: JSON, or the fields of a form."""
 
     image: str | Source | list[str | Source] | None = None

@@ -11,13 +11,13 @@ from protocol.http.embed import Embedding, Pieces
 from protocol.model import Content, GatewayError, Usage
 from protocol.openai.errors import in_stream
 from protocol.openai.images import wire
-from protocol.openai.images.read import Wanted
+from protocol.openai.images.read import ImageOptions
 
 _BACKGROUND = "opaque"
 """The only background that the models draw."""
 _AUTO = "auto"
 
-Kind = Literal["image_generation.completed", "image_edit.completed"]
+EventType = Literal["image_generation.completed", "image_edit.completed"]
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class Pictures(msgspec.Struct, frozen=True):
         )
 
 
-async def gather(steps: AsyncIterable[Delivered]) -> Pictures:
+async def collect_pictures(steps: AsyncIterable[Delivered]) -> Pictures:
     """Return all images, once every turn has ended."""
     return Pictures([one async for one in steps])
 
@@ -69,9 +69,9 @@ def usage_of(usage: Usage) -> wire.Usage:
 class PictureWriter:
     """Writes one answer, streamed or whole (an `AnswerWriter` of `protocol.http.operation`)."""
 
-    def __init__(self, kind: Kind, wanted: Wanted, created: float) -> None:
+    def __init__(self, kind: EventType, wanted: ImageOptions, created: float) -> None:
         """Write images of the kind that a stream's events have."""
-        self._kind: Kind = kind
+        self._kind: EventType = kind
         self._wanted, self._created = wanted, int(created)
         self._left = wanted.n
 

@@ -28,7 +28,7 @@ from protocol.model import (
 from transports.account import Account, Finding, failed, ok
 from transports.accounts.configured import AccountSettings, AccountType, ConfiguredAccount
 from transports.accounts.connected import ConnectedAccount, ConnectedAccounts
-from transports.base import Deps, Kind
+from transports.base import Deps, TransportType
 from transports.http import CLIENT_ERRORS, Timeouts, client, mapped, retry_after
 
 
@@ -181,7 +181,7 @@ async def connect(config: ToyConfig, deps: Deps) -> AsyncGenerator[ToyTransport]
         yield ToyTransport(deps.name, config, accounts)
 
 
-KIND = Kind(
+TRANSPORT_TYPE = TransportType(
     ToyConfig,
     connect,
     secrets=frozenset({"secret"}),

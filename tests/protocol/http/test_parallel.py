@@ -3,7 +3,7 @@ import threading
 import anyio
 import pytest
 
-from protocol.http.parallel import outcomes, run_in_worker, values
+from protocol.http.parallel import gather, outcomes, run_in_worker
 from protocol.model import BadRequest, Refused
 
 
@@ -38,9 +38,9 @@ async def test_an_error_is_an_outcome_and_the_first_is_raised():
     came = await outcomes([give, refuse, blame])
     assert [type(one) for one in came] == [int, Refused, BadRequest]
     with pytest.raises(Refused):
-        await values([give, refuse, blame])
-    assert await values([give, give]) == [1, 1]
-    assert await values([]) == []
+        await gather([give, refuse, blame])
+    assert await gather([give, give]) == [1, 1]
+    assert await gather([]) == []
 
 
 async def test_a_bug_is_not_hidden():

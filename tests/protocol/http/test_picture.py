@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from protocol.http import picture
-from protocol.http.context import Look
+from protocol.http.context import ImageFormat
 from protocol.http.embed import slices
 from protocol.http.picture import fitted, whole_picture
 from protocol.http.spool import Spool
@@ -18,7 +18,7 @@ from tests.protocol.conftest import make_context
 
 
 def fit(data, **look):
-    return picture.fit(data, Look(**look), Spool())
+    return picture.fit(data, ImageFormat(**look), Spool())
 
 
 def drawn(size=(64, 48), *, mode="RGB", name="PNG", colour="red", **more):
@@ -149,7 +149,7 @@ async def test_pictures_are_opened_and_decoded_in_other_threads_than_the_event_l
     context = make_context()
     async with anyio.create_task_group() as tasks:
         for _ in range(8):
-            tasks.start_soon(fitted, drawn((900, 700)), Look(size=(800, 600), format="jpeg"), context)
+            tasks.start_soon(fitted, drawn((900, 700)), ImageFormat(size=(800, 600), format="jpeg"), context)
     assert threads
     assert threading.get_ident() not in threads
 
@@ -162,12 +162,12 @@ async def test_a_large_picture_is_read_from_a_file_and_made_in_one(name):
     context, data = make_context(), out.getvalue()
     stored = await whole_picture(slices(data), context)
     assert isinstance(stored, StoredFile)
-    look = Look(size=(1400, 1500), format=name, quality=None if name == "png" else 100)
+    look = ImageFormat(size=(1400, 1500), format=name, quality=None if name == "png" else 100)
     made, mime = await fitted(stored, look, context)
     assert isinstance(made, StoredFile)
     assert mime == f"image/{name}"
     assert seen(made.whole()).size == (1400, 1500)
-    assert (await fitted(stored, Look(), context))[0] is stored
+    assert (await fitted(stored, ImageFormat(), context))[0] is stored
     assert (context.memory.used, context.spool.used) == (0, len(stored) + len(made))
     del made, stored
     with anyio.fail_after(60):
@@ -178,7 +178,7 @@ async def test_a_large_picture_is_read_from_a_file_and_made_in_one(name):
 async def test_a_picture_that_claims_too_many_pixels_reserves_nothing():
     context = make_context()
     with pytest.raises(UpstreamFailed):
-        await fitted(claiming(8_000, 8_000), Look(size=(64, 64)), context)
+        await fitted(claiming(8_000, 8_000), ImageFormat(size=(64, 64)), context)
     assert (context.memory.peak, context.pixels.at_work) == (0, 0)
 
 

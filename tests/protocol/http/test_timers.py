@@ -68,14 +68,14 @@ def test_a_timeout_that_is_put_off_or_discarded_does_not_expire(loop):
 
 
 def test_many_timeouts_take_few_looks_and_none_is_much_too_late(loop):
-    timer, looks, look = SharedTimer(64.0), [], SharedTimer._look
+    timer, looks, look = SharedTimer(64.0), [], SharedTimer._scan
     timeouts = [Timeout(loop, 64.0 + number / 10) for number in range(640)]
 
     def counted():
         looks.append(loop.now)
         look(timer)
 
-    timer._look = counted
+    timer._scan = counted
     for timeout in timeouts:
         timer.add(timeout)
     loop.run_until(200.0)

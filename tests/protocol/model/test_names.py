@@ -29,7 +29,7 @@ def test_suffixes_in_any_order_name_the_same_model(name, canonical):
 
 
 def test_videos_and_research_take_minutes_and_nothing_else_does():
-    assert {one for one in Capability if one.lasting} == {Capability.VIDEO, Capability.DEEPSEARCH}
+    assert {one for one in Capability if one.long_running} == {Capability.VIDEO, Capability.DEEPSEARCH}
 
 
 def test_the_longest_base_wins():

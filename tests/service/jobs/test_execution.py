@@ -2,7 +2,7 @@ import anyio
 import msgspec
 import pytest
 
-from protocol.model import Begun, FilePart, JobState, RateLimited, Saturated, SignedOut, TextPart, UpstreamFailed
+from protocol.model import FilePart, JobState, RateLimited, Saturated, SignedOut, TextPart, UpstreamFailed, WorkStarted
 from service.jobs.execution import JobExecution, pause, trimmed
 from tests.service.jobs.test_runner import ANSWER, FINISH, HANDLE, LATER, Engine, job
 from tests.transports.conftest import request_for
@@ -29,7 +29,7 @@ async def test_a_run_saves_the_start_and_the_handle_and_returns_the_whole_answer
 
 
 async def test_a_job_with_a_handle_is_resumed_by_it_and_a_later_handle_replaces_it():
-    saved, engine = Saved(), Engine([Begun(handle=LATER), FINISH])
+    saved, engine = Saved(), Engine([WorkStarted(handle=LATER), FINISH])
     await JobExecution(msgspec.structs.replace(job(), handle=HANDLE), saved).run(engine)
     assert engine.asked[0].handle == HANDLE
     assert saved.jobs[-1].handle == LATER
@@ -46,13 +46,13 @@ async def test_a_job_refused_before_its_start_is_queued_again(refusal):
 async def test_a_job_that_fails_after_it_began_is_not_queued_again():
     saved = Saved()
     with pytest.raises(RateLimited):
-        await JobExecution(job(), saved).run(Engine([Begun(handle=HANDLE), RateLimited("x")]))
+        await JobExecution(job(), saved).run(Engine([WorkStarted(handle=HANDLE), RateLimited("x")]))
     assert {one.state for one in saved.jobs} == {JobState.IN_PROGRESS}
 
 
 async def test_a_run_is_settled_once_the_request_has_been_sent():
     sent, end = anyio.Event(), anyio.Event()
-    engine = Engine([Begun(handle=HANDLE, settled=False), sent, Begun(handle=LATER), end, FINISH])
+    engine = Engine([WorkStarted(handle=HANDLE, settled=False), sent, WorkStarted(handle=LATER), end, FINISH])
     execution = JobExecution(job(), Saved())
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(execution.run, engine)

@@ -7,7 +7,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from protocol.model import (
-    Begun,
     FilePart,
     Finish,
     Handle,
@@ -20,6 +19,7 @@ from protocol.model import (
     Text,
     UpstreamFailed,
     Usage,
+    WorkStarted,
 )
 from service.config.schema import JobSettings
 from service.jobs.runner import open_jobs
@@ -32,7 +32,7 @@ from transports.tasks import SystemClock
 HANDLE = Handle(transport="web", account="one", token="{}")
 LATER = Handle(transport="web", account="one", token='{"later": 1}')
 FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
-ANSWER = [Begun(handle=HANDLE), Text(text="done"), FINISH]
+ANSWER = [WorkStarted(handle=HANDLE), Text(text="done"), FINISH]
 
 
 class Engine:
@@ -137,7 +137,7 @@ async def test_a_job_waits_for_a_busy_account():
 
 
 async def test_a_running_job_is_resumed_by_its_handle_after_a_restart(ledger):
-    engine = Engine([Begun(handle=HANDLE), Begun(handle=LATER), anyio.Event()], ANSWER)
+    engine = Engine([WorkStarted(handle=HANDLE), WorkStarted(handle=LATER), anyio.Event()], ANSWER)
     async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         await until(jobs, lambda found: found.handle == LATER)
@@ -150,7 +150,7 @@ async def test_a_running_job_is_resumed_by_its_handle_after_a_restart(ledger):
 
 async def test_shutdown_waits_briefly_for_requests_that_are_being_sent(ledger):
     go = anyio.Event()
-    engine = Engine([go, Begun(handle=HANDLE), anyio.Event()], ANSWER)
+    engine = Engine([go, WorkStarted(handle=HANDLE), anyio.Event()], ANSWER)
     async with anyio.create_task_group() as tasks:
         async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
             await jobs.submit(job())
@@ -168,7 +168,7 @@ async def test_shutdown_waits_briefly_for_requests_that_are_being_sent(ledger):
 
 async def test_shutdown_waits_for_a_request_that_is_sent_after_it_has_begun(ledger):
     go = anyio.Event()
-    engine = Engine([Begun(handle=HANDLE, settled=False), go, Begun(handle=LATER), anyio.Event()], ANSWER)
+    engine = Engine([WorkStarted(handle=HANDLE, settled=False), go, WorkStarted(handle=LATER), anyio.Event()], ANSWER)
     async with anyio.create_task_group() as tasks:
         async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
             await jobs.submit(job())
@@ -204,7 +204,7 @@ async def test_a_job_that_was_never_sent_is_run_by_the_next_process(ledger):
 
 async def test_two_processes_do_not_run_a_job_twice(ledger):
     go = anyio.Event()
-    first, second = Engine([Begun(handle=HANDLE), go, FINISH]), Engine()
+    first, second = Engine([WorkStarted(handle=HANDLE), go, FINISH]), Engine()
     async with open_jobs(ledger, first, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         await until(jobs, lambda found: found.handle is not None)
@@ -216,7 +216,7 @@ async def test_two_processes_do_not_run_a_job_twice(ledger):
 
 
 async def test_a_job_that_is_removed_stops(ledger):
-    engine = Engine([Begun(handle=HANDLE), anyio.Event()])
+    engine = Engine([WorkStarted(handle=HANDLE), anyio.Event()])
     async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         await until(jobs, lambda found: found.handle is not None)
@@ -238,7 +238,7 @@ async def test_the_unfinished_jobs_of_a_license_are_limited(ledger):
 
 async def test_jobs_over_the_concurrency_limit_wait(ledger):
     go = anyio.Event()
-    engine = Engine([Begun(handle=HANDLE), go, FINISH], ANSWER)
+    engine = Engine([WorkStarted(handle=HANDLE), go, FINISH], ANSWER)
     async with open_jobs(ledger, engine, SystemClock(), JobSettings(concurrency=1)) as jobs:
         await jobs.submit(job())
         await until(jobs, lambda found: found.handle is not None)
@@ -249,7 +249,9 @@ async def test_jobs_over_the_concurrency_limit_wait(ledger):
 
 
 async def test_an_error_or_exception_of_a_running_job_is_saved_with_it(ledger):
-    engine = Engine([Begun(handle=HANDLE), UpstreamFailed("broke")], [Begun(handle=HANDLE), KeyError("bug")])
+    engine = Engine(
+        [WorkStarted(handle=HANDLE), UpstreamFailed("broke")], [WorkStarted(handle=HANDLE), KeyError("bug")]
+    )
     async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         assert (await over(jobs)).error.code == "upstream_protocol_error"
@@ -273,7 +275,7 @@ async def test_files_of_a_finished_job_are_dropped(ledger):
 
 async def test_only_one_caller_at_a_time_can_lock_a_job(ledger):
     async with open_jobs(ledger, Engine(), SystemClock(), JobSettings()) as jobs:
-        await jobs.keep(Job(id="c", kind=JobKind.CHAT, request=request_for("x"), model="m", created=1e12))
+        await jobs.save(Job(id="c", kind=JobKind.CHAT, request=request_for("x"), model="m", created=1e12))
         async with jobs.hold("c") as mine, jobs.hold("c") as not_mine:
             assert (mine, not_mine) == (True, False)
         async with jobs.hold("c") as mine:

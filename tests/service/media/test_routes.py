@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from starlette.applications import Starlette
 
-from protocol.http.context import Look, RequestContext, RequestLimits, RequestRecord, attach
+from protocol.http.context import ImageFormat, RequestContext, RequestLimits, RequestRecord, attach
 from protocol.http.disconnect import ShutdownEvent
 from protocol.model import Caller, MediaKind, MediaRef, Rendition, UpstreamFailed
 from protocol.openai.errors import error_response
@@ -115,7 +115,7 @@ async def test_head_ranges_and_etags_are_supported(serve):
 
 async def test_the_image_format_of_a_link_is_applied(serve):
     async with serve() as server:
-        look = Look(rendition=Rendition.ORIGINAL, size=(30, 30), format="webp")
+        look = ImageFormat(rendition=Rendition.ORIGINAL, size=(30, 30), format="webp")
         answer = await server.get(server.links.sign(REF, ME, look))
         picture = Image.open(BytesIO(answer.content))
         assert (picture.size, picture.format) == ((30, 30), "WEBP")

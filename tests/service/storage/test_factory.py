@@ -6,7 +6,15 @@ from structlog.testing import capture_logs
 
 from service.config.loader import SettingsError, origin_of
 from service.config.schema import StoreSettings, load
-from service.storage.factory import cipher_of, location_at, location_of, open_copy, open_store, open_stores, shown_url
+from service.storage.factory import (
+    cipher_of,
+    location_at,
+    location_of,
+    open_local_replica,
+    open_store,
+    open_stores,
+    shown_url,
+)
 from transports.metrics import PrometheusStoreObserver
 from transports.store import Unreadable
 from transports.store.port import SESSIONS
@@ -71,17 +79,17 @@ async def test_a_store_that_cannot_be_opened_names_its_setting(tmp_path):
 
 async def test_a_shared_store_has_an_encrypted_local_replica(tmp_path, key_file):
     path, clock = tmp_path / "state" / "gateway.sqlite3", SystemClock()
-    async with open_copy(StoreSettings(key_file=key_file), ORIGIN, path, clock) as copy:
+    async with open_local_replica(StoreSettings(key_file=key_file), ORIGIN, path, clock) as copy:
         assert copy is None
     shared = StoreSettings(url="redis://127.0.0.1:1/0", key_file=key_file)
-    async with open_copy(shared, ORIGIN, path, clock) as copy:
+    async with open_local_replica(shared, ORIGIN, path, clock) as copy:
         await copy.put(SESSIONS, "a", b"g.a000-cookie")
         assert (await copy.get(SESSIONS, "a")).value == b"g.a000-cookie"
     file = tmp_path / "state" / "gateway-copy.sqlite3"
     assert b"g.a000-cookie" not in file.read_bytes()
     file.write_bytes(b"no database at all, whatever it is")
     with pytest.raises(SettingsError, match=r"store\.replica_path: .*not a database"):
-        async with open_copy(shared, ORIGIN, path, clock):
+        async with open_local_replica(shared, ORIGIN, path, clock):
             raise AssertionError
 
 

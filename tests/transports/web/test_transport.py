@@ -334,7 +334,7 @@ def account(name="one", psid=None, **fields):
 async def refused(config):
     """Return why `validate` refuses the settings; `connect` must say the same."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 -- the caller looks at the message
-        web.KIND.validate(config)
+        web.TRANSPORT_TYPE.validate(config)
     with pytest.raises(ValueError) as again:  # noqa: PT011
         async with web.connect(config, deps_for()):
             pass
@@ -347,7 +347,7 @@ async def test_settings_that_connect_pass_the_check(tmp_path):
     export = tmp_path / "cookies.txt"
     export.write_text(EXPORT.format("psid-file"))
     config = web.WebConfig(accounts=(account(), web.WebAccount(id="file", cookies_file=export)), guest=False)
-    web.KIND.validate(config)
+    web.TRANSPORT_TYPE.validate(config)
     async with web.connect(config, deps_for()) as transport:
         assert [known.id for known in transport.accounts] == ["one", "file"]
 
@@ -393,7 +393,7 @@ async def test_an_error_of_unusable_certificates_names_the_file(tmp_path):
 
 async def test_a_valid_certificate_file_is_used(tmp_path):
     certificate, _ = write_certificate(tmp_path, SystemClock().wall())
-    web.KIND.validate(web.WebConfig(ca_file=certificate))
+    web.TRANSPORT_TYPE.validate(web.WebConfig(ca_file=certificate))
 
 
 def test_the_egress_is_the_proxy_without_its_credentials():

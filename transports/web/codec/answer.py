@@ -340,7 +340,7 @@ class AnswerReader:
                     if not self._accepted:
                         message = "The upstream sent no answer."
                         raise UpstreamFailed(message, code="upstream_rejected", certainty=Certainty.REFUSED)
-                    lasting = self._pending or self._refs.capability.lasting
+                    lasting = self._pending or self._refs.capability.long_running
                     if not self._answered or (self._running and not lasting):
                         raise _broken_off()
                     yield from self._finish()

@@ -223,7 +223,7 @@ class EventBuilder:
     def _document(self, now: Candidate) -> Opened | None:
         """Return the candidate's document if it belongs in the answer; not cards or long-running work read later."""
         document = now.document
-        if document is None or not document.body or self._refs.capability.lasting:
+        if document is None or not document.body or self._refs.capability.long_running:
             return None
         asked = self._refs.capability in {Capability.CANVAS, Capability.STORYBOOK}
         return document if asked or document.marked or fenced(document.body) else None
@@ -315,7 +315,7 @@ class EventBuilder:
         music, film = now.music, now.film
         if music is not None:
             events += self._media(MediaKind.AUDIO, music.mp3) + self._media(MediaKind.VIDEO, music.mp4)
-        if film is not None and not self._refs.capability.lasting:
+        if film is not None and not self._refs.capability.long_running:
             events += self._media(MediaKind.VIDEO, film.url)
         return events
 

@@ -6,7 +6,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 import msgspec
 
 from protocol.model import (
-    Begun,
     Capability,
     Event,
     Exchange,
@@ -17,6 +16,7 @@ from protocol.model import (
     PutBack,
     Unsupported,
     UpstreamFailed,
+    WorkStarted,
     peek,
 )
 from transports.tasks import Clock
@@ -85,7 +85,7 @@ async def _delete_if_abandoned(
     location: WorkLocation | None = None
     async with aclosing(events):
         async for event in events:
-            if isinstance(event, Begun) and config.temporary:
+            if isinstance(event, WorkStarted) and config.temporary:
                 location = location_of(event.handle)
                 await deps.reuse.delete_later(account, location.cid, config.abandoned_seconds)
             elif isinstance(event, Finish) and location is not None:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import msgspec
 
-from protocol.model import Begun, Document, Event, Text, Thought, Waiting
+from protocol.model import Document, Event, Text, Thought, Waiting, WorkStarted
 from transports.web import wire
 from transports.web.codec.candidate import Candidate, Opened, ResearchPlan, read_candidate
 from transports.web.codec.markup import clean
@@ -23,7 +23,7 @@ _REPORT_SECONDS = 60.0
 
 
 async def begin(work: LongRunningWork, prompt: Prompt) -> AsyncGenerator[Event]:
-    """Request a plan; yield `Begun` and `Waiting`. The plan itself is read from the conversation.
+    """Request a plan; yield `WorkStarted` and `Waiting`. The plan itself is read from the conversation.
 
     Raises:
         GatewayError: the site refused, or the outcome is not known.
@@ -32,7 +32,7 @@ async def begin(work: LongRunningWork, prompt: Prompt) -> AsyncGenerator[Event]:
     slots = {wire.SLOT_TOOL: work.tools.research, **wire.RESEARCH_SLOTS}
     async with aclosing(work.begin(prompt, slots, Phase.PLAN)) as events:
         async for event in events:
-            yield event if isinstance(event, Begun) else Waiting()
+            yield event if isinstance(event, WorkStarted) else Waiting()
 
 
 async def confirm_plan(work: LongRunningWork) -> AsyncGenerator[Event]:
@@ -110,7 +110,7 @@ def _newest(turns: list[SavedTurn]) -> Candidate | None:
     return read_candidate(turns[0].candidates[0]) if turns and turns[0].candidates else None
 
 
-def _set_phase(work: LongRunningWork, phase: Phase) -> Begun:
+def _set_phase(work: LongRunningWork, phase: Phase) -> WorkStarted:
     assert work.location is not None, "a phase needs a location"  # noqa: S101
     return work.move_to(msgspec.structs.replace(work.location, phase=phase))
 

@@ -4,7 +4,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from protocol.model import (
-    Begun,
     Event,
     Media,
     MediaRef,
@@ -14,6 +13,7 @@ from protocol.model import (
     Unsupported,
     UpstreamFailed,
     Waiting,
+    WorkStarted,
 )
 from transports.web import wire
 from transports.web.codec.candidate import Candidate, read_candidate
@@ -40,7 +40,7 @@ def slots_for(tools: Tools, aspect: tuple[int, int] | None) -> Slots:
 
 
 async def begin(work: LongRunningWork, prompt: Prompt, aspect: tuple[int, int] | None) -> AsyncGenerator[Event]:
-    """Request a video; yield `Begun` and `Waiting`.
+    """Request a video; yield `WorkStarted` and `Waiting`.
 
     Sources differ on a refusal (1053) in the first turn: the site may still make the video, or want the request in a
     later turn. So the conversation is searched for first. Only if there is none is the video requested again, after a
@@ -57,7 +57,7 @@ async def begin(work: LongRunningWork, prompt: Prompt, aspect: tuple[int, int] |
         try:
             async with aclosing(work.begin(prompt, slots, Phase.VIDEO)) as events:
                 async for event in events:  # the saved conversation has the answer's text in a better form
-                    yield event if isinstance(event, Begun | Thought) else Waiting()
+                    yield event if isinstance(event, WorkStarted | Thought) else Waiting()
             break
         except Unsupported:
             taken = await work.find_refused_turn(prompt.text, sent_at) if work.retry_video else None

@@ -15,7 +15,6 @@ import structlog
 
 from protocol.model import (
     BadRequest,
-    Begun,
     Certainty,
     Event,
     Finish,
@@ -26,6 +25,7 @@ from protocol.model import (
     RateLimited,
     UpstreamFailed,
     Usage,
+    WorkStarted,
     estimate_tokens,
 )
 from transports.tasks import Clock
@@ -144,9 +144,9 @@ class LongRunningWork:
         self._misses = 0
 
     async def begin(self, prompt: Prompt, slots: Slots, phase: Phase) -> AsyncGenerator[Event]:
-        """Send the turn that starts the work; yield `Begun` once the conversation is known, and the stream's events.
+        """Send the turn that starts the work: `WorkStarted` once the conversation is known, then its events.
 
-        From then on the turn runs to its end even if the client leaves; a settled `Begun` follows.
+        From then on the turn runs to its end even if the client leaves; a settled `WorkStarted` follows.
 
         Raises:
             UpstreamFailed: `upstream_outcome_unknown`: the work may have started, but cannot be found.
@@ -188,14 +188,14 @@ class LongRunningWork:
         settings = self._settings
         return MediaRef(transport=settings.transport, account=settings.account, kind=MediaKind.VIDEO, url=url)
 
-    def move_to(self, location: WorkLocation, *, settled: bool = True) -> Begun:
+    def move_to(self, location: WorkLocation, *, settled: bool = True) -> WorkStarted:
         """Set the location of the work; return the event that announces it."""
         conversation = self.sender.conversation
         if conversation is not None and conversation.context:
             location = msgspec.structs.replace(location, context=conversation.context)
         self.location = location
         settings = self._settings
-        return Begun(
+        return WorkStarted(
             handle=Handle(transport=settings.transport, account=settings.account, token=_encode(location).decode()),
             settled=settled,
         )
@@ -344,7 +344,7 @@ class LongRunningWork:
                 fitting.append(chat.cid)
         return named or fitting
 
-    def resume_at(self, cid: str, phase: Phase, prompt: Prompt) -> Begun:
+    def resume_at(self, cid: str, phase: Phase, prompt: Prompt) -> WorkStarted:
         """Continue in a conversation that was found; return the event that announces it."""
         if self.sender.conversation is not None and self.sender.conversation.cid != cid:
             self.sender.conversation = None

@@ -161,7 +161,7 @@ class _Chunks:
         """Time out at `until`, and after each frame `between` seconds later."""
         self._content, self._until, self._between = content, until, between
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_at(until, self._look)
+        self._timer = self._loop.call_at(until, self._check_deadline)
         self._interleaver = interleaver()
         self._frames = 0
         self._waiting = self._complete = False
@@ -188,19 +188,19 @@ class _Chunks:
             if not self._complete:
                 self._until = self._loop.time() + _AFTER_COMPLETE
                 self._timer.cancel()
-                self._timer = self._loop.call_at(self._until, self._look)
+                self._timer = self._loop.call_at(self._until, self._check_deadline)
         elif reader.frames != self._frames or self._complete:
             self._until = self._loop.time() + self._between
             if not self._frames and self._until < self._timer.when():  # the first frame was allowed more time
                 self._timer.cancel()
-                self._timer = self._loop.call_at(self._until, self._look)
+                self._timer = self._loop.call_at(self._until, self._check_deadline)
         self._complete, self._frames = reader.complete, reader.frames
 
     def close(self) -> None:
         """Cancel the timer."""
         self._timer.cancel()
 
-    def _look(self) -> None:
+    def _check_deadline(self) -> None:
         """Time out a wait that is too long, else check again later."""
         now = self._loop.time()
         if not self._waiting:
@@ -208,7 +208,7 @@ class _Chunks:
         if self._until <= now:
             self._content.set_exception(TimeoutError())
         else:
-            self._timer = self._loop.call_at(self._until, self._look)
+            self._timer = self._loop.call_at(self._until, self._check_deadline)
 
 
 def _prompted(event: Event, prompt: str) -> Event:
@@ -301,7 +301,7 @@ class TurnSender:
         self.answered: UpstreamModel | None = None
         """The model that answered the last turn, if the site has named it."""
         refuses = session.site.config.model_mismatch == "refuse"
-        self._refuses_mismatch = refuses and not selection.capability.lasting  # a retry would be billed twice
+        self._refuses_mismatch = refuses and not selection.capability.long_running  # a retry would be billed twice
 
     async def answer(self, stack: AsyncExitStack, content: TurnContent) -> TurnAnswer:
         """Send a turn and wait for the first event of its answer, which stays open until `stack` closes.
@@ -355,7 +355,7 @@ class TurnSender:
             await self._session.forget(ready)
         if type(error) is SignedOut and not await self._session.credentials_changed(signing):
             raise error
-        if type(error) in retried or (self._selection.capability.lasting and self.turn):
+        if type(error) in retried or (self._selection.capability.long_running and self.turn):
             raise error
         retried.add(type(error))
         match error:
@@ -400,7 +400,7 @@ class TurnSender:
         answer = TurnAnswer(
             ServedTracker(self, ready, reader, self._served_by(model, ready)).served, generation, reader
         )
-        lasting = self._selection.capability.lasting  # its turn may have been billed: do not send it again
+        lasting = self._selection.capability.long_running  # its turn may have been billed: do not send it again
         self.turn = ""
         try:
             await generation.begin()

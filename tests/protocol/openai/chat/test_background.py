@@ -3,7 +3,6 @@ from contextlib import asynccontextmanager
 import pytest
 
 from protocol.model import (
-    Begun,
     Caller,
     Catalogue,
     Exchange,
@@ -20,8 +19,9 @@ from protocol.model import (
     Turn,
     Usage,
     Waiting,
+    WorkStarted,
 )
-from protocol.openai.chat.background import job_of, keeping, opened_and_kept
+from protocol.openai.chat.background import job_of, open_stored, store_progress
 from protocol.openai.chat.stop import Bounds
 
 FIRST = Handle(transport="web", account="one", token="1")
@@ -44,7 +44,7 @@ class Jobs:
     def __init__(self, error=None):
         self.kept, self.held, self.error = [], [], error
 
-    async def keep(self, job):
+    async def save(self, job):
         if self.error is not None:
             raise self.error
         self.kept.append(job)
@@ -71,13 +71,20 @@ def job():
 
 
 async def test_every_handle_is_stored_before_its_event_and_the_reply_at_the_end(job):
-    events = [Begun(handle=FIRST), Waiting(), Thought(text="hm"), Begun(handle=SECOND), Text(text="report"), FINISH]
+    events = [
+        WorkStarted(handle=FIRST),
+        Waiting(),
+        Thought(text="hm"),
+        WorkStarted(handle=SECOND),
+        Text(text="report"),
+        FINISH,
+    ]
     jobs, seen = Jobs(), []
-    async with keeping(exchange_of(*events), jobs, job) as kept:
+    async with store_progress(exchange_of(*events), jobs, job) as kept:
         async for event in kept:
             seen.append((event, len(jobs.kept), list(jobs.held)))
     assert [event for event, _, _ in seen] == events
-    assert [(count, held) for event, count, held in seen if isinstance(event, Begun)] == [
+    assert [(count, held) for event, count, held in seen if isinstance(event, WorkStarted)] == [
         (1, ["chatcmpl-1"]),
         (2, ["chatcmpl-1"]),
     ]
@@ -89,13 +96,13 @@ async def test_every_handle_is_stored_before_its_event_and_the_reply_at_the_end(
 
 async def test_the_handle_is_stored_before_the_exchange_is_yielded(job):
     jobs = Jobs()
-    async with keeping(exchange_of(Begun(handle=FIRST), FINISH), jobs, job):
+    async with store_progress(exchange_of(WorkStarted(handle=FIRST), FINISH), jobs, job):
         assert [found.handle for found in jobs.kept] == [FIRST]
 
 
 async def test_a_job_that_is_locked_already_is_not_locked_again(job):
     jobs = Jobs()
-    async with keeping(exchange_of(Begun(handle=FIRST), FINISH), jobs, job, held=True) as kept:
+    async with store_progress(exchange_of(WorkStarted(handle=FIRST), FINISH), jobs, job, held=True) as kept:
         async for _ in kept:
             assert jobs.held == []
     assert len(jobs.kept) == 2
@@ -103,14 +110,14 @@ async def test_a_job_that_is_locked_already_is_not_locked_again(job):
 
 async def test_an_answer_without_a_handle_is_not_stored(job):
     jobs = Jobs()
-    async with keeping(exchange_of(Text(text="no"), FINISH), jobs, job) as kept:
+    async with store_progress(exchange_of(Text(text="no"), FINISH), jobs, job) as kept:
         assert [event async for event in kept]
     assert jobs.kept == []
 
 
 async def test_a_store_that_is_out_of_order_does_not_end_the_answer(job):
     jobs = Jobs(Saturated("broken", code="state_unavailable"))
-    async with keeping(exchange_of(Begun(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
+    async with store_progress(exchange_of(WorkStarted(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
         assert [event async for event in kept][-1] == FINISH
 
 
@@ -125,7 +132,7 @@ class Taken(Jobs):
 
 async def test_a_job_that_cannot_be_held_does_not_end_the_answer(job):
     jobs = Taken()
-    async with keeping(exchange_of(Begun(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
+    async with store_progress(exchange_of(WorkStarted(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
         assert [event async for event in kept][-1] == FINISH
     assert jobs.kept[-1].state is JobState.COMPLETED
 
@@ -141,7 +148,7 @@ class Unheld(Jobs):
 
 async def test_a_store_that_is_out_of_order_when_a_job_is_to_be_held_does_not_end_the_answer(job):
     jobs = Unheld()
-    async with keeping(exchange_of(Begun(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
+    async with store_progress(exchange_of(WorkStarted(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
         assert [event async for event in kept][-1] == FINISH
     assert jobs.kept[-1].state is JobState.COMPLETED
 
@@ -153,7 +160,7 @@ async def test_a_resumed_completion_ends_at_the_limit_that_was_stored():
             yield exchange_of(Text(text="four words of text"), FINISH)
 
     stored = job_of("chatcmpl-1", "m", 1.0, request_for("gemini-3-pro-deepsearch"), Bounds(tokens=1))
-    async with opened_and_kept(Engine(), Jobs(), stored, held=True) as exchange:
+    async with open_stored(Engine(), Jobs(), stored, held=True) as exchange:
         events = [event async for event in exchange]
     assert events[0] == Text(text="four")
     assert events[-1].reason == "length"

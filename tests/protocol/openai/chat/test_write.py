@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.model import (
-    Begun,
     Caller,
     Citation,
     Document,
@@ -19,6 +18,7 @@ from protocol.model import (
     Usage,
     Waiting,
     WebImage,
+    WorkStarted,
     fold,
 )
 from protocol.openai.chat.stop import Bounds, cut
@@ -50,7 +50,7 @@ EVENTS = st.lists(
         ),
         st.just(Document(title="t", kind="html")),
         st.just(Waiting()),
-        st.just(Begun(handle=Handle(transport="t", account="a", token="x"))),
+        st.just(WorkStarted(handle=Handle(transport="t", account="a", token="x"))),
     ),
     max_size=12,
 )

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from protocol.model import BadRequest
-from protocol.openai.images.mask import meaning
+from protocol.openai.images.mask import describe_mask
 
 
 def png(image, **more):
@@ -21,10 +21,10 @@ def mask(size, hole, mode="RGBA"):
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_the_transparent_region_is_said_in_percent_and_drawn_white(mode):
-    understood = meaning(mask((200, 100), (50, 25, 150, 100), mode), (200, 100))
-    assert "between 25% and 75% of its width" in understood.sentence
-    assert "between 25% and 100% of its height" in understood.sentence
-    picture = Image.open(BytesIO(understood.picture))
+    description = describe_mask(mask((200, 100), (50, 25, 150, 100), mode), (200, 100))
+    assert "between 25% and 75% of its width" in description.sentence
+    assert "between 25% and 100% of its height" in description.sentence
+    picture = Image.open(BytesIO(description.picture))
     assert (picture.size, picture.mode) == ((200, 100), "L")
     assert (picture.getpixel((100, 50)), picture.getpixel((10, 10))) == (255, 0)
 
@@ -33,13 +33,13 @@ def test_a_colour_that_stands_for_transparency_counts():
     image = Image.new("P", (10, 10), 1)
     image.putpalette([0, 0, 0, 255, 255, 255])
     image.paste(0, (0, 0, 5, 10))
-    assert "between 0% and 50% of its width" in meaning(png(image, transparency=0), (10, 10)).sentence
+    assert "between 0% and 50% of its width" in describe_mask(png(image, transparency=0), (10, 10)).sentence
 
 
 def test_half_transparent_pixels_stay():
     image = Image.new("RGBA", (10, 10), (0, 0, 0, 128))
     with pytest.raises(BadRequest):
-        meaning(png(image), (10, 10))
+        describe_mask(png(image), (10, 10))
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,6 @@ def test_half_transparent_pixels_stay():
 )
 def test_an_unusable_mask_is_refused_with_the_reason(data, word):
     with pytest.raises(BadRequest) as caught:
-        meaning(data, (20, 20))
+        describe_mask(data, (20, 20))
     assert word in caught.value.message
     assert (caught.value.param, caught.value.code) == ("mask", "invalid_image")

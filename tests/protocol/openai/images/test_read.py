@@ -3,16 +3,16 @@ import pytest
 from protocol.model import BadRequest, Caller, Catalogue, Feature, FilePart, Forbidden, Rendition, Unsupported
 from protocol.openai.images import wire
 from protocol.openai.images.inputs import Inputs
-from protocol.openai.images.read import admit_pictures, select, understand
+from protocol.openai.images.read import admit_pictures, read_options, select
 from tests.protocol.conftest import make_context
 
 CATALOGUE = Catalogue.build(aliases={"gpt-image-1": "gemini-3-pro"})
 ME = Caller(id="me")
 
 
-def understood(**fields):
-    body = wire.Ask(**{"prompt": "a fox", **fields})
-    return understand(body, select(body.model, CATALOGUE, ME))
+def options_of(**fields):
+    body = wire.ImageRequest(**{"prompt": "a fox", **fields})
+    return read_options(body, select(body.model, CATALOGUE, ME))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_model_that_takes_text_only_draws_but_edits_no_picture():
     ],
 )
 def test_the_shape_that_loses_least_is_asked_for(size, aspect):
-    assert understood(size=size).request(make_context(), Inputs(pictures=())).aspect == aspect
+    assert options_of(size=size).request(make_context(), Inputs(pictures=())).aspect == aspect
 
 
 @pytest.mark.parametrize(
@@ -92,22 +92,22 @@ def test_the_shape_that_loses_least_is_asked_for(size, aspect):
     ],
 )
 def test_the_rendition_follows_the_request_and_the_size(fields, rendition):
-    assert understood(**fields).look.rendition is rendition
+    assert options_of(**fields).look.rendition is rendition
 
 
 def test_pictures_come_before_the_words_and_a_sentence_after_them():
     picture = FilePart(data=b"x", mime="image/png", name="x.png")
     inputs = Inputs(pictures=(picture,), sentence="The mask says so.")
-    [turn] = understood(style="vivid").request(make_context(), inputs).turns
+    [turn] = options_of(style="vivid").request(make_context(), inputs).turns
     assert turn.parts[0] is picture
     assert turn.text == "a fox\n\nStyle: vivid, hyper-real and dramatic.\n\nThe mask says so."
 
 
 def test_links_are_the_usual_and_base64_that_of_streams():
-    assert not understood().inline
-    assert understood(response_format="b64_json").inline
-    assert understood(stream=True).inline
-    assert not understood(stream=True, response_format="url").inline
+    assert not options_of().inline
+    assert options_of(response_format="b64_json").inline
+    assert options_of(stream=True).inline
+    assert not options_of(stream=True, response_format="url").inline
 
 
 @pytest.mark.parametrize(
@@ -129,6 +129,6 @@ def test_links_are_the_usual_and_base64_that_of_streams():
 )
 def test_an_unsupported_field_is_named(fields, param):
     with pytest.raises(BadRequest) as caught:
-        understood(**fields)
+        options_of(**fields)
     assert caught.value.param == param
     assert len(caught.value.message) < 300

@@ -1,6 +1,6 @@
 import pytest
 
-from protocol.model import Begun, Citation, Document, Finish, Text, Thought
+from protocol.model import Citation, Document, Finish, Text, Thought, WorkStarted
 from tests.transports.conftest import asking, request_for
 from transports.web.long_running.work import Phase, location_of
 
@@ -33,7 +33,7 @@ async def test_research_is_planned_confirmed_polled_and_reported(open_site):
     assert state["departures"] == []
     assert state["seen"]["generate"] == 2
     assert state["seen"]["rpc_GzXR5e"] == 1
-    assert [location_of(event.handle).phase for event in of(Begun, events)] == [
+    assert [location_of(event.handle).phase for event in of(WorkStarted, events)] == [
         Phase.PLAN,
         Phase.PLAN,
         Phase.CONFIRMING,
@@ -64,7 +64,7 @@ async def test_a_handle_resumes_at_the_plan_or_at_the_report(open_site, steps):
             seen = 0
             async with asking(transport, request_for("tea", MODEL), account_of(transport)) as answer:
                 async for event in answer:
-                    seen += isinstance(event, Begun)
+                    seen += isinstance(event, WorkStarted)
                     if seen == steps:
                         break
             handle = event.handle
@@ -80,7 +80,7 @@ async def test_a_lost_confirmation_is_not_sent_again(open_site):
             seen = 0
             async with asking(transport, request_for("tea", MODEL), account_of(transport)) as answer:
                 async for event in answer:
-                    seen += isinstance(event, Begun)
+                    seen += isinstance(event, WorkStarted)
                     if seen == 3:
                         break
         assert location_of(event.handle).phase is Phase.CONFIRMING

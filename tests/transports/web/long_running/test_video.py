@@ -5,7 +5,6 @@ import anyio
 import pytest
 
 from protocol.model import (
-    Begun,
     Finish,
     Media,
     MediaKind,
@@ -15,6 +14,7 @@ from protocol.model import (
     Thought,
     Unsupported,
     UpstreamFailed,
+    WorkStarted,
 )
 from tests.clock import ManualClock
 from tests.transports.conftest import asking, deps_for, request_for
@@ -53,7 +53,7 @@ async def test_a_video_is_requested_polled_and_playable(open_site, refused, aspe
             (media,) = of(Media, events)
             mime, data = await content(transport, media.ref)
             assert (media.ref.kind, mime, data[4:8]) == (MediaKind.VIDEO, "video/mp4", b"ftyp")
-            assert isinstance(events[0], Begun)
+            assert isinstance(events[0], WorkStarted)
             assert isinstance(events[-1], Finish)
             assert "googleusercontent" not in "".join(event.text for event in of(Text, events))
         state = await site.state()
@@ -72,7 +72,7 @@ async def test_a_refused_video_that_the_site_makes_is_not_requested_again(open_s
     options = {"profile": profile, "video_refused_but_generated": True, "video_seconds": 0.3}
     async with open_site(**options) as site, site.connect(**FAST) as transport:
         events = await film(transport, "a cat on a boat")
-        assert isinstance(events[0], Begun)
+        assert isinstance(events[0], WorkStarted)
         assert of(Media, events)
         assert await site.seen("generate") == 1
 
@@ -133,7 +133,7 @@ async def test_an_abandoned_video_is_deleted_after_a_delay(open_site):
         async with site.connect(deps=deps_for(clock), **options) as transport:
             async with asking(transport, request_for("a cat", MODEL), account_of(transport)) as answer:
                 async for event in answer:
-                    assert isinstance(event, Begun)
+                    assert isinstance(event, WorkStarted)
                     break
             while not await site.seen("rpc_GzXR5e"):
                 await clock.until_asleep()

@@ -3,12 +3,12 @@ import pytest
 
 from protocol.model import (
     BadRequest,
-    Begun,
     Certainty,
     Handle,
     RateLimited,
     Text,
     UpstreamFailed,
+    WorkStarted,
 )
 from tests.clock import ManualClock
 from transports.web.codec.answer import SiteConversation
@@ -78,13 +78,13 @@ async def work_with():
 
 async def begun(work, text="a cat"):
     events = [event async for event in work.begin(Prompt(text), {}, Phase.VIDEO)]
-    return [location_of(event.handle).cid for event in events if isinstance(event, Begun)]
+    return [location_of(event.handle).cid for event in events if isinstance(event, WorkStarted)]
 
 
 async def test_the_location_of_the_work_is_announced_as_soon_as_it_is_known(work_with):
     work = work_with(Sender(HERE, Text(text="soon"), Text(text="…")), Chats())
     events = [event async for event in work.begin(Prompt("a cat"), {}, Phase.VIDEO)]
-    assert [type(event) for event in events] == [Begun, Text, Text, Begun]
+    assert [type(event) for event in events] == [WorkStarted, Text, Text, WorkStarted]
     assert (events[0].settled, events[-1].settled) == (False, True)
     assert events[0].handle == events[-1].handle
     place = location_of(events[0].handle)
