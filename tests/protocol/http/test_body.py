@@ -26,7 +26,7 @@ async def read(connection, **limits):
     return await read_body(connection.scope, connection.receive, connection.context)
 
 
-async def test_the_pieces_are_put_together(connect):
+async def test_the_pieces_of_a_body_are_joined(connect):
     connection = connect(part(b"a"), part(b""), part(b"b", more=False))
     assert await read(connection) == b"ab"
     assert UNREAD not in connection.scope
@@ -48,13 +48,13 @@ async def test_an_undeclared_length_is_refused_at_the_cap(connect):
     assert connection.scope[UNREAD]
 
 
-async def test_a_body_that_stops_coming_is_408(connect):
+async def test_a_stalled_body_is_408(connect):
     with pytest.raises(HttpError) as caught:
         await read(connect(part(b"x")), body_timeout_seconds=0.01)
     assert caught.value.status == 408
 
 
-async def test_a_body_that_the_processs_end_cuts_short_is_503(connect):
+async def test_a_body_interrupted_by_shutdown_is_503(connect):
     connection = connect(part(b"x"))
     async with anyio.create_task_group() as tasks:
 
@@ -102,7 +102,7 @@ decode = msgspec.json.Decoder(Shape).decode
     ],
     ids=["syntax", "type", "missing", "utf-8", "nesting"],
 )
-async def test_errors_are_named_for_long_and_short_bodies(body, code, param, padding):
+async def test_an_invalid_field_is_named_in_long_and_short_bodies(body, code, param, padding):
     with pytest.raises(BadRequest) as caught:
         await decode_body(b" " * padding + body, decode)
     assert (caught.value.code, caught.value.param) == (code, param)
@@ -145,7 +145,7 @@ async def test_a_short_body_is_not_counted_in_the_budget():
 
 
 @pytest.mark.parametrize("declared", [True, False])
-async def test_a_longer_body_holds_its_part_until_the_end_of_the_request(declared):
+async def test_a_longer_body_stays_reserved_until_the_end_of_the_request(declared):
     memory = ByteBudget(100 * MIB)
     context = context_with(memory)
     body = json_of("x" * 300_000)
@@ -160,7 +160,7 @@ async def test_a_longer_body_holds_its_part_until_the_end_of_the_request(declare
 
 
 @pytest.mark.parametrize("headers", [True, False])
-async def test_a_body_without_memory_is_refused_unread(headers):
+async def test_a_body_is_refused_unread_if_the_budget_is_exhausted(headers):
     memory = ByteBudget(MIB, wait_seconds=0.01)
     other = Reservation(memory)
     await other.raise_to(MIB)
@@ -187,7 +187,7 @@ async def test_a_long_text_reserves_more_as_it_grows():
 
 
 @pytest.mark.parametrize("in_memory", [True, False])
-async def test_a_body_whose_files_are_on_disk_holds_little(in_memory):
+async def test_a_body_with_files_on_disk_reserves_little(in_memory):
     memory = ByteBudget(100 * MIB)
     context = context_with(memory)
     context.spool = Spool()
@@ -206,7 +206,7 @@ async def test_a_body_whose_files_are_on_disk_holds_little(in_memory):
     assert (memory.used, context.spool.used) == (0, 0)
 
 
-async def test_a_long_form_that_is_wrong_is_refused_and_holds_nothing():
+async def test_an_invalid_long_form_is_refused_and_reserves_nothing():
     memory = ByteBudget(100 * MIB)
     context = context_with(memory)
     request = request_of("multipart/form-data; boundary=x", b"no form" * 1_000_000, context=context)
@@ -240,7 +240,7 @@ async def test_a_client_that_has_sent_little_reserves_nothing_for_any_declared_l
         tasks.cancel_scope.cancel()
 
 
-async def test_a_client_that_stops_is_cut_off_when_others_wait(connect, monkeypatch):
+async def test_a_stalled_client_is_disconnected_when_others_wait(connect, monkeypatch):
     monkeypatch.setattr("protocol.http.budget._SLOW_SECONDS", 0.01)
     monkeypatch.setattr("protocol.http.budget._LOOK_SECONDS", 0.01)
     memory, client, errors = ByteBudget(6 * MIB, wait_seconds=60), SlowClient(b"x" * 70_000), []
@@ -262,7 +262,7 @@ async def test_a_client_that_stops_is_cut_off_when_others_wait(connect, monkeypa
     assert not memory.senders
 
 
-async def test_a_body_in_pieces_of_two_bytes_takes_no_more_memory_than_in_long_ones(connect):
+async def test_a_body_in_tiny_pieces_takes_no_more_memory(connect):
     pieces = [part(b"xy") for _ in range(200_000)]
     connection = connect(*pieces, part(b"", more=False))
     tracemalloc.start()

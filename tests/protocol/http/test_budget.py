@@ -13,7 +13,7 @@ async def settle():
         await checkpoint()
 
 
-async def test_bytes_are_reserved_at_once_and_given_back():
+async def test_bytes_are_reserved_at_once_and_released():
     budget = ByteBudget(100)
     one, other = Reservation(budget), Reservation(budget)
     await one.raise_to(60)
@@ -35,7 +35,7 @@ async def test_a_request_larger_than_the_budget_is_refused_with_413():
     assert caught.value.status == 413
 
 
-async def test_a_request_that_waits_too_long_is_refused_with_503_and_holds_nothing():
+async def test_a_request_that_waits_too_long_is_refused_with_503_and_reserves_nothing():
     budget = ByteBudget(10 * MIB, wait_seconds=0.01)
     one, other = Reservation(budget), Reservation(budget)
     await one.raise_to(10 * MIB)
@@ -46,7 +46,7 @@ async def test_a_request_that_waits_too_long_is_refused_with_503_and_holds_nothi
     assert (other.size, budget.waiting) == (0, 0)
 
 
-async def test_too_many_that_wait_are_refused_at_once():
+async def test_requests_beyond_the_queue_limit_are_refused_at_once():
     budget = ByteBudget(4 * MIB, wait_seconds=60)
     await Reservation(budget).raise_to(4 * MIB)
     async with anyio.create_task_group() as tasks:
@@ -59,7 +59,7 @@ async def test_too_many_that_wait_are_refused_at_once():
     assert budget.waiting == 0
 
 
-async def test_licenses_are_served_in_turns():
+async def test_waiting_licenses_are_served_in_turn():
     budget, served = ByteBudget(20 * MIB, wait_seconds=60), []
     first = Reservation(budget)
     await first.raise_to(20 * MIB)
@@ -78,7 +78,7 @@ async def test_licenses_are_served_in_turns():
     assert served == ["a", "b", "a", "a"]
 
 
-async def test_a_large_one_is_not_overtaken_by_those_that_came_later():
+async def test_a_large_request_is_not_overtaken_by_later_ones():
     budget, served = ByteBudget(10 * MIB, wait_seconds=60), []
     first = Reservation(budget)
     await first.raise_to(4 * MIB)
@@ -121,7 +121,7 @@ async def test_a_request_that_holds_bytes_and_needs_more_goes_first():
     assert served == [6 * MIB, 1]
 
 
-async def test_a_waiting_request_that_is_cancelled_holds_nothing_and_blocks_no_other():
+async def test_a_cancelled_waiting_request_reserves_nothing_and_blocks_no_other():
     budget = ByteBudget(10 * MIB, wait_seconds=60)
     first, large, small = Reservation(budget), Reservation(budget, "a"), Reservation(budget, "a")
     await first.raise_to(5 * MIB)
@@ -141,7 +141,7 @@ async def test_a_waiting_request_that_is_cancelled_holds_nothing_and_blocks_no_o
     assert (large.size, small.size, budget.used) == (0, 1, 5 * MIB + 1)
 
 
-async def test_the_slowest_client_is_cut_off_while_others_wait_and_one_that_sends_is_not(monkeypatch):
+async def test_only_the_slowest_client_is_disconnected_while_others_wait(monkeypatch):
     monkeypatch.setattr("protocol.http.budget._LOOK_SECONDS", 0.001)
     budget, cut = ByteBudget(10 * MIB, wait_seconds=0.02), []
     hold = Reservation(budget)
@@ -160,7 +160,7 @@ async def test_the_slowest_client_is_cut_off_while_others_wait_and_one_that_send
     assert not budget.senders
 
 
-async def test_an_owner_over_its_share_comes_after_the_others_even_if_it_needs_more():
+async def test_an_owner_over_its_share_is_served_after_the_others():
     budget, served = ByteBudget(12 * MIB, wait_seconds=60), []
     holds = [Reservation(budget, "greedy") for _ in range(6)]
     for hold in holds:
@@ -182,7 +182,7 @@ async def test_an_owner_over_its_share_comes_after_the_others_even_if_it_needs_m
     assert served == ["other", "greedy"]
 
 
-async def test_the_one_request_of_an_owner_may_grow_beyond_its_share_first():
+async def test_the_only_request_of_an_owner_may_exceed_its_share():
     budget, served = ByteBudget(12 * MIB, wait_seconds=60), []
     large, small, other = Reservation(budget, "large"), Reservation(budget, "small"), Reservation(budget, "other")
     await large.raise_to(8 * MIB)
@@ -225,7 +225,7 @@ async def test_if_all_requests_with_bytes_wait_for_more_the_latest_is_refused_at
     assert (budget.used, budget.waiting, budget.refused) == (0, 0, 1)
 
 
-async def test_an_owner_with_many_waiting_requests_takes_no_queue_slot_from_another():
+async def test_many_waiting_requests_of_an_owner_take_no_queue_slot_from_another():
     budget, outcomes = ByteBudget(4 * MIB, wait_seconds=60), []
     first = Reservation(budget, "many")
     await first.raise_to(4 * MIB)
@@ -248,7 +248,7 @@ async def test_an_owner_with_many_waiting_requests_takes_no_queue_slot_from_anot
 
 
 @pytest.mark.parametrize("clients", [1, 2])
-async def test_an_owner_over_its_share_loses_one_of_several_clients_to_another_that_waits(monkeypatch, clients):
+async def test_an_owner_over_its_share_loses_a_slow_client_to_a_waiting_owner(monkeypatch, clients):
     monkeypatch.setattr("protocol.http.budget._LOOK_SECONDS", 0.001)
     monkeypatch.setattr("protocol.http.budget._SLOW_SECONDS", 0.01)
     budget, cut = ByteBudget(10 * MIB, wait_seconds=0.5), []

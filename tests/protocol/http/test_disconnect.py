@@ -3,7 +3,7 @@ import anyio
 from protocol.http.disconnect import DisconnectWatcher, ShutdownEvent
 
 
-async def test_work_that_ends_is_neither_gone_nor_closed(connect):
+async def test_completed_work_is_not_reported_as_disconnected_or_closed(connect):
     connection = connect()
     done = False
     with DisconnectWatcher(connection.scope, connection.closing) as watcher:

@@ -56,7 +56,7 @@ def header(connection, name):
     return dict(connection.sent[0]["headers"]).get(name.encode(), b"").decode()
 
 
-async def test_all_of_it_is_sent_with_its_type_and_length(connect):
+async def test_the_whole_content_is_sent_with_its_type_and_length(connect):
     answer = await get(connect, Media(b"abc", b"defgh"))
     assert (answer.status, answer.body) == (200, b"abcdefgh")
     assert header(answer, "content-type") == "image/png"
@@ -77,7 +77,7 @@ async def test_all_of_it_is_sent_with_its_type_and_length(connect):
         ("bytes=2-99", b"cdefgh"),
     ],
 )
-async def test_a_part_is_sent_when_a_part_is_asked_for(connect, asked, part):
+async def test_a_requested_range_is_sent(connect, asked, part):
     media = Media(b"abc", b"def", b"gh")
     answer = await get(connect, media, [("range", asked)])
     assert (answer.status, answer.body) == (206, part)
@@ -87,20 +87,20 @@ async def test_a_part_is_sent_when_a_part_is_asked_for(connect, asked, part):
     assert not media.open
 
 
-async def test_a_range_of_changed_content_returns_all_of_it(connect):
+async def test_a_range_of_changed_content_returns_the_whole_content(connect):
     answer = await get(connect, Media(b"abc"), [("range", "bytes=0-0"), ("if-range", '"other"')])
     assert (answer.status, answer.body) == (200, b"abc")
     answer = await get(connect, Media(b"abc"), [("range", "bytes=0-0"), ("if-range", '"e1"')])
     assert (answer.status, answer.body) == (206, b"a")
 
 
-async def test_a_range_outside_is_416(connect):
+async def test_a_range_outside_the_content_is_416(connect):
     answer = await get(connect, Media(b"abc"), [("range", "bytes=3-")])
     assert (answer.status, answer.body) == (416, b"")
     assert header(answer, "content-range") == "bytes */3"
 
 
-async def test_of_an_unknown_length_all_is_sent(connect):
+async def test_content_of_unknown_length_is_sent_whole(connect):
     answer = await get(connect, Media(b"abc", length=None), [("range", "bytes=0-0")])
     assert (answer.status, answer.body) == (200, b"abc")
     assert header(answer, "content-length") == ""
@@ -130,7 +130,7 @@ async def test_unavailable_media_is_an_error_in_the_dialects_form(connect):
     assert answer.context.record.error == "media_gone"
 
 
-async def test_a_broken_download_never_ends_properly(connect):
+async def test_an_interrupted_download_does_not_end_the_response(connect):
     answer = await get(connect, Media(b"abc", UpstreamFailed("x", code="upstream_reset"), length=9))
     assert answer.status == 200
     assert all(message.get("more_body", True) for message in answer.sent)
@@ -157,11 +157,11 @@ async def test_a_broken_download_never_ends_properly(connect):
         ("bytes=" + "9" * 1000 + "-", None),
     ],
 )
-def test_a_range_is_read_or_let_be(header, span):
+def test_a_range_header_is_parsed_or_ignored(header, span):
     assert span_of(header, 10) == span
 
 
-def test_of_an_unknown_length_all_is_sent_ranges():
+def test_a_range_of_content_of_unknown_length_is_ignored():
     assert span_of("bytes=2-5", None) is None
 
 

@@ -38,12 +38,12 @@ async def test_files_replace_their_placeholders_and_the_length_is_known_in_advan
     assert await joined(pieces) == body
 
 
-async def test_no_piece_is_long():
+async def test_each_piece_is_short():
     async for piece in embedded(stored(DATA)):
         assert len(piece) <= 256 * 1024
 
 
-async def test_an_answer_has_its_length(connect):
+async def test_a_response_in_pieces_has_a_content_length(connect):
     connection = connect()
     await PiecesResponse(embedded(DATA), [(b"warning", b"x")])(connection.scope, connection.receive, connection.send)
     headers = dict(connection.sent[0]["headers"])
@@ -55,7 +55,7 @@ async def test_an_answer_has_its_length(connect):
 
 
 @pytest.mark.parametrize("end", ["client", "process"])
-async def test_an_answer_stops_at_a_disconnect_or_shutdown(connect, end):
+async def test_a_response_in_pieces_stops_at_a_disconnect_or_shutdown(connect, end):
     closing = ShutdownEvent()
     connection = connect(closing=closing)
 

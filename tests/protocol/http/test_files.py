@@ -111,7 +111,7 @@ async def test_a_file_of_another_type_than_declared_is_refused(context, data, sa
 
 
 @pytest.mark.parametrize("said", ["text/markdown", "application/json", "application/xml", "text/x-python", "text/csv"])
-async def test_any_word_for_text_is_good_for_text(context, said):
+async def test_any_declared_text_type_is_accepted_for_text(context, said):
     assert (await take(b"{}", context, declared=said)).mime == "text/plain"
 
 
@@ -179,7 +179,7 @@ async def test_a_long_file_is_decoded_in_a_worker_thread(context, monkeypatch):
 REF = MediaRef(transport="web", account="one", kind=MediaKind.VIDEO, url="https://upstream/v")
 
 
-async def test_a_media_link_is_its_media_for_the_license_it_was_signed_for(context):
+async def test_a_media_link_is_accepted_from_the_license_it_was_signed_for(context):
     link = context.links.sign(REF, context.caller)
     part = await files.from_url(link, name="", param=AT, context=context)
     assert part == MediaPart(ref=REF)

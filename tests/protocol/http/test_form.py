@@ -41,7 +41,7 @@ def test_a_form_is_recognized_by_its_content_type(content_type, said):
     assert forms.is_form(request_of(content_type, b"")) is said
 
 
-async def test_fields_and_files_come_out_as_they_went_in():
+async def test_fields_and_files_are_read_unchanged():
     blob = bytes(range(256)) * 20 + b"\r\n--x\r\n--xy"
     read = await read_form(
         TYPE,
@@ -89,7 +89,7 @@ async def test_fields_and_files_come_out_as_they_went_in():
     ],
     ids=range(23),
 )
-async def test_a_form_that_is_wrong_is_a_bad_request(content_type, body):
+async def test_an_invalid_form_is_a_bad_request(content_type, body):
     with pytest.raises(BadRequest) as caught:
         await read_form(content_type, body)
     assert caught.value.code in {"invalid_value", "invalid_utf8"}

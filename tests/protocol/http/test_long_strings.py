@@ -48,7 +48,7 @@ ESCAPED = {
 @pytest.mark.parametrize("block", [KIB + 1, 64 * KIB, 10**7])
 @pytest.mark.parametrize("escape", ESCAPED)
 @pytest.mark.parametrize("pretty", [None, 2])
-def test_a_long_string_is_found_in_every_spelling(block, escape, pretty):
+def test_a_long_string_is_found_in_every_json_spelling(block, escape, pretty):
     body = json.dumps(chat("URL"), indent=pretty).replace("URL", ESCAPED[escape]("data:image/png;base64," + CODED))
     if block == 10**7:  # it is whole in one block: nothing is taken out
         assert taken(body.encode(), block) == (json.loads(body), {})
@@ -105,20 +105,20 @@ def test_a_long_text_stays_in_the_body(body):
     ],
     ids=["short", "long", "padded", "padded inside", "no ASCII", "no base64"],
 )
-def test_a_string_that_is_not_base64_has_no_file(coded):
+def test_a_string_with_invalid_base64_has_no_file(coded):
     body = json.dumps(chat("data:image/png;base64," + coded), ensure_ascii=False).encode()
     string = content(body, CHAT)
     assert string.file is None
     assert string.head == "data:image/png;base64,"
 
 
-def test_escapes_that_are_none_and_raw_line_ends_are_broken():
+def test_invalid_escapes_and_raw_line_breaks_give_no_file():
     for wrong in ("\\x", "\n", "\\ud800", "\\\\"):
         body = json.dumps(chat("URL")).replace("URL", "data:a/b;base64," + CODED[:400_000] + wrong + CODED[400_000:])
         assert content(body.encode(), CHAT).file is None
 
 
-def test_a_file_that_is_too_large_is_known_by_its_length():
+def test_the_length_of_a_too_large_file_is_known():
     string = content(json.dumps(chat("data:a/b;base64," + CODED)).encode(), CHAT, most=1000)
     assert string.file.size == len(PICTURE)
 
@@ -135,7 +135,7 @@ def test_escaped_quotes_do_not_end_a_string():
 
 
 @given(data=st.binary(min_size=40, max_size=400), cuts=st.lists(st.integers(1, 50), min_size=1), lines=st.booleans())
-def test_however_a_body_is_cut_the_content_is_the_same(data, cuts, lines):
+def test_the_content_does_not_depend_on_how_the_body_is_split(data, cuts, lines):
     coded = base64.b64encode(data).decode()
     text = coded.replace("A", "\\n A") if lines else coded.replace("/", "\\/").replace("+", "\\u002b")
     body = json.dumps({"a": "x", "url": "URL", "b": ['"']}).replace("URL", "data:a/b;base64," + text).encode()

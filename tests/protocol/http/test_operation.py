@@ -143,7 +143,7 @@ async def test_the_prompt_is_recorded_only_if_it_is_logged(connect, keep):
     assert record.prompt == ("a prompt" if keep else None)
 
 
-async def test_a_request_that_is_answered_later_gets_its_response_at_once(connect):
+async def test_a_background_request_gets_its_response_at_once(connect):
     async def read(request):
         raise BadRequest("no body", code="empty")
 
@@ -170,7 +170,7 @@ async def test_the_attempts_that_an_sdk_counts_reach_the_request(connect, sent, 
     assert seen[0].attempts_before == count
 
 
-async def test_an_endpoint_releases_what_its_request_holds(connect):
+async def test_an_endpoint_releases_the_reservations_of_its_request(connect):
     connection = connect()
     connection.context.long_strings = {"x": SimpleNamespace()}
 
@@ -207,7 +207,7 @@ def scope(*headers, query=b""):
 
 
 @pytest.mark.parametrize("sent", [b"Bearer abc", b"bearer abc", b"  BEARER   abc "])
-def test_a_key_follows_its_scheme(sent):
+def test_a_license_key_follows_the_scheme_of_its_header(sent):
     assert BEARER.read(scope((b"authorization", sent))) == b"abc"
 
 
@@ -220,13 +220,13 @@ def test_a_header_that_is_sent_twice_has_no_key():
     assert KEY.read(scope((b"x-goog-api-key", b"abc"), (b"x-goog-api-key", b"abd"))) is None
 
 
-def test_a_query_has_a_key_once():
+def test_a_repeated_query_parameter_has_no_key():
     assert QUERY.read(scope(query=b"alt=sse&key=a%2Bc")) == b"a+c"
     assert QUERY.read(scope(query=b"key=a&key=b")) is None
     assert QUERY.read(scope()) is None
 
 
-def test_the_first_place_with_a_key_counts():
+def test_the_first_credential_with_a_key_is_used():
     dialect = Dialect(name="d", routes=lambda _: (), refuse=lambda _: Response(), credentials=(KEY, QUERY))
     assert dialect.license_key(scope((b"x-goog-api-key", b" one "), query=b"key=two")) == b"one"
     assert dialect.license_key(scope(query=b"key=two")) == b"two"

@@ -7,7 +7,7 @@ from protocol.http.parallel import gather, outcomes, run_in_worker
 from protocol.model import BadRequest, Refused
 
 
-async def test_all_are_under_way_at_once_and_come_in_order():
+async def test_work_runs_concurrently_and_results_keep_their_order():
     begun = []
     both = anyio.Event()
 
@@ -25,7 +25,7 @@ async def test_all_are_under_way_at_once_and_come_in_order():
         assert await outcomes([work("a"), work("b")]) == ["a", "b"]
 
 
-async def test_an_error_is_an_outcome_and_the_first_is_raised():
+async def test_errors_are_outcomes_and_the_first_can_be_raised():
     async def give():
         return 1
 
@@ -43,7 +43,7 @@ async def test_an_error_is_an_outcome_and_the_first_is_raised():
     assert await gather([]) == []
 
 
-async def test_a_bug_is_not_hidden():
+async def test_an_unexpected_exception_is_raised():
     async def broken():
         raise KeyError("x")
 
@@ -51,7 +51,7 @@ async def test_a_bug_is_not_hidden():
         await outcomes([broken])
 
 
-async def test_no_more_than_two_pieces_of_work_are_done_at_once():
+async def test_at_most_two_pieces_of_work_run_at_once():
     let_go, working, most, lock = threading.Event(), 0, 0, threading.Lock()
 
     def work():

@@ -46,7 +46,7 @@ def seen(data):
 
 @pytest.mark.parametrize("size", [(64, 64), (1, 1), (100, 7), (7, 100), (1792, 1024), (48, 48)])
 @pytest.mark.parametrize(("name", "mime"), [("png", "image/png"), ("jpeg", "image/jpeg"), ("webp", "image/webp")])
-def test_the_picture_has_exactly_the_pixels_and_the_format_asked_for(size, name, mime):
+def test_the_picture_has_the_requested_size_and_format(size, name, mime):
     data, kind = fit(striped((640, 480)), size=size, format=name)
     assert kind == mime
     assert seen(data).size == size
@@ -77,7 +77,7 @@ def test_a_lower_quality_is_smaller():
         assert len(low) < len(high) / 2
 
 
-def test_transparency_is_kept_or_becomes_white_by_the_format():
+def test_transparency_is_kept_or_becomes_white_depending_on_the_format():
     clear = drawn(mode="RGBA", colour=(255, 0, 0, 0))
     assert seen(fit(clear, size=(10, 10), format="webp")[0]).getpixel((5, 5))[3] == 0
     assert seen(fit(clear, size=(10, 10), format="jpeg")[0]).getpixel((5, 5)) == (255, 255, 255)
@@ -134,7 +134,7 @@ def test_an_unreadable_or_too_large_picture_is_an_upstream_error(data):
     assert caught.value.code == "upstream_protocol_error"
 
 
-async def test_pictures_are_opened_and_decoded_in_other_threads_than_the_event_loops(monkeypatch):
+async def test_pictures_are_decoded_outside_the_event_loop(monkeypatch):
     threads, opened, loaded = set(), Image.open, ImageFile.ImageFile.load
 
     def noting(work):
@@ -155,7 +155,7 @@ async def test_pictures_are_opened_and_decoded_in_other_threads_than_the_event_l
 
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "webp"])
-async def test_a_large_picture_is_read_from_a_file_and_made_in_one(name):
+async def test_a_large_picture_is_read_from_and_written_to_a_file(name):
     noise = Image.effect_noise((1500, 1500), 80).convert("RGB")
     out = BytesIO()
     noise.save(out, "PNG")

@@ -33,7 +33,7 @@ class Work:
                 await anyio.lowlevel.checkpoint()
 
 
-async def test_small_pictures_are_worked_on_side_by_side_and_a_large_one_alone():
+async def test_small_pictures_are_processed_concurrently_and_a_large_one_alone():
     pool, memory, work = PixelPool(50 * MILLION, threads=4), ByteBudget(), Work()
     async with anyio.create_task_group() as tasks:
         for name, pixels in (("a", 2), ("b", 2), ("large", 50), ("c", 2)):
@@ -50,7 +50,7 @@ async def test_small_pictures_are_worked_on_side_by_side_and_a_large_one_alone()
     assert (pool.at_work, memory.used) == (0, 0)
 
 
-async def test_licenses_take_turns():
+async def test_licenses_take_turns_in_image_processing():
     pool, memory, work = PixelPool(10, threads=1), ByteBudget(), Work()
     async with anyio.create_task_group() as tasks:
         for owner, name in (("me", "first"), ("me", "mine"), ("me", "mine too"), ("you", "yours")):

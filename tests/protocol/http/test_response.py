@@ -9,7 +9,7 @@ def refuse(error):
     return Response(error.code, 418)
 
 
-async def test_the_work_is_the_answer(connect):
+async def test_the_result_of_the_work_is_the_response(connect):
     connection = connect()
 
     async def work():
@@ -19,7 +19,7 @@ async def test_the_work_is_the_answer(connect):
     assert (connection.status, connection.body) == (200, b"done")
 
 
-async def test_an_error_is_refused_in_the_dialect(connect):
+async def test_an_error_is_written_in_the_dialect(connect):
     connection = connect()
 
     async def work():
@@ -29,7 +29,7 @@ async def test_an_error_is_refused_in_the_dialect(connect):
     assert (connection.status, connection.body) == (418, b"upstream_reset")
 
 
-async def test_the_work_ends_with_its_client(connect):
+async def test_a_disconnect_cancels_the_work_of_a_response(connect):
     connection = connect()
     cancelled = False
 

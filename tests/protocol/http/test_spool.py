@@ -15,7 +15,7 @@ def descriptors():
     return len([*Path("/proc/self/fd").iterdir()])
 
 
-def test_a_file_reads_as_it_was_written_and_has_no_name(tmp_path):
+def test_a_spooled_file_is_read_unchanged_and_has_no_name(tmp_path):
     spool = Spool(tmp_path)
     file = spool.file(10**9)
     file.write(b"abc" * 1_000_000)
@@ -30,7 +30,7 @@ def test_a_file_reads_as_it_was_written_and_has_no_name(tmp_path):
         assert (view[-1], view[:3]) == (ord("!"), b"abc")
 
 
-def test_a_file_is_gone_with_the_last_reference(tmp_path):
+def test_a_spooled_file_is_deleted_with_its_last_reference(tmp_path):
     spool = Spool(tmp_path)
     gc.disable()
     try:
@@ -127,7 +127,7 @@ async def test_a_file_of_up_to_256_kib_is_in_memory_and_counts():
 
 
 @pytest.mark.parametrize("size", [1_000, 100_000, 700_000, 10**7])
-async def test_a_longer_one_is_on_disk_whatever_pieces_it_comes_in(size):
+async def test_a_longer_file_is_on_disk_for_any_size_of_pieces(size):
     world = World()
     found = await world.collect(DATA, size=size)
     assert isinstance(found, StoredFile)
@@ -137,7 +137,7 @@ async def test_a_longer_one_is_on_disk_whatever_pieces_it_comes_in(size):
     assert world.spool.used == 0
 
 
-async def test_a_file_on_a_disk_that_is_memory_counts():
+async def test_a_file_on_tmpfs_counts_in_the_budget():
     world = World(in_memory=True)
     found = await world.collect(DATA)
     assert world.hold.size == len(found)
@@ -156,7 +156,7 @@ async def test_a_failed_collection_releases_its_memory(in_memory):
         assert (world.memory.used, world.spool.used) == (0, 0)
 
 
-async def test_no_memory_and_no_space_on_disk_are_refused():
+async def test_exhausted_memory_and_disk_space_are_refused():
     for world in (World(memory=2 * MIB), World(total=MIB)):
         world.memory.used = 1
         with pytest.raises(Saturated) as caught:
@@ -169,7 +169,7 @@ async def test_no_memory_and_no_space_on_disk_are_refused():
                 await anyio.lowlevel.checkpoint()
 
 
-async def test_files_outside_of_a_request_give_back_when_they_are_done_with():
+async def test_files_outside_of_a_request_release_their_bytes_when_dropped():
     world = World()
     data = DATA[: MIB // 4]
     async with Files(world.memory, world.spool).collected(pieces_of(data), owner="me", most=MIB) as content:

@@ -110,7 +110,7 @@ async def test_a_refusal_before_the_first_event_is_a_status(connect):
     assert connection.context.record.error == "upstream_reset"
 
 
-async def test_an_error_after_it_is_in_the_stream(connect):
+async def test_an_error_after_the_first_event_is_in_the_stream(connect):
     connection, exchange = connect(), Exchange(Text(text="hi;"), UpstreamFailed("x", code="upstream_reset"))
     await respond(connection, exchange)
     assert connection.body == b"open;hi;error upstream_reset;"

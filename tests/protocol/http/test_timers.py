@@ -45,7 +45,7 @@ def loop(monkeypatch):
     return made
 
 
-def test_each_timeout_expires_when_it_is_due_by_one_timer(loop):
+def test_timeouts_that_share_a_timer_expire_when_due(loop):
     timer = SharedTimer(10.0)
     timeouts = [Timeout(loop, 10.0), Timeout(loop, 14.0), Timeout(loop, None)]
     for timeout in timeouts:
@@ -54,7 +54,7 @@ def test_each_timeout_expires_when_it_is_due_by_one_timer(loop):
     assert [timeout.expired for timeout in timeouts] == [[10.0], [14.0], []]
 
 
-def test_a_timeout_that_is_put_off_or_discarded_does_not_expire(loop):
+def test_a_postponed_or_discarded_timeout_does_not_expire(loop):
     timer, off, gone = SharedTimer(10.0), Timeout(loop, 10.0), Timeout(loop, 10.0)
     timer.add(off)
     timer.add(gone)
@@ -67,7 +67,7 @@ def test_a_timeout_that_is_put_off_or_discarded_does_not_expire(loop):
     assert off.expired == [19.0]
 
 
-def test_many_timeouts_take_few_looks_and_none_is_much_too_late(loop):
+def test_many_timeouts_need_few_scans_and_expire_in_time(loop):
     timer, looks, look = SharedTimer(64.0), [], SharedTimer._scan
     timeouts = [Timeout(loop, 64.0 + number / 10) for number in range(640)]
 
@@ -85,7 +85,7 @@ def test_many_timeouts_take_few_looks_and_none_is_much_too_late(loop):
     assert max(late) <= 1.0
 
 
-def test_a_timer_without_timeouts_ends_and_begins_again(loop):
+def test_a_timer_without_timeouts_stops_and_can_restart(loop):
     timer, timeout = SharedTimer(10.0), Timeout(loop, 10.0)
     timer.add(timeout)
     timer.discard(timeout)

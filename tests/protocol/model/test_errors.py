@@ -25,12 +25,12 @@ from protocol.model import (
         (Saturated("x"), Certainty.NOT_SENT),
     ],
 )
-def test_each_kind_knows_what_is_certain_unless_told_better(error, certainty):
+def test_each_error_has_a_certainty_that_can_be_overridden(error, certainty):
     assert error.certainty is certainty
     assert UpstreamFailed("x", certainty=Certainty.NOT_SENT).certainty is Certainty.NOT_SENT
 
 
-def test_a_code_given_replaces_that_of_the_kind():
+def test_a_given_code_replaces_the_default_code():
     assert UpstreamFailed("x").code == "upstream_protocol_error"
     assert UpstreamFailed("x", code="upstream_reset").code == "upstream_reset"
 

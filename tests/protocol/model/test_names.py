@@ -28,7 +28,7 @@ def test_suffixes_in_any_order_name_the_same_model(name, canonical):
     assert CATALOGUE.resolve(name).id == canonical
 
 
-def test_videos_and_research_take_minutes_and_nothing_else_does():
+def test_only_videos_and_research_are_long_running():
     assert {one for one in Capability if one.long_running} == {Capability.VIDEO, Capability.DEEPSEARCH}
 
 
@@ -37,7 +37,7 @@ def test_the_longest_base_wins():
     assert CATALOGUE.resolve("gemini-2.5-flash-free").model.guest
 
 
-def test_a_deprecated_name_answers_as_its_replacement_and_says_so():
+def test_a_deprecated_name_resolves_to_its_replacement():
     selection = CATALOGUE.resolve("gemini-2.5-pro-canvas")
     assert (selection.model.id, selection.deprecated) == ("gemini-3-pro", "gemini-2.5-pro-canvas")
 
@@ -55,12 +55,12 @@ def test_a_deprecated_name_answers_as_its_replacement_and_says_so():
         "gemini-3-pro-chat",
     ],
 )
-def test_a_combination_that_makes_no_sense_says_what_is_possible(name):
+def test_an_invalid_combination_of_suffixes_names_the_valid_ones(name):
     with pytest.raises(ModelUnknown, match=r"takes one of: .*canvas"):
         CATALOGUE.resolve(name)
 
 
-def test_an_unknown_name_is_cut_and_cleaned_before_it_is_repeated():
+def test_an_unknown_name_is_shortened_and_cleaned_in_the_error():
     with pytest.raises(ModelUnknown) as caught:
         CATALOGUE.resolve("gpt\r\n\x1b[31m" + "x" * 70_000)
     assert len(caught.value.message) < 400
@@ -102,7 +102,7 @@ def test_an_operators_model_replaces_the_default_of_that_id():
         {"models": [Model(id="a", family="pro", replaced_by="b")]},
     ],
 )
-def test_a_catalogue_that_contradicts_itself_is_refused(wrong):
+def test_a_contradictory_catalogue_is_refused(wrong):
     with pytest.raises(ValueError, match=r"not in the catalogue|occurs twice"):
         Catalogue.build(**wrong)
 
@@ -115,7 +115,7 @@ def test_every_suffix_of_the_default_bases_is_in_the_listing():
 
 
 @pytest.mark.parametrize("name", ["", "模型", "a b", 'a"b', "a\r\nb", "a\n", "x" * 129])
-def test_a_name_that_is_not_fit_for_a_header_is_refused(name):
+def test_a_name_that_is_invalid_in_a_header_is_refused(name):
     for wrong in (
         {"aliases": {name: "gemini-3-pro"}},
         {"models": [Model(id=name, family="pro")]},
@@ -126,7 +126,7 @@ def test_a_name_that_is_not_fit_for_a_header_is_refused(name):
             Catalogue.build(**wrong)
 
 
-def test_names_of_one_family_are_one_model_whose_newest_name_is_told():
+def test_names_of_one_family_are_one_model_with_the_newest_name():
     catalogue = Catalogue.build(
         [Model(id="own", family="pro", created=9_999_999_999)], upstream={"own": {"web": "mine"}}
     )

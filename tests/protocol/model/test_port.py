@@ -12,14 +12,14 @@ def served(asked, answered):
 @given(st.text(), st.text())
 @example("3.7 Flash\r\nset-cookie: x=y", "")
 @example("", "\u8acb")
-def test_a_label_is_fit_for_a_header_whatever_the_upstream_says(name, identifier):
+def test_a_label_is_valid_in_a_header_for_any_upstream_name(name, identifier):
     label = UpstreamModel(id=identifier, name=name).label
     assert all(" " <= character <= "~" for character in label)
     assert label == label.strip()
     assert len(label) <= 64
 
 
-def test_a_label_is_the_name_and_else_the_id():
+def test_a_label_is_the_name_or_else_the_id():
     assert UpstreamModel(id="f1", name=" 3.7  Flash ").label == "3.7 Flash"
     assert UpstreamModel(id="f1", name="\u95ea").label == "f1"
     assert UpstreamModel().label == ""
@@ -37,5 +37,5 @@ def test_a_label_is_the_name_and_else_the_id():
         (UpstreamModel(id="p", family="pro"), None, None),
     ],
 )
-def test_a_mismatch_is_between_families_that_are_both_known(asked, answered, mismatch):
+def test_a_mismatch_requires_two_known_families(asked, answered, mismatch):
     assert served(asked, answered).mismatch == mismatch

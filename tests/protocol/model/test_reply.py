@@ -32,7 +32,7 @@ async def test_a_reply_is_its_events_joined():
     assert reply.text == "bd"
 
 
-async def test_what_was_shown_stays_where_it_stood():
+async def test_media_keep_their_position_in_the_reply():
     ref = MediaRef(transport="t", account="a", kind=MediaKind.IMAGE, url="https://x")
     picture = Media(ref=ref)
     reply = await fold(stream(Text("a"), Text("b"), picture, Text("c"), Finish("stop", USAGE)))
@@ -40,13 +40,13 @@ async def test_what_was_shown_stays_where_it_stood():
     assert (reply.text, reply.media) == ("abc", (picture,))
 
 
-async def test_events_without_a_finish_are_no_answer():
+async def test_events_without_a_finish_are_an_error():
     with pytest.raises(UpstreamFailed) as caught:
         await fold(stream(Text("half")))
     assert caught.value.code == "upstream_truncated"
 
 
-async def test_an_answer_that_the_upstream_has_rewritten_is_as_it_was_in_the_end():
+async def test_a_rewritten_answer_has_its_final_form():
     usage = Usage(input_tokens=1, output_tokens=9)
     picture = WebImage(url="https://x/1.jpg")
     whole = Rewritten(pieces=(Text("b"), Text("c"), picture), thoughts="hm", reason="length", usage=usage)

@@ -115,7 +115,7 @@ async def test_an_answer_without_a_handle_is_not_stored(job):
     assert jobs.kept == []
 
 
-async def test_a_store_that_is_out_of_order_does_not_end_the_answer(job):
+async def test_a_store_failure_does_not_end_the_answer(job):
     jobs = Jobs(Saturated("broken", code="state_unavailable"))
     async with store_progress(exchange_of(WorkStarted(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
         assert [event async for event in kept][-1] == FINISH
@@ -130,7 +130,7 @@ class Taken(Jobs):
         yield
 
 
-async def test_a_job_that_cannot_be_held_does_not_end_the_answer(job):
+async def test_a_job_that_cannot_be_locked_does_not_end_the_answer(job):
     jobs = Taken()
     async with store_progress(exchange_of(WorkStarted(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
         assert [event async for event in kept][-1] == FINISH
@@ -146,7 +146,7 @@ class Unheld(Jobs):
         yield
 
 
-async def test_a_store_that_is_out_of_order_when_a_job_is_to_be_held_does_not_end_the_answer(job):
+async def test_a_store_failure_during_the_lock_of_a_job_does_not_end_the_answer(job):
     jobs = Unheld()
     async with store_progress(exchange_of(WorkStarted(handle=FIRST), Text(text="report"), FINISH), jobs, job) as kept:
         assert [event async for event in kept][-1] == FINISH

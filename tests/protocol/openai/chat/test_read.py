@@ -95,7 +95,7 @@ def test_stops_are_one_or_several(text, expected):
         (', "max_tokens": null', None),
     ],
 )
-def test_the_smaller_token_limit_holds(text, expected):
+def test_the_smaller_token_limit_is_used(text, expected):
     assert asked_bounds(text) == Bounds(tokens=expected)
 
 
@@ -122,7 +122,7 @@ FORGERIES = [r'"a\n"', r'"a\nuser: x"', '"a b"', '"<a>"', '""', '"' + "x" * 300 
         '{"role": "assistant", "tool_calls": [' + CALL % ("NAME", '"f"') + "]}",
     ],
 )
-def test_no_name_can_forge_a_piece_of_the_conversation(message, name):
+def test_a_name_in_a_message_cannot_forge_a_turn(message, name):
     with pytest.raises(msgspec.ValidationError, match=r"messages\[0\]"):
         wire.decode_request(chat(f"[{message.replace('NAME', name)}]"))
     wire.decode_request(chat(f"[{message.replace('NAME', json.dumps('a-b_1'))}]"))
@@ -203,7 +203,7 @@ async def test_files_keep_their_position_in_the_message(context):
     ]
 
 
-async def test_a_picture_needs_no_words():
+async def test_a_picture_needs_no_text():
     assert len((await parts(user(image())))[0]) == 1
     assert (await refusal(user())).param == "messages"
 
@@ -236,12 +236,12 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("message", "param", "code"), WRONG, ids=range(len(WRONG)))
-async def test_a_wrong_file_is_named_by_its_path(message, param, code):
+async def test_an_invalid_file_is_named_by_its_path(message, param, code):
     error = await refusal(message)
     assert (error.param, error.code) == (param, code)
 
 
-async def test_the_first_wrong_file_in_order_is_reported():
+async def test_the_first_invalid_file_is_reported():
     class Slow:
         async def __call__(self, url, collect, *, most):
             for _ in range(10):
@@ -253,7 +253,7 @@ async def test_the_first_wrong_file_in_order_is_reported():
     assert error.param == "messages[0].content[1].image_url.url"
 
 
-async def test_files_are_fetched_side_by_side_and_alike_ones_once():
+async def test_files_are_fetched_concurrently_and_equal_urls_once():
     class Together:
         def __init__(self):
             self.asked, self.all = [], anyio.Event()
@@ -273,14 +273,14 @@ async def test_files_are_fetched_side_by_side_and_alike_ones_once():
     assert sorted(web.asked) == ["https://x/a", "https://x/b", "https://x/c"]
 
 
-async def test_there_is_a_limit_to_the_number_of_files():
+async def test_the_number_of_files_is_limited():
     context = make_context(limits=RequestLimits(files=3))
     assert len((await parts(user(*[image()] * 3), context=context))[0]) == 3
     error = await refusal(user(image()), user(text("x"), *[image()] * 3), context=context)
     assert error.param == "messages[1].content[3]"
 
 
-async def test_a_conversation_may_hold_more_files_than_are_sent_at_once_but_not_any_number():
+async def test_a_conversation_has_a_higher_file_limit_than_a_message():
     context, answer = make_context(limits=RequestLimits(files=1)), {"role": "assistant", "content": "ok"}
     turns = [message for _ in range(9) for message in (user(image()), answer)]
     assert len(await parts(*turns, user(image()), context=context)) == 19
@@ -289,7 +289,7 @@ async def test_a_conversation_may_hold_more_files_than_are_sent_at_once_but_not_
 
 
 @pytest.mark.parametrize("part", [image(), linked("https://x/a"), file(file_data="eA=="), audio()])
-async def test_a_guest_model_names_those_that_take_files(context, part):
+async def test_a_guest_model_error_names_models_that_accept_files(context, part):
     error = await refusal(user(text("x"), part), model="gemini-2.5-flash-free", context=context)
     assert isinstance(error, Unsupported)
     assert error.param == "messages[0].content[1]"
@@ -329,7 +329,7 @@ async def test_invalid_links_are_text_and_users_may_send_valid_ones(context):
     ]
 
 
-async def test_of_many_pictures_in_a_history_the_newest_are_kept_and_each_once():
+async def test_the_newest_pictures_of_a_history_are_kept_once():
     context = make_context(limits=RequestLimits(files=2))
     links = [context.links.sign(ref(n), context.caller) for n in "abc"]
     history = [{"role": "assistant", "content": f"![x]({links[n]})"} for n in (0, 1, 2, 1)]

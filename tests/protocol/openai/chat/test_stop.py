@@ -9,7 +9,7 @@ STOPS = st.lists(st.text(st.sampled_from("abS"), min_size=1, max_size=4), min_si
 
 
 @given(PIECES, STOPS)
-def test_the_text_before_the_first_stop_comes_out_however_it_is_cut(pieces, stops):
+def test_the_text_ends_before_the_first_stop_for_any_split(pieces, stops):
     cutter = Cutter(tuple(stops))
     said = ""
     for piece in pieces:
@@ -35,7 +35,7 @@ async def events(*given):
         yield event
 
 
-async def test_an_answer_without_the_stop_is_whole():
+async def test_an_answer_without_the_stop_is_unchanged():
     usage = Usage(input_tokens=1, output_tokens=1)
     given = [Thought(text="hm"), Text(text="one S"), Finish(reason="stop", usage=usage)]
     got = [event async for event in cut(events(*given), Bounds(stops=("STOP",)), 1)]
@@ -43,7 +43,7 @@ async def test_an_answer_without_the_stop_is_whole():
     assert got[-1] == given[-1]
 
 
-async def test_the_stop_finishes_the_answer_with_its_own_usage():
+async def test_an_answer_cut_at_a_stop_has_its_own_usage():
     given = [Text(text="one ST"), Text(text="OP two"), Text(text="never")]
     got = [event async for event in cut(events(*given), Bounds(stops=("STOP",)), 7)]
     assert "".join(event.text for event in got if isinstance(event, Text)) == "one "
@@ -77,7 +77,7 @@ class Counted(str):
         return super().__getitem__(place)
 
 
-def test_a_long_stop_that_repeats_itself_costs_no_more_than_the_text_is_long():
+def test_a_repetitive_stop_is_searched_in_linear_time():
     Counted.looks = 0
     cutter = Cutter((Counted("a" * 50_000 + "b"),))
     for _ in range(100):
@@ -86,7 +86,7 @@ def test_a_long_stop_that_repeats_itself_costs_no_more_than_the_text_is_long():
 
 
 @given(st.lists(st.text(max_size=6), max_size=12), st.integers(1, 12))
-async def test_the_token_limit_ends_the_text_and_the_rest_is_not_said(pieces, tokens):
+async def test_the_token_limit_cuts_the_text(pieces, tokens):
     usage = Usage(input_tokens=1, output_tokens=1)
     given_events = [
         Thought(text="hm " * 50),
@@ -106,7 +106,7 @@ async def test_the_token_limit_ends_the_text_and_the_rest_is_not_said(pieces, to
         assert got[-1].usage.output_tokens - got[-1].usage.reasoning_tokens == estimate_tokens(said)
 
 
-async def test_whichever_bound_comes_first_ends_the_answer():
+async def test_the_first_limit_reached_ends_the_answer():
     given_events = [Text(text="one two "), Text(text="three STOP"), Text(text=" four")]
     for tokens, reason, text in (
         (2, "length", "one two "),
@@ -120,7 +120,7 @@ async def test_whichever_bound_comes_first_ends_the_answer():
 USAGE = Usage(input_tokens=1, output_tokens=9)
 
 
-async def test_a_rewritten_answer_is_cut_as_it_is_in_the_end():
+async def test_a_rewritten_answer_is_cut_in_its_final_form():
     image = WebImage(url="https://x/1.jpg")
     whole = Rewritten(pieces=(Text("one ST"), Text("OP two"), image), thoughts="hm", usage=USAGE)
     finish = Finish(reason="stop", usage=USAGE, rewritten=whole)

@@ -101,13 +101,13 @@ def joined(chunks):
 
 
 @given(EVENTS, STOPS, st.none() | st.integers(1, 5))
-async def test_a_streamed_answer_adds_up_to_the_whole_one(events, stops, tokens):
+async def test_streamed_chunks_add_up_to_the_whole_answer(events, stops, tokens):
     ends = bounds(stops, tokens)
     assert joined(await streamed(events, ends)) == await whole(events, ends)
 
 
 @given(EVENTS, st.data())
-async def test_splitting_the_text_changes_nothing(events, data):
+async def test_chunks_do_not_depend_on_how_the_text_is_split(events, data):
     pieces = []
     for event in events:
         if not isinstance(event, Text):
@@ -128,7 +128,7 @@ async def test_all_text_of_the_model_is_present_in_order(events):
             at = content.index(event.text, at) + len(event.text)
 
 
-async def test_a_stop_sequence_ends_the_answer_behind_a_picture_but_not_across_it():
+async def test_a_stop_sequence_is_found_after_a_picture_but_not_across_it():
     picture = Media(ref=MediaRef(transport="t", account="a", kind=MediaKind.IMAGE, url="x"), alt="p")
     link = PlainLinks().sign(picture.ref, Caller(id="me"))
     events = [Text(text="one S"), picture, Text(text="TOP two S"), Text(text="TOP three"), picture]
@@ -168,7 +168,7 @@ async def test_an_answer_without_anything_to_show_has_no_such_fields():
     assert message == {"role": "assistant", "content": "x", "refusal": None, "annotations": []}
 
 
-async def test_each_chunk_of_a_text_is_what_it_would_be_alone():
+async def test_each_text_chunk_has_the_same_envelope():
     texts = ["hi", '"quoted"\n', "é😀", "half \ud83d", "\0"]
     for usage in (False, True):
         _, *chunks, last = (await streamed([Text(text=text) for text in texts], usage=usage))[: len(texts) + 2]
@@ -204,7 +204,7 @@ def cite(start, end, name="s"):
     return Citation(start=start, end=end, url=f"https://{name}.example", title=name)
 
 
-def test_each_piece_of_media_stands_in_a_paragraph_of_its_own():
+def test_each_media_item_is_a_paragraph():
     content, deltas = rendered(
         Text(text="A cat:"), media("a", alt="cat"), media("b"), Text(text="And more."), media("c")
     )
@@ -224,7 +224,7 @@ def test_an_answer_may_begin_with_a_picture_without_empty_lines():
     assert rendered(media("a"), Text(text="\ny"))[0] == f"![image]({link('a')})\n\ny"
 
 
-def test_films_and_music_are_links_that_play_with_entries_of_their_own():
+def test_videos_and_music_are_links_and_have_their_own_entries():
     content, deltas = rendered(media("v", MediaKind.VIDEO), media("m", MediaKind.AUDIO, "a [song]"), media("i"))
     assert content == f"[video]({link('v')})\n\n[a \\[song\\]]({link('m')})\n\n![image]({link('i')})"
     assert [entry.video_url.url for entry in deltas[0].videos] == [link("v")]

@@ -82,7 +82,7 @@ async def pictures(engine, n):
         return [one async for drawn in begun.pictures(n) for one in drawn]
 
 
-async def test_one_turn_that_gives_enough_is_all_that_is_asked():
+async def test_one_turn_with_enough_pictures_is_the_only_one():
     engine = Engine(3)
     assert len(await pictures(engine, 3)) == 3
     assert len(engine.asked) == 1
@@ -96,19 +96,19 @@ async def test_missing_pictures_are_drawn_by_concurrent_turns_after_the_first():
     assert sum(one.usage.output_tokens for one in drawn) == 20
 
 
-async def test_more_than_enough_is_cut_and_its_cost_counted_once():
+async def test_surplus_pictures_are_dropped_and_usage_is_counted_once():
     engine = Engine(2, 4)
     drawn = await pictures(engine, 3)
     assert len(drawn) == 3
     assert sum(one.usage.input_tokens for one in drawn) == 20
 
 
-async def test_a_first_turn_that_is_refused_is_the_answer():
+async def test_a_refused_first_turn_is_raised():
     with pytest.raises(SignedOut):
         await pictures(Engine(SignedOut("nobody")), 2)
 
 
-async def test_a_first_turn_without_pictures_quotes_the_model_shortened():
+async def test_a_first_turn_without_pictures_quotes_the_answer_shortened():
     with pytest.raises(Refused) as caught:
         await pictures(Engine("I cannot draw that. " * 100), 2)
     assert caught.value.message.startswith(
@@ -124,13 +124,13 @@ async def test_a_concurrent_turn_that_was_refused_is_retried_once():
     assert len(await pictures(engine, 2)) == 2
 
 
-async def test_accounts_that_have_room_for_one_turn_only_give_all_pictures_one_by_one():
+async def test_with_one_free_slot_pictures_are_drawn_one_by_one():
     full = [Saturated("no room") for _ in range(3)]
     engine = Engine(1, 1, *full[:2], 1, full[2], 1)
     assert len(await pictures(engine, 4)) == 4
 
 
-async def test_a_side_turn_that_fails_twice_fails_all():
+async def test_a_concurrent_turn_that_fails_twice_fails_the_request():
     engine = Engine(1, SignedOut("nobody"), "No.")
     with pytest.raises(Refused):
         await pictures(engine, 2)
@@ -144,7 +144,7 @@ async def test_a_concurrent_turn_that_may_be_running_is_not_retried():
     assert len(engine.asked) == 3
 
 
-async def test_each_turns_pictures_are_given_when_they_are_there_and_none_waits_for_another():
+async def test_pictures_of_each_turn_are_yielded_as_they_arrive():
     first, second = anyio.Event(), anyio.Event()
     engine = Engine(1, second, first)
     async with drawing(engine, ASKED) as begun:

@@ -23,7 +23,7 @@ async def read_edit(content_type, raw):
     return await images.read_edit(request_of(content_type, raw))
 
 
-async def test_a_form_and_json_say_the_same():
+async def test_a_form_and_json_give_the_same_request():
     words = form(
         ("prompt", "Füchse".encode()),
         ("n", b"3"),
@@ -45,7 +45,7 @@ async def test_a_body_that_is_not_a_form_is_read_as_json(content_type):
 
 
 @pytest.mark.parametrize(("name", "value"), [("n", b"many"), ("n", b"9"), ("stream", b"perhaps"), ("size", b"\xff")])
-async def test_a_wrong_field_of_a_form_is_named(name, value):
+async def test_an_invalid_field_of_a_form_is_named(name, value):
     with pytest.raises(BadRequest) as caught:
         await read_generation(TYPE, form(("prompt", b"x"), (name, value)))
     assert caught.value.param == name
@@ -58,7 +58,7 @@ async def test_a_missing_prompt_is_named():
 
 
 @pytest.mark.parametrize("field", ["image", "images", "mask"])
-async def test_pictures_have_no_place_in_a_generation(field):
+async def test_a_generation_refuses_pictures(field):
     with pytest.raises(BadRequest) as caught:
         await read_generation("", f'{{"prompt": "x", "{field}": ["data:,"]}}'.encode())
     assert caught.value.param == field
@@ -66,7 +66,7 @@ async def test_pictures_have_no_place_in_a_generation(field):
         await read_generation(TYPE, form(("prompt", b"x"), (field, b"x", "x.png")))
 
 
-async def test_a_forms_pictures_are_found_by_every_name_that_clients_give_them():
+async def test_pictures_of_a_form_are_found_by_each_known_field_name():
     body, files = await read_edit(
         TYPE,
         form(
@@ -99,7 +99,7 @@ async def test_json_names_pictures_in_every_form():
 
 
 @pytest.mark.parametrize("names", [("image[0]", "image[1]"), ("image", "image[]"), ("images[0]", "images[]")])
-async def test_pictures_that_a_form_names_in_words_are_not_lost(names):
+async def test_a_picture_field_of_a_form_without_a_file_is_refused(names):
     with pytest.raises(BadRequest) as caught:
         await read_edit(TYPE, form(("prompt", b"x"), *((name, b"data:,") for name in names)))
     assert caught.value.param == names[0].partition("[")[0]

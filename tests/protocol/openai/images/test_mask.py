@@ -20,7 +20,7 @@ def mask(size, hole, mode="RGBA"):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_the_transparent_region_is_said_in_percent_and_drawn_white(mode):
+def test_the_transparent_region_is_described_in_percent_and_drawn_white(mode):
     description = describe_mask(mask((200, 100), (50, 25, 150, 100), mode), (200, 100))
     assert "between 25% and 75% of its width" in description.sentence
     assert "between 25% and 100% of its height" in description.sentence
@@ -29,14 +29,14 @@ def test_the_transparent_region_is_said_in_percent_and_drawn_white(mode):
     assert (picture.getpixel((100, 50)), picture.getpixel((10, 10))) == (255, 0)
 
 
-def test_a_colour_that_stands_for_transparency_counts():
+def test_a_transparent_palette_colour_counts():
     image = Image.new("P", (10, 10), 1)
     image.putpalette([0, 0, 0, 255, 255, 255])
     image.paste(0, (0, 0, 5, 10))
     assert "between 0% and 50% of its width" in describe_mask(png(image, transparency=0), (10, 10)).sentence
 
 
-def test_half_transparent_pixels_stay():
+def test_half_transparent_pixels_are_not_masked():
     image = Image.new("RGBA", (10, 10), (0, 0, 0, 128))
     with pytest.raises(BadRequest):
         describe_mask(png(image), (10, 10))

@@ -25,18 +25,18 @@ def options_of(**fields):
         ("gpt-image-1", "gemini-3-pro-imagen"),
     ],
 )
-def test_a_name_stands_for_a_model_that_draws(name, model):
+def test_a_name_selects_a_model_that_draws(name, model):
     assert select(name, CATALOGUE, ME).id == model
 
 
-def test_no_name_is_the_first_that_the_license_covers():
+def test_without_a_name_the_first_covered_model_is_selected():
     caller = Caller(id="me", models=("gemini-3-*",))
     assert select(None, CATALOGUE, caller).id == "gemini-3-pro-imagen"
     assert select(None, CATALOGUE, Caller(id="me", models=("other",))).id == "gemini-2.5-flash-imagen"
 
 
 @pytest.mark.parametrize("name", [None, "gemini-3-pro", "gemini-3-pro-imagen"])
-def test_a_license_needs_the_feature_images(name):
+def test_images_require_the_feature_of_the_license(name):
     caller = Caller(id="me", features=(Feature.CHAT, Feature.VIDEO))
     with pytest.raises(Forbidden) as caught:
         caller.permit(select(name, CATALOGUE, caller), "")
@@ -45,7 +45,7 @@ def test_a_license_needs_the_feature_images(name):
 
 
 @pytest.mark.parametrize("name", ["gemini-3-pro-video", "gemini-3-pro-extended"])
-def test_a_model_that_does_not_draw_names_those_that_do(name):
+def test_a_model_that_cannot_draw_is_refused_with_those_that_can(name):
     with pytest.raises(BadRequest) as caught:
         select(name, CATALOGUE, ME)
     assert caught.value.param == "model"
@@ -53,7 +53,7 @@ def test_a_model_that_does_not_draw_names_those_that_do(name):
     assert "free" not in caught.value.message.partition("These do")[2]
 
 
-def test_a_model_that_takes_text_only_draws_but_edits_no_picture():
+def test_a_text_only_model_draws_but_cannot_edit_a_picture():
     selection = select("gemini-2.5-flash-free", CATALOGUE, ME)
     assert selection.id == "gemini-2.5-flash-free-imagen"
     with pytest.raises(Unsupported, match="gemini-3-pro-imagen") as caught:
@@ -77,7 +77,7 @@ def test_a_model_that_takes_text_only_draws_but_edits_no_picture():
         (None, None),
     ],
 )
-def test_the_shape_that_loses_least_is_asked_for(size, aspect):
+def test_the_aspect_ratio_nearest_to_the_size_is_requested(size, aspect):
     assert options_of(size=size).request(make_context(), Inputs(pictures=())).aspect == aspect
 
 
@@ -95,7 +95,7 @@ def test_the_rendition_follows_the_request_and_the_size(fields, rendition):
     assert options_of(**fields).look.rendition is rendition
 
 
-def test_pictures_come_before_the_words_and_a_sentence_after_them():
+def test_pictures_come_before_the_prompt_and_instructions_after_it():
     picture = FilePart(data=b"x", mime="image/png", name="x.png")
     inputs = Inputs(pictures=(picture,), sentence="The mask says so.")
     [turn] = options_of(style="vivid").request(make_context(), inputs).turns
@@ -103,7 +103,7 @@ def test_pictures_come_before_the_words_and_a_sentence_after_them():
     assert turn.text == "a fox\n\nStyle: vivid, hyper-real and dramatic.\n\nThe mask says so."
 
 
-def test_links_are_the_usual_and_base64_that_of_streams():
+def test_the_default_format_is_a_link_and_base64_for_streams():
     assert not options_of().inline
     assert options_of(response_format="b64_json").inline
     assert options_of(stream=True).inline

@@ -46,7 +46,7 @@ async def job_of(context, upload=None, model="gemini-3-pro-video", **fields):
     return await read.read(body, upload, read.select(model, CATALOGUE, CALLER), context)
 
 
-async def test_a_form_and_json_say_the_same():
+async def test_a_form_and_json_give_the_same_request():
     fields = {"prompt": "a cat", "model": "gemini-3-pro-video", "seconds": "4", "size": "720x1280"}
     json = b'{"prompt": "a cat", "model": "gemini-3-pro-video", "seconds": "4", "size": "720x1280"}'
     kind, raw = form(*((name, None, value.encode()) for name, value in fields.items()))
@@ -64,7 +64,7 @@ async def test_a_forms_file_and_its_nested_reference_are_found():
     assert (body.input_reference, upload) == (wire.Reference(image_url=DATA_URL), None)
 
 
-async def test_other_nested_fields_of_a_form_are_no_part_of_the_reference():
+async def test_other_nested_fields_of_a_form_are_ignored_in_the_reference():
     body, _ = await read_body_of(
         *form(("prompt", None, b"x"), ("metadata[image_url]", None, b"https://x.example"), ("a[b", None, b"c")),
     )
@@ -87,11 +87,11 @@ async def test_a_file_in_an_unknown_field_is_refused(names):
         ("gemini-2.5-pro", "gemini-3-pro-video"),
     ],
 )
-def test_a_base_model_stands_for_its_video_form(name, expected):
+def test_a_base_model_selects_its_video_model(name, expected):
     assert read.select(name, CATALOGUE, CALLER).id == expected
 
 
-def test_without_a_name_it_is_one_that_the_license_covers():
+def test_without_a_name_the_first_covered_video_model_is_selected():
     caller = Caller(id="me", models=("gemini-3.1-*",))
     assert read.select(None, CATALOGUE, caller).id == "gemini-3.1-pro-video"
 
@@ -112,14 +112,14 @@ def test_a_model_that_makes_no_videos_is_refused(name, error):
 
 
 @pytest.mark.parametrize("name", [None, "gemini-3-pro-video"])
-def test_a_license_needs_the_feature(name):
+def test_videos_require_the_feature_of_the_license(name):
     caller = Caller(id="me", features=(Feature.CHAT,))
     with pytest.raises(Forbidden) as caught:
         caller.permit(read.select(name, CATALOGUE, caller), "")
     assert caught.value.code == "license_required"
 
 
-async def test_a_job_asks_for_the_shape_and_says_the_length_in_words(context):
+async def test_a_job_has_the_aspect_ratio_and_the_length_in_the_prompt(context):
     job = await job_of(context, size="1024x1792", seconds=12)
     assert job.request.aspect == (9, 16)
     assert job.request.turns[0].text == "a cat\n\n(The video must be 12 seconds long.)"

@@ -68,12 +68,12 @@ def test_a_finished_video_does_not_reveal_the_upstreams_url():
         (JobState.IN_PROGRESS, 0.0, 0),
     ],
 )
-def test_progress_grows_with_time_and_is_never_whole_before_the_video_is(state, now, progress):
+def test_progress_grows_with_time_and_reaches_100_only_at_the_end(state, now, progress):
     written = write.video(job(state=state), now)
     assert (written.status, written.progress, written.expires_at) == (state.value, progress, None)
 
 
-def test_words_instead_of_a_video_are_a_failure_that_says_them():
+def test_a_text_instead_of_a_video_is_a_failure_with_that_text():
     written = write.video(done(Text(text=" I can't do that. ")), 160.0)
     assert (written.status, written.error.code, written.error.message) == (
         "failed",
@@ -84,13 +84,13 @@ def test_words_instead_of_a_video_are_a_failure_that_says_them():
     assert write.video(done(), 160.0).error.message == "The model made no video."
 
 
-def test_a_failed_job_says_why():
+def test_a_failed_job_shows_its_error():
     failed = job(state=JobState.FAILED, completed=150.0, error=JobError(code="upstream_timeout", message="late"))
     written = write.video(failed, 160.0)
     assert (written.status, written.error.code, written.error.message) == ("failed", "upstream_timeout", "late")
 
 
-def test_a_list_names_its_ends():
+def test_a_list_names_its_first_and_last_id():
     listed = write.videos([job(), done()], 160.0, more=True)
     assert (listed.first_id, listed.last_id, listed.has_more, len(listed.data)) == ("video_1", "video_1", True, 2)
     assert write.videos([], 160.0, more=False).first_id is None
