@@ -152,6 +152,19 @@ def banned_prose() -> list[str]:
     return found
 
 
+def banned_test_names() -> list[str]:
+    """Find test names with a banned phrase, an underscore read as a blank."""
+    phrases = banned_phrases()
+    found = list[str]()
+    for path in tracked("tests/*.py"):
+        for name in re.finditer(r"def test_(\w+)", text := path.read_text()):
+            for pattern, instead in phrases:
+                if match := pattern.search(name[1].replace("_", " ")):
+                    line = text.count("\n", 0, name.start()) + 1
+                    found.append(f'{place(path, line)}: "{match[0]}" in {name[1]}: {instead}')
+    return found
+
+
 def single_use_helpers() -> tuple[list[str], int]:
     """Find private functions that their module names exactly once; return also the number of all functions."""
     found, total = list[str](), 0
@@ -178,6 +191,7 @@ def main() -> int:
         ("repeated class names", repeated_classes(), 0),
         ("repeated file names", repeated_files(), 0),
         ("banned phrases", banned_prose(), PROSE_CEILING),
+        ("banned phrases in test names", banned_test_names(), 0),
         (f"helpers used once, of {functions} functions", helpers, int(functions * SINGLE_USE_SHARE)),
     ]
     failed = False

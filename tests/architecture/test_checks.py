@@ -48,6 +48,16 @@ def test_a_banned_phrase_is_found_in_docstrings_comments_and_strings(package):
     ]
 
 
+def test_a_banned_phrase_is_found_in_test_names(package, tmp_path):
+    name = "test_a_file_is_sent_" + "anew_by_" + "whoever_asks"
+    (tmp_path / "tests" / "service").mkdir(parents=True)
+    (tmp_path / "tests" / "service" / "test_one.py").write_text(f"\nasync def {name}(): ...\ndef test_other(): ...\n")
+    assert [finding.rpartition(" in ")[0] for finding in checks.banned_test_names()] == [
+        'tests/service/test_one.py:2: "whoever"',
+        'tests/service/test_one.py:2: "anew"',
+    ]
+
+
 def test_code_in_a_page_is_not_prose(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("Run `whoever`\nor\n```sh\nwhoever\n```\nwhoever\n")

@@ -96,7 +96,7 @@ def test_a_rewritten_answer_streams_the_common_part_and_ends_with_the_last_snaps
     assert finish.rewritten is None or finish.rewritten.thoughts == "last"
 
 
-def test_a_change_of_text_that_was_held_back_is_no_rewrite():
+def test_a_change_of_withheld_text_is_not_a_rewrite():
     body = encode.PREFIX + encode.answer(snapshot("`" * 40)) + encode.answer(snapshot("Words.", complete=True))
     events, _ = read(body)
     assert said(events) == "Words."

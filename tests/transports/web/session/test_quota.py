@@ -66,7 +66,7 @@ def test_quotas_are_read_by_family_and_an_uncertain_one_is_not_used_up():
     assert decode_quotas([[limit(0, 500), [[[1], "x"], None]]], "pro")[0].remaining == 0
 
 
-def test_a_limit_of_0_with_nothing_used_is_no_limit():
+def test_a_limit_of_0_with_nothing_used_is_unlimited():
     (quota,) = decode_quotas([[[[1, 4], None, 0, [600], 0, 0], limit(3, 900)]], "pro")
     assert (quota.total, quota.remaining, quota.unlimited, quota.used_up) == (0, 0, True, False)
     flash = [[["1", "11"], None, 0, None, 0, 0], [["2", "11"], None, 100, ["700"], "10", "0"]]
