@@ -101,7 +101,7 @@ def test_a_second_signal_ends_open_streams_at_once(start_gateway):
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_client_that_has_stopped_reading_does_not_spoil_the_shutdown(start_gateway, loop):
     gateway = start_gateway(settings(loop=loop, more="[limits]\nwrite_timeout_seconds = 1\n"))
-    content = '<sim length="1500000" flicker="false"/>'
+    content = '<sim length="8000000" flicker="false"/>'
     body = json.dumps({"model": "gemini-3-pro", "stream": True, "messages": [{"role": "user", "content": content}]})
     head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
     host, port = gateway.origin.removeprefix("http://").split(":")
