@@ -82,21 +82,23 @@ class SharedFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Facts read from the stored sessions, by account id."""
 
 
-def account_view(account: Account, entry: AccountRecord | None, seen: SharedFacts) -> AccountView:
-    """Build the view of an account; `entry` is None for an account of the settings."""
+def account_view(account: Account, record: AccountRecord | None, shared: SharedFacts) -> AccountView:
+    """Build the view of an account; `record` is None for an account of the settings."""
     cooldowns = tuple(
-        CooldownView(scope=f"{one.family or '*'}/{one.capability or '*'}", reason=one.reason, until=seen.now + seconds)
-        for one, seconds in seen.cooldowns
+        CooldownView(
+            scope=f"{one.family or '*'}/{one.capability or '*'}", reason=one.reason, until=shared.now + seconds
+        )
+        for one, seconds in shared.cooldowns
         if one.account == account.id or (not one.account and one.egress == account.egress)
     )
-    loads = [replica.accounts[account.id] for replica in seen.replicas if account.id in replica.accounts]
-    facts = seen.facts.get(account.id, Facts())
+    loads = [replica.accounts[account.id] for replica in shared.replicas if account.id in replica.accounts]
+    facts = shared.facts.get(account.id, Facts())
     newest = max((*loads, facts), key=lambda one: one.rotated_at or 0.0)
     return AccountView(
         id=account.id,
         transport=account.transport,
         kind=account.kind.value,
-        in_settings=entry is None,
+        in_settings=record is None,
         cooldowns=cooldowns,
         concurrency=account.concurrency,
         weight=account.weight,
@@ -104,8 +106,8 @@ def account_view(account: Account, entry: AccountRecord | None, seen: SharedFact
         per_day={capability.value: most for capability, most in account.per_day.items()},
         capabilities=tuple(sorted(capability.value for capability in account.capabilities)),
         proxy=account.egress,
-        **_added(entry),
-        **_state(account.id, cooldowns, seen),
+        **_added(record),
+        **_state(account.id, cooldowns, shared),
         in_flight=sum(load.in_flight for load in loads),
         plan=next((load.plan for load in loads if load.plan), facts.plan),
         quotas=next((load.quotas for load in loads if load.quotas), facts.quotas),
@@ -115,27 +117,27 @@ def account_view(account: Account, entry: AccountRecord | None, seen: SharedFact
     )
 
 
-def unusable_view(entry: AccountRecord, why: str) -> AccountView:
+def unusable_view(record: AccountRecord, why: str) -> AccountView:
     """Build the view of an account whose record no transport accepts."""
     advice = f"{why}. Add it again with --replace, or remove it"
     return AccountView(
-        id=entry.id,
-        transport=entry.transport,
+        id=record.id,
+        transport=record.transport,
         kind="",
         in_settings=False,
         state=AccountStatus.UNUSABLE,
         reason="unusable",
         message=advice,
-        **_added(entry),
+        **_added(record),
     )
 
 
-def _added(entry: AccountRecord | None) -> dict[str, Any]:
-    return {} if entry is None else {"added_at": entry.created, "added_by": entry.by}
+def _added(record: AccountRecord | None) -> dict[str, Any]:
+    return {} if record is None else {"added_at": record.created, "added_by": record.by}
 
 
-def _state(account: str, cooldowns: Sequence[CooldownView], seen: SharedFacts) -> dict[str, Any]:
-    paused, attention = seen.pauses.get(account), seen.attention.get(account)
+def _state(account: str, cooldowns: Sequence[CooldownView], shared: SharedFacts) -> dict[str, Any]:
+    paused, attention = shared.pauses.get(account), shared.attention.get(account)
     state = {"state": status_of(paused, attention, cooldowns)}
     if paused is not None:
         message = paused.reason or f"until `gemini-gateway accounts resume {account}`"

@@ -22,7 +22,7 @@ Source: reliability 6.3.
 """
 
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -98,10 +98,10 @@ class ConcurrencyLimits:
         self._clock, self._replica, self._shared, self._replicas = clock, replica, shared, replicas
         self._seconds = seconds
         self._own = MemoryStore(clock)
-        self._held: dict[str, str] = {}
+        self._taken: dict[str, str] = {}
         """Accounts by holder, of the slots in use and of the idle ones."""
-        self._of: dict[str, int] = {}
-        """How many of `_held` each account has."""
+        self._taken_count: Counter[str] = Counter()
+        """How many of `_taken` each account has."""
         self._idle: dict[str, list[Slot]] = {}
         self._any_idle = anyio.Event()
         self._yields: dict[str, float] = {}
@@ -119,7 +119,7 @@ class ConcurrencyLimits:
         replicas = self._replicas()
         if self._shared is None or replicas < 2:
             return False
-        return sum(self._of.get(account, 0) for account in accounts) < slots / replicas
+        return sum(self._taken_count[account] for account in accounts) < slots / replicas
 
     async def acquire(self, account: Account, requirement: Requirement) -> tuple[Slot, float]:
         """Take a slot of an account; return it with 0.0, or with FULL or the seconds until it can be taken.
@@ -154,7 +154,7 @@ class ConcurrencyLimits:
         elif now - slot.since < _TURN_SECONDS:
             self._keep_idle(slot, now)
             then()
-        elif self._of[slot.account] <= slot.limit // max(1, self._replicas()):
+        elif self._taken_count[slot.account] <= slot.limit // max(1, self._replicas()):
             slot.since = now
             self._keep_idle(slot, now)
             then()
@@ -164,18 +164,22 @@ class ConcurrencyLimits:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Renew and give back slots for the duration of the context; at its end, give back the remaining ones."""
-        if self._shared is None:
+        store = self._shared
+        if store is None:
             yield
             return
-        work = partial(self._leave_and_renew, self._shared)
+
+        async def return_all() -> None:
+            self._give_back_idle(self._clock.monotonic())
+            await self._return_released(store)
+
+        work = partial(self._return_and_renew, store)
         runs = (
             partial(self._changes.run, work, self._failed, self._clock),
             partial(every, self._seconds / _RENEWALS, self._changes.set, self._clock, wait=True),
             self._sweep,
         )
-        async with background_tasks_with_final(
-            runs, partial(self._end, self._shared), _LAST_SECONDS, "slot_release_failed"
-        ):
+        async with background_tasks_with_final(runs, return_all, _LAST_SECONDS, "slot_release_failed"):
             yield
 
     async def _acquire_shared(self, store: Limits, account: Account, requirement: Requirement, slot: Slot) -> float:
@@ -195,7 +199,7 @@ class ConcurrencyLimits:
         except OSError:
             self._kept_at = -math.inf
             self._changes.set()
-            if slot.holder in self._held:
+            if slot.holder in self._taken:
                 self._count_out(slot)
             slot.in_store = False
             wait = await self._acquire_local(account, requirement, slot, max(1, self._replicas()))
@@ -204,10 +208,10 @@ class ConcurrencyLimits:
         except BaseException:
             self._give_back(slot, _nothing)
             raise
-        if not wait and slot.holder not in self._held:
-            self._held[slot.holder] = slot.account
-            self._of[slot.account] = self._of.get(slot.account, 0) + 1
-        elif wait and slot.holder in self._held:
+        if not wait and slot.holder not in self._taken:
+            self._taken[slot.holder] = slot.account
+            self._taken_count[slot.account] += 1
+        elif wait and slot.holder in self._taken:
             self._keep_idle(slot, self._clock.monotonic())
         return wait
 
@@ -224,7 +228,7 @@ class ConcurrencyLimits:
         taken = await store.count_slots(account)
         if taken > limit:
             return limit // max(1, self._replicas())
-        if taken < self._of.get(account, 0):  # the store has lost some
+        if taken < self._taken_count[account]:  # the store has lost some
             self._kept_at = -math.inf
         now = self._clock.monotonic()
         own = now < self._marked.get(account, now)
@@ -235,7 +239,7 @@ class ConcurrencyLimits:
 
     async def _acquire_local(self, account: Account, requirement: Requirement, slot: Slot, parts: int) -> float:
         """Take a slot of this process's part, without asking the store."""
-        if self._shared is not None and self._of.get(account.id, 0) >= max(1, account.concurrency // parts):
+        if self._shared is not None and self._taken_count[account.id] >= max(1, account.concurrency // parts):
             return FULL
         if not _paced(account, requirement):
             return 0.0
@@ -247,11 +251,11 @@ class ConcurrencyLimits:
         return Slot(account.id, f"{self._replica}:{self._count}", account.concurrency, now)
 
     def _count_out(self, slot: Slot) -> None:
-        if self._held.pop(slot.holder, None) is None:
+        if self._taken.pop(slot.holder, None) is None:
             return
-        self._of[slot.account] -= 1
-        if not self._of[slot.account]:
-            del self._of[slot.account]
+        self._taken_count[slot.account] -= 1
+        if not self._taken_count[slot.account]:
+            del self._taken_count[slot.account]
 
     def _keep_idle(self, slot: Slot, now: float) -> None:
         """Keep a slot for the account's next request."""
@@ -277,13 +281,13 @@ class ConcurrencyLimits:
             else:
                 del self._idle[account]
 
-    async def _leave_and_renew(self, store: Limits) -> None:
+    async def _return_and_renew(self, store: Limits) -> None:
         """Give back and renew, one after the other: a slot that was given back is never renewed."""
-        await self._leave_all(store)
-        if not self._held:
+        await self._return_released(store)
+        if not self._taken:
             self._kept_at = self._clock.monotonic()
         elif self._clock.monotonic() - self._kept_at >= self._seconds / _RENEWALS:
-            await store.renew_slots([(account, holder) for holder, account in self._held.items()], self._seconds)
+            await store.renew_slots([(account, holder) for holder, account in self._taken.items()], self._seconds)
             self._kept_at = self._clock.monotonic()
         self._down = False
 
@@ -319,40 +323,35 @@ class ConcurrencyLimits:
                 for account in [account for account, until in times.items() if until <= now]:
                     del times[account]
 
-    async def _end(self, store: Limits) -> None:
-        """Give everything back."""
-        self._give_back_idle(self._clock.monotonic())
-        await self._leave_all(store)
-
-    async def _leave_all(self, store: Limits) -> None:
-        """Give back what was left; slots may stay whose turn is over."""
+    async def _return_released(self, store: Limits) -> None:
+        """Give back the released slots; those whose turn is over may stay."""
         while self._releases:
             batch = list(self._releases)
-            turns_over = {left.slot.account: left.slot.limit for left in batch if left.may_stay}
+            turns_over = {release.slot.account: release.slot.limit for release in batch if release.may_stay}
             most = {account: await self._most_kept(store, account, limit) for account, limit in turns_over.items()}
             kept = self._kept(batch, most)
-            gone = [left.slot for left in batch if left.slot.holder not in kept]
-            if gone:
-                await store.release_slots([(slot.account, slot.holder) for slot in gone])
+            returned = [release.slot for release in batch if release.slot.holder not in kept]
+            if returned:
+                await store.release_slots([(slot.account, slot.holder) for slot in returned])
             now = self._clock.monotonic()
-            for left in batch:
+            for release in batch:
                 self._releases.popleft()
-                if left.slot.holder in kept:
-                    left.slot.since = now
-                    self._keep_idle(left.slot, now)
-                elif left.may_stay:
-                    self._count_out(left.slot)
-                    self._yields[left.slot.account] = now + _YIELD_SECONDS
-                left.then()
+                if release.slot.holder in kept:
+                    release.slot.since = now
+                    self._keep_idle(release.slot, now)
+                elif release.may_stay:
+                    self._count_out(release.slot)
+                    self._yields[release.slot.account] = now + _YIELD_SECONDS
+                release.then()
 
     def _kept(self, batch: list[_Release], most: dict[str, int]) -> set[str]:
         """Return the holders of the slots that may stay, as many of each account as this process may keep."""
-        kept, count = set[str](), dict(self._of)
-        for left in batch:
-            slot = left.slot
-            if left.may_stay and count[slot.account] <= most[slot.account]:
+        kept, count = set[str](), dict(self._taken_count)
+        for release in batch:
+            slot = release.slot
+            if release.may_stay and count[slot.account] <= most[slot.account]:
                 kept.add(slot.holder)
-            elif left.may_stay:
+            elif release.may_stay:
                 count[slot.account] -= 1
         return kept
 

@@ -80,8 +80,6 @@ class CooldownRecord(msgspec.Struct, frozen=True, kw_only=True):
     """None: from everything."""
     capability: Capability | None = None
     reason: CooldownReason
-    failures: int = 1
-    """Number of consecutive cooldowns with this reason."""
 
     @property
     def key(self) -> str:

@@ -91,12 +91,12 @@ class AccountRegistry:
         found: list[AccountRecord] = []
         for record in await self._records.scan(ACCOUNTS):
             try:
-                entry = _decode_account(record.value)
+                account = _decode_account(record.value)
             except msgspec.MsgspecError:
                 _log.error("account_unreadable", account=record.key)
                 continue
-            if transport in {None, entry.transport}:
-                found.append(entry)
+            if transport in {None, account.transport}:
+                found.append(account)
         return found
 
     async def add(self, account: AccountRecord, *, replace: bool = False) -> AddResult:

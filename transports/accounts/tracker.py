@@ -135,9 +135,9 @@ class AccountTracker:
         known = {state.account.id: state for state in self.states}
         self.states = [self._update_state(known.pop(account.id, None), account) for account in now]
         self._index()
-        for gone in known.values():
-            gone.retired = True
-            self._emit(gone, "removed", by=self.deps.shared_state.actor_of(gone.account.id, "removed"))
+        for removed in known.values():
+            removed.retired = True
+            self._emit(removed, "removed", by=self.deps.shared_state.actor_of(removed.account.id, "removed"))
         self._draining = [state for state in [*self._draining, *known.values()] if state.in_flight]
         self.deps.shared_state.notify(self)
         for report in [
@@ -201,7 +201,7 @@ class AccountTracker:
         started = state.cool_down(now + seconds, scope, reason, now)
         cooldown = state.cooldowns.get(scope)
         if cooldown is not None and cooldown.until == now + seconds and not state.retired:
-            self.deps.shared_state.set_cooldown(self._cooldown_record(state, scope, reason, now), seconds)
+            self.deps.shared_state.set_cooldown(self._cooldown_record(state, scope, reason), seconds)
         if started:
             self._emit(state, "cooldown_started", scope=scope, reason=reason, seconds=seconds)
         return started
@@ -292,16 +292,16 @@ class AccountTracker:
     def cooldowns_changed(self, cooldowns: Mapping[str, ActiveCooldown]) -> None:
         """Apply exactly these cooldowns."""
         now = self.deps.clock.monotonic()
-        of: dict[str, dict[Scope, ActiveCooldown]] = {}
+        by_account: dict[str, dict[Scope, ActiveCooldown]] = {}
         addresses: dict[str, float] = {}
         for cooldown in cooldowns.values():
             record = cooldown.record
             if not record.account:
                 addresses[record.egress] = cooldown.until
             else:
-                of.setdefault(record.account, {})[record.family, record.capability] = cooldown
+                by_account.setdefault(record.account, {})[record.family, record.capability] = cooldown
         for state in self.states:
-            self._apply_cooldowns(state, of.get(state.account.id, {}), now)
+            self._apply_cooldowns(state, by_account.get(state.account.id, {}), now)
             if state.blocked is not None and state.account.egress not in addresses:
                 state.blocked = None
                 self._emit(state, "cooldown_ended", reason=CooldownReason.ADDRESS, by=ELSEWHERE)
@@ -343,7 +343,7 @@ class AccountTracker:
                 self.cool_down(state, scope, seconds, CooldownReason.QUOTA)
             elif old and quota.has_more_than(old) and cooldown is not None and cooldown.reason is CooldownReason.QUOTA:
                 state.end_cooldown(scope)
-                self.deps.shared_state.clear_cooldown(self._cooldown_record(state, scope, cooldown.reason, now))
+                self.deps.shared_state.clear_cooldown(self._cooldown_record(state, scope, cooldown.reason))
                 self._emit(state, "cooldown_ended", scope=scope, reason=cooldown.reason)
 
     def _resumed_by(self, state: AccountState) -> str:
@@ -376,11 +376,8 @@ class AccountTracker:
         self.guests = [state for state in self.states if state.account.guest]
 
     @staticmethod
-    def _cooldown_record(state: AccountState, scope: Scope, reason: CooldownReason, now: float) -> CooldownRecord:
-        failures = state.failures(scope, reason, now) + 1
-        return CooldownRecord(
-            account=state.account.id, family=scope[0], capability=scope[1], reason=reason, failures=failures
-        )
+    def _cooldown_record(state: AccountState, scope: Scope, reason: CooldownReason) -> CooldownRecord:
+        return CooldownRecord(account=state.account.id, family=scope[0], capability=scope[1], reason=reason)
 
     def _emit(  # noqa: PLR0913 -- the fields of an AccountChange
         self,
