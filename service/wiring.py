@@ -72,7 +72,7 @@ class EngineDeps(msgspec.Struct, frozen=True, kw_only=True):
     draining: Callable[[], bool] = lambda: False
     """Whether the process drains its last requests: no retries then."""
     shutting_down: Callable[[], bool] = lambda: False
-    """Whether shutdown was announced: other replicas should take over background work."""
+    """Whether shutdown was announced: other processes should take over background work."""
     change_feed: ChangeFeed | None = None
     """The store's change feed; runs while the engine is open."""
 
@@ -172,18 +172,18 @@ async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> 
     """
     catalogue = build_catalogue(settings, origin)
     failovers: list[Failover] = []
-    replica = uuid.uuid4().hex
+    process_id = uuid.uuid4().hex
     registry = AccountRegistry(parts.store.records, parts.clock)
     change_feed = parts.change_feed or ChangeFeed(parts.store.records, parts.clock)
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(background_tasks())
         tasks.start_soon(change_feed.run)
-        pools = await stack.enter_async_context(_open_pools(settings, parts, replica, change_feed))
+        pools = await stack.enter_async_context(_open_pools(settings, parts, process_id, change_feed))
         for name, config in transport_settings(settings, origin).items():
             reports = Reports()
             deps = Deps(
                 name=name,
-                replica=replica,
+                process_id=process_id,
                 clock=parts.clock,
                 store=parts.store,
                 local_replica=parts.local_replica,
@@ -209,18 +209,20 @@ async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> 
 async def _open_pools(
     settings: Settings,
     parts: EngineDeps,
-    replica: str,
+    process_id: str,
     change_feed: ChangeFeed,
 ) -> AsyncGenerator[Callable[[Transport], Pool]]:
     """Yield a function that builds and starts the pool of a transport; the pools stop on exit."""
     store, clock = settings.store, parts.clock
     config = settings.pool
-    heartbeat = Heartbeat(parts.store.records, clock, replica, least=max(settings.server.workers, store.replicas))
+    heartbeat = Heartbeat(
+        parts.store.records, clock, process_id, least=max(settings.server.workers, store.min_processes)
+    )
     limits = ConcurrencyLimits(
         clock,
-        replica,
+        process_id,
         shared=None if settings.alone else parts.store.limits,
-        replicas=heartbeat.replicas,
+        processes=heartbeat.processes,
         seconds=config.slot_ttl_seconds,
     )
     shared_state = SharedState(parts.store, change_feed, clock)

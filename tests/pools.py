@@ -57,10 +57,10 @@ class RecordingObserver(NullObserver):
         return events
 
 
-class Replica:
+class GatewayProcess:
     """One process of a gateway as the store sees it: its shared state, its limits, its pools."""
 
-    def __init__(self, clock=None, store=None, *, name="one", shared=False, replicas=1, slot_ttl_seconds=60.0):
+    def __init__(self, clock=None, store=None, *, name="one", shared=False, processes=1, slot_ttl_seconds=60.0):
         self.clock = clock or ManualClock()
         self.store = store or MemoryStore(self.clock)
         self.change_feed = ChangeFeed(self.store, self.clock)
@@ -69,7 +69,7 @@ class Replica:
             self.clock,
             name,
             shared=self.store if shared else None,
-            replicas=lambda: replicas,
+            processes=lambda: processes,
             seconds=slot_ttl_seconds,
         )
         self.observer = RecordingObserver()
@@ -82,7 +82,7 @@ class Replica:
 
 def pool_of(accounts, clock=None, **config):
     """Return a pool of one process alone."""
-    return Replica(clock).pool(lambda: accounts, **config)
+    return GatewayProcess(clock).pool(lambda: accounts, **config)
 
 
 @asynccontextmanager

@@ -93,7 +93,7 @@ class Deps(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     """Its name in the settings."""
-    replica: str
+    process_id: str
     """Id of this process."""
     clock: Clock
     store: Store

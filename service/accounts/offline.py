@@ -32,7 +32,7 @@ def transport_opener(
     async def open_transport(name: str, account: str) -> AsyncGenerator[Transport]:
         deps = Deps(
             name=name,
-            replica=uuid.uuid4().hex,
+            process_id=uuid.uuid4().hex,
             clock=clock,
             store=store,
             local_replica=local_replica,

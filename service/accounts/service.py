@@ -12,7 +12,7 @@ from service import wiring
 from service.accounts.views import AccountView, SharedFacts, account_view, unusable_view
 from transports.account import Account, Facts, Finding
 from transports.accounts.configured import AccountSettings, AccountType, DuplicateCredential
-from transports.accounts.records import read_attention, read_cooldowns, read_replicas
+from transports.accounts.records import read_attention, read_cooldowns, read_processes
 from transports.accounts.registry import AccountRecord, AccountRegistry, AddResult
 from transports.base import Transport
 from transports.store import Records
@@ -254,7 +254,7 @@ class AccountService:
             pauses=await self._registry.pauses(),
             attention=await read_attention(self._records),
             cooldowns=await read_cooldowns(self._records),
-            replicas=await read_replicas(self._records),
+            processes=await read_processes(self._records),
             facts=facts,
         )
 

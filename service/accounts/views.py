@@ -11,7 +11,7 @@ from transports.accounts.records import (
     AttentionRecord,
     CooldownReason,
     CooldownRecord,
-    ReplicaRecord,
+    ProcessRecord,
     status_of,
 )
 from transports.accounts.registry import AccountRecord, PauseRecord
@@ -77,7 +77,7 @@ class SharedFacts(msgspec.Struct, frozen=True, kw_only=True):
     pauses: Mapping[str, PauseRecord]
     attention: Mapping[str, AttentionRecord]
     cooldowns: Sequence[tuple[CooldownRecord, float]]
-    replicas: Sequence[ReplicaRecord]
+    processes: Sequence[ProcessRecord]
     facts: Mapping[str, Facts]
     """Facts read from the stored sessions, by account id."""
 
@@ -91,7 +91,7 @@ def account_view(account: Account, record: AccountRecord | None, shared: SharedF
         for one, seconds in shared.cooldowns
         if one.account == account.id or (not one.account and one.egress == account.egress)
     )
-    loads = [replica.accounts[account.id] for replica in shared.replicas if account.id in replica.accounts]
+    loads = [process.accounts[account.id] for process in shared.processes if account.id in process.accounts]
     facts = shared.facts.get(account.id, Facts())
     newest = max((*loads, facts), key=lambda one: one.rotated_at or 0.0)
     return AccountView(

@@ -26,7 +26,7 @@ from service.admin.wire import (
 )
 from service.server.shutdown import Shutdown
 from transports.account import Level
-from transports.accounts.records import read_replicas
+from transports.accounts.records import read_processes
 from transports.accounts.registry import AddResult
 from transports.store import ChangeFeed, Records, StoreDown
 
@@ -133,10 +133,10 @@ class AdminHandlers:
         """Return the gateway's status, also when the store does not answer."""
         reason, processes, accounts = "", None, None
         try:
-            replicas = sorted(await read_replicas(self._deps.records), key=lambda one: one.started)
+            processes = sorted(await read_processes(self._deps.records), key=lambda one: one.started)
             processes = tuple(
                 Process(id=one.id, started=one.started, in_flight=sum(c.in_flight for c in one.accounts.values()))
-                for one in replicas
+                for one in processes
             )
             accounts = dict(Counter(row.state for row in await self._accounts.list_accounts()))
         except OSError as error:

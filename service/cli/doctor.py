@@ -23,7 +23,7 @@ from service.server.hypercorn import run_loop
 from service.storage.factory import cipher_of, location_of, open_local_replica, open_store
 from service.telemetry import logs
 from transports.account import Finding, Level, failed, ok, warning
-from transports.accounts.records import read_replicas
+from transports.accounts.records import read_processes
 from transports.store import Store
 from transports.tasks import SystemClock
 
@@ -117,8 +117,8 @@ class Diagnosis:
             words = f"Its clock and this machine's differ by {skew:.0f} s."
             clock = warning("clock", words, "Synchronize both with NTP.")
         yield _finding("store", clock)
-        replicas = await read_replicas(store.records)
-        yield _finding("store", ok("processes", f"{len(replicas)} gateway processes are running."))
+        processes = await read_processes(store.records)
+        yield _finding("store", ok("processes", f"{len(processes)} gateway processes are running."))
         valid = [one for one in await LicenseStore(store.records, self._clock).all() if one.revoked is None]
         count = len(valid) + len(self._settings.licenses)
         advice = "Add one: gemini-gateway licenses add NAME"

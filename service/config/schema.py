@@ -154,7 +154,7 @@ class MediaSettings(Section, frozen=True):
     link_ttl_seconds: Seconds = 86400.0
     """How long a link is valid."""
     key_file: Path | None = None
-    """A file with a secret of at least 32 bytes that all replicas share; None: use a key kept in the store."""
+    """A file with a secret of at least 32 bytes that all processes share; None: use a key kept in the store."""
     cache_dir: Path | None = None
     """Folder to cache opened media in, so that links outlive those of the upstream; None: cache nothing."""
     cache_bytes: Count = 1024 * 1024 * 1024
@@ -198,9 +198,9 @@ class StoreSettings(Section, frozen=True):
     """Prefix of every key in Redis."""
     timeout_seconds: Seconds = 0.25
     """Timeout of one store call."""
-    replicas: Count = 1
-    """Minimum number of replicas; while Redis is unreachable, each process uses its share of every limit."""
-    replica_path: Path = Path("gateway-copy.sqlite3")
+    min_processes: Count = 1
+    """Minimum number of processes that share the store; if it is unreachable, each uses its share of every limit."""
+    local_replica_path: Path = Path("gateway-replica.sqlite3")
     """Local replica of sessions, accounts and licenses, used while the shared store is unreachable."""
     key_file: Path | None = None
     """A file with a secret of at least 32 bytes that encrypts secrets in the store; None: no encryption."""
@@ -292,7 +292,7 @@ class Settings(Section, frozen=True):
     @property
     def alone(self) -> bool:
         """Whether a single process uses the store."""
-        return self.server.workers == 1 and self.store.replicas == 1 and not self.store.remote
+        return self.server.workers == 1 and self.store.min_processes == 1 and not self.store.remote
 
     def __repr__(self) -> str:
         """Hide the transports' settings, which may include secrets."""

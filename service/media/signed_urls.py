@@ -1,4 +1,4 @@
-"""Makes and opens signed media URLs. The token in the URL is encrypted, so that any replica can serve it, statelessly.
+"""Makes and opens signed media URLs. The token in the URL is encrypted, so that any process can serve it, statelessly.
 
 A token holds the upstream's URL, the license it was made for and its expiry, encrypted and authenticated with AES-GCM:
 it cannot be read, changed or forged without the key. Until it expires, anyone who has the URL can open it.

@@ -158,12 +158,12 @@ async def open_local_replica(
     if location_of(settings, origin, path).path is not None:
         yield None
         return
-    copy = path.parent / settings.replica_path
+    copy = path.parent / settings.local_replica_path
     try:
         store = SqliteStore(copy, clock, cipher_of(settings, origin))
     except OSError as error:
         raise SettingsError(
-            f"{origin.of('store.replica_path')}: store.replica_path: {error.strerror or error}"
+            f"{origin.of('store.local_replica_path')}: store.local_replica_path: {error.strerror or error}"
         ) from None
     with closing(store):
         yield store

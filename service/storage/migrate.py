@@ -5,10 +5,10 @@ from collections.abc import AsyncGenerator
 import msgspec
 
 from transports.store import COLLECTIONS, Cipher, Collection, Record, Records, Unreadable
-from transports.store.port import MARKS, REPLICAS
+from transports.store.port import MARKS, PROCESSES
 
 _PAGE_SIZE = 500
-MIGRATED = tuple(collection for collection in COLLECTIONS if collection is not REPLICAS)
+MIGRATED = tuple(collection for collection in COLLECTIONS if collection is not PROCESSES)
 """All collections but the list of running processes, which is only valid in the store that they use."""
 
 
@@ -67,7 +67,7 @@ async def all_records(records: Records, collection: Collection) -> AsyncGenerato
 
 
 async def _check_idle(endpoint: StoreEndpoint) -> None:
-    running = len(await endpoint.records.keys(REPLICAS))
+    running = len(await endpoint.records.keys(PROCESSES))
     if running:
         raise MigrateError(
             f"{running} gateway process(es) still use {endpoint.name}: stop them first, or their writes will be lost "

@@ -13,7 +13,7 @@ from transports.web.session import rotation, rotation_lock
 
 TIMES = (
     "LEASE_SECONDS", "MARGIN_SECONDS", "CALL_SECONDS", "GAP_SECONDS",
-    "_MIN_GAP_SECONDS", "_OTHER_REPLICA_SECONDS", "_POLL_SECONDS",
+    "_MIN_GAP_SECONDS", "_OTHER_PROCESS_SECONDS", "_POLL_SECONDS",
 )  # fmt: skip
 
 

@@ -148,8 +148,8 @@ level = "debug"
 format = "json"
 [store]
 url = "redis://127.0.0.1:{store.port}/0"
-replica_path = "{folder / "copy.sqlite3"}"
-replicas = {self._count}
+local_replica_path = "{folder / "copy.sqlite3"}"
+min_processes = {self._count}
 [pool]
 slot_ttl_seconds = 6
 [deadlines]

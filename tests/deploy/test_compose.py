@@ -29,7 +29,7 @@ def test_its_settings_are_settings_of_the_gateway():
     drain = (settings.drain.notice_seconds, settings.drain.grace_seconds)
     assert drain[0] >= 2
     assert settings.store.url == "redis://valkey:6379/0"
-    assert settings.store.replicas == SERVICES["gateway"]["deploy"]["replicas"]
+    assert settings.store.min_processes == SERVICES["gateway"]["deploy"]["replicas"]
     assert settings.licenses[0].key == "sk-compose-opens-only-a-simulator"
     assert list(settings.transports) == ["simulator"]
     assert int(SERVICES["gateway"]["stop_grace_period"].removesuffix("s")) >= sum(drain) + 30

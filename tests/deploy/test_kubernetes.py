@@ -62,7 +62,7 @@ def test_the_gateway_starts_with_its_settings(name, tmp_path):
     assert dockerfile.last("WORKDIR") in {one["mountPath"] for one in manifests.container(name)["volumeMounts"]}
     autoscaler = manifests.of(name, "HorizontalPodAutoscaler").get("gemini-gateway")
     fewest = autoscaler["spec"]["minReplicas"] if autoscaler else manifests.deployment(name)["spec"]["replicas"]
-    assert settings.store.replicas == fewest
+    assert settings.store.min_processes == fewest
 
 
 @overlays

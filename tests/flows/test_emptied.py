@@ -19,7 +19,7 @@ grace_seconds = 10
 
 [store]
 url = "{store}"
-replicas = 2
+min_processes = 2
 
 [[licenses]]
 id = "tester"

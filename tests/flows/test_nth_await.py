@@ -61,7 +61,7 @@ class Engine:
         account = {"id": "one", "cookies": simulator.export_of(ACCOUNT), "concurrency": 1, "per_minute": 0}
         web = {"accounts": [account], "hosts": hosts, "guest": False, "rotate_seconds": 0.0}
         web |= {"refresh_seconds": 0.0, "quota_seconds": 0.0, "timeouts": self.timeouts}
-        settings = Settings(store=StoreSettings(replicas=2), transports={"web": web})
+        settings = Settings(store=StoreSettings(min_processes=2), transports={"web": web})
         clock = SystemClock()
         parts = wiring.EngineDeps(
             clock=clock,

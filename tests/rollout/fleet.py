@@ -42,8 +42,8 @@ lock_ttl_seconds = 2
 format = "json"
 [store]
 url = "redis://127.0.0.1:{store}/0"
-replica_path = "copy.sqlite3"
-replicas = 3
+local_replica_path = "copy.sqlite3"
+min_processes = 3
 [[licenses]]
 id = "steady"
 key = "{steady}"

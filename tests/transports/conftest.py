@@ -50,7 +50,7 @@ def deps_for(clock=None, store=None, conversations=None):
     store = store or MemoryStore(clock)
     return Deps(
         name="web",
-        replica="replica-1",
+        process_id="process-1",
         clock=clock,
         store=Store.of(store),
         registry=AccountRegistry(store, clock),

@@ -23,7 +23,7 @@ from protocol.model import (
     Usage,
 )
 from tests.clock import ManualClock
-from tests.pools import Replica, leasing
+from tests.pools import GatewayProcess, leasing
 from tests.transports.conftest import CATALOGUE, going, request_for
 from transports.account import Account, Facts, Quota
 from transports.accounts import LeaseRequest, Requirement
@@ -88,9 +88,9 @@ async def played(script):
         yield event
 
 
-def rotation_of(transport, clock=None, replica=None, draining=lambda: False, **policy):
-    replica = replica or Replica(clock)
-    pool = replica.pool(lambda: transport.accounts, transport=transport.name, queue_timeout_seconds=0.01)
+def rotation_of(transport, clock=None, process=None, draining=lambda: False, **policy):
+    process = process or GatewayProcess(clock)
+    pool = process.pool(lambda: transport.accounts, transport=transport.name, queue_timeout_seconds=0.01)
     return Failover(transport, pool, FailoverPolicy(**policy), draining)
 
 
@@ -343,16 +343,16 @@ async def test_requests_are_not_retried_during_shutdown():
 
 async def test_a_failing_upstream_is_throttled_until_a_probe_succeeds():
     clock = ManualClock()
-    replica = Replica(clock)
+    process = GatewayProcess(clock)
     transport = Scripted(a=[*[NOT_SENT] * 6, *[WHOLE] * 9])
-    rotation = rotation_of(transport, replica=replica)
+    rotation = rotation_of(transport, process=process)
     for _ in range(6):
         with pytest.raises(UpstreamFailed):
             await ask(rotation)
     with pytest.raises(Saturated) as caught:
         await ask(rotation)
     assert caught.value.retry_after >= 1
-    assert (len(transport.asked), replica.observer.throttled_requests) == (
+    assert (len(transport.asked), process.observer.throttled_requests) == (
         6,
         2,
     )  # a retry of the sixth, and the seventh
@@ -371,10 +371,10 @@ async def test_a_rate_limit_without_a_time_lasts_until_the_reported_reset():
 
 
 async def test_decisions_and_retries_are_reported_to_metrics():
-    replica = Replica()
+    process = GatewayProcess()
     transport = Scripted(a=[RateLimited("x")], b=[SignedOut("x")], c=[WHOLE])
-    await ask(rotation_of(transport, replica=replica))
-    assert (replica.observer.decisions, replica.observer.retries) == (["cooldown", "needs_attention"], 2)
+    await ask(rotation_of(transport, process=process))
+    assert (process.observer.decisions, process.observer.retries) == (["cooldown", "needs_attention"], 2)
 
 
 def downgraded():
@@ -382,17 +382,17 @@ def downgraded():
 
 
 async def test_an_answer_by_another_family_is_counted_when_it_ends():
-    replica, transport = Replica(), Scripted(a=[WHOLE, [Text(text="hi"), NOT_SENT], WHOLE])
+    process, transport = GatewayProcess(), Scripted(a=[WHOLE, [Text(text="hi"), NOT_SENT], WHOLE])
     transport.answering = LITE
-    rotation = rotation_of(transport, replica=replica)
+    rotation = rotation_of(transport, process=process)
     with capture_logs() as logged:
         await ask(rotation)
         with pytest.raises(UpstreamFailed):
             await ask(rotation)
         async with going(rotation, request_for("x"), 30.0):
             pass  # the client has left
-    assert replica.observer.mismatches == [("t", "pro", "flash-lite")] * 3
-    assert replica.observer.models == ["3.5 Flash-Lite"] * 3
+    assert process.observer.mismatches == [("t", "pro", "flash-lite")] * 3
+    assert process.observer.models == ["3.5 Flash-Lite"] * 3
     assert [(line["asked"], line["answered"]) for line in logged if line["event"] == "model_downgraded"] == [
         ("pro", "flash-lite")
     ] * 3
@@ -400,18 +400,18 @@ async def test_an_answer_by_another_family_is_counted_when_it_ends():
 
 @pytest.mark.parametrize("answering", [None, PRO, UpstreamModel(id="n", name="Nano Banana 2")])
 async def test_the_same_or_an_unknown_family_is_not_counted_as_a_mismatch(answering):
-    replica, transport = Replica(), Scripted(a=[WHOLE])
+    process, transport = GatewayProcess(), Scripted(a=[WHOLE])
     transport.answering = answering
-    await ask(rotation_of(transport, replica=replica))
-    assert replica.observer.mismatches == []
-    assert replica.observer.models == [answering.label if answering else ""]
+    await ask(rotation_of(transport, process=process))
+    assert process.observer.mismatches == []
+    assert process.observer.models == [answering.label if answering else ""]
 
 
 async def test_a_refused_downgrade_is_counted_and_retried_with_another_account():
-    replica, transport = Replica(), Scripted(a=[downgraded()], b=[WHOLE])
-    events, served = await ask(rotation_of(transport, replica=replica))
+    process, transport = GatewayProcess(), Scripted(a=[downgraded()], b=[WHOLE])
+    events, served = await ask(rotation_of(transport, process=process))
     assert (events, served.account) == (WHOLE, "b")
-    assert replica.observer.mismatches == [("t", "pro", "flash-lite")]
+    assert process.observer.mismatches == [("t", "pro", "flash-lite")]
 
 
 async def test_a_downgrade_by_all_accounts_is_raised_without_a_cooldown():

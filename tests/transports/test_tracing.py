@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.model import Exchange, Finish, RateLimited, Served, Text, Usage
-from tests.pools import Replica
+from tests.pools import GatewayProcess
 from tests.transports.conftest import going, request_for
 from transports.account import Account
 from transports.accounts import AccountTracker, Pool, PoolConfig, PoolDeps
@@ -72,15 +72,15 @@ class Upstream:
 
 
 async def ask(upstream, tracer):
-    replica, config = Replica(), PoolConfig()
+    process, config = GatewayProcess(), PoolConfig()
     deps = PoolDeps(
-        clock=replica.clock,
-        shared_state=replica.shared_state,
-        observer=replica.observer,
+        clock=process.clock,
+        shared_state=process.shared_state,
+        observer=process.observer,
         rng=lambda: 0.0,
         tracer=tracer,
     )
-    pool = Pool(AccountTracker(upstream.name, lambda: upstream.accounts, deps, config), replica.limits, config)
+    pool = Pool(AccountTracker(upstream.name, lambda: upstream.accounts, deps, config), process.limits, config)
     async with going(Failover(upstream, pool, FailoverPolicy()), request_for("x"), 30.0) as exchange:
         return [event async for event in exchange.events]
 

@@ -7,9 +7,9 @@ from functools import partial
 import msgspec
 import structlog
 
-from transports.accounts.records import AccountLoad, ReplicaRecord
+from transports.accounts.records import AccountLoad, ProcessRecord
 from transports.store import Records
-from transports.store.port import REPLICAS
+from transports.store.port import PROCESSES
 from transports.tasks import Clock, background_tasks_with_final, every
 
 _LOOK_SECONDS = 2.0
@@ -24,16 +24,16 @@ _log = structlog.get_logger()
 class Heartbeat:
     """Announces this process and counts the others."""
 
-    def __init__(self, records: Records, clock: Clock, replica: str, *, least: int = 1) -> None:
-        """Announce `replica`; assume at least `least` processes, even if no other one is visible."""
+    def __init__(self, records: Records, clock: Clock, process_id: str, *, least: int = 1) -> None:
+        """Announce this process by its id; assume at least `least` processes, even if no other one is visible."""
         self._records, self._clock, self._least = records, clock, least
-        self._replica = replica
+        self._process_id = process_id
         self._started = clock.wall()
         self._accounts: list[Callable[[], Mapping[str, AccountLoad]]] = []
         self._count = 1
-        self._last_record: tuple[float, ReplicaRecord] | None = None
+        self._last_record: tuple[float, ProcessRecord] | None = None
 
-    def replicas(self) -> int:
+    def processes(self) -> int:
         """Return the number of processes, as of the last heartbeat."""
         return max(self._least, self._count)
 
@@ -45,23 +45,24 @@ class Heartbeat:
     async def open(self) -> AsyncGenerator[None]:
         """Send heartbeats for the duration of the context."""
         beats = partial(every, _LOOK_SECONDS, self._try_beat, self._clock)
-        remove = partial(self._records.remove, REPLICAS, self._replica)
+        remove = partial(self._records.remove, PROCESSES, self._process_id)
         async with background_tasks_with_final((beats,), remove, _LAST_SECONDS, "heartbeat_removal_failed"):
             yield
 
     async def beat(self) -> None:
         """Write this process's record if it has changed or is due, and count the processes."""
         accounts = {name: load for loads in self._accounts for name, load in loads().items()}
-        now, record = self._clock.monotonic(), ReplicaRecord(id=self._replica, started=self._started, accounts=accounts)
+        record = ProcessRecord(id=self._process_id, started=self._started, accounts=accounts)
+        now = self._clock.monotonic()
         if (
             self._last_record is not None
             and self._last_record[1] == record
             and now - self._last_record[0] < _LONGEST_SILENCE
         ):
             return
-        await self._records.put(REPLICAS, self._replica, msgspec.json.encode(record), seconds=_LIVES_SECONDS)
+        await self._records.put(PROCESSES, self._process_id, msgspec.json.encode(record), seconds=_LIVES_SECONDS)
         self._last_record = (now, record)
-        self._count = max(1, len(await self._records.keys(REPLICAS)))
+        self._count = max(1, len(await self._records.keys(PROCESSES)))
 
     async def _try_beat(self) -> None:
         try:

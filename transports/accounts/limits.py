@@ -85,17 +85,17 @@ class ConcurrencyLimits:
     def __init__(
         self,
         clock: Clock,
-        replica: str,
+        process_id: str,
         *,
         shared: Limits | None = None,
-        replicas: Callable[[], int] = lambda: 1,
+        processes: Callable[[], int] = lambda: 1,
         seconds: float = 60.0,
     ) -> None:
-        """Take slots from `shared`, as one of several `replicas`; None: this process is the only one.
+        """Take slots from `shared`, as one of several `processes`; None: this process is the only one.
 
         The store frees a slot that is not renewed for `seconds`.
         """
-        self._clock, self._replica, self._shared, self._replicas = clock, replica, shared, replicas
+        self._clock, self._process_id, self._shared, self._processes = clock, process_id, shared, processes
         self._seconds = seconds
         self._own = MemoryStore(clock)
         self._taken: dict[str, str] = {}
@@ -116,10 +116,10 @@ class ConcurrencyLimits:
 
     def below_share(self, accounts: Iterable[str], slots: int) -> bool:
         """Return whether this process has less than its equal part of the `slots` of these accounts."""
-        replicas = self._replicas()
-        if self._shared is None or replicas < 2:
+        processes = self._processes()
+        if self._shared is None or processes < 2:
             return False
-        return sum(self._taken_count[account] for account in accounts) < slots / replicas
+        return sum(self._taken_count[account] for account in accounts) < slots / processes
 
     async def acquire(self, account: Account, requirement: Requirement) -> tuple[Slot, float]:
         """Take a slot of an account; return it with 0.0, or with FULL or the seconds until it can be taken.
@@ -154,7 +154,7 @@ class ConcurrencyLimits:
         elif now - slot.since < _TURN_SECONDS:
             self._keep_idle(slot, now)
             then()
-        elif self._taken_count[slot.account] <= slot.limit // max(1, self._replicas()):
+        elif self._taken_count[slot.account] <= slot.limit // max(1, self._processes()):
             slot.since = now
             self._keep_idle(slot, now)
             then()
@@ -202,7 +202,7 @@ class ConcurrencyLimits:
             if slot.holder in self._taken:
                 self._count_out(slot)
             slot.in_store = False
-            wait = await self._acquire_local(account, requirement, slot, max(1, self._replicas()))
+            wait = await self._acquire_local(account, requirement, slot, max(1, self._processes()))
             if wait:
                 self._give_back(slot, _nothing)
         except BaseException:
@@ -220,22 +220,22 @@ class ConcurrencyLimits:
         now = self._clock.monotonic()
         if now < self._marked.get(account, now) - _MARK_SECONDS / 2:
             return
-        await store.take_slot(_waiting(account), self._replica, slots=_UNLIMITED, seconds=_MARK_SECONDS)
+        await store.take_slot(_waiting(account), self._process_id, slots=_UNLIMITED, seconds=_MARK_SECONDS)
         self._marked[account] = now + _MARK_SECONDS
 
     async def _most_kept(self, store: Limits, account: str, limit: int) -> int:
         """Return how many slots of an account this process may keep whose turn is over."""
         taken = await store.count_slots(account)
         if taken > limit:
-            return limit // max(1, self._replicas())
+            return limit // max(1, self._processes())
         if taken < self._taken_count[account]:  # the store has lost some
             self._kept_at = -math.inf
         now = self._clock.monotonic()
         own = now < self._marked.get(account, now)
         if await store.count_slots(_waiting(account)) <= own:
             return limit
-        replicas = max(1, self._replicas())
-        return -(-limit // replicas) if limit >= replicas else 0
+        processes = max(1, self._processes())
+        return -(-limit // processes) if limit >= processes else 0
 
     async def _acquire_local(self, account: Account, requirement: Requirement, slot: Slot, parts: int) -> float:
         """Take a slot of this process's part, without asking the store."""
@@ -248,7 +248,7 @@ class ConcurrencyLimits:
 
     def _new_slot(self, account: Account, now: float) -> Slot:
         self._count += 1
-        return Slot(account.id, f"{self._replica}:{self._count}", account.concurrency, now)
+        return Slot(account.id, f"{self._process_id}:{self._count}", account.concurrency, now)
 
     def _count_out(self, slot: Slot) -> None:
         if self._taken.pop(slot.holder, None) is None:

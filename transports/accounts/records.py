@@ -8,7 +8,7 @@ import msgspec
 from protocol.model import Capability
 from transports.account import Quota
 from transports.store import Records
-from transports.store.port import ATTENTION, COOLDOWNS, REPLICAS, decode_record
+from transports.store.port import ATTENTION, COOLDOWNS, PROCESSES, decode_record
 
 
 class CooldownReason(StrEnum):
@@ -98,7 +98,7 @@ class AccountLoad(msgspec.Struct, frozen=True, kw_only=True):
     quotas: tuple[Quota, ...] = ()
 
 
-class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
+class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A running process."""
 
     id: str
@@ -109,7 +109,7 @@ class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 _decode_attention = msgspec.json.Decoder(AttentionRecord).decode
 _decode_cooldown = msgspec.json.Decoder(CooldownRecord).decode
-_decode_replica = msgspec.json.Decoder(ReplicaRecord).decode
+_decode_process = msgspec.json.Decoder(ProcessRecord).decode
 
 
 async def read_attention(records: Records) -> dict[str, AttentionRecord]:
@@ -124,6 +124,6 @@ async def read_cooldowns(records: Records) -> list[tuple[CooldownRecord, float]]
     ]
 
 
-async def read_replicas(records: Records) -> list[ReplicaRecord]:
+async def read_processes(records: Records) -> list[ProcessRecord]:
     """Return the running processes."""
-    return [decode_record(REPLICAS, one, _decode_replica) for one in await records.scan(REPLICAS)]
+    return [decode_record(PROCESSES, one, _decode_process) for one in await records.scan(PROCESSES)]

@@ -269,7 +269,7 @@ class LocalReplica:
     def _log_failure(self) -> None:
         """Log once that the replica failed."""
         if not self._failed:
-            _log.error("store_replica_write_failed", advice="check the disk of store.replica_path")
+            _log.error("store_replica_write_failed", advice="check the disk of store.local_replica_path")
         self._failed = True
 
 

@@ -64,14 +64,14 @@ JOB_INDEX = Collection("job-index", durable=False)
 """Index of the jobs. An entry is written before its job, so it reaches the disk with the job."""
 KEYS = Collection("key", encrypted=True)
 """Secret keys that the gateway's processes share."""
-REPLICAS = Collection("replica", durable=False)
+PROCESSES = Collection("process", durable=False)
 """Running processes and their current load."""
 MARKS = Collection("mark")
 """The mark that identifies a store, and the records that were restored after it had been emptied."""
 
 COLLECTIONS = (
     ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, LICENSES, JOBS, JOB_INDEX, KEYS,
-    REPLICAS, MARKS,
+    PROCESSES, MARKS,
 )  # fmt: skip
 
 

@@ -3,12 +3,12 @@ import msgspec
 from protocol.model import Capability
 from service.accounts.views import AccountStatus, SharedFacts, account_view, unusable_view
 from transports.account import Account, Facts, Quota
-from transports.accounts.records import AccountLoad, AttentionRecord, CooldownReason, CooldownRecord, ReplicaRecord
+from transports.accounts.records import AccountLoad, AttentionRecord, CooldownReason, CooldownRecord, ProcessRecord
 from transports.accounts.registry import AccountRecord, PauseRecord
 
 NOW = 1000.0
 ACCOUNT = Account(id="one", transport="web", concurrency=3, per_day={Capability.VIDEO: 2}, egress="http://proxy:3128")
-NOTHING = SharedFacts(now=NOW, pauses={}, attention={}, cooldowns=(), replicas=(), facts={})
+NOTHING = SharedFacts(now=NOW, pauses={}, attention={}, cooldowns=(), processes=(), facts={})
 PAUSE = PauseRecord(by="cli:me", at=NOW, reason="holiday")
 ATTENTION = AttentionRecord(reason="consent", message="Answer the page.", at=NOW)
 RECORD = AccountRecord(id="one", transport="web", secret="__Secure-1PSID=canary", created=NOW, by="admin:ops")
@@ -51,11 +51,11 @@ def test_records_of_another_account_are_ignored():
 
 def test_open_requests_of_all_processes_are_added_up():
     quota = Quota(name="pro", total=10, remaining=4)
-    replicas = [
-        ReplicaRecord(id="a", started=NOW, accounts={"one": AccountLoad(in_flight=2, plan="pro", quotas=(quota,))}),
-        ReplicaRecord(id="b", started=NOW, accounts={"one": AccountLoad(in_flight=1)}),
+    processes = [
+        ProcessRecord(id="a", started=NOW, accounts={"one": AccountLoad(in_flight=2, plan="pro", quotas=(quota,))}),
+        ProcessRecord(id="b", started=NOW, accounts={"one": AccountLoad(in_flight=1)}),
     ]
-    shown = view(replicas=replicas, facts={"one": Facts(expires_at=NOW + 600)})
+    shown = view(processes=processes, facts={"one": Facts(expires_at=NOW + 600)})
     assert shown.in_flight == 3
     assert shown.plan == "pro"
     assert [quota.remaining for quota in shown.quotas] == [4]

@@ -59,7 +59,7 @@ def test_a_feed_has_a_bounded_number_of_followers(start):
 
 
 def test_changes_of_one_gateway_are_in_the_feed_of_another(start, redis):
-    more = f'[store]\nurl = "{redis.url}"\nreplicas = 2\n'
+    more = f'[store]\nurl = "{redis.url}"\nmin_processes = 2\n'
     one, other = start(more=more), start(more=more)
     with other.events() as feed:
         one.add("one")

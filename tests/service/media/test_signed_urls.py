@@ -13,7 +13,7 @@ def links(clock=None, key=b"k" * KEY_BYTES, base="https://gateway.example/gemini
     return MediaUrls(UrlSigner(key, clock or ManualClock(), 60.0), lambda _: base, None)
 
 
-def test_a_link_opens_for_its_license_at_any_replica_with_the_key():
+def test_a_link_opens_for_its_license_at_any_process_with_the_key():
     link = links().sign(REF, ME)
     assert link.startswith("https://gateway.example/gemini_official/media/")
     assert links(base="http://elsewhere").open(link, ME) == REF

@@ -34,7 +34,7 @@ async def test_processes_that_start_together_share_one_key(open_store):
     assert len(set(keys)) == 1
 
 
-async def test_a_file_is_the_same_key_at_every_replica(tmp_path):
+async def test_a_file_is_the_same_key_in_every_process(tmp_path):
     file = tmp_path / "key"
     file.write_bytes(b"x" * KEY_BYTES + b"\n")
     stores = [MemoryStore(ManualClock()) for _ in range(2)]

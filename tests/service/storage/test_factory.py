@@ -85,10 +85,10 @@ async def test_a_shared_store_has_an_encrypted_local_replica(tmp_path, key_file)
     async with open_local_replica(shared, ORIGIN, path, clock) as copy:
         await copy.put(SESSIONS, "a", b"g.a000-cookie")
         assert (await copy.get(SESSIONS, "a")).value == b"g.a000-cookie"
-    file = tmp_path / "state" / "gateway-copy.sqlite3"
+    file = tmp_path / "state" / "gateway-replica.sqlite3"
     assert b"g.a000-cookie" not in file.read_bytes()
     file.write_bytes(b"no database at all, whatever it is")
-    with pytest.raises(SettingsError, match=r"store\.replica_path: .*not a database"):
+    with pytest.raises(SettingsError, match=r"store\.local_replica_path: .*not a database"):
         async with open_local_replica(shared, ORIGIN, path, clock):
             raise AssertionError
 

@@ -7,7 +7,7 @@ from service.storage.migrate import MIGRATED, MigrateError, StoreEndpoint, migra
 from tests.clock import ManualClock
 from tests.stores import EncryptedView
 from transports.store import COLLECTIONS, Cipher, MemoryStore, StoreDown
-from transports.store.port import COOLDOWNS, MARKS, REPLICAS, SESSIONS
+from transports.store.port import COOLDOWNS, MARKS, PROCESSES, SESSIONS
 
 OLD, NEW = Cipher(b"a" * 32), Cipher(b"b" * 32)
 
@@ -57,7 +57,7 @@ async def test_all_collections_are_copied_with_their_expiry(clock, source, targe
     ]
     assert await contents(target) == before == await contents(source)
     assert before["session"] == [("a", b"session", None), ("b/c", b"\0" * 1000, 40.0)]
-    assert set(MIGRATED) | {REPLICAS} == set(COLLECTIONS)
+    assert set(MIGRATED) | {PROCESSES} == set(COLLECTIONS)
 
 
 async def test_more_than_one_page_is_copied(source, target):
@@ -122,7 +122,7 @@ async def test_a_target_with_other_records_needs_force(source, target, key):
 async def test_a_migration_is_refused_while_gateways_run(source, target, endpoint):
     await fill(source)
     running = {"source": source, "target": target}[endpoint]
-    await running.records.put(REPLICAS, "replica", b"{}", seconds=60.0)
+    await running.records.put(PROCESSES, "process", b"{}", seconds=60.0)
     with pytest.raises(MigrateError, match=rf"1 gateway process\(es\) still use {running.name}: stop them"):
         await moved(source, target)
     assert await target.records.keys(SESSIONS) == []

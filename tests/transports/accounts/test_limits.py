@@ -4,7 +4,7 @@ import pytest
 
 from protocol.model import Capability
 from tests.clock import ManualClock
-from tests.pools import Replica
+from tests.pools import GatewayProcess
 from transports.account import Account
 from transports.accounts import Requirement
 from transports.accounts.limits import buckets_of
@@ -52,9 +52,9 @@ class Shaky(MemoryStore):
 async def bed():
     clock = ManualClock()
     store = Shaky(clock)
-    replica = Replica(clock, store, shared=True, replicas=3)
-    async with replica.limits.open():
-        yield clock, store, replica.limits
+    process = GatewayProcess(clock, store, shared=True, processes=3)
+    async with process.limits.open():
+        yield clock, store, process.limits
 
 
 async def enter(limits, account=ACCOUNT):
@@ -138,7 +138,7 @@ class Worker:
 
     def __init__(self, clock, store, name, limit=ACCOUNT.concurrency):
         self.account = Account(id="a", transport="t", concurrency=limit)
-        self.limits = Replica(clock, store, name=name, shared=True, replicas=2).limits
+        self.limits = GatewayProcess(clock, store, name=name, shared=True, processes=2).limits
         self.held = []
 
     async def step(self, *, wanted):
@@ -290,20 +290,20 @@ async def test_a_request_cancelled_during_the_store_call_keeps_no_slot(bed):
 async def test_an_ending_process_releases_its_idle_slots():
     clock = ManualClock()
     store = MemoryStore(clock)
-    replica = Replica(clock, store, shared=True)
-    async with replica.limits.open():
-        slot, _ = await enter(replica.limits)
-        replica.limits.release(slot, nothing)
+    process = GatewayProcess(clock, store, shared=True)
+    async with process.limits.open():
+        slot, _ = await enter(process.limits)
+        process.limits.release(slot, nothing)
     assert await store.count_slots("a") == 0
 
 
 async def test_a_single_process_does_not_call_the_store():
-    replica = Replica()
-    async with replica.limits.open():
-        slot, wait = await enter(replica.limits)
-        assert (wait, await replica.store.count_slots("a")) == (0.0, 0)
+    process = GatewayProcess()
+    async with process.limits.open():
+        slot, wait = await enter(process.limits)
+        assert (wait, await process.store.count_slots("a")) == (0.0, 0)
         free = []
-        replica.limits.release(slot, lambda: free.append(1))
+        process.limits.release(slot, lambda: free.append(1))
         assert free == [1]
 
 

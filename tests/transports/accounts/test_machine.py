@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from protocol.model import Capability, GatewayError
 from tests.clock import ManualClock
-from tests.pools import Replica, leasing
+from tests.pools import GatewayProcess, leasing
 from transports.account import Account
 from transports.accounts import AccountTracker, ConcurrencyLimits, CooldownReason, LeaseRequest, Pool, Requirement
 from transports.accounts.availability import EVERYTHING
@@ -102,12 +102,14 @@ class Machine(RuleBasedStateMachine):
         self.loop.run_until_complete(whole())
 
     async def open(self):
-        self.replicas = [Replica(self.clock, self.store, name=n, shared=True, replicas=2) for n in ("one", "two")]
-        self.pools = [replica.pool(lambda: ACCOUNTS, queue_timeout_seconds=1e6) for replica in self.replicas]
+        self.processes = [
+            GatewayProcess(self.clock, self.store, name=n, shared=True, processes=2) for n in ("one", "two")
+        ]
+        self.pools = [process.pool(lambda: ACCOUNTS, queue_timeout_seconds=1e6) for process in self.processes]
         self.runs = []
-        for replica, pool in zip(self.replicas, self.pools, strict=True):
+        for process, pool in zip(self.processes, self.pools, strict=True):
             self.watch_turns(pool._queue)
-            self.spawn(self.keep(replica))
+            self.spawn(self.keep(process))
             self.spawn(pool.run())
         await asyncio.sleep(0)
 
@@ -123,8 +125,8 @@ class Machine(RuleBasedStateMachine):
 
         queue.give = noting
 
-    async def keep(self, replica):
-        async with replica.limits.open(), replica.shared_state.open():
+    async def keep(self, process):
+        async with process.limits.open(), process.shared_state.open():
             await anyio.sleep_forever()
 
     def spawn(self, work):
@@ -164,8 +166,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def look(self):
-        for replica in self.replicas:
-            self.do(replica.change_feed.poll())
+        for process in self.processes:
+            self.do(process.change_feed.poll())
 
     @rule()
     def down(self):

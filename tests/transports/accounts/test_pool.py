@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from protocol.model import Blocked, Capability, RateLimited, Saturated, SignedOut, Throttled
 from tests.clock import ManualClock
-from tests.pools import Replica, leasing
+from tests.pools import GatewayProcess, leasing
 from transports.account import Account, AccountKind, Facts
 from transports.accounts import CooldownReason, LeaseRequest, Requirement
 from transports.accounts.availability import EVERYTHING, AccountState, Cooldown
@@ -27,9 +27,9 @@ class Bed:
 
     def __init__(self, *names, clock=None, config=None, **fields):
         self.accounts = [Account(id=name, transport="t", **fields) for name in names]
-        self.replica = Replica(clock)
-        self.clock, self.observer = self.replica.clock, self.replica.observer
-        self.pool = self.replica.pool(lambda: self.accounts, **(config or {}))
+        self.process = GatewayProcess(clock)
+        self.clock, self.observer = self.process.clock, self.process.observer
+        self.pool = self.process.pool(lambda: self.accounts, **(config or {}))
 
     def state(self, name):
         return self.pool.accounts.state_of(name)

@@ -8,7 +8,7 @@ import pytest
 
 from protocol.model import Capability, Saturated
 from tests.clock import ManualClock
-from tests.pools import Replica, leasing, pool_of
+from tests.pools import GatewayProcess, leasing, pool_of
 from transports.account import Account, AccountKind
 from transports.accounts import LeaseRequest, Requirement
 from transports.store import MemoryStore
@@ -222,9 +222,9 @@ async def test_a_process_waits_longer_for_slots_that_another_process_owes_it():
     async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
         crowds = []
         for name in ("one", "two"):
-            replica = Replica(clock, store, name=name, shared=True, replicas=2)
-            await stack.enter_async_context(replica.limits.open())
-            crowds.append(Crowd(replica.pool(lambda: accounts, **config), tasks))
+            process = GatewayProcess(clock, store, name=name, shared=True, processes=2)
+            await stack.enter_async_context(process.limits.open())
+            crowds.append(Crowd(process.pool(lambda: accounts, **config), tasks))
             tasks.start_soon(crowds[-1].pool.run)
         first, second = crowds
         await first.come("slow", 4)

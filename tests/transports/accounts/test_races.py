@@ -7,7 +7,7 @@ import pytest
 
 from protocol.model import Capability
 from tests.clock import ManualClock
-from tests.pools import Replica, leasing
+from tests.pools import GatewayProcess, leasing
 from tests.transports.store.conftest import open_store, servers  # noqa: F401 -- fixtures
 from transports.account import Account
 from transports.accounts import LeaseRequest, Requirement
@@ -46,9 +46,9 @@ async def test_three_processes_never_exceed_the_concurrency_of_accounts(
         async with AsyncExitStack() as stack:
             pools = []
             for name in ("one", "two", "three"):
-                replica = Replica(SystemClock(), await open_store(), name=name, shared=True, replicas=3)
-                await stack.enter_async_context(replica.limits.open())
-                pools.append(replica.pool(lambda: ACCOUNTS, queue_timeout_seconds=60.0, queue_per_slot=EACH))
+                process = GatewayProcess(SystemClock(), await open_store(), name=name, shared=True, processes=3)
+                await stack.enter_async_context(process.limits.open())
+                pools.append(process.pool(lambda: ACCOUNTS, queue_timeout_seconds=60.0, queue_per_slot=EACH))
                 running.start_soon(pools[-1].run)
             async with anyio.create_task_group() as asking:
                 for _ in range(EACH):
@@ -67,17 +67,17 @@ async def test_three_processes_never_exceed_the_concurrency_of_accounts(
 async def test_the_slots_of_a_dead_process_expire(seconds):
     clock = ManualClock()
     store = MemoryStore(clock)
-    dead = Replica(clock, store, name="dead", shared=True).pool(lambda: ACCOUNTS[:1])
+    dead = GatewayProcess(clock, store, name="dead", shared=True).pool(lambda: ACCOUNTS[:1])
     for _ in range(3):
         await dead.lease(LeaseRequest(requirement=CHAT))
-    replica = Replica(clock, store, name="alive", shared=True)
-    pool, held = replica.pool(lambda: ACCOUNTS[:1], queue_timeout_seconds=30.0), []
+    process = GatewayProcess(clock, store, name="alive", shared=True)
+    pool, held = process.pool(lambda: ACCOUNTS[:1], queue_timeout_seconds=30.0), []
 
     async def wait():
         async with leasing(pool, LeaseRequest(requirement=CHAT)) as lease:
             held.append(lease.account.id)
 
-    async with replica.limits.open(), anyio.create_task_group() as tasks:
+    async with process.limits.open(), anyio.create_task_group() as tasks:
         tasks.start_soon(pool.run)
         tasks.start_soon(wait)
         await anyio.wait_all_tasks_blocked()

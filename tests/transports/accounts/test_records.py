@@ -8,14 +8,14 @@ from transports.accounts.records import (
     AttentionRecord,
     CooldownReason,
     CooldownRecord,
-    ReplicaRecord,
+    ProcessRecord,
     read_attention,
     read_cooldowns,
-    read_replicas,
+    read_processes,
     status_of,
 )
 from transports.store import MemoryStore
-from transports.store.port import ATTENTION, COOLDOWNS, REPLICAS, Unreadable
+from transports.store.port import ATTENTION, COOLDOWNS, PROCESSES, Unreadable
 
 ATTENTION_RECORD = AttentionRecord(reason="consent", message="Answer the page.", at=1.0)
 
@@ -50,14 +50,14 @@ async def test_records_are_read_with_their_remaining_time():
     clock = ManualClock()
     store = MemoryStore(clock)
     cooldown = CooldownRecord(account="a", reason=CooldownReason.PACE)
-    replica = ReplicaRecord(id="r", started=1.0)
+    process = ProcessRecord(id="r", started=1.0)
     await store.put(ATTENTION, "a", msgspec.json.encode(ATTENTION_RECORD))
     await store.put(COOLDOWNS, cooldown.key, msgspec.json.encode(cooldown), seconds=60.0)
-    await store.put(REPLICAS, "r", msgspec.json.encode(replica), seconds=15.0)
+    await store.put(PROCESSES, "r", msgspec.json.encode(process), seconds=15.0)
     clock.advance(20.0)
     assert await read_attention(store) == {"a": ATTENTION_RECORD}
     assert await read_cooldowns(store) == [(cooldown, 40.0)]
-    assert await read_replicas(store) == []
+    assert await read_processes(store) == []
 
 
 async def test_an_invalid_record_is_reported():

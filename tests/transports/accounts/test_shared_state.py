@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from protocol.model import Capability
 from tests.clock import ManualClock
-from tests.pools import Replica
+from tests.pools import GatewayProcess
 from transports.account import Account, Facts, Quota
 from transports.accounts import CooldownReason, Requirement
 from transports.accounts.availability import EVERYTHING
@@ -55,20 +55,20 @@ class Shaky(MemoryStore):
 
 
 class Process:
-    """A replica that runs, with one pool of the accounts a and b."""
+    """A process that runs, with one pool of the accounts a and b."""
 
     def __init__(self, store, clock, name, facts=Facts):
-        self.replica = Replica(clock, store, name=name)
+        self.process = GatewayProcess(clock, store, name=name)
         self.accounts = [Account(id=account, transport="t", concurrency=4, facts=facts) for account in "ab"]
-        self.pool = self.replica.pool(lambda: self.accounts)
+        self.pool = self.process.pool(lambda: self.accounts)
         self.known = self.pool.accounts
-        self.observer = self.replica.observer
+        self.observer = self.process.observer
 
     def state(self, name="a"):
         return self.known.state_of(name)
 
     async def look(self):
-        await self.replica.change_feed.poll()
+        await self.process.change_feed.poll()
 
 
 class Bed:
@@ -90,7 +90,7 @@ class Bed:
 @asynccontextmanager
 async def opened():
     bed = Bed()
-    async with bed.one.replica.shared_state.open(), bed.other.replica.shared_state.open():
+    async with bed.one.process.shared_state.open(), bed.other.process.shared_state.open():
         await bed.settle()
         yield bed
 
@@ -189,7 +189,7 @@ async def test_an_unshared_ended_cooldown_does_not_end_a_longer_one(bed):
     await anyio.wait_all_tasks_blocked()
     bed.store.down = True
     bed.clock.advance(6)
-    bed.one.replica.shared_state.notify(bed.one.known)
+    bed.one.process.shared_state.notify(bed.one.known)
     await anyio.wait_all_tasks_blocked()
     bed.store.down = False
     bed.clock.advance(1)
@@ -259,7 +259,7 @@ async def test_needs_attention_does_not_apply_to_another_credential():
         Process(store, clock, name, lambda credential=credential: Facts(credential=credential))
         for name, credential in (("old", "a"), ("new", "b"), ("same", "a"))
     )
-    async with old.replica.shared_state.open():
+    async with old.process.shared_state.open():
         old.known.mark_needs_attention(old.state(), "consent")
     for process in (new, same):
         await process.look()
@@ -291,8 +291,8 @@ async def test_five_consecutive_failures_eject_an_account_unless_it_is_the_last(
 
 
 async def test_a_single_account_is_never_ejected():
-    replica = Replica()
-    known = replica.pool(lambda: alone).accounts
+    process = GatewayProcess()
+    known = process.pool(lambda: alone).accounts
     assert not any(known.count_failure(known.states[0]) for _ in range(50))
 
 

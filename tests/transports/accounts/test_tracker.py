@@ -3,7 +3,7 @@ import pytest
 
 from protocol.model import RateLimited, SignedOut
 from tests.clock import ManualClock
-from tests.pools import Replica, leasing
+from tests.pools import GatewayProcess, leasing
 from transports.account import Account, Facts, Report
 from transports.accounts import LeaseRequest, Reports, Requirement
 from transports.accounts.registry import AccountRegistry
@@ -29,10 +29,10 @@ def found(account="one", error=None, check="session"):
     return Report(account=account, check=check, error=error)
 
 
-def pool_with(replica=None, *, names=("one",), **config):
+def pool_with(process=None, *, names=("one",), **config):
     credential = Credential()
     accounts = [Account(id=name, transport="t", facts=credential) for name in names]
-    return (replica or Replica()).pool(lambda: accounts, **config), credential
+    return (process or GatewayProcess()).pool(lambda: accounts, **config), credential
 
 
 async def leased(pool):
@@ -46,22 +46,22 @@ async def refused(pool):
 
 
 async def test_an_account_with_a_failed_check_is_not_leased():
-    replica = Replica()
-    pool, _ = pool_with(replica)
+    process = GatewayProcess()
+    pool, _ = pool_with(process)
     pool.accounts.apply_report(found(error=DEAD))
     for _ in range(5):
         await refused(pool)
-        replica.clock.advance(3600)
-    assert replica.observer.pop_events() == [("needs_attention", "one")]
+        process.clock.advance(3600)
+    assert process.observer.pop_events() == [("needs_attention", "one")]
 
 
 async def test_a_successful_check_ends_the_failure_of_the_same_check():
-    replica = Replica()
-    pool, _ = pool_with(replica)
+    process = GatewayProcess()
+    pool, _ = pool_with(process)
     pool.accounts.apply_report(found(error=DEAD))
     pool.accounts.apply_report(found())
     assert await leased(pool) == "one"
-    assert replica.observer.pop_events() == [("needs_attention", "one"), ("recovered", "one")]
+    assert process.observer.pop_events() == [("needs_attention", "one"), ("recovered", "one")]
 
 
 async def test_a_check_does_not_end_the_failure_of_another_check():
@@ -94,35 +94,35 @@ async def test_an_invalid_new_credential_is_tried_by_one_request_at_most():
 
 
 async def test_a_failure_found_by_a_request_is_ended_by_a_request_only():
-    replica = Replica()
-    pool, _ = pool_with(replica, probe_seconds=60.0)
+    process = GatewayProcess()
+    pool, _ = pool_with(process, probe_seconds=60.0)
     accounts = pool.accounts
     accounts.mark_needs_attention(accounts.state_of("one"), "challenge", "Answer the page.")
     accounts.apply_report(found())
     await refused(pool)
-    replica.clock.advance(61)
+    process.clock.advance(61)
     assert await leased(pool) == "one"
     assert accounts.mark_working(accounts.state_of("one"), WANT)
     assert await leased(pool) == "one"
 
 
 async def test_a_failed_request_does_not_replace_the_failure_of_a_check():
-    replica = Replica()
-    pool, _ = pool_with(replica, probe_seconds=60.0)
+    process = GatewayProcess()
+    pool, _ = pool_with(process, probe_seconds=60.0)
     accounts = pool.accounts
     accounts.apply_report(found(error=DEAD))
     assert not accounts.mark_needs_attention(accounts.state_of("one"), "signed_out", "…")
-    replica.clock.advance(61)
+    process.clock.advance(61)
     await refused(pool)
 
 
 async def test_a_failed_check_replaces_a_failure_found_by_a_request():
-    replica = Replica()
-    pool, _ = pool_with(replica, probe_seconds=60.0)
+    process = GatewayProcess()
+    pool, _ = pool_with(process, probe_seconds=60.0)
     accounts = pool.accounts
     accounts.mark_needs_attention(accounts.state_of("one"), "signed_out", "…")
     accounts.apply_report(found(error=DEAD))
-    replica.clock.advance(61)
+    process.clock.advance(61)
     await refused(pool)
 
 
@@ -139,7 +139,7 @@ async def test_a_failed_check_does_not_affect_other_accounts():
 async def test_a_check_of_one_process_applies_to_all_processes():
     clock = ManualClock()
     store = MemoryStore(clock)
-    one, two = Replica(clock, store, name="one"), Replica(clock, store, name="two")
+    one, two = GatewayProcess(clock, store, name="one"), GatewayProcess(clock, store, name="two")
     first, _ = pool_with(one, probe_seconds=60.0)
     second, _ = pool_with(two, probe_seconds=60.0)
     async with one.shared_state.open(), two.shared_state.open():
@@ -160,21 +160,21 @@ async def exchange(one, two):
 
 async def test_a_resumed_account_is_tried_despite_a_failed_check():
     clock = ManualClock()
-    replica = Replica(clock)
-    pool, _ = pool_with(replica)
-    await replica.change_feed.poll()
-    async with replica.shared_state.open():
+    process = GatewayProcess(clock)
+    pool, _ = pool_with(process)
+    await process.change_feed.poll()
+    async with process.shared_state.open():
         pool.accounts.apply_report(found(error=DEAD))
         await anyio.wait_all_tasks_blocked()
-        await AccountRegistry(replica.store, clock).resume("one", by="me")
-        await replica.change_feed.poll()
+        await AccountRegistry(process.store, clock).resume("one", by="me")
+        await process.change_feed.poll()
         assert await leased(pool) == "one"
 
 
 async def test_a_report_before_the_account_is_known_is_not_lost():
     reports, accounts = Reports(), []
     reports(found("late", DEAD))
-    pool = Replica().pool(lambda: list(accounts) if accounts else accounts)
+    pool = GatewayProcess().pool(lambda: list(accounts) if accounts else accounts)
     reports.connect(pool.accounts.apply_report)
     accounts.append(Account(id="late", transport="t", facts=Credential()))
     await refused(pool)

@@ -25,13 +25,13 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     ver: int = 0
     """Incremented by every change."""
     by: str = ""
-    """The replica that rotated it last."""
+    """The process that rotated it last."""
     interval: float = 0.0
     """Seconds between rotations, as the site last asked; 0: it named none."""
     never: bool = False
     """Whether the site refuses to rotate this session."""
     earlier: tuple[str, ...] = ()
-    """Digests of earlier exports; a replica that still has one of these has an outdated file."""
+    """Digests of earlier exports; a process that still has one of these has an outdated file."""
 
     @property
     def order(self) -> tuple[int, int, float, int]:
@@ -65,7 +65,7 @@ def restart_from_export(seed: SessionRecord, there: SessionRecord) -> SessionRec
 
 
 def resolve(mine: SessionRecord, seed: SessionRecord, stored: SessionRecord) -> SessionRecord | None:
-    """Return the record that replaces `stored`, or None to keep it; `seed` is this replica's export."""
+    """Return the record that replaces `stored`, or None to keep it; `seed` is this process's export."""
     if includes_export(stored, seed) or mine.gen > stored.gen:
         if mine.order <= stored.order or mine.gen == 0:
             return None

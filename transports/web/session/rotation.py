@@ -1,18 +1,18 @@
 """Rotates the cookies of one account's session. Source: "Session", step 2. Source: reliability 6.2.
 
 Theory of operation. The site replaces the rolling cookie on request and accepts the old value only for a short grace
-period, so a new value that is lost costs the account. Several replicas share an account; three records keep them safe:
+period, so a new value that is lost costs the account. Several processes share an account; three records keep them safe:
 
-- The lock (`RotationLock`, 45 s) lets one replica rotate at a time. It is checked again just before the call, and the
+- The lock (`RotationLock`, 45 s) lets one process rotate at a time. It is checked again just before the call, and the
   call must end well before the lock does.
 - The intent (`RotationIntent`) is written to the store before the call: owner, start time and a fingerprint of the old
-  cookies. A replica that finds an intent without an outcome knows that the site may have issued a new value.
+  cookies. A process that finds an intent without an outcome knows that the site may have issued a new value.
 - The outcome replaces the empty one of the intent after the call. `unknown` keeps the intent open.
 
 A new value is always kept, even if the lock was lost during the call: `SessionRecord.order` decides which of two values
 is newer, not the order of writes.
 
-Example: replica A writes intent(old=ts-1), calls the site and is killed before it saves ts-2. Replica B gets the lock
+Example: process A writes intent(old=ts-1), calls the site and is killed before it saves ts-2. Process B gets the lock
 after it expires and finds the open intent for ts-1. B loads the page with ts-1, which is still in its grace period, and
 rotates again. If the site answers 401, B reloads the store, then tries once without the rolling cookies, and only then
 reports that the account needs attention.
@@ -50,11 +50,11 @@ from transports.web.session.store import SessionStore
 
 _JITTER = 0.1
 _MIN_GAP_SECONDS = 60.0
-"""Minimum time between two calls of any replicas; also the delay before rotating a value of unknown age."""
-_OTHER_REPLICA_SECONDS = (30.0, 60.0)
-"""Extra delay of a replica that did not rotate last."""
+"""Minimum time between two calls of any processes; also the delay before rotating a value of unknown age."""
+_OTHER_PROCESS_SECONDS = (30.0, 60.0)
+"""Extra delay of a process that did not rotate last."""
 _POLL_SECONDS = 5.0
-"""Delay before checking again while another replica rotates."""
+"""Delay before checking again while another process rotates."""
 _FRESH = 0.5
 """A value younger than this part of the interval is not rotated again."""
 _FLUSH_SECONDS = 20.0
@@ -79,7 +79,7 @@ class SessionRotation:
         self._retry_wait = 0.0
         """Seconds until the next attempt is allowed, as the last attempt found."""
         self._other_intent: RotationIntent | None = None
-        """The open intent of another replica, if known."""
+        """The open intent of another process, if known."""
         self._wake = anyio.Event()
         self._owner = ""
         """Owner id of the intents written while it rotates."""
@@ -117,7 +117,7 @@ class SessionRotation:
                 await self.note_intent(found)
 
     async def note_intent(self, record: Record) -> None:
-        """Take note of a stored intent: an open one of another replica is checked again soon."""
+        """Take note of a stored intent: an open one of another process is checked again soon."""
         intent = read_intent(record.value)
         current = intent is not None and intent.old_hash == fingerprint(self._session_store.cookies)
         if intent is not None and current and intent.open and intent.owner != self._owner and not self._other_intent:
@@ -127,7 +127,7 @@ class SessionRotation:
             self._other_intent = None
 
     async def rotate_now(self) -> bool:
-        """Rotate now unless the value is fresh; return False if another replica is or may be rotating.
+        """Rotate now unless the value is fresh; return False if another process is or may be rotating.
 
         Raises:
             SignedOut: the session has ended; the operator must export its cookies again.
@@ -146,7 +146,7 @@ class SessionRotation:
         if self._session_store.saved.never:
             return self.seconds_until_due()
         if self._deps.shutting_down():
-            return min(_POLL_SECONDS, self._seconds)  # shutting down: another replica takes over
+            return min(_POLL_SECONDS, self._seconds)  # shutting down: another process takes over
         try:
             done = await self.rotate_now()
         except SignedOut as error:
@@ -172,14 +172,14 @@ class SessionRotation:
         return self.seconds_until_due()
 
     def seconds_until_due(self) -> float:
-        """Return the seconds until the next rotation; the replica that rotated last goes first."""
+        """Return the seconds until the next rotation; the process that rotated last goes first."""
         if self._other_intent is not None:
             return min(_POLL_SECONDS, self._seconds)
         saved, due = self._session_store.saved, self._spread_interval()
         if saved.never:
             return due  # the operator may have imported another export by then
-        if saved.by and saved.by != self._deps.replica:
-            due += random.uniform(*_OTHER_REPLICA_SECONDS)  # noqa: S311 -- spreads load, hides nothing
+        if saved.by and saved.by != self._deps.process_id:
+            due += random.uniform(*_OTHER_PROCESS_SECONDS)  # noqa: S311 -- spreads load, hides nothing
         age = (
             self._clock.wall() if self._clock_offset is None else self._clock.monotonic() + self._clock_offset
         ) - saved.rotated_at
@@ -237,7 +237,7 @@ class SessionRotation:
         return changed
 
     async def _renew(self, lease: RotationLock, version: int, *, unsure: bool) -> Outcome:
-        """Rotate; after a refusal retry with cookies that another replica renewed, then without the rolling cookies.
+        """Rotate; after a refusal retry with cookies that another process renewed, then without the rolling cookies.
 
         `unsure`: the outcome of an earlier call is unknown, and stays so if this call does not happen or fails.
         """
@@ -314,7 +314,9 @@ class SessionRotation:
         if status != 200:
             raise answer_error(status, headers)
         set_cookies = headers.getall("Set-Cookie", [])
-        saved = await self._session_store.renew(sent, set_cookies, at=started, by=self._deps.replica, interval=interval)
+        saved = await self._session_store.renew(
+            sent, set_cookies, at=started, by=self._deps.process_id, interval=interval
+        )
         _log.debug("rotation_saved", account=self._session.name, saved=saved)
         if not saved or self._session_store.weak:
             self._reporter.report_outcome("unconfirmed" if saved else "not_saved")

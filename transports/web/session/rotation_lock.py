@@ -1,9 +1,9 @@
-"""The lock and the intent of a rotation: one replica at a time rotates an account's session. Source: reliability 6.2.
+"""The lock and the intent of a rotation: one process at a time rotates an account's session. Source: reliability 6.2.
 
 Theory of operation. A process that was suspended may believe that it still has a lock that has expired. So the lock's
 time counts from before the request for it, and `has_time_for_call` allows a call only if the process was not suspended
 meanwhile and the call must end well before the lock does. The intent is stored before the call. It has no outcome while
-the call runs, so a replica that takes over knows that the site may have issued a new value.
+the call runs, so a process that takes over knows that the site may have issued a new value.
 
 Example: the lock is acquired at second 0, for 45 seconds. A call at second 3 is allowed: it ends by second 18. A
 process that was suspended until second 20 must renew the lock first.
@@ -42,7 +42,7 @@ class RotationLock:
         self._since = 0.0
 
     async def acquire(self, barrier: Barrier) -> bool:
-        """Acquire the lock; return False if another replica holds it or the barrier has not passed.
+        """Acquire the lock; return False if another process holds it or the barrier has not passed.
 
         Raises:
             OSError: the store is unavailable.

@@ -77,7 +77,7 @@ class RotationReporter:
 
     def report_change(self, what: str, reason: str = "", message: str = "") -> None:
         """Report a change of the account's session."""
-        at, by, transport = self._deps.clock.wall(), self._deps.replica, self._deps.name
+        at, by, transport = self._deps.clock.wall(), self._deps.process_id, self._deps.name
         change = AccountChange(
             at=at, account=self._account, transport=transport, event=what, reason=reason, message=message, by=by
         )

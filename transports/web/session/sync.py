@@ -1,10 +1,10 @@
-"""Apply other replicas' session changes to the connected accounts. Source: reliability 6.2.
+"""Apply other processes' session changes to the connected accounts. Source: reliability 6.2.
 
 Theory of operation. The change feed reports that a collection has changed, not which record. `SessionSync` then lists
 the records and compares each version with the one that its account read last; only accounts whose version differs load
 their session again.
 
-Example: replica A rotates account one and stores version 8. Replica B, whose account one has version 7, loads version 8
+Example: process A rotates account one and stores version 8. Process B, whose account one has version 7, loads version 8
 and drops its page and token. Account two has the same version as before, so it is not loaded.
 """
 

@@ -20,7 +20,7 @@ from protocol.model import (
     UpstreamFailed,
 )
 from protocol.openai.errors import error_body, status_of
-from tests.pools import Replica
+from tests.pools import GatewayProcess
 from tests.transports.conftest import asking, going, request_for
 from transports import simulator, web
 from transports.failover import Failover, FailoverPolicy
@@ -120,7 +120,7 @@ async def test_a_single_code_is_retried_as_the_table_says(site, number, action):
 async def two(open_site):
     """Yield a site, a transport with two accounts, and the failover over them."""
     async with open_site(FIRST, SECOND) as site, site.connect(*ACCOUNTS, reuse_seconds=600) as transport:
-        pool = Replica().pool(lambda: list(transport.accounts)[:2], transport="web", queue_timeout_seconds=0.01)
+        pool = GatewayProcess().pool(lambda: list(transport.accounts)[:2], transport="web", queue_timeout_seconds=0.01)
         yield site, transport, Failover(transport, pool, FailoverPolicy())
 
 

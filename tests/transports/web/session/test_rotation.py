@@ -397,13 +397,13 @@ async def test_a_process_that_shuts_down_starts_no_rotation(open_site):
     ("age", "by", "least", "most"),
     [
         (1200, "one that is gone", 0, 6),
-        (200, "replica-1", 232, 328),
+        (200, "process-1", 232, 328),
         (200, "another", 262, 388),
-        (-3600, "replica-1", 432, 528),
+        (-3600, "process-1", 432, 528),
     ],
     ids=["overdue", "own", "another's", "of a clock that was set"],
 )
-async def test_an_overdue_session_rotates_at_start_and_one_of_another_replica_later(open_site, age, by, least, most):
+async def test_an_overdue_session_rotates_at_start_and_one_of_another_process_later(open_site, age, by, least, most):
     clock = ManualClock()
     store = MemoryStore(clock)
     async with (
