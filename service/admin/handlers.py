@@ -133,10 +133,10 @@ class AdminHandlers:
         """Return the gateway's status, also when the store does not answer."""
         reason, processes, accounts = "", None, None
         try:
-            processes = sorted(await read_processes(self._deps.records), key=lambda one: one.started)
+            records = sorted(await read_processes(self._deps.records), key=lambda one: one.started)
             processes = tuple(
                 Process(id=one.id, started=one.started, in_flight=sum(c.in_flight for c in one.accounts.values()))
-                for one in processes
+                for one in records
             )
             accounts = dict(Counter(row.state for row in await self._accounts.list_accounts()))
         except OSError as error:

@@ -149,7 +149,7 @@ async def open_local_replica(
     path: Path,
     clock: Clock,
 ) -> AsyncGenerator[Records | None]:
-    """Open this machine's replica, encrypted like the store; yields None if the store is a local file.
+    """Open this machine's local replica, encrypted like the store; yields None if the store is a local file.
 
     Raises:
         SettingsError: it cannot be opened.
