@@ -40,9 +40,9 @@ async def asking(transport, request, account):
         yield await transport.open(stack, request, account)
 
 
-def going(rotation, request, seconds):
-    """Open a request with one transport's pool, for so many seconds."""
-    return Router(CATALOGUE, [rotation], Deadlines(chat_seconds=seconds)).open(request)
+def opened(failover, request, seconds):
+    """Open a request with one transport, for up to `seconds`."""
+    return Router(CATALOGUE, [failover], Deadlines(chat_seconds=seconds)).open(request)
 
 
 def deps_for(clock=None, store=None, conversations=None):

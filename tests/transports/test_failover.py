@@ -24,7 +24,7 @@ from protocol.model import (
 )
 from tests.clock import ManualClock
 from tests.pools import GatewayProcess, leasing
-from tests.transports.conftest import CATALOGUE, going, request_for
+from tests.transports.conftest import CATALOGUE, opened, request_for
 from transports.account import Account, Facts, Quota
 from transports.accounts import LeaseRequest, Requirement
 from transports.failover import Failover, FailoverPolicy
@@ -88,15 +88,15 @@ async def played(script):
         yield event
 
 
-def rotation_of(transport, clock=None, process=None, draining=lambda: False, **policy):
+def failover_of(transport, clock=None, process=None, draining=lambda: False, **policy):
     process = process or GatewayProcess(clock)
     pool = process.pool(lambda: transport.accounts, transport=transport.name, queue_timeout_seconds=0.01)
     return Failover(transport, pool, FailoverPolicy(**policy), draining)
 
 
-async def ask(rotation, request=None, seconds=30.0):
+async def ask(failover, request=None, seconds=30.0):
     events = []
-    async with going(rotation, request or request_for("x"), seconds) as exchange:
+    async with opened(failover, request or request_for("x"), seconds) as exchange:
         events += [event async for event in exchange]
     return events, exchange.served
 
@@ -106,26 +106,26 @@ WHOLE = [Text(text="hi"), FINISH]
 
 async def test_a_refusal_moves_on_to_the_next_account():
     transport = Scripted(a=[RateLimited("x")], b=[SignedOut("x")], c=[WHOLE])
-    rotation = rotation_of(transport)
-    events, served = await ask(rotation)
+    failover = failover_of(transport)
+    events, served = await ask(failover)
     assert events == WHOLE
     assert served.account == "c"
     assert transport.asked == ["a", "b", "c"]
-    assert [state.attention and state.attention.reason for state in rotation.pool.states] == [None, "signed_out", None]
-    assert all(state.in_flight == 0 for state in rotation.pool.states)
+    assert [state.attention and state.attention.reason for state in failover.pool.states] == [None, "signed_out", None]
+    assert all(state.in_flight == 0 for state in failover.pool.states)
 
 
 async def test_failover_tries_at_most_the_configured_number_of_accounts():
     transport = Scripted(**{name: [RateLimited("x")] for name in "abcde"})
     with pytest.raises(RateLimited):
-        await ask(rotation_of(transport))
+        await ask(failover_of(transport))
     assert len(transport.asked) == 3
 
 
 async def test_a_request_that_may_have_been_accepted_is_retried_once():
     transport = Scripted(**{name: [MAYBE] for name in "abc"})
     with pytest.raises(UpstreamFailed):
-        await ask(rotation_of(transport))
+        await ask(failover_of(transport))
     assert len(transport.asked) == 2
 
 
@@ -133,7 +133,7 @@ async def test_an_error_after_the_first_event_is_not_retried():
     transport = Scripted(a=[[Text(text="begun"), MAYBE]], b=[WHOLE])
     seen = []
     with pytest.raises(UpstreamFailed):
-        async with going(rotation_of(transport), request_for("x"), 30) as exchange:
+        async with opened(failover_of(transport), request_for("x"), 30) as exchange:
             async for event in exchange:
                 seen.append(event)
     assert seen == [Text(text="begun")]
@@ -144,28 +144,28 @@ async def test_an_error_after_the_first_event_is_not_retried():
 async def test_a_rate_limit_in_mid_stream_cools_the_account_down():
     clock = ManualClock()
     transport = Scripted(a=[[Text(text="begun"), RateLimited("x", retry_after=60)], WHOLE])
-    rotation = rotation_of(transport, clock)
+    failover = failover_of(transport, clock)
     with pytest.raises(RateLimited):
-        await ask(rotation)
+        await ask(failover)
     with pytest.raises(RateLimited) as caught:
-        await ask(rotation)
+        await ask(failover)
     assert caught.value.retry_after == 60
     assert transport.asked == ["a"]
     clock.advance(60)
-    assert (await ask(rotation))[0] == WHOLE
+    assert (await ask(failover))[0] == WHOLE
 
 
 async def test_if_all_accounts_cool_down_the_error_names_the_soonest_time():
     transport = Scripted(a=[RateLimited("x", retry_after=90)], b=[RateLimited("x", retry_after=30)])
     with pytest.raises(RateLimited) as caught:
-        await ask(rotation_of(transport))
+        await ask(failover_of(transport))
     assert caught.value.retry_after == 30
 
 
 async def test_the_last_error_is_raised_when_no_account_is_left():
     transport = Scripted(a=[NOT_SENT])
     with pytest.raises(UpstreamFailed) as caught:
-        await ask(rotation_of(transport))
+        await ask(failover_of(transport))
     assert caught.value is NOT_SENT
 
 
@@ -173,66 +173,66 @@ async def test_simultaneous_rate_limits_cause_one_cooldown_of_one_family():
     clock = ManualClock()
     transport = Scripted(a=[*["hang"] * 5, [Text(text="flash"), FINISH]])
     transport.release = RateLimited("x")
-    rotation = rotation_of(transport, clock)
+    failover = failover_of(transport, clock)
     async with anyio.create_task_group() as tasks:
 
         async def one():
             with pytest.raises(RateLimited):
-                await ask(rotation)
+                await ask(failover)
 
         for _ in range(5):
             tasks.start_soon(one)
         await anyio.wait_all_tasks_blocked()
         transport.gate.set()
     with pytest.raises(RateLimited) as caught:
-        await ask(rotation)
+        await ask(failover)
     assert caught.value.retry_after == 3600
-    assert (await ask(rotation, request_for("x", "gemini-2.5-flash")))[1].account == "a"
+    assert (await ask(failover, request_for("x", "gemini-2.5-flash")))[1].account == "a"
 
 
 async def test_a_blocked_address_cools_down_its_accounts_and_another_egress_is_tried():
     clock = ManualClock()
     transport = Scripted(egress={"c": "http://p:1"}, a=[Blocked("x"), WHOLE], b=[WHOLE], c=[WHOLE])
-    rotation = rotation_of(transport, clock)
-    _, served = await ask(rotation)
+    failover = failover_of(transport, clock)
+    _, served = await ask(failover)
     assert served.account == "c"
     assert transport.asked == ["a", "c"]
     clock.advance(600)
-    assert (await ask(rotation))[1].account == "b"
+    assert (await ask(failover))[1].account == "b"
 
 
 async def test_a_blocked_error_has_a_retry_time():
     clock = ManualClock()
-    rotation = rotation_of(Scripted(a=[Blocked("x")], b=[]), clock)
+    failover = failover_of(Scripted(a=[Blocked("x")], b=[]), clock)
     with pytest.raises(Blocked) as caught:
-        await ask(rotation, request_for("x", attempts_before=2))
+        await ask(failover, request_for("x", attempts_before=2))
     assert caught.value.retry_after == 600
     clock.advance(200)
     with pytest.raises(Blocked) as caught:
-        await ask(rotation)
+        await ask(failover)
     assert caught.value.retry_after == 400
 
 
 async def test_a_throttled_request_is_not_reported_as_a_usage_limit():
     transport = Scripted(a=[Throttled("x", retry_after=30)])
     with pytest.raises(Throttled) as caught:
-        await ask(rotation_of(transport))
+        await ask(failover_of(transport))
     assert (caught.value.code, caught.value.retry_after) == ("rate_limit_exceeded", 30)
 
 
 async def test_attention_and_recovery_are_logged_once():
     clock = ManualClock()
     signed_out = SignedOut("x", reason="consent")
-    rotation = rotation_of(Scripted(a=[signed_out, signed_out, WHOLE, WHOLE]), clock)
+    failover = failover_of(Scripted(a=[signed_out, signed_out, WHOLE, WHOLE]), clock)
     with capture_logs() as logs:
         for _ in range(2):
             with pytest.raises(SignedOut):
-                await ask(rotation)
+                await ask(failover)
             clock.advance(60)
-        await ask(rotation)
-        await ask(rotation)
-    told = [entry for entry in logs if entry["event"].startswith("account_")]
-    assert told == [
+        await ask(failover)
+        await ask(failover)
+    changes = [entry for entry in logs if entry["event"].startswith("account_")]
+    assert changes == [
         {"event": "account_attention_required", "log_level": "error", "account": "a", "reason": "consent"},
         {"event": "account_recovered", "log_level": "info", "account": "a"},
     ]
@@ -242,7 +242,7 @@ async def test_attention_and_recovery_are_logged_once():
 async def test_an_expensive_request_is_never_sent_twice(model):
     transport = Scripted(a=[MAYBE], b=[WHOLE])
     with pytest.raises(UpstreamFailed) as caught:
-        await ask(rotation_of(transport), request_for("x", model))
+        await ask(failover_of(transport), request_for("x", model))
     assert caught.value.code == "upstream_outcome_unknown"
     assert transport.asked == ["a"]
 
@@ -251,13 +251,13 @@ async def test_an_unknown_outcome_prevents_another_transport_even_if_the_pool_is
     first = Scripted("first", a=[MAYBE], b=["hang"])
     first.accounts = [msgspec.structs.replace(account, concurrency=1) for account in first.accounts]
     second = Scripted("second", b=[WHOLE])
-    rotation = rotation_of(first)
-    dispatch = Router(CATALOGUE, [rotation, rotation_of(second)], Deadlines(chat_seconds=30))
+    failover = failover_of(first)
+    router = Router(CATALOGUE, [failover, failover_of(second)], Deadlines(chat_seconds=30))
     async with leasing(
-        rotation.pool, LeaseRequest(requirement=Requirement.of(request_for("x").selection), tried=frozenset({"a"}))
+        failover.pool, LeaseRequest(requirement=Requirement.of(request_for("x").selection), tried=frozenset({"a"}))
     ):
         with pytest.raises(UpstreamFailed):
-            async with dispatch.open(request_for("x")):
+            async with router.open(request_for("x")):
                 pass
     assert second.asked == []
 
@@ -265,44 +265,44 @@ async def test_an_unknown_outcome_prevents_another_transport_even_if_the_pool_is
 async def test_a_client_on_its_third_attempt_gets_no_gateway_retry():
     transport = Scripted(a=[RateLimited("x")], b=[WHOLE])
     with pytest.raises(RateLimited):
-        await ask(rotation_of(transport), request_for("x", attempts_before=2))
+        await ask(failover_of(transport), request_for("x", attempts_before=2))
     assert transport.asked == ["a"]
 
 
 async def test_the_retry_budget_limits_concurrent_retries():
     transport = Scripted(a=[NOT_SENT], b=[WHOLE])
     with pytest.raises(UpstreamFailed):
-        await ask(rotation_of(transport, min_retry_concurrency=0, retry_budget=0.0))
+        await ask(failover_of(transport, min_retry_concurrency=0, retry_budget=0.0))
     assert transport.asked == ["a"]
 
 
 async def test_the_deadline_ends_the_wait_for_the_first_event():
     transport = Scripted(a=["hang"])
     with pytest.raises(UpstreamTimeout):
-        await ask(rotation_of(transport), seconds=0.01)
+        await ask(failover_of(transport), seconds=0.01)
 
 
 async def test_the_deadline_ends_an_open_answer():
     transport = Scripted(a=[[Text(text="begun"), "hang"]])
     with pytest.raises(UpstreamTimeout):
-        await ask(rotation_of(transport), seconds=0.05)
+        await ask(failover_of(transport), seconds=0.05)
     assert transport.closed == ["a"]
 
 
 async def test_the_next_transport_is_tried_if_the_first_does_not_support_the_request():
     first = Scripted("first", a=[Unsupported("x")])
     second = Scripted("second", b=[WHOLE])
-    dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], Deadlines(chat_seconds=30))
-    async with dispatch.open(request_for("x")) as exchange:
+    router = Router(CATALOGUE, [failover_of(first), failover_of(second)], Deadlines(chat_seconds=30))
+    async with router.open(request_for("x")) as exchange:
         assert exchange.served.transport == "second"
 
 
 async def test_an_unknown_outcome_prevents_another_transport():
     first = Scripted("first", a=[MAYBE])
     second = Scripted("second", b=[WHOLE])
-    dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], Deadlines(chat_seconds=30))
+    router = Router(CATALOGUE, [failover_of(first), failover_of(second)], Deadlines(chat_seconds=30))
     with pytest.raises(UpstreamFailed):
-        async with dispatch.open(request_for("x")):
+        async with router.open(request_for("x")):
             pass
     assert second.asked == []
 
@@ -310,34 +310,34 @@ async def test_an_unknown_outcome_prevents_another_transport():
 async def test_a_refusal_by_the_model_is_not_sent_to_another_transport():
     first = Scripted("first", a=[Refused("x")])
     second = Scripted("second", b=[WHOLE])
-    dispatch = Router(CATALOGUE, [rotation_of(first), rotation_of(second)], Deadlines(chat_seconds=30))
+    router = Router(CATALOGUE, [failover_of(first), failover_of(second)], Deadlines(chat_seconds=30))
     with pytest.raises(Refused):
-        async with dispatch.open(request_for("x")):
+        async with router.open(request_for("x")):
             pass
     assert second.asked == []
 
 
 async def test_no_transport_with_the_capability_is_unsupported():
-    dispatch = Router(CATALOGUE, [rotation_of(Scripted(capabilities=False, a=[]))], Deadlines(chat_seconds=30))
-    assert not dispatch.offers(CATALOGUE.resolve("gemini-3-pro"))
+    router = Router(CATALOGUE, [failover_of(Scripted(capabilities=False, a=[]))], Deadlines(chat_seconds=30))
+    assert not router.offers(CATALOGUE.resolve("gemini-3-pro"))
     with pytest.raises(Unsupported):
-        async with dispatch.open(request_for("x")):
+        async with router.open(request_for("x")):
             pass
 
 
 async def test_the_account_of_the_conversation_is_tried_first():
     transport = Scripted(a=[WHOLE], b=[WHOLE, RateLimited("x")])
     transport.at_home = "b"
-    rotation = rotation_of(transport)
-    assert (await ask(rotation))[1].account == "b"
-    assert (await ask(rotation))[1].account == "a"
+    failover = failover_of(transport)
+    assert (await ask(failover))[1].account == "b"
+    assert (await ask(failover))[1].account == "a"
     assert transport.asked == ["b", "b", "a"]
 
 
 async def test_requests_are_not_retried_during_shutdown():
     transport = Scripted(a=[RateLimited("x")], b=[WHOLE])
     with pytest.raises(RateLimited):
-        await ask(rotation_of(transport, draining=lambda: True))
+        await ask(failover_of(transport, draining=lambda: True))
     assert transport.asked == ["a"]
 
 
@@ -345,19 +345,19 @@ async def test_a_failing_upstream_is_throttled_until_a_probe_succeeds():
     clock = ManualClock()
     process = GatewayProcess(clock)
     transport = Scripted(a=[*[NOT_SENT] * 6, *[WHOLE] * 9])
-    rotation = rotation_of(transport, process=process)
+    failover = failover_of(transport, process=process)
     for _ in range(6):
         with pytest.raises(UpstreamFailed):
-            await ask(rotation)
+            await ask(failover)
     with pytest.raises(Saturated) as caught:
-        await ask(rotation)
+        await ask(failover)
     assert caught.value.retry_after >= 1
     assert (len(transport.asked), process.observer.throttled_requests) == (
         6,
         2,
     )  # a retry of the sixth, and the seventh
     clock.advance(6)
-    assert (await ask(rotation))[0] == WHOLE
+    assert (await ask(failover))[0] == WHOLE
 
 
 async def test_a_rate_limit_without_a_time_lasts_until_the_reported_reset():
@@ -366,14 +366,14 @@ async def test_a_rate_limit_without_a_time_lasts_until_the_reported_reset():
     quotas = (Quota(name="pro", family="pro", total=9, remaining=1, resets_at=clock.wall() + 777),)
     transport.accounts = [msgspec.structs.replace(transport.accounts[0], facts=lambda: Facts(quotas=quotas))]
     with pytest.raises(RateLimited) as caught:
-        await ask(rotation_of(transport, clock))
+        await ask(failover_of(transport, clock))
     assert caught.value.retry_after == pytest.approx(777)
 
 
 async def test_decisions_and_retries_are_reported_to_metrics():
     process = GatewayProcess()
     transport = Scripted(a=[RateLimited("x")], b=[SignedOut("x")], c=[WHOLE])
-    await ask(rotation_of(transport, process=process))
+    await ask(failover_of(transport, process=process))
     assert (process.observer.decisions, process.observer.retries) == (["cooldown", "needs_attention"], 2)
 
 
@@ -384,12 +384,12 @@ def downgraded():
 async def test_an_answer_by_another_family_is_counted_when_it_ends():
     process, transport = GatewayProcess(), Scripted(a=[WHOLE, [Text(text="hi"), NOT_SENT], WHOLE])
     transport.answering = LITE
-    rotation = rotation_of(transport, process=process)
+    failover = failover_of(transport, process=process)
     with capture_logs() as logged:
-        await ask(rotation)
+        await ask(failover)
         with pytest.raises(UpstreamFailed):
-            await ask(rotation)
-        async with going(rotation, request_for("x"), 30.0):
+            await ask(failover)
+        async with opened(failover, request_for("x"), 30.0):
             pass  # the client has left
     assert process.observer.mismatches == [("t", "pro", "flash-lite")] * 3
     assert process.observer.models == ["3.5 Flash-Lite"] * 3
@@ -402,37 +402,37 @@ async def test_an_answer_by_another_family_is_counted_when_it_ends():
 async def test_the_same_or_an_unknown_family_is_not_counted_as_a_mismatch(answering):
     process, transport = GatewayProcess(), Scripted(a=[WHOLE])
     transport.answering = answering
-    await ask(rotation_of(transport, process=process))
+    await ask(failover_of(transport, process=process))
     assert process.observer.mismatches == []
     assert process.observer.models == [answering.label if answering else ""]
 
 
 async def test_a_refused_downgrade_is_counted_and_retried_with_another_account():
     process, transport = GatewayProcess(), Scripted(a=[downgraded()], b=[WHOLE])
-    events, served = await ask(rotation_of(transport, process=process))
+    events, served = await ask(failover_of(transport, process=process))
     assert (events, served.account) == (WHOLE, "b")
     assert process.observer.mismatches == [("t", "pro", "flash-lite")]
 
 
 async def test_a_downgrade_by_all_accounts_is_raised_without_a_cooldown():
     transport = Scripted(a=[downgraded() for _ in range(9)], b=[downgraded() for _ in range(9)])
-    rotation = rotation_of(transport)
+    failover = failover_of(transport)
     for _ in range(9):
         with pytest.raises(ModelDowngraded) as caught:
-            await ask(rotation)
+            await ask(failover)
     assert (caught.value.code, caught.value.certainty) == ("upstream_model_mismatch", Certainty.REFUSED)
-    assert all(not state.cooldowns and not state.errors for state in rotation.pool.states)
+    assert all(not state.cooldowns and not state.errors for state in failover.pool.states)
 
 
 async def test_served_by_lists_each_model_of_the_usable_accounts_once():
     transport = Scripted(a=[SignedOut("x")], b=[], unknown=[])
-    dispatch = Router(CATALOGUE, [rotation_of(transport)], Deadlines(chat_seconds=1.0))
+    router = Router(CATALOGUE, [failover_of(transport)], Deadlines(chat_seconds=1.0))
     selection = CATALOGUE.resolve("gemini-3-pro")
-    assert dispatch.served_by(selection) == (PRO,)
+    assert router.served_by(selection) == (PRO,)
     only = Scripted(unknown=[])
-    assert Router(CATALOGUE, [rotation_of(only)], Deadlines(chat_seconds=1.0)).served_by(selection) == ()
+    assert Router(CATALOGUE, [failover_of(only)], Deadlines(chat_seconds=1.0)).served_by(selection) == ()
     alone = Scripted(a=[SignedOut("x")])
-    rotation = rotation_of(alone)
+    failover = failover_of(alone)
     with pytest.raises(SignedOut):
-        await ask(rotation)
-    assert Router(CATALOGUE, [rotation], Deadlines(chat_seconds=1.0)).served_by(selection) == ()
+        await ask(failover)
+    assert Router(CATALOGUE, [failover], Deadlines(chat_seconds=1.0)).served_by(selection) == ()

@@ -67,12 +67,12 @@ def test_leases_waits_decisions_retries_and_rotations_are_counted():
 
 
 def test_every_counted_change_is_published_to_the_feed():
-    registry, heard = CollectorRegistry(), []
-    observer = Fanout(PrometheusObserver(registry), heard.append)
+    registry, changes = CollectorRegistry(), []
+    observer = Fanout(PrometheusObserver(registry), changes.append)
     observer.changed(change("cooldown_started"))
     observer.retried("t")
     found = shown(registry)
-    assert [one.event for one in heard] == ["cooldown_started"]
+    assert [one.event for one in changes] == ["cooldown_started"]
     assert (
         found['gateway_account_cooldowns_total{reason="quota",transport="t"}'],
         found['gateway_retries_total{transport="t"}'],

@@ -41,13 +41,13 @@ def test_each_error_determines_the_next_step(error, expected):
 def test_a_rate_limit_cooldown_has_the_reported_time_or_doubles():
     assert decide(RateLimited("x", retry_after=7), 3).cooldown == 7
     assert decide(RateLimited("x", retry_after=1e9), 0).cooldown == 24 * 3600
-    rests = [decide(RateLimited("x"), failures).cooldown for failures in range(5)]
-    assert rests == [3600, 7200, 14400, 21600, 21600]
+    cooldowns = [decide(RateLimited("x"), failures).cooldown for failures in range(5)]
+    assert cooldowns == [3600, 7200, 14400, 21600, 21600]
 
 
 def test_a_signed_out_account_needs_attention_with_its_reason():
-    verdict = decide(SignedOut("x", reason="consent", advice="Accept the terms."), 0)
-    assert (verdict.attention, verdict.message) == ("consent", "Accept the terms.")
+    decision = decide(SignedOut("x", reason="consent", advice="Accept the terms."), 0)
+    assert (decision.attention, decision.message) == ("consent", "Accept the terms.")
     assert decide(SignedOut("It needs a person."), 0).message == "It needs a person."
 
 

@@ -53,16 +53,16 @@ async def whole():
         yield event
 
 
-def dispatch_of(*upstreams, **deadlines):
-    rotations = [
+def router_of(*upstreams, **deadlines):
+    failovers = [
         Failover(upstream, pool_of(upstream.accounts, queue_timeout_seconds=0.01), FailoverPolicy(attempts=5))
         for upstream in upstreams
     ]
-    return Router(CATALOGUE, rotations, Deadlines(**deadlines))
+    return Router(CATALOGUE, failovers, Deadlines(**deadlines))
 
 
-async def ask(dispatch, model="gemini-3-pro-video", **more):
-    async with dispatch.open(request_for("x", model, **more)) as exchange:
+async def ask(router, model="gemini-3-pro-video", **more):
+    async with router.open(request_for("x", model, **more)) as exchange:
         return [event async for event in exchange], exchange.served
 
 
@@ -73,7 +73,7 @@ def handle(transport, account):
 @pytest.mark.parametrize("account", ["a", "b", "c"])
 async def test_unfinished_work_is_resumed_by_its_account(account):
     first, second = Upstream("first", "x", "y"), Upstream("second", "a", "b", "c")
-    events, served = await ask(dispatch_of(first, second), handle=handle("second", account))
+    events, served = await ask(router_of(first, second), handle=handle("second", account))
     assert (events, served.transport, served.account) == (WHOLE, "second", account)
     assert (first.asked, second.asked) == ([], [account])
 
@@ -82,17 +82,17 @@ async def test_unfinished_work_is_resumed_by_its_account(account):
 async def test_unfinished_work_is_never_resumed_by_another_account(error):
     upstream = Upstream("t", "a", "b", step=error)
     with pytest.raises(type(error)):
-        await ask(dispatch_of(upstream), handle=handle("t", "b"))
+        await ask(router_of(upstream), handle=handle("t", "b"))
     assert upstream.asked == ["b"]
 
 
 @pytest.mark.parametrize("error", [SignedOut("x"), RateLimited("x", retry_after=7)])
 async def test_an_error_of_resumed_work_concerns_its_account_only(error):
     upstream = Upstream("t", "a", "b", step=error)
-    dispatch = dispatch_of(upstream)
+    router = router_of(upstream)
     for account in ("b", "b", "a"):
         with pytest.raises(type(error)):
-            await ask(dispatch, handle=handle("t", account))
+            await ask(router, handle=handle("t", account))
     assert upstream.asked == ["b", "a"]
 
 
@@ -100,7 +100,7 @@ async def test_an_error_of_resumed_work_concerns_its_account_only(error):
 async def test_work_of_a_removed_account_cannot_be_resumed(gone):
     upstream = Upstream("t", "a")
     with pytest.raises(UpstreamFailed) as caught:
-        await ask(dispatch_of(upstream), handle=gone)
+        await ask(router_of(upstream), handle=gone)
     assert caught.value.code == "account_gone"
     assert upstream.asked == []
 
@@ -110,10 +110,10 @@ async def test_work_of_a_removed_account_cannot_be_resumed(gone):
     [("gemini-3-pro-video", False), ("gemini-3-pro", True), ("gemini-3-pro-canvas", True)],
 )
 async def test_each_capability_has_its_own_deadline(model, late):
-    dispatch = dispatch_of(Upstream("t", "a", step="hang"), chat_seconds=0.05, video_seconds=3600.0)
+    router = router_of(Upstream("t", "a", step="hang"), chat_seconds=0.05, video_seconds=3600.0)
     with anyio.move_on_after(60 if late else 0.5) as patience:
         try:
-            await ask(dispatch, model)
+            await ask(router, model)
         except UpstreamTimeout:
             assert late
     assert patience.cancelled_caught is not late

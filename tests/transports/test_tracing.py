@@ -4,7 +4,7 @@ import pytest
 
 from protocol.model import Exchange, Finish, RateLimited, Served, Text, Usage
 from tests.pools import GatewayProcess
-from tests.transports.conftest import going, request_for
+from tests.transports.conftest import opened, request_for
 from transports.account import Account
 from transports.accounts import AccountTracker, Pool, PoolConfig, PoolDeps
 from transports.failover import Failover, FailoverPolicy
@@ -81,7 +81,7 @@ async def ask(upstream, tracer):
         tracer=tracer,
     )
     pool = Pool(AccountTracker(upstream.name, lambda: upstream.accounts, deps, config), process.limits, config)
-    async with going(Failover(upstream, pool, FailoverPolicy()), request_for("x"), 30.0) as exchange:
+    async with opened(Failover(upstream, pool, FailoverPolicy()), request_for("x"), 30.0) as exchange:
         return [event async for event in exchange.events]
 
 

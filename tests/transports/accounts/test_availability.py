@@ -30,13 +30,13 @@ def test_a_rate_limit_cools_down_its_family_only():
 
 
 @pytest.mark.parametrize(
-    ("scope", "rests"),
+    ("scope", "affected"),
     [(("pro", None), [CHAT, IMAGE]), ((None, Capability.CHAT), [CHAT, FLASH]), (EVERYTHING, [CHAT, IMAGE, FLASH])],
 )
-def test_several_cooldowns_can_apply_at_once(scope, rests):
+def test_several_cooldowns_can_apply_at_once(scope, affected):
     one = state()
     one.cool_down(50.0, scope, CooldownReason.QUOTA, 0.0)
-    assert [want for want in (CHAT, IMAGE, FLASH) if one.available_at(want, 10.0) == 50.0] == rests
+    assert [want for want in (CHAT, IMAGE, FLASH) if one.available_at(want, 10.0) == 50.0] == affected
 
 
 def test_a_blocked_address_cools_the_account_down_for_all_requests():
@@ -195,9 +195,9 @@ def test_a_complete_answer_resets_the_failures():
 
 
 def test_needs_attention_applies_to_the_credential_it_was_recorded_for():
-    one, told = state(facts=lambda: Facts(credential="7")), msgspec.structs.replace(RECORD, credential="6")
-    one.mark_needs_attention(told, 0.0)
-    assert (one.attention, one.available_at(CHAT, 1.0)) == (told, 1.0)
+    one, record = state(facts=lambda: Facts(credential="7")), msgspec.structs.replace(RECORD, credential="6")
+    one.mark_needs_attention(record, 0.0)
+    assert (one.attention, one.available_at(CHAT, 1.0)) == (record, 1.0)
     one.begin(CHAT, 1.0)
     assert (one.attention.credential, one.available_at(CHAT, 1.0)) == ("7", 61.0)
 

@@ -63,7 +63,7 @@ class Shaky(MemoryStore):
 
 
 class Request:
-    """One request: it waits, holds an account until it is told to end, and is over."""
+    """One request: it waits, holds an account until `release` is set, and ends."""
 
     def __init__(self, number, process, license_id):
         self.number, self.process, self.license = number, process, license_id
@@ -212,10 +212,12 @@ class Machine(RuleBasedStateMachine):
                 assert pool._queue._slots_held(LeaseRequest(requirement=CHAT, license=license_id)) == held
 
     @invariant()
-    def nobody_rests_for_errors_as_the_last(self):
+    def the_last_account_is_never_ejected(self):
         for pool in self.pools:
             ejected = [
-                s for s in pool.states if (rest := s.cooldowns.get(EVERYTHING)) and rest.reason is CooldownReason.ERRORS
+                s
+                for s in pool.states
+                if (cooldown := s.cooldowns.get(EVERYTHING)) and cooldown.reason is CooldownReason.ERRORS
             ]
             assert len(ejected) < len(pool.states) or self.was_down or self.other_process_too
             assert all(usable(state, CHAT) for state in pool.states)

@@ -19,7 +19,7 @@ FLASH = Requirement(family="flash", capability=Capability.CHAT, guest=True)
 
 
 class Crowd:
-    """Requests of several licenses that hold an account until they are told to release it."""
+    """Requests of several licenses that hold an account until `release` is called."""
 
     def __init__(self, pool, tasks):
         self.pool, self._tasks = pool, tasks

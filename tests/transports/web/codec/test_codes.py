@@ -21,7 +21,7 @@ from protocol.model import (
 )
 from protocol.openai.errors import error_body, status_of
 from tests.pools import GatewayProcess
-from tests.transports.conftest import asking, going, request_for
+from tests.transports.conftest import asking, opened, request_for
 from transports import simulator, web
 from transports.failover import Failover, FailoverPolicy
 from transports.web.codec.codes import CODES, Action, AttachmentRefused, ContinuationRefused, ImageRefused, TokenRefused
@@ -125,7 +125,7 @@ async def two(open_site):
 
 
 async def ask(failover, request):
-    async with going(failover, request, 30) as exchange:
+    async with opened(failover, request, 30) as exchange:
         return exchange.served.account, await texts(exchange)
 
 

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from protocol.model import Media, SignedOut, Text, Throttled
 from tests.clock import ManualClock
 from tests.pools import pool_of
-from tests.transports.conftest import asking, connected, deps_for, going, request_for
+from tests.transports.conftest import asking, connected, deps_for, opened, request_for
 from transports import simulator, web
 from transports.failover import Failover as AccountRotation
 from transports.failover import FailoverPolicy
@@ -238,7 +238,7 @@ async def test_a_session_that_cannot_be_fetched_fails_over_to_another_account(op
             transport, pool_of(transport.accounts, clock, queue_timeout_seconds=1.0), FailoverPolicy()
         )
         await order(site, where="app", status=500)
-        async with going(rotation, request, 30) as exchange:
+        async with opened(rotation, request, 30) as exchange:
             assert [event async for event in exchange if isinstance(event, Media)]
         assert await site.seen("bootstrap") == 2
         assert await site.seen("generate") == 1
@@ -320,7 +320,7 @@ async def test_an_account_that_needs_attention_is_retried_after_another_worker_r
         rotation = AccountRotation(two, pool, FailoverPolicy())
 
         async def ask_pool():
-            async with going(rotation, request_for("<echo>ok</echo>"), 30) as exchange:
+            async with opened(rotation, request_for("<echo>ok</echo>"), 30) as exchange:
                 return "".join([event.text async for event in exchange if isinstance(event, Text)])
 
         # the rotation is done, and lost on its way to the other worker
