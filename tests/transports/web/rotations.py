@@ -1,4 +1,4 @@
-"""Rotations of a simulated account's session, and what tests hear of them."""
+"""Rotations of a simulated account's session, and recorders of their calls and outcomes."""
 
 from msgspec.structs import replace
 from multidict import CIMultiDict
@@ -19,8 +19,8 @@ async def ask(transport):
         return [event async for event in answer]
 
 
-class Ear(NullObserver):
-    """Hears how rotations end, and what has become of accounts."""
+class RotationRecorder(NullObserver):
+    """Record outcomes of rotations and changes of accounts."""
 
     def __init__(self):
         self.outcomes, self.changes = [], []
@@ -32,23 +32,23 @@ class Ear(NullObserver):
         self.changes.append((change.event, change.reason))
 
 
-def heard_rotation_of(transport, store, clock, ear):
+def observed_rotation_of(transport, store, clock, recorder):
     session = connected(transport).session
-    return SessionRotation(session, session.site.session_store, replace(deps_for(clock, store), observer=ear))
+    return SessionRotation(session, session.site.session_store, replace(deps_for(clock, store), observer=recorder))
 
 
-class Heard:
-    """The rotation calls of a transport: their headers and cookies, and answers in the place of the site's."""
+class RotationCalls:
+    """Record the headers and cookies of a transport's rotation calls, and replace the site's answers."""
 
     def __init__(self, transport):
         self.site = connected(transport).session.site
-        self.calls, self.answers = [], []
+        self.sent, self.answers = [], []
         self._call, self.site.call = self.site.call, self.call
 
     async def call(self, method, url, headers, *, only=None, **options):
         if not url.endswith(wire.ROTATE_PATH):
             return await self._call(method, url, headers, **options)
-        self.calls.append((headers, sorted(only), options["data"]))
+        self.sent.append((headers, sorted(only), options["data"]))
         if self.answers:
             status, set_cookies, body = self.answers.pop(0)
             return status, CIMultiDict([("Set-Cookie", line) for line in set_cookies]), body

@@ -33,10 +33,10 @@ class Killed(Exception):
     """The process is gone."""
 
 
-class Shared(MemoryStore):
-    """The store of all: down, deaf after a write, or another server that has forgotten its leases."""
+class SharedStore(MemoryStore):
+    """The store of all processes: it may be down, lose the answer to a write, or restart without its locks."""
 
-    down = deaf = False
+    down = loses_answer = False
     server = 1
 
     async def epoch(self):
@@ -46,8 +46,8 @@ class Shared(MemoryStore):
         return await super().acquire(name, owner, seconds) if epoch in {None, str(self.server)} else None
 
 
-class Wire:
-    """One process's way to the store: it may stand still, or be gone, at every command."""
+class ProcessStore:
+    """The store of one process, which may be paused or killed at every command."""
 
     def __init__(self, store, process):
         self._store, self._process = store, process
@@ -60,8 +60,8 @@ class Wire:
             if not self._process.world.cas:
                 options.pop("expected", None)
             answer = await getattr(self._store, name)(*arguments, **options)
-            if self._store.deaf and name == "put":
-                self._store.deaf = False
+            if self._store.loses_answer and name == "put":
+                self._store.loses_answer = False
                 raise StoreDown("the answer was lost")
             await self._process.gate()
             return answer
@@ -69,8 +69,8 @@ class Wire:
         return command
 
 
-class Disk:
-    """One process's way to its own copy, which answers at once; who is gone writes no more."""
+class ProcessCopy:
+    """The local copy of one process; a killed process writes no more."""
 
     def __init__(self, copy, process):
         self._copy, self._process = copy, process
@@ -84,20 +84,20 @@ class Disk:
         return command
 
 
-class Google:
-    """Judges: what it has given, and how many rotations are under way."""
+class RotatingSite:
+    """A site that rotates cookies; it counts its values and the rotations that run at once."""
 
     def __init__(self, clock, grace):
-        self.clock, self.grace, self.number, self.flying, self.most = clock, grace, 0, 0, 0
-        self.old, self.at, self.underway = {}, None, False
+        self.clock, self.grace, self.number, self.running, self.most = clock, grace, 0, 0, 0
+        self.old, self.at, self.undelivered = {}, None, False
 
     def opens(self, cookies):
         value = cookies["__Secure-1PSIDTS"]
         return value == f"ts-{self.number}" or self.old.get(value, 0.0) > self.clock.now
 
     async def rotate(self, cookies, gate):
-        self.flying += 1
-        self.most = max(self.most, self.flying)
+        self.running += 1
+        self.most = max(self.most, self.running)
         try:
             await self.clock.sleep(CALL)
             if not self.opens(cookies):
@@ -105,12 +105,12 @@ class Google:
             if self.at is not None and self.clock.now - self.at < 60:
                 return 429, CIMultiDict(), b""
             self.old[f"ts-{self.number}"] = self.clock.now + self.grace
-            self.number, self.at, self.underway = self.number + 1, self.clock.now, True
+            self.number, self.at, self.undelivered = self.number + 1, self.clock.now, True
         finally:
-            self.flying -= 1
+            self.running -= 1
         answer = CIMultiDict({"Set-Cookie": f"__Secure-1PSIDTS=ts-{self.number}"})
-        await gate()  # who stands still, or is gone, has not got it
-        self.underway = False
+        await gate()  # a paused or killed process did not receive it
+        self.undelivered = False
         return 200, answer, b""
 
 
@@ -119,10 +119,10 @@ class Process:
 
     def __init__(self, world, copy):
         self.world, self.copy, self.dead, self.paused = world, copy, False, False
-        self.task = self.hearing = None
+        self.task = self.receiving = None
         self.free = asyncio.Event()
-        store = Wire(world.store, self)
-        self.session_store = world.session_store_type("one", SEED, store, world.clock, Disk(copy, self))
+        store = ProcessStore(world.store, self)
+        self.session_store = world.session_store_type("one", SEED, store, world.clock, ProcessCopy(copy, self))
         config = SimpleNamespace(rotate_seconds=480.0, timeouts=Timeouts(), hosts=SimpleNamespace(accounts=""))
         config.rotate_cookies = "pair"
         site = SimpleNamespace(config=config, call=self.call)
@@ -133,14 +133,14 @@ class Process:
         self.rotation = world.rotation_type(session, self.session_store, deps)
 
     async def nothing(self, *_):
-        """Hear of it."""
+        """Ignore the call."""
 
     async def signed_in(self):
         await self.gate()
-        return self.world.google.opens(self.session_store.cookies)
+        return self.world.site.opens(self.session_store.cookies)
 
     async def call(self, *_, **__):
-        return await self.world.google.rotate(self.session_store.cookies, self.gate)
+        return await self.world.site.rotate(self.session_store.cookies, self.gate)
 
     async def gate(self):
         await asyncio.sleep(0)
@@ -153,7 +153,7 @@ class Process:
         with suppress(OSError, SignedOut, Throttled, Killed):
             await self.rotation.rotate_now()
 
-    async def hear(self, cookie):
+    async def receive(self, cookie):
         with suppress(OSError, Killed):
             await self.session_store.merge_cookies([cookie], since=self.session_store.version)
 
@@ -172,7 +172,7 @@ class Protocol(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.clock = ManualClock()
-        self.store, self.google = Shared(self.clock), Google(self.clock, self.grace)
+        self.store, self.site = SharedStore(self.clock), RotatingSite(self.clock, self.grace)
         self.processes = [self.run(self.process(MemoryStore(self.clock))) for _ in range(3)]
         for process in self.processes:
             self.run(process.rotation.prepare())
@@ -226,13 +226,13 @@ class Protocol(RuleBasedStateMachine):
     def an_answer_sets_a_cookie(self, number, steps, stop):
         process = self.processes[number]
 
-        async def hear():
-            if process.hearing is None or process.hearing.done():
-                process.hearing = self.loop.create_task(process.hear(f"SIDCC={self.clock.now}"))
+        async def receive():
+            if process.receiving is None or process.receiving.done():
+                process.receiving = self.loop.create_task(process.receive(f"SIDCC={self.clock.now}"))
             await self.settle(steps)
             process.paused = process.paused or stop
 
-        self.run(hear())
+        self.run(receive())
 
     @rule(number=NUMBERS)
     def goes_on(self, number):
@@ -257,7 +257,7 @@ class Protocol(RuleBasedStateMachine):
 
     @rule()
     def store_does_and_says_it_failed(self):
-        self.store.deaf = True
+        self.store.loses_answer = True
 
     @precondition(lambda self: not self.store.down)
     @rule()
@@ -268,7 +268,7 @@ class Protocol(RuleBasedStateMachine):
 
     @invariant()
     def never_two_rotations_at_once(self):
-        assert self.google.most <= 1, "two rotations at once"
+        assert self.site.most <= 1, "two rotations at once"
 
     @invariant()
     def the_newest_value_is_somewhere(self):
@@ -277,15 +277,15 @@ class Protocol(RuleBasedStateMachine):
         places = [self.store, *(process.copy for process in self.processes)]
         kept = [place._find(SESSIONS, "one") for place in places]
         holders += [decode(record.value) for record in kept if record is not None]
-        held = self.google.underway or any(self.google.opens(saved.cookies) for saved in holders)
-        assert held, "nobody has the newest value"
+        held = self.site.undelivered or any(self.site.opens(saved.cookies) for saved in holders)
+        assert held, "the newest value is lost"
 
     @invariant()
     def an_older_value_never_replaces_a_newer(self):
         record = self.store._find(SESSIONS, "one")
         if record is not None:
             order = decode(record.value).order
-            assert order >= self.newest, "an older value in the place of a newer"
+            assert order >= self.newest, "an older value replaced a newer one"
             self.newest = order
 
     def teardown(self):
@@ -298,7 +298,7 @@ class Protocol(RuleBasedStateMachine):
 
 
 class Lagging(Protocol):
-    """The same; and the store's replica, which lacks the last writes, is promoted now and then."""
+    """The same with a replica of the store that lacks the last writes and is sometimes promoted."""
 
     replicated = None
 
@@ -316,14 +316,14 @@ class Lagging(Protocol):
 
     @rule()
     def all_goes_well_for_a_while(self):
-        self.store.down = self.store.deaf = False
+        self.store.down = self.store.loses_answer = False
         for number in range(3):
             self.goes_on(number)
         self.run(self.pass_time(30))
         for process in self.processes * 2:
             self.run(process.session_store.load())
-        found = [self.google.opens(process.session_store.cookies) for process in self.processes]
-        assert self.google.underway or all(found), "somebody has not found the newest value"
+        found = [self.site.opens(process.session_store.cookies) for process in self.processes]
+        assert self.site.undelivered or all(found), "a process lacks the newest value"
 
 
 def run(machine, examples=60):
@@ -351,20 +351,20 @@ def test_the_protocol_holds_for_any_failure_and_any_grace_period(grace, examples
     run(World, examples)
 
 
-async def nobodys(self, barrier):
+async def acquire_always(self, barrier):
     self._since = self._clock.monotonic()
     self.fence = 1
     return True
 
 
-async def at_once(self, barrier):
+async def acquire_without_barrier(self, barrier):
     self._since = self._clock.monotonic()
     self.fence = await self._locks.acquire(self._name, self.owner, 45.0) or 0
     return bool(self.fence)
 
 
 class UsedBeforeSaved(SessionStore):
-    """Uses a value, and saves it a second later."""
+    """Uses a value a second before it is saved."""
 
     async def renew(self, sent, set_cookies, *, at, by, interval=None):
         set_cookies = list(set_cookies)
@@ -375,13 +375,13 @@ class UsedBeforeSaved(SessionStore):
 
 
 class SeedFirst(SessionStore):
-    """Takes what it began with for the newest."""
+    """Always uses the value that it started with."""
 
     def _for_store(self, stored, *, damaged=False):
         return self._seed if stored is not None else super()._for_store(stored, damaged=damaged)
 
 
-@pytest.mark.parametrize("take", [nobodys, at_once])
+@pytest.mark.parametrize("take", [acquire_always, acquire_without_barrier])
 def test_without_the_lock_or_its_barrier_two_replicas_rotate_at_once(monkeypatch, take):
     monkeypatch.setattr(RotationLock, "acquire", take)
     with pytest.raises(AssertionError, match="two rotations at once"):
@@ -392,7 +392,7 @@ def test_using_a_value_before_it_is_saved_is_detected():
     class Wrong(Protocol):
         session_store_type = UsedBeforeSaved
 
-    with pytest.raises(AssertionError, match="nobody has the newest value"):
+    with pytest.raises(AssertionError, match="the newest value is lost"):
         run(Wrong, 400)
 
 
@@ -405,20 +405,20 @@ def test_a_seed_that_overwrites_the_stored_session_is_detected():
 
 
 class StoreFirst(SessionStore):
-    """Takes what the store says for the newest, whatever it has forgotten."""
+    """Always uses the stored value, even an older one."""
 
     def _for_store(self, stored, *, damaged=False):
         return None if stored is not None and not self.unsaved else super()._for_store(stored, damaged=damaged)
 
 
-def rolled_back(machine):
-    """Have the store forget a rotation."""
+def lose_a_rotation(machine):
+    """Let the store lose a rotation."""
     world = machine()
     try:
         world.rotates(0)
         world.the_sessions_reach_the_replica()
         world.rotates(0)
-        assert world.google.number == 2
+        assert world.site.number == 2
         world.the_replica_is_promoted_and_lacks_the_last_writes()
         world.all_goes_well_for_a_while()
     finally:
@@ -432,19 +432,19 @@ def test_trusting_a_store_that_lost_writes_loses_the_newest_value():
     class Wrong(Right):
         session_store_type = StoreFirst
 
-    rolled_back(Right)
-    with pytest.raises(AssertionError, match="somebody has not found the newest value"):
-        rolled_back(Wrong)
+    lose_a_rotation(Right)
+    with pytest.raises(AssertionError, match="a process lacks the newest value"):
+        lose_a_rotation(Wrong)
 
 
-def overtaken(machine, steps):
-    """Have a process stand still at a step of its write while another rotates; say whether the newer value holds."""
+def newer_value_is_kept(machine, steps):
+    """Pause a process at a step of its write while another rotates; return whether the newer value is kept."""
     world = machine()
     try:
         world.an_answer_sets_a_cookie(1, steps, stop=True)
         world.rotates(0)
         world.an_older_value_never_replaces_a_newer()
-        assert world.google.number == 1
+        assert world.site.number == 1
         world.goes_on(1)
         return decode(world.store._find(SESSIONS, "one").value).order >= world.newest
     finally:
@@ -455,5 +455,5 @@ def test_without_compare_and_set_a_late_write_replaces_a_newer_value():
     class Wrong(Protocol):
         cas = False
 
-    assert all(overtaken(Protocol, steps) for steps in range(1, 9))
-    assert not all(overtaken(Wrong, steps) for steps in range(1, 9))
+    assert all(newer_value_is_kept(Protocol, steps) for steps in range(1, 9))
+    assert not all(newer_value_is_kept(Wrong, steps) for steps in range(1, 9))

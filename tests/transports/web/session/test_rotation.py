@@ -12,11 +12,11 @@ from tests.transports.web.rotations import (
     BARE,
     PAIR,
     REFUSED,
-    Ear,
-    Heard,
+    RotationCalls,
+    RotationRecorder,
     ask,
-    heard_rotation_of,
     interval,
+    observed_rotation_of,
     rotation_of,
 )
 from transports import simulator, web
@@ -94,9 +94,9 @@ async def test_a_rotation_sends_the_documented_headers_and_body_and_only_the_pai
     store = MemoryStore(clock)
     account = web.WebAccount(id="one", cookies=simulator.export_of(ACCOUNT) + "; NID=1; SAPISID=2")
     async with open_site(clock=clock) as site, site.connect(account, deps=deps_for(clock, store)) as transport:
-        heard = Heard(transport)
+        calls = RotationCalls(transport)
         await rotation_of(transport, store, clock).rotate_now()
-        headers, cookies, body = heard.calls[0]
+        headers, cookies, body = calls.sent[0]
         assert headers == {"Content-Type": "application/json", "Origin": site.base}
         assert (cookies, body) == (PAIR, b'[000,"-0000000000000000000"]')
 
@@ -108,10 +108,10 @@ async def test_all_cookies_are_sent_if_the_setting_says_so(open_site):
     account = web.WebAccount(id="one", cookies=cookies)
     settings = {"rotate_cookies": "all", "rotate_seconds": 0, "deps": deps_for(clock, store)}
     async with open_site(clock=clock) as site, site.connect(account, **settings) as transport:
-        heard = Heard(transport)
-        heard.answers = [REFUSED, (200, [], b"")]
+        calls = RotationCalls(transport)
+        calls.answers = [REFUSED, (200, [], b"")]
         await rotation_of(transport, store, clock).rotate_now()
-        assert [cookies for _, cookies, _ in heard.calls] == [
+        assert [cookies for _, cookies, _ in calls.sent] == [
             ["NID", "__Secure-1PSID", "__Secure-1PSIDTS", "__Secure-3PSIDTS"],
             ["NID", "__Secure-1PSID"],
         ]
@@ -119,15 +119,15 @@ async def test_all_cookies_are_sent_if_the_setting_says_so(open_site):
 
 @pytest.mark.parametrize("status", [401, 403, 302])
 async def test_a_refused_session_is_retried_without_its_rolling_cookie(open_site, status):
-    clock, ear = ManualClock(), Ear()
+    clock, recorder = ManualClock(), RotationRecorder()
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
-        heard = Heard(transport)
-        heard.answers = [(status, [], b""), (200, ["__Secure-1PSIDTS=fresh; Domain=.google.com"], interval(600))]
-        rotation = heard_rotation_of(transport, store, clock, ear)
+        calls = RotationCalls(transport)
+        calls.answers = [(status, [], b""), (200, ["__Secure-1PSIDTS=fresh; Domain=.google.com"], interval(600))]
+        rotation = observed_rotation_of(transport, store, clock, recorder)
         await rotation.run_once()
-        assert [cookies for _, cookies, _ in heard.calls] == [PAIR, BARE]
-        assert ear.outcomes == ["rotated"]
+        assert [cookies for _, cookies, _ in calls.sent] == [PAIR, BARE]
+        assert recorder.outcomes == ["rotated"]
         assert connected(transport).session.site.session_store.cookies["__Secure-1PSIDTS"] == "fresh"
 
 
@@ -142,15 +142,15 @@ async def test_a_session_without_a_rolling_cookie_is_refused_once(open_site):
 
 
 async def test_a_refusal_followed_by_another_failure_needs_no_attention(open_site):
-    clock, ear = ManualClock(), Ear()
+    clock, recorder = ManualClock(), RotationRecorder()
     store = MemoryStore(clock)
     async with open_site(clock=clock) as site, site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
-        heard = Heard(transport)
-        heard.answers = [REFUSED, (429, [], b"")]
-        rotation = heard_rotation_of(transport, store, clock, ear)
+        calls = RotationCalls(transport)
+        calls.answers = [REFUSED, (429, [], b"")]
+        rotation = observed_rotation_of(transport, store, clock, recorder)
         assert await rotation.run_once() >= 0
-        assert ear.outcomes == ["throttled"]
-        assert ear.changes == []
+        assert recorder.outcomes == ["throttled"]
+        assert recorder.changes == []
 
 
 async def test_a_changed_export_replaces_the_stored_session(open_site):
@@ -236,7 +236,7 @@ async def test_an_ended_session_is_reported_once_and_so_is_its_recovery(open_sit
     settings = {"rotate_seconds": 540, "deps": deps_for(clock, store)}
     async with open_site(clock=clock, session_seconds=0) as site, site.connect(**settings) as transport:
         rotation = rotation_of(transport, store, clock)
-        Heard(transport).answers = [REFUSED] * 4
+        RotationCalls(transport).answers = [REFUSED] * 4
         with capture_logs() as logs:
             for _ in range(2):
                 assert await rotation.run_once() >= 60
@@ -289,18 +289,18 @@ async def test_a_running_rotation_finishes_at_shutdown(open_site):
 
 
 async def test_an_accepted_session_that_is_never_rotated_is_bound_to_its_browser(open_site):
-    clock, ear = ManualClock(), Ear()
+    clock, recorder = ManualClock(), RotationRecorder()
     store = MemoryStore(clock)
     bound = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", bound=True)
     async with open_site(bound, clock=clock) as site, site.connect(deps=deps_for(clock, store)) as transport:
-        await heard_rotation_of(transport, store, clock, ear).run_once()
-        assert ear.outcomes == ["bound"]
-        assert ear.changes == [("rotation_failed", "bound")]
+        await observed_rotation_of(transport, store, clock, recorder).run_once()
+        assert recorder.outcomes == ["bound"]
+        assert recorder.changes == [("rotation_failed", "bound")]
         assert await site.seen("rotate") == 2
 
 
 async def test_a_rotation_of_a_killed_process_is_taken_over_in_the_grace_period(open_site):
-    clock, ear = ManualClock(), Ear()
+    clock, recorder = ManualClock(), RotationRecorder()
     store = MemoryStore(clock)
     async with (
         open_site(clock=clock, grace_seconds=120) as site,
@@ -321,8 +321,8 @@ async def test_a_rotation_of_a_killed_process_is_taken_over_in_the_grace_period(
             data=wire.ROTATE_BODY,
             only=(wire.PSID, wire.PSIDTS),
         )
-        rotation = heard_rotation_of(two, store, clock, ear)
-        while "rotated" not in ear.outcomes:
+        rotation = observed_rotation_of(two, store, clock, recorder)
+        while "rotated" not in recorder.outcomes:
             assert clock.now < 1120
             clock.advance(await rotation.run_once() if clock.now < 1120 else 0)
         clock.advance(300)
@@ -330,7 +330,7 @@ async def test_a_rotation_of_a_killed_process_is_taken_over_in_the_grace_period(
 
 
 async def test_rotation_calls_of_all_processes_are_a_minute_apart(open_site):
-    clock, ear = ManualClock(), Ear()
+    clock, recorder = ManualClock(), RotationRecorder()
     store = MemoryStore(clock)
     async with (
         open_site(clock=clock) as site,
@@ -338,13 +338,13 @@ async def test_rotation_calls_of_all_processes_are_a_minute_apart(open_site):
         site.connect(deps=deps_for(clock, store)) as two,
     ):
         await order(site, where="rotate", status=429)
-        assert await heard_rotation_of(one, store, clock, ear).run_once() >= 60
+        assert await observed_rotation_of(one, store, clock, recorder).run_once() >= 60
         clock.advance(30)
-        assert await heard_rotation_of(two, store, clock, ear).run_once() >= 30
+        assert await observed_rotation_of(two, store, clock, recorder).run_once() >= 30
         assert await site.seen("rotate") == 1
         clock.advance(31)
-        await heard_rotation_of(two, store, clock, ear).run_once()
-        assert ear.outcomes == ["throttled", "busy", "rotated"]
+        await observed_rotation_of(two, store, clock, recorder).run_once()
+        assert recorder.outcomes == ["throttled", "busy", "rotated"]
 
 
 async def test_a_rotation_of_another_process_is_used_after_the_stores_notice(open_site):

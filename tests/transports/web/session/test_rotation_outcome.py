@@ -8,7 +8,14 @@ from structlog.testing import capture_logs
 
 from tests.clock import ManualClock
 from tests.transports.conftest import connected, deps_for
-from tests.transports.web.rotations import Ear, Heard, ask, heard_rotation_of, interval, rotation_of
+from tests.transports.web.rotations import (
+    RotationCalls,
+    RotationRecorder,
+    ask,
+    interval,
+    observed_rotation_of,
+    rotation_of,
+)
 from transports import simulator, web
 from transports.store import MemoryStore
 from transports.store.port import SESSIONS
@@ -35,13 +42,13 @@ def test_an_unknown_body_has_no_interval(body):
 
 @pytest.mark.parametrize(("told", "least"), [(60, 60), (300, 300), (1, 60), (3600, 3600), (90_000, 3600), (0, 60)])
 async def test_the_sites_interval_overrides_the_setting(open_site, told, least):
-    clock, ear = ManualClock(), Ear()
+    clock, recorder = ManualClock(), RotationRecorder()
     store = MemoryStore(clock)
     settings = {"rotate_seconds": 540, "deps": deps_for(clock, store)}
     async with open_site(clock=clock) as site, site.connect(**settings) as transport:
-        heard = Heard(transport)
-        heard.answers = [(200, [], interval(told))]
-        rotation = heard_rotation_of(transport, store, clock, ear)
+        calls = RotationCalls(transport)
+        calls.answers = [(200, [], interval(told))]
+        rotation = observed_rotation_of(transport, store, clock, recorder)
         assert least <= await rotation.run_once() <= least * 1.1
         kept = decode((await store.get(SESSIONS, "one")).value)
         assert kept.interval == least
@@ -51,53 +58,53 @@ async def test_the_sites_interval_overrides_the_setting(open_site, told, least):
     "body", [b"", b"[]", b")]}'\n\n", b"nonsense", b'[["identity.hfcr"]]', b'[["identity.hfcr",-1]]']
 )
 async def test_without_an_interval_the_setting_is_used(open_site, body):
-    clock, ear = ManualClock(), Ear()
+    clock, recorder = ManualClock(), RotationRecorder()
     store = MemoryStore(clock)
     settings = {"rotate_seconds": 540, "deps": deps_for(clock, store)}
     async with open_site(clock=clock) as site, site.connect(**settings) as transport:
-        Heard(transport).answers = [(200, [], body)]
-        assert 540 * 0.9 <= await heard_rotation_of(transport, store, clock, ear).run_once() <= 540 * 1.1
+        RotationCalls(transport).answers = [(200, [], body)]
+        assert 540 * 0.9 <= await observed_rotation_of(transport, store, clock, recorder).run_once() <= 540 * 1.1
 
 
 @pytest.mark.parametrize("status", [200, 403])
 async def test_a_session_that_is_never_rotated_is_asked_once_and_keeps_serving(open_site, status):
-    clock, ear = ManualClock(), Ear()
+    clock, recorder = ManualClock(), RotationRecorder()
     store = MemoryStore(clock)
     settings = {"rotate_seconds": 540, "deps": deps_for(clock, store)}
     async with open_site(clock=clock, session_seconds=0) as site:
         async with site.connect(**settings) as transport:
-            heard = Heard(transport)
-            heard.answers = [(status, [], interval(2147483647))]
-            rotation = heard_rotation_of(transport, store, clock, ear)
+            calls = RotationCalls(transport)
+            calls.answers = [(status, [], interval(2147483647))]
+            rotation = observed_rotation_of(transport, store, clock, recorder)
             with capture_logs() as logs:
                 for _ in range(4):
                     clock.advance(await rotation.run_once())
-            assert len(heard.calls) == 1
+            assert len(calls.sent) == 1
             assert [entry["event"] for entry in logs].count("rotation_disabled") == 1
-            assert ("rotation_failed", "never") in ear.changes
+            assert ("rotation_failed", "never") in recorder.changes
             assert "never rotates" in transport.accounts[0].facts().rotation_note
             await ask(transport)
         async with site.connect(deps=deps_for(clock, store), rotate_seconds=540) as another:
-            heard = Heard(another)
+            calls = RotationCalls(another)
             for _ in range(3):
                 clock.advance(await rotation_of(another, store, clock).run_once())
-            assert heard.calls == []
+            assert calls.sent == []
             await ask(another)
 
 
 async def test_a_new_export_is_rotated_even_if_the_last_one_never_was(open_site):
-    clock, ear = ManualClock(), Ear()
+    clock, recorder = ManualClock(), RotationRecorder()
     store = MemoryStore(clock)
     known = simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", never_rotated=True)
     fresh = simulator.SimulatedAccount(psid="psid-2", psidts="psidts-2")
     async with open_site(known, fresh, clock=clock) as site:
         async with site.connect(deps=deps_for(clock, store), rotate_seconds=540) as transport:
-            await heard_rotation_of(transport, store, clock, ear).run_once()
+            await observed_rotation_of(transport, store, clock, recorder).run_once()
         account = web.WebAccount(id="one", cookies=simulator.export_of(fresh))
         async with site.connect(account, deps=deps_for(clock, store), rotate_seconds=540) as transport:
             clock.advance(60)
-            await heard_rotation_of(transport, store, clock, ear).run_once()
-        assert ear.outcomes == ["never", "rotated"]
+            await observed_rotation_of(transport, store, clock, recorder).run_once()
+        assert recorder.outcomes == ["never", "rotated"]
 
 
 async def test_a_process_remembers_never_rotated_while_the_store_is_down(open_site):

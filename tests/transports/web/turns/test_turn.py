@@ -263,10 +263,10 @@ LITE = UpstreamModel(id="l", name="3.5 Flash-Lite", family="flash-lite")
 FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
 
 
-class Told:
-    """An answer's events; from the event `known` on, the site has said that `model` answers.
+class ScriptedReader:
+    """Events of an answer; from the event `known` on, the site has named `model`.
 
-    Those before the event `begun` are about what the site is doing.
+    Events before `begun` are progress lines.
     """
 
     def __init__(self, *events, known=0, model=LITE, begun=0):
@@ -291,34 +291,35 @@ class Told:
 
 @pytest.mark.parametrize("known", [0, 1, 2, 3])
 async def test_a_refused_downgrade_is_detected_before_any_text(known):
-    told = Told(Waiting(), Thought(text="a"), Thought(text="b"), Text(text="c"), FINISH, known=known)
+    reader = ScriptedReader(Waiting(), Thought(text="a"), Thought(text="b"), Text(text="c"), FINISH, known=known)
     with pytest.raises(ModelDowngraded) as caught:
-        await told.answer().first(refuse_mismatch=True)
+        await reader.answer().first(refuse_mismatch=True)
     assert (caught.value.asked, caught.value.answered) == ("pro", "flash-lite")
 
 
 @pytest.mark.parametrize("known", [4, 9])
 async def test_a_model_named_after_the_first_text_is_not_refused(known):
     events = [Thought(text="a"), Text(text="b"), Text(text="c"), Text(text="d"), FINISH]
-    told = Told(Waiting(), *events, known=known)
-    answer = told.answer()
+    reader = ScriptedReader(Waiting(), *events, known=known)
+    answer = reader.answer()
     await answer.first(refuse_mismatch=True)
     assert [event async for event in answer] == events
     assert answer.served.mismatch == (("pro", "flash-lite") if known == 4 else None)
 
 
 async def test_the_first_event_does_not_wait_for_the_model_if_none_is_refused():
-    told = Told(Waiting(), Thought(text="a"), Text(text="b"), FINISH, known=9)
-    await told.answer().first()
-    assert told.read == 2
+    reader = ScriptedReader(Waiting(), Thought(text="a"), Text(text="b"), FINISH, known=9)
+    await reader.answer().first()
+    assert reader.read == 2
 
 
 async def test_progress_lines_are_skipped_while_waiting_for_the_answer():
-    told = Told(Waiting(), Thought(text="line"), Waiting(), Thought(text="a"), Text(text="b"), FINISH, begun=3)
-    answer = told.answer()
+    events = (Waiting(), Thought(text="line"), Waiting(), Thought(text="a"), Text(text="b"), FINISH)
+    reader = ScriptedReader(*events, begun=3)
+    answer = reader.answer()
     await answer.first(past_progress=True)
-    assert told.read == 4
-    assert [event async for event in answer] == [Thought(text="line"), *told.events[3:]]
+    assert reader.read == 4
+    assert [event async for event in answer] == [Thought(text="line"), *reader.events[3:]]
 
 
 async def test_the_setting_refuses_a_downgrade_and_closes_the_response(site):
@@ -345,5 +346,5 @@ async def test_a_guest_is_described_by_the_model_of_its_last_answer(site):
         assert transport.served_by(request.selection, guest) is None
         async with asking(transport, request, guest) as answer:
             assert isinstance([event async for event in answer][-1], Finish)
-        told = transport.served_by(request.selection, guest)
-    assert (told.id, told.name, told.family) == ("fbb127bbb056c959", "3.6 Flash", "flash")
+        model = transport.served_by(request.selection, guest)
+    assert (model.id, model.name, model.family) == ("fbb127bbb056c959", "3.6 Flash", "flash")
