@@ -326,7 +326,7 @@ class Lagging(Protocol):
         assert self.site.undelivered or all(found), "a process lacks the newest value"
 
 
-def run(machine, examples=60):
+def run(machine, examples):
     with capture_logs():
         run_state_machine_as_test(
             machine,
@@ -381,27 +381,55 @@ class SeedFirst(SessionStore):
         return self._seed if stored is not None else super()._for_store(stored, damaged=damaged)
 
 
+def play(machine, *steps):
+    """Run the steps in order and check every invariant after each of them."""
+    world = machine()
+    try:
+        for step in steps:
+            step(world)
+            world.never_two_rotations_at_once()
+            world.the_newest_value_is_somewhere()
+            world.an_older_value_never_replaces_a_newer()
+    finally:
+        world.teardown()
+
+
 @pytest.mark.parametrize("take", [acquire_always, acquire_without_barrier])
 def test_without_the_lock_or_its_barrier_two_replicas_rotate_at_once(monkeypatch, take):
+    steps = (
+        lambda world: world.is_due_and_sends(0),
+        lambda world: world.another_server_that_has_forgotten_the_leases(),
+        lambda world: world.begins_to_rotate(1, 100),
+    )
+    play(Protocol, *steps)
     monkeypatch.setattr(RotationLock, "acquire", take)
     with pytest.raises(AssertionError, match="two rotations at once"):
-        run(Protocol, 400)
+        play(Protocol, *steps)
 
 
 def test_using_a_value_before_it_is_saved_is_detected():
     class Wrong(Protocol):
         session_store_type = UsedBeforeSaved
 
+    steps = (
+        lambda world: world.is_due_and_sends(0),
+        lambda world: world.time_passes(14),
+        lambda world: world.is_killed_and_started_again(0),
+        lambda world: world.time_passes(130),  # the grace period of the old value ends
+    )
+    play(Protocol, *steps)
     with pytest.raises(AssertionError, match="the newest value is lost"):
-        run(Wrong, 400)
+        play(Wrong, *steps)
 
 
 def test_a_seed_that_overwrites_the_stored_session_is_detected():
     class Wrong(Protocol):
         session_store_type = SeedFirst
 
+    steps = (lambda world: world.rotates(0), lambda world: world.begins_to_rotate(1, 100))
+    play(Protocol, *steps)
     with pytest.raises(AssertionError, match="an older value"):
-        run(Wrong, 400)
+        play(Wrong, *steps)
 
 
 class StoreFirst(SessionStore):
