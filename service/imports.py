@@ -32,16 +32,16 @@ def defer(module: str, name: str, *empty: str) -> None:
     """
     if module in sys.modules:
         return
-    there = {name: ModuleType(name) for name in (module, *empty) if name not in sys.modules}
+    stand_ins = {name: ModuleType(name) for name in (module, *empty) if name not in sys.modules}
 
     def load(_: type, *arguments: Any, **named: Any) -> Any:
-        for loaded, stand_in in there.items():
+        for loaded, stand_in in stand_ins.items():
             if sys.modules.get(loaded) is stand_in:
                 del sys.modules[loaded]
         return getattr(import_module(module), name)(*arguments, **named)
 
-    setattr(there[module], name, type(name, (), {"__new__": load}))
-    sys.modules.update(there)
+    setattr(stand_ins[module], name, type(name, (), {"__new__": load}))
+    sys.modules.update(stand_ins)
 
 
 def spare() -> None:

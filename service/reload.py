@@ -168,19 +168,19 @@ def reload_licenses(
 
     An invalid license keeps its previous key.
     """
-    there = {granted.id: (key, granted) for key, granted in before}
+    known = {granted.id: (key, granted) for key, granted in before}
     found: dict[str, tuple[str, License]] = {}
     invalid: list[str] = []
     for setting in settings:
         try:
             [fresh] = fixed_licenses([setting], origin)
-            keys = {key for name, (key, _) in {**there, **found}.items() if name != setting.id}
+            keys = {key for name, (key, _) in {**known, **found}.items() if name != setting.id}
             if fresh[0] in keys or setting.id in found:
                 raise SettingsError("is another license's")  # noqa: TRY301 -- handled like an invalid key
         except SettingsError:
             invalid.append(str(setting.key_file or setting.id))
-            if setting.id not in there:
+            if setting.id not in known:
                 continue
-            fresh = there[setting.id]
+            fresh = known[setting.id]
         found.setdefault(setting.id, fresh)
     return list(found.values()), invalid

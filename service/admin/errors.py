@@ -38,13 +38,13 @@ def status_of(error: GatewayError) -> int:
 
 def refusal(error: GatewayError, headers: dict[str, str] | None = None) -> Response:
     """Build the response for an error."""
-    told = {"Cache-Control": "no-store", **(headers or {})}
+    extended = {"Cache-Control": "no-store", **(headers or {})}
     if isinstance(error, Unauthorized):
-        told["WWW-Authenticate"] = "Bearer"
+        extended["WWW-Authenticate"] = "Bearer"
     if isinstance(error, Saturated):
-        told["Retry-After"] = str(math.ceil(error.retry_after))
+        extended["Retry-After"] = str(math.ceil(error.retry_after))
     body = AdminErrorBody(error=AdminError(code=error.code, message=error.message))
-    return Response(_encode(body), status_of(error), told, media_type="application/json")
+    return Response(_encode(body), status_of(error), extended, media_type="application/json")
 
 
 @contextmanager

@@ -120,6 +120,6 @@ class Follower:
         """
         with anyio.move_on_after(seconds):
             await self._feed.wait(self._known)
-        heard = self._feed.since(self._known)
-        self._known += len(heard or ())
-        return heard
+        events = self._feed.since(self._known)
+        self._known += len(events or ())
+        return events

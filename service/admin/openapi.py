@@ -60,20 +60,24 @@ def _operation(operation: AdminOperation, schema_of: dict[str, Any]) -> dict[str
     if operation.request_type is not None:
         content = {"application/json": {"schema": schema_of[str(operation.request_type)]}}
         described["requestBody"] = {"required": not operation.body_optional, "content": content}
-    answers = {status: _response(kind, words, schema_of) for status, (kind, words) in operation.responses.items()}
-    errors = {status: _response(AdminErrorBody, words, schema_of) for status, words in operation.errors.items()}
+    answers = {
+        status: _response(kind, description, schema_of) for status, (kind, description) in operation.responses.items()
+    }
+    errors = {
+        status: _response(AdminErrorBody, description, schema_of) for status, description in operation.errors.items()
+    }
     described["responses"] = {str(status): answer for status, answer in sorted((answers | errors).items())}
     return described
 
 
-def _response(kind: Any, words: str, schema_of: dict[str, Any]) -> dict[str, Any]:
+def _response(kind: Any, description: str, schema_of: dict[str, Any]) -> dict[str, Any]:
     if kind is None:
-        return {"description": words}
+        return {"description": description}
     if kind == STREAM:
         data = " or ".join(event.__name__ for event in _EVENTS)
         schema = {"type": "string", "description": f"Events, whose data is a {data}."}
-        return {"description": words, "content": {STREAM: {"schema": schema}}}
-    return {"description": words, "content": {"application/json": {"schema": schema_of[str(kind)]}}}
+        return {"description": description, "content": {STREAM: {"schema": schema}}}
+    return {"description": description, "content": {"application/json": {"schema": schema_of[str(kind)]}}}
 
 
 if __name__ == "__main__":

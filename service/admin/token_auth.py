@@ -90,23 +90,23 @@ def tokens_of(admin: AdminSettings, origin: Origin) -> AdminTokens:
     found: list[tuple[str, AdminIdentity]] = []
     where = origin.of("admin.tokens")
     for number, one in enumerate(admin.tokens):
-        place = f"{where}: admin.tokens[{number}]"
-        found.append((_read_token(one, place), AdminIdentity(one.name, one.read_only)))
-    for kind, words in (("name", [who.name for _, who in found]), ("token", [token for token, _ in found])):
-        if any(times > 1 for times in Counter(words).values()):
+        setting = f"{where}: admin.tokens[{number}]"
+        found.append((_read_token(one, setting), AdminIdentity(one.name, one.read_only)))
+    for kind, values in (("name", [who.name for _, who in found]), ("token", [token for token, _ in found])):
+        if any(times > 1 for times in Counter(values).values()):
             raise SettingsError(f"{where}: admin.tokens: two entries have the same {kind}")
     return AdminTokens(found)
 
 
-def _read_token(one: AdminTokenSettings, place: str) -> str:
+def _read_token(one: AdminTokenSettings, setting: str) -> str:
     if (one.token_file is None) is not bool(one.token):
-        raise SettingsError(f"{place}: set either token or token_file")
-    token = one.token if one.token_file is None else read_secret(one.token_file, f"{place}.token_file")
+        raise SettingsError(f"{setting}: set either token or token_file")
+    token = one.token if one.token_file is None else read_secret(one.token_file, f"{setting}.token_file")
     if not _TOKEN.fullmatch(token):
-        raise SettingsError(f"{place}: expected {_MIN_LENGTH} to 256 printable ASCII characters without spaces")
+        raise SettingsError(f"{setting}: expected {_MIN_LENGTH} to 256 printable ASCII characters without spaces")
     if _PLACEHOLDER.search(token) or len(set(token)) < _MIN_DISTINCT:
         advice = "generate one with `openssl rand -base64 32`"
-        raise SettingsError(f"{place}: is a placeholder, not a secret; {advice}")
+        raise SettingsError(f"{setting}: is a placeholder, not a secret; {advice}")
     return token
 
 

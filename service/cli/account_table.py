@@ -41,7 +41,7 @@ def accounts_table(rows: Sequence[AccountView], now: float, width: int) -> Table
             times = ago(row.rotated_at, now), ahead_short(row.expires_at, now)
             table.add_row(account, row.transport, row.kind, escape(row.plan or "-"), state, load, left, *times)
         else:
-            about = " ".join(word for word in (row.transport, row.kind, row.plan) if word)
+            about = " ".join(part for part in (row.transport, row.kind, row.plan) if part)
             table.add_row(f"{escape(row.id)}\n[dim]{escape(about)}[/]", state, load, left)
     return table
 
@@ -50,10 +50,10 @@ def account_notes(rows: Sequence[AccountView]) -> list[str]:
     """Return problems and advice that do not fit into the table, one line of markup each."""
     notes: list[str] = []
     for row in rows:
-        said = "" if row.state is AccountStatus.COOLING_DOWN else row.message  # a cooldown ends without help
+        message = "" if row.state is AccountStatus.COOLING_DOWN else row.message  # a cooldown ends without help
         by = f"paused by {row.paused_by}" if row.paused_by else ""
-        if said or by:
-            notes.append(f"[bold]{escape(row.id)}[/] {escape(': '.join(part for part in (by, said) if part))}")
+        if message or by:
+            notes.append(f"[bold]{escape(row.id)}[/] {escape(': '.join(part for part in (by, message) if part))}")
         if row.rotation_note:
             notes.append(f"[bold]{escape(row.id)}[/] {escape(row.rotation_note)}")
     return notes
@@ -116,15 +116,15 @@ def ahead_short(at: float | None, now: float) -> str:
 def _state(row: AccountView, now: float) -> str:
     """Return an account's state in short; `account_notes` adds the rest."""
     color = _COLORS[row.state]
-    said = [f"[{color}]{row.state.label}[/]"]
+    lines = [f"[{color}]{row.state.label}[/]"]
     if row.state is AccountStatus.NEEDS_ATTENTION:
-        said[0] += f": {escape(row.reason)}"
+        lines[0] += f": {escape(row.reason)}"
     if row.state is AccountStatus.COOLING_DOWN:
-        said += [
+        lines += [
             f"{cooldown.scope} {cooldown.reason.value}, {ahead_short(cooldown.until, now)}"
             for cooldown in row.cooldowns
         ]
-    return "\n".join(said)
+    return "\n".join(lines)
 
 
 def _load(row: AccountView) -> str:

@@ -41,11 +41,13 @@ def check(settings: Settings, origin: Origin, store_path: Path) -> None:
 
 def _check_folder(folder: Path, where: str) -> None:
     """Raise SettingsError unless the folder exists or can be created, and is writable."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise SettingsError(f"{where}: {folder}: {there} is not a folder; choose another path")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise SettingsError(f"{where}: {folder}: no permission to write to {there}; allow it, or choose another path")
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise SettingsError(f"{where}: {folder}: {existing} is not a folder; choose another path")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise SettingsError(
+            f"{where}: {folder}: no permission to write to {existing}; allow it, or choose another path"
+        )
 
 
 def _check_store(path: Path, where: str) -> None:

@@ -97,8 +97,8 @@ class Diagnosis:
         except SettingsError as error:
             yield _finding("store", failed("store", str(error), "Check [store], and that the store is running."))
         except OSError as error:
-            words = f"{location}: {error.strerror or error}"
-            yield _finding("store", failed("store", words, "Check that it is running."))
+            message = f"{location}: {error.strerror or error}"
+            yield _finding("store", failed("store", message, "Check that it is running."))
 
     async def _check_store(self, store: Store, where: str) -> AsyncGenerator[DoctorFinding]:
         """Check the store and its encryption, clock, gateway processes and licenses."""
@@ -109,13 +109,13 @@ class Diagnosis:
         yield _finding("store", ok("writable", "It is writable."))
         encrypted = ok("encrypted", "Secrets are encrypted.")
         if not cipher_of(self._settings.store, self._origin).can_encrypt:
-            words = "Cookies, keys and prompts are stored as plain text."
-            encrypted = warning("encrypted", words, "Set store.key_file.")
+            message = "Cookies, keys and prompts are stored as plain text."
+            encrypted = warning("encrypted", message, "Set store.key_file.")
         yield _finding("store", encrypted)
         clock = ok("clock", "Its clock and this machine's agree.")
         if skew > _SKEW_SECONDS:
-            words = f"Its clock and this machine's differ by {skew:.0f} s."
-            clock = warning("clock", words, "Synchronize both with NTP.")
+            message = f"Its clock and this machine's differ by {skew:.0f} s."
+            clock = warning("clock", message, "Synchronize both with NTP.")
         yield _finding("store", clock)
         processes = await read_processes(store.records)
         yield _finding("store", ok("processes", f"{len(processes)} gateway processes are running."))

@@ -40,6 +40,12 @@ async def startup_summary(
     settings: Settings, origin: Origin, location: StoreLocation, records: Records, clock: Clock
 ) -> StartupSummary:
     """Collect the summary without contacting an upstream; an unavailable store is reported as missing."""
+
+    @asynccontextmanager
+    async def refuse(name: str, _account: str) -> AsyncGenerator[Transport]:
+        raise AccountError("unusable", name)  # the summary needs only stored data
+        yield
+
     configs = wiring.transport_settings(settings, origin)
     found = StartupSummary(
         store=str(location),
@@ -47,7 +53,7 @@ async def startup_summary(
         transports=tuple(configs),
     )
     try:
-        rows = await AccountService(configs, records, clock, _nowhere).list_accounts()
+        rows = await AccountService(configs, records, clock, refuse).list_accounts()
         valid = [one for one in await LicenseStore(records, clock).all() if one.revoked is None]
     except Unreadable as error:
         return msgspec.structs.replace(found, missing=(f"the accounts: {error}",))
@@ -102,10 +108,3 @@ def _missing(found: StartupSummary, rows: list[AccountView], licenses: int) -> l
     if not found.encrypted:
         missing.append("store.key_file, to encrypt cookies and prompts in the store")
     return missing
-
-
-@asynccontextmanager
-async def _nowhere(name: str, _account: str) -> AsyncGenerator[Transport]:
-    """Refuse to open a transport; the summary needs only stored data."""
-    raise AccountError("unusable", name)
-    yield

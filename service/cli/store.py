@@ -98,8 +98,21 @@ def migrate_store(config_path: Path | None, source: str, target: str, *, force: 
         for name, path in keys.items()
     ]
     patient = msgspec.structs.replace(settings.store, timeout_seconds=_CALL_SECONDS)
+
+    async def copy_records() -> None:
+        async with (
+            _endpoint(ends[0], ciphers[0], patient) as old,
+            _endpoint(ends[1], ciphers[1], patient) as new,
+        ):
+            total = 0
+            async for moved in migrate(old, new, force=force):
+                total += moved.records
+                unreadable = f" ({len(moved.unreadable)} unreadable, moved as they are)" if moved.unreadable else ""
+                click.echo(f"{moved.collection.name}\t{moved.records}{unreadable}")
+            click.echo(f"Moved {total} records from {old.name} to {new.name} and verified the copy.")
+
     try:
-        anyio.run(_migrate, ends, ciphers, patient, force)
+        anyio.run(copy_records)
     except MigrateError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
@@ -144,21 +157,6 @@ async def _check(location: StoreLocation, settings: StoreSettings, cipher: Ciphe
     for collection, found in counts.items():
         click.echo(f"  {found.line(collection)}")
     return writable == "yes" and not any(found.unreadable for found in counts.values())
-
-
-async def _migrate(
-    ends: tuple[StoreLocation, StoreLocation],
-    ciphers: list[Cipher],
-    settings: StoreSettings,
-    force: bool,
-) -> None:
-    async with _endpoint(ends[0], ciphers[0], settings) as source, _endpoint(ends[1], ciphers[1], settings) as target:
-        total = 0
-        async for moved in migrate(source, target, force=force):
-            total += moved.records
-            unreadable = f" ({len(moved.unreadable)} unreadable, moved as they are)" if moved.unreadable else ""
-            click.echo(f"{moved.collection.name}\t{moved.records}{unreadable}")
-        click.echo(f"Moved {total} records from {source.name} to {target.name}; all are there.")
 
 
 @asynccontextmanager

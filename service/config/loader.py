@@ -62,8 +62,8 @@ def convert(tree: Any, section: type[SectionT], origin: Origin, *, at: str = "",
     try:
         return msgspec.convert(tree, section, strict=strict, dec_hook=partial(_decode, origin.folder))
     except msgspec.ValidationError as error:
-        reason, _, place = str(error).partition(" - at `")
-        path = ".".join(filter(None, (at, place.rstrip("`").removeprefix("$").lstrip("."))))
+        reason, _, location = str(error).partition(" - at `")
+        path = ".".join(filter(None, (at, location.rstrip("`").removeprefix("$").lstrip("."))))
         path, reason = _explained(reason, path, section, at)
         raise SettingsError(f"{origin.of(path)}: {path or 'the file'}: {reason}") from None
 

@@ -169,11 +169,11 @@ class JobStore:
     async def _replace(self, job: Job, expires: float) -> bool:
         """Overwrite a stored job, after any simultaneous write; return False if it was removed."""
         for _ in range(_TRIES):
-            there = await self._get(job.id)
-            if there is None:
+            stored = await self._get(job.id)
+            if stored is None:
                 return False
             value, seconds = _pack(job), self._seconds(expires)
-            if await self._records.put(JOBS, job.id, value, expected=there.version, seconds=seconds) is not None:
+            if await self._records.put(JOBS, job.id, value, expected=stored.version, seconds=seconds) is not None:
                 return True
         return False
 

@@ -82,14 +82,14 @@ class LicenseStore:
         """
         check_license(granted.id, key)
         digest = sha256(key.encode()).digest()
-        there = await self._records.get(LICENSES, granted.id)
-        old = _entry(there) if there is not None else None
+        record = await self._records.get(LICENSES, granted.id)
+        old = _entry(record) if record is not None else None
         entries = await self._scan()
-        free = there is None or (old is not None and old.revoked is not None)
+        free = record is None or (old is not None and old.revoked is not None)
         used = any(entry.digest == digest for name, entry in entries.items() if name != granted.id)
         features = (_ALL,) if set(granted.features) == set(Feature) else tuple(map(str, granted.features))
         entry = _Entry(digest=digest, models=granted.models, features=features, created=granted.created)
-        expected = there.version if there is not None else 0
+        expected = record.version if record is not None else 0
         if used or not free or await self._records.put(LICENSES, granted.id, _encode(entry), expected=expected) is None:
             raise LicenseError(f"the license {granted.id!r}, or one with this key, exists already")
 
@@ -100,12 +100,12 @@ class LicenseStore:
             LicenseError: there is no such license, it is revoked already, or it was changed at the same time.
 
         """
-        there = await self._records.get(LICENSES, identity) if _ID.fullmatch(identity) else None
-        entry = _entry(there) if there is not None else None
-        if there is None or entry is None or entry.revoked is not None:
+        record = await self._records.get(LICENSES, identity) if _ID.fullmatch(identity) else None
+        entry = _entry(record) if record is not None else None
+        if record is None or entry is None or entry.revoked is not None:
             raise LicenseError(f"no license {identity!r}: it does not exist, or is revoked already")
         value = _encode(msgspec.structs.replace(entry, revoked=now))
-        if await self._records.put(LICENSES, identity, value, expected=there.version) is None:
+        if await self._records.put(LICENSES, identity, value, expected=record.version) is None:
             raise LicenseError(f"the license {identity!r} was changed at the same time: try again")
 
     async def all(self) -> list[License]:

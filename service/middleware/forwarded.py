@@ -56,10 +56,10 @@ def _forwarded(headers: dict[bytes, bytes], scheme: str, host: str) -> tuple[str
     """Return the scheme and host that the proxy nearest to the client sent in `Forwarded` or `X-Forwarded-*`."""
     first = headers.get(b"forwarded", b"").decode("latin-1").partition(",")[0]
     pairs = (piece.partition("=") for piece in first.split(";"))
-    said = {name.strip().lower(): value.strip().strip('"') for name, equals, value in pairs if equals}
+    fields = {name.strip().lower(): value.strip().strip('"') for name, equals, value in pairs if equals}
     for key, header in (("proto", b"x-forwarded-proto"), ("host", b"x-forwarded-host")):
         value = headers.get(header, b"").decode("latin-1").partition(",")[0].strip()
         if value and b"forwarded" not in headers:
-            said[key] = value
-    proto = said.get("proto", scheme)
-    return (proto if proto in {"http", "https"} else scheme), said.get("host") or host
+            fields[key] = value
+    proto = fields.get("proto", scheme)
+    return (proto if proto in {"http", "https"} else scheme), fields.get("host") or host

@@ -122,7 +122,7 @@ class Workers:
     async def _run_one(self) -> tuple[int, bool]:
         """Run a worker until it exits; return its status, and whether it was ever ready.
 
-        A socket pair tells the worker when this process exits.
+        The socket pair shows the worker when this process exits.
         """
         ours, theirs = socket.socketpair()
         with ours:

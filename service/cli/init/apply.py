@@ -92,8 +92,8 @@ def apply(plan: SetupPlan, by: str, may_change: Confirm) -> SetupResult:
     return SetupResult(target=target, license=license_id, key=key, previous=previous)
 
 
-def check_account(target: SetupTarget, account: str, tell: Callable[[Finding], None]) -> bool:
-    """Check an account, pass each finding to `tell`, and return whether no step failed.
+def check_account(target: SetupTarget, account: str, report: Callable[[Finding], None]) -> bool:
+    """Check an account, pass each finding to `report`, and return whether no step failed.
 
     Raises:
         AccountError: its transport cannot be opened.
@@ -103,7 +103,7 @@ def check_account(target: SetupTarget, account: str, tell: Callable[[Finding], N
     async def work(store: Store) -> bool:
         passed = True
         async for finding in _accounts(target, store).check(account):
-            tell(finding)
+            report(finding)
             passed = passed and finding.level is not Level.FAILED
         return passed
 

@@ -11,10 +11,10 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- loopback add
 _BODY = '{"model": "gemini-3-pro", "messages": [{"role": "user", "content": "Hello!"}]}'
 
 
-def command_line(path: Path, *words: str) -> str:
+def command_line(path: Path, *arguments: str) -> str:
     """Return a `gemini-gateway` command line that uses the settings at `path`."""
     found = path.absolute() == DEFAULT_CONFIG.absolute() and not os.environ.get(CONFIG_VARIABLE)
-    return shlex.join(["gemini-gateway", *words, *([] if found else ["--config", str(path)])])
+    return shlex.join(["gemini-gateway", *arguments, *([] if found else ["--config", str(path)])])
 
 
 def base_url(server: ServerSettings) -> str:

@@ -104,7 +104,7 @@ def test_migrate_encrypts_a_plain_file_and_counts_what_it_moved(folder):
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
     assert {"session\t1", "account\t1", "cooldown\t1", "attention\t0"} <= set(lines)
-    assert lines[-1] == "Moved 3 records from SQLite at old.sqlite3 to SQLite at new.sqlite3; all are there."
+    assert lines[-1] == "Moved 3 records from SQLite at old.sqlite3 to SQLite at new.sqlite3 and verified the copy."
     assert b"secret-cookie" not in (folder / "new.sqlite3").read_bytes()
     records = read(folder / "new.sqlite3", folder / "store.key")
     assert [record.value for record in records] == [b"secret-cookie", b"{}", b"{}"]
