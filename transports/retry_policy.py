@@ -1,7 +1,7 @@
 """Decides what follows an upstream error: a cooldown or attention for the account, and which retry is allowed. No I/O.
 
 Example: a 429 without `Retry-After` is `RateLimited`. The account's first cooldown for the model family is an hour, the
-next ones two and four, at most six; another account is asked meanwhile. Source: reliability 6.4.
+next ones two and four, at most six; another account is asked meanwhile. Source: reliability 2.4.
 """
 
 from enum import Enum

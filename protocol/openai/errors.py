@@ -1,4 +1,4 @@
-"""Errors in OpenAI's form: `{"error": {"message", "type", "param", "code"}}`. Source: reliability 8.0."""
+"""Errors in OpenAI's form: `{"error": {"message", "type", "param", "code"}}`. Source: reliability 3.1."""
 
 import math
 

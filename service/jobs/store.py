@@ -196,7 +196,7 @@ class JobStore:
 def _store_errors() -> Generator[None]:
     """Turn an error of the store into the error for the client.
 
-    Source: reliability 6.3
+    Source: reliability 2.3
     """
     try:
         yield

@@ -3,7 +3,7 @@
 With a SQLite store, every lookup checks for changes; with Redis, that happens once a second, and for every unknown key.
 While the store cannot be reached, cached licenses stay valid for a day.
 
-Source: reliability 6.3
+Source: reliability 2.3
 """
 
 import math

@@ -6,7 +6,7 @@ since an operator may have renewed it; and now and then, unless a check of the t
 the account's concurrency grows step by step (slow start).
 
 `Throttle` sends fewer requests to an upstream that fails: to an account, and in `failover` to all of a transport.
-Source: reliability 6.6.
+Source: reliability 2.6.
 """
 
 from collections import Counter, deque

@@ -18,7 +18,7 @@ taken all the while, so all processes together never have more than the account'
 
 Request rates are counted in the store for each request of an account that has such a limit.
 
-Source: reliability 6.3.
+Source: reliability 2.3.
 """
 
 import math

@@ -250,7 +250,7 @@ class AccountTracker:
     def count_failure(self, state: AccountState) -> bool:
         """Count a failure, refusals excluded; return whether it started a cooldown. The last account never gets one.
 
-        Source: reliability 6.6.
+        Source: reliability 2.6.
         """
         state.errors += 1
         if state.errors < self._config.consecutive_failures or not self._may_eject(state):
@@ -405,7 +405,7 @@ class AccountTracker:
 
 
 def reset_seconds(reset: float | None, wall: float) -> float | None:
-    """Return the seconds until an upstream's reset time, at most a day; None: it is past. Source: reliability 6.5."""
+    """Return the seconds until an upstream's reset time, at most a day; None: it is past. Source: reliability 2.5."""
     return None if reset is None or reset <= wall else min(_LONGEST_RESET, reset - wall)
 
 

@@ -1,6 +1,6 @@
 """Waits out old locks after anything that may have made the store lose them, before new ones are acquired.
 
-Source: reliability 6.2
+Source: reliability 2.2
 """
 
 from transports.store.port import Locks, StoreDown

@@ -20,7 +20,7 @@ class BreakerObserver(Protocol):
 class Breaker:
     """Opens after consecutive failures, or at once after a timeout; a successful probe closes it.
 
-    Source: reliability 6.3
+    Source: reliability 2.3
     """
 
     def __init__(self, clock: Clock, observer: BreakerObserver, *, failures: int = 5, seconds: float = 2.0) -> None:

@@ -23,7 +23,7 @@ Example: machines A and B know account x in version 5 and 7, and the store is em
 the mark with a new round. B finds the unknown round, sees that its version 7 is newer than the restored 5, and
 replaces it.
 
-Source: reliability 6.1
+Source: reliability 2.1
 """
 
 import math

@@ -10,7 +10,7 @@ A record is a hash with a value and a version; a sorted set per collection index
 
 Calls go through `RedisPool`, which limits their time and fails at once while the server does not answer.
 
-Source: reliability 6.3
+Source: reliability 2.3
 """
 
 import math

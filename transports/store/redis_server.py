@@ -2,7 +2,7 @@
 
 A connection is reused only after its whole answer was read. After a failed, late or cancelled call it is closed, so no
 call can get the answer of another.
-Source: reliability 6.3
+Source: reliability 2.3
 """
 
 import asyncio

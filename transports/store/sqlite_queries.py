@@ -32,7 +32,7 @@ def adjust_expiries(database: sqlite3.Connection, reading: ClockReading) -> None
     """Shift expiries if the machine's wall clock was set since the last write, so that the time left stays the same.
 
     If it was set forward, or the machine slept, only locks and slots are shifted: records expire by the wall clock.
-    Source: reliability 6.5.
+    Source: reliability 2.5.
     """
     row = database.execute("SELECT wall, monotonic, boot FROM clock").fetchone()
     last = ClockReading(*row) if row is not None else reading

@@ -1,4 +1,4 @@
-"""The one writer of a process's SQLite file. Source: reliability 6.3.
+"""The one writer of a process's SQLite file. Source: reliability 2.3.
 
 SQLite lets one connection write at a time. A second connection that writes waits in SQLite's busy handler, which
 sleeps and polls; several such connections starve one another, even inside one process. So all writes of a process go

@@ -1,4 +1,4 @@
-"""Several processes and one account: never more than it may carry. Source: reliability 8.2, S16 and S17."""
+"""Several processes and one account: never more than it may carry. Source: reliability 3.2."""
 
 from contextlib import AsyncExitStack
 

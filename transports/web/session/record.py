@@ -1,4 +1,4 @@
-"""The stored form of a session, and the order of two records. No I/O. Source: reliability 6.1."""
+"""The stored form of a session, and the order of two records. No I/O. Source: reliability 2.1."""
 
 from collections.abc import Mapping
 from hashlib import sha256

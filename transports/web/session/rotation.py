@@ -1,4 +1,4 @@
-"""Rotates the cookies of one account's session. Source: "Session", step 2. Source: reliability 6.2.
+"""Rotates the cookies of one account's session. Source: "Session", step 2. Source: reliability 2.2.
 
 Theory of operation. The site replaces the rolling cookie on request and accepts the old value only for a short grace
 period, so a new value that is lost costs the account. Several processes share an account; three records keep them safe:

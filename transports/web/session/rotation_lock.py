@@ -1,4 +1,4 @@
-"""The lock and the intent of a rotation: one process at a time rotates an account's session. Source: reliability 6.2.
+"""The lock and the intent of a rotation: one process at a time rotates an account's session. Source: reliability 2.2.
 
 Theory of operation. A process that was suspended may believe that it still has a lock that has expired. So the lock's
 time counts from before the request for it, and `has_time_for_call` allows a call only if the process was not suspended

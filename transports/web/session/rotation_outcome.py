@@ -1,4 +1,4 @@
-"""Read a rotation's response, name its outcome and report it. Source: reliability 6.2.
+"""Read a rotation's response, name its outcome and report it. Source: reliability 2.2.
 
 Theory of operation. What matters after a failed call is whether the site may have issued a new value. The outcome is
 `unknown` if it may have: the request was sent, and no answer came. It is `failed` if the site certainly did nothing.

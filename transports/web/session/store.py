@@ -7,7 +7,7 @@ the stored session; an unchanged or earlier one never does.
 
 Example: a rotation answers with ts-2. ts-2 is written to the local copy, then to the store if its version is still 7,
 and then sent with requests. If the store does not answer for 20 seconds, ts-2 is sent all the same, and `flush` writes
-it later. Source: reliability 6.1. Source: reliability 6.2
+it later. Source: reliability 2.1. Source: reliability 2.2
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Apply other processes' session changes to the connected accounts. Source: reliability 6.2.
+"""Apply other processes' session changes to the connected accounts. Source: reliability 2.2.
 
 Theory of operation. The change feed reports that a collection has changed, not which record. `SessionSync` then lists
 the records and compares each version with the one that its account read last; only accounts whose version differs load
