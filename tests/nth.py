@@ -186,8 +186,8 @@ def counted_client():
         aiohttp.ClientSession._request, aiohttp.StreamReader.readany = send, read
 
 
-def told(text, secrets):
-    """Return which of these secrets a text holds, in five spellings."""
+def secrets_in(text, secrets):
+    """Return the secrets that a text contains in any of five spellings."""
     return [secret for secret in secrets if any(spelling in text for spelling in spellings(secret))]
 
 

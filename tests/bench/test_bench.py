@@ -21,13 +21,13 @@ def bench():
 
 def test_a_quick_run_reports_figures_with_their_goals_and_where_the_time_goes():
     with bench() as running:
-        told, errors = running.communicate(timeout=280)
+        output, errors = running.communicate(timeout=280)
     assert running.returncode == 0, errors
     for measure in ("a short chat", "100 events at once", "a paced chunk", "200 kB of history", "in a crowd", "Valkey"):
-        row = next(line for line in told.splitlines() if measure in line and "goal" not in line)
+        row = next(line for line in output.splitlines() if measure in line and "goal" not in line)
         assert row.endswith((": met", ": missed")), row
     for part in ("5 accounts against 3", "memory of an open stream", "the bottleneck", "µs   service/"):
-        assert part in told
+        assert part in output
 
 
 def test_a_run_that_is_stopped_ends_its_children():

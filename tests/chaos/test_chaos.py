@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.load import Load
 from tests.chaos.processes import CONCURRENCY, Cluster
 from tests.chaos.trials import Trials
-from tests.nth import told
+from tests.nth import secrets_in
 
 TRIALS = int(os.environ.get("CHAOS_TRIALS", "100"))
 ROUND = 50
@@ -42,7 +42,7 @@ async def test_no_account_is_lost_if_processes_are_killed_or_stopped_around_a_ro
     assert max(account["most_generating"] for account in verdict.accounts) <= CONCURRENCY
     assert load.wrong == []
     assert load.outcomes["answered"] > trials
-    assert not told(cluster.logs(), cluster.secrets)
+    assert not secrets_in(cluster.logs(), cluster.secrets)
 
 
 async def test_the_judge_sees_gateways_that_share_an_account_and_no_store(tmp_path):

@@ -55,20 +55,20 @@ class Flights:
         if not any(word in line for word in HEARD):
             return
         try:
-            told = json.loads(line)
+            entry = json.loads(line)
         except ValueError:  # it was killed within the line
             return
         with self._lock:
             flying, armed = self._flying[gateway], self.armed
-            if told["event"] in MARKS:
-                flying.add(told["account"])
+            if entry["event"] in MARKS:
+                flying.add(entry["account"])
             else:
-                flying.discard(told["account"])
-            if armed is None or armed.mark != told["event"] or self._spared(gateway, flying):
+                flying.discard(entry["account"])
+            if armed is None or armed.mark != entry["event"] or self._spared(gateway, flying):
                 return
             self.armed = None
             gateway.signal(signal.SIGKILL if armed.way == "kill" else signal.SIGSTOP)
-            armed.hit = gateway, told["account"]
+            armed.hit = gateway, entry["account"]
         armed.happened.set()
 
 

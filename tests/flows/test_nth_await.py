@@ -21,7 +21,7 @@ from service.config.loader import origin_of
 from service.config.schema import LogSettings, Settings, StoreSettings
 from service.server.hypercorn import serve_loopback
 from service.telemetry import logs
-from tests.nth import WAYS, CountedStore, Plan, counted_client, spellings, told
+from tests.nth import WAYS, CountedStore, Plan, counted_client, secrets_in, spellings
 from tests.observer import NullObserver
 from transports import simulator
 from transports.accounts import Conversations, Pool
@@ -53,7 +53,7 @@ class Engine:
     def __init__(self, base, timeouts):
         self.base, self.timeouts, self.memory = base, timeouts, MemoryStore(SystemClock())
         self.store = CountedStore(self.memory)
-        self.dispatch = None
+        self.router = None
 
     @asynccontextmanager
     async def opened(self):
@@ -71,7 +71,7 @@ class Engine:
             serve=serve_loopback,
             files=Files(ByteBudget(), Spool()),
         )
-        async with wiring.open_engine(settings, parts, origin_of(None)) as self.dispatch:
+        async with wiring.open_engine(settings, parts, origin_of(None)) as self.router:
             yield self
 
     async def chat(self):
@@ -79,21 +79,21 @@ class Engine:
         turns = (Turn(role=Role.USER, parts=(TextPart(text="<echo>all is well</echo>"),)),)
         selection = Catalogue.build().resolve("gemini-3-pro")
         request = GenerationRequest(id="req", caller=Caller(id="me"), selection=selection, turns=turns)
-        heard, trace = [], ""
+        outcomes, trace = [], ""
         try:
-            async with self.dispatch.open(request) as exchange:
+            async with self.router.open(request) as exchange:
                 async for event in exchange:
                     if isinstance(event, Finish):
-                        heard.append("answered")
+                        outcomes.append("answered")
         except GatewayError as error:
-            heard.append("refused")
+            outcomes.append("refused")
             trace = "".join(traceback.format_exception(error))
-        assert not told(trace, SECRETS)
-        return heard
+        assert not secrets_in(trace, SECRETS)
+        return outcomes
 
     def left_behind(self):
         """Return what is still held for a request."""
-        states = [state for failover in self.dispatch.failovers for state in failover.pool.states]
+        states = [state for failover in self.router.failovers for state in failover.pool.states]
         busy = [state.account.id for state in states if state.in_flight]
         found = {"slots": self.store.slots, "busy": busy, "locks": self.store.locks}
         return {name: what for name, what in found.items() if what}
@@ -103,19 +103,19 @@ async def run(base, plan, slowness=1):
     """Run the chat once under a plan; return what is wrong with how it ended, and its outcome."""
     timeouts = {name: seconds * slowness for name, seconds in SHORT.items()} if plan.way == "hang" else {}
     engine, before = Engine(base, timeouts), gateway_tasks()
-    wrong, heard = [], []
+    wrong, outcomes = [], []
     async with engine.opened():
         with anyio.CancelScope() as client:
             plan.leave = client.cancel
             try:
                 with anyio.fail_after(60):
-                    heard = await plan.run(engine.chat())
+                    outcomes = await plan.run(engine.chat())
             except Exception as error:  # noqa: BLE001 -- none may come out of an engine
                 wrong.append(f"the client would see {error!r}")
         if client.cancelled_caught:
-            heard = ["left"]
-        if len(heard) != 1 and not wrong:
-            wrong.append(f"outcomes: {heard}")
+            outcomes = ["left"]
+        if len(outcomes) != 1 and not wrong:
+            wrong.append(f"outcomes: {outcomes}")
         wrong += [f"left behind: {held}" for held in [await until_empty(engine.left_behind)] if held]
         if not wrong:
             again = await engine.chat()
@@ -125,7 +125,7 @@ async def run(base, plan, slowness=1):
     wrong += [f"left behind: {held}" for held in [engine.left_behind()] if held]
     left = await until_empty(lambda: gateway_tasks() - before)
     wrong += [f"left behind: {task!r}" for task in left]
-    return wrong, heard
+    return wrong, outcomes
 
 
 def gateway_tasks():
@@ -204,7 +204,7 @@ async def test_a_failure_of_any_operation_leaks_nothing():
         wrong, ends = await sweep(plans)
     assert wrong == []
     assert ends["cancel", "left"] == whole.operations
-    assert not told(written.getvalue(), SECRETS)
+    assert not secrets_in(written.getvalue(), SECRETS)
     assert "never retrieved" not in written.getvalue()
 
 
@@ -216,7 +216,7 @@ async def test_a_client_that_disconnects_at_any_await_leaks_nothing():
     assert wrong == []
     assert whole.suspensions > whole.operations
     assert ends["cancel", "left"] > whole.suspensions // 2
-    assert not told(written.getvalue(), SECRETS)
+    assert not secrets_in(written.getvalue(), SECRETS)
 
 
 async def test_a_lease_that_is_not_released_is_noticed(monkeypatch):
@@ -237,10 +237,10 @@ async def test_a_lease_that_is_not_released_is_noticed(monkeypatch):
 
 @pytest.mark.parametrize("spelling", sorted(spellings(ACCOUNT.psid)))
 def test_a_secret_is_found_in_each_encoding(spelling):
-    assert told(f'{{"event": "leak", "what": "{spelling}"}}', SECRETS) == [ACCOUNT.psid]
+    assert secrets_in(f'{{"event": "leak", "what": "{spelling}"}}', SECRETS) == [ACCOUNT.psid]
 
 
 def test_a_secret_in_a_log_is_noticed():
     with captured_logs() as written:
         structlog.get_logger().error("leak", what=ACCOUNT.psid)
-    assert told(written.getvalue(), SECRETS) == [ACCOUNT.psid]
+    assert secrets_in(written.getvalue(), SECRETS) == [ACCOUNT.psid]

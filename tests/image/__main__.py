@@ -36,7 +36,7 @@ def main():
         with builder.mounted(image) as root:
             for look in (files, bytecode, sizes):
                 look(root)
-            told(config)
+            check_config(config)
             runs(root, config)
     print("The image is well.")
 
@@ -83,8 +83,8 @@ def sizes(root):
     say(f"our layer: {len(packed.getvalue()) / 1e6:.0f} MB, {zipped / 1e6:.0f} MB compressed")
 
 
-def told(config):
-    """The image says how it is to be run."""
+def check_config(config):
+    """Check the configuration of the image."""
     assert config["User"] == f"{USER}:{USER}"
     assert config["Entrypoint"] == ["gemini-gateway"]
     assert config["StopSignal"] == "SIGTERM"

@@ -21,8 +21,8 @@ def main():
         tree = folder / "tree"
         at = export(ROOT, tree)
         version = project(tree)["version"]
-        told = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
-        if told.stdout:
+        status = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
+        if status.stdout:
             print("Not all is committed: this is the last commit.")
         built = build(tree, folder / "out", at)
         for path, wrong in ((built[0], wrong_with_wheel), (built[1], wrong_with_archive)):

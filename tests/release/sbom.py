@@ -84,8 +84,8 @@ def _licenses(package):
     classified = [
         one.rpartition(" :: ")[2] for one in about.get_all("Classifier") or () if one.startswith("License ::")
     ]
-    told = [one for one in (about["License"],) if one and len(one) <= _LONGEST_NAME and "\n" not in one]
-    return [{"license": {"name": name}} for name in told or classified]
+    declared = [one for one in (about["License"],) if one and len(one) <= _LONGEST_NAME and "\n" not in one]
+    return [{"license": {"name": name}} for name in declared or classified]
 
 
 def _purl(name, version):

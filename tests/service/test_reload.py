@@ -155,17 +155,17 @@ async def test_transports_and_other_parts_reload_their_own_files(tmp_path, monke
     gateway = Gateway(
         tmp_path, '[transports.web]\n[[transports.web.accounts]]\nid = "first"\ncookies_file = "cookies"\n'
     )
-    told = []
+    loaded = []
 
     class Transport:
         name = "web"
 
         async def reload(self, config):
-            told.append(config.accounts[0].cookies_file.read_text())
+            loaded.append(config.accounts[0].cookies_file.read_text())
             return [str(cookies)]
 
     def take_token():
-        told.append(token.read_text())
+        loaded.append(token.read_text())
         return []
 
     gateway.reload.follow(Transport())
@@ -177,7 +177,7 @@ async def test_transports_and_other_parts_reload_their_own_files(tmp_path, monke
     assert [line["path"] for line in await gateway.look()] == [str(cookies)]
     token.write_text("bc")
     await gateway.look()
-    assert told == ["__Secure-1PSID=b", "a", "__Secure-1PSID=b", "bc"]
+    assert loaded == ["__Secure-1PSID=b", "a", "__Secure-1PSID=b", "bc"]
 
 
 async def test_files_are_checked_while_the_reload_is_open(gateway):

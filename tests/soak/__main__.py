@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.processes import CONCURRENCY, Cluster
-from tests.nth import told
+from tests.nth import secrets_in
 from tests.soak.faults import Faults
 from tests.soak.mixture import Mixture
 from tests.soak.wire import Wire
@@ -174,7 +174,7 @@ def report(console, cluster, run, verdict):
     table, leaking = growth(samples)
     console.print(table, outcomes(mixture))
     rotating, generating = (max(account[what] for account in accounts) for what in ("most_rotating", "most_generating"))
-    leaks = len(told(cluster.logs(), cluster.secrets))
+    leaks = len(secrets_in(cluster.logs(), cluster.secrets))
     facts = Table("fact", "value")
     for fact, value in {
         "faults made": ", ".join(f"{times} x {kind}" for kind, times in sorted(faults.made.items())),

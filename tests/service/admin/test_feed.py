@@ -11,8 +11,8 @@ def change(number):
 
 
 async def names(follower):
-    heard = await follower.next(0.0)
-    return None if heard is None else [one.change.account for one in heard]
+    entries = await follower.next(0.0)
+    return None if entries is None else [one.change.account for one in entries]
 
 
 async def test_a_follower_receives_new_events_and_resumes_where_it_was():

@@ -56,10 +56,10 @@ def test_the_table_has_at_most_two_lines_per_account_and_advice_below(width):
         assert text in out.getvalue()
     for note in account_notes(ROWS):
         console.print(note)
-    told = " ".join(out.getvalue().split())
-    assert ADVICE in told
-    assert "paused by cli:someone@machine: on [holiday]" in told
-    assert "allowance" not in told
+    table = " ".join(out.getvalue().split())
+    assert ADVICE in table
+    assert "paused by cli:someone@machine: on [holiday]" in table
+    assert "allowance" not in table
 
 
 def test_a_quota_without_a_limit_is_shown_as_unlimited():

@@ -57,8 +57,8 @@ def test_a_broken_or_locked_store_is_reported_in_one_line(command, tmp_path):
     lock.execute("ROLLBACK")
     lock.close()
     path.write_bytes(b"nonsense" * 1000)
-    for told, words in ((done, "locked"), (command("licenses", "list"), "not a database")):
-        assert told.returncode == 78
-        assert len(told.stderr.strip().splitlines()) == 1
-        assert f"store.path: {path}" in told.stderr
-        assert words in told.stderr
+    for result, words in ((done, "locked"), (command("licenses", "list"), "not a database")):
+        assert result.returncode == 78
+        assert len(result.stderr.strip().splitlines()) == 1
+        assert f"store.path: {path}" in result.stderr
+        assert words in result.stderr

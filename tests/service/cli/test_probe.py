@@ -46,9 +46,9 @@ def test_status_200_is_success_and_anything_else_is_reported_in_one_line(server,
         ("http://127.0.0.1:x/", "Port"),
     ]:
         assert probe(url) == 1
-        told = capfd.readouterr().err
-        assert words in told
-        assert len(told.splitlines()) == 1
+        message = capfd.readouterr().err
+        assert words in message
+        assert len(message.splitlines()) == 1
 
 
 def test_the_command_is_distinguished_from_its_help():

@@ -23,9 +23,9 @@ async def surveyed(tmp_path, text, store):
 
 async def test_missing_parts_are_named_with_the_command_that_adds_them(tmp_path):
     found = await surveyed(tmp_path, "[transports.web]\n", MemoryStore(ManualClock()))
-    told = "\n".join(summary_lines(found))
+    summary = "\n".join(summary_lines(found))
     for words in ("accounts add NAME", "licenses add NAME", "store.key_file", "not encrypted", "gateway.sqlite3"):
-        assert words in told
+        assert words in summary
 
 
 async def test_the_summary_counts_accounts_by_state_and_shows_no_secret(tmp_path):
@@ -40,12 +40,12 @@ async def test_the_summary_counts_accounts_by_state_and_shows_no_secret(tmp_path
     (tmp_path / "key").write_text("k" * 32)
     text = '[store]\nkey_file = "key"\n[[licenses]]\nid = "one"\nkey = "canary-license"\n[transports.web]\n'
     found = await surveyed(tmp_path, text, store)
-    told = "\n".join(summary_lines(found))
-    assert "1 ready (well); 1 needs attention (dead); 1 paused (paused)" in told
-    assert "a working session of dead: gemini-gateway accounts show dead" in told
-    assert "secrets encrypted" in told
-    assert "canary" not in told
-    assert "licenses  1" in told
+    summary = "\n".join(summary_lines(found))
+    assert "1 ready (well); 1 needs attention (dead); 1 paused (paused)" in summary
+    assert "a working session of dead: gemini-gateway accounts show dead" in summary
+    assert "secrets encrypted" in summary
+    assert "canary" not in summary
+    assert "licenses  1" in summary
 
 
 async def test_many_accounts_are_not_all_named(tmp_path):
@@ -54,8 +54,8 @@ async def test_many_accounts_are_not_all_named(tmp_path):
         secret = COOKIES.format(name=number)
         entry = AccountRecord(id=f"a{number:02}", transport="web", secret=secret, options={}, created=1.0, by="me")
         await AccountRegistry(store, ManualClock()).add(entry)
-    told = "\n".join(summary_lines(await surveyed(tmp_path, "[transports.web]\n", store)))
-    assert "20 ready (a00, a01, a02, a03, a04, a05, a06, a07, and 12 more)" in told
+    summary = "\n".join(summary_lines(await surveyed(tmp_path, "[transports.web]\n", store)))
+    assert "20 ready (a00, a01, a02, a03, a04, a05, a06, a07, and 12 more)" in summary
 
 
 async def test_an_unavailable_store_is_a_finding(tmp_path):
@@ -83,6 +83,6 @@ async def test_a_log_gets_one_line_and_a_terminal_a_block(tmp_path, capfd):
 async def test_a_damaged_record_is_named_and_does_not_prevent_the_start(tmp_path):
     store = MemoryStore(ManualClock())
     await store.put(ATTENTION, "one", b'{"reason": 7, "message": "canary"}')
-    told = "\n".join(summary_lines(await surveyed(tmp_path, "[transports.web]\n", store)))
-    assert "the record 'one' of 'attention' cannot be read" in told
-    assert "canary" not in told
+    summary = "\n".join(summary_lines(await surveyed(tmp_path, "[transports.web]\n", store)))
+    assert "the record 'one' of 'attention' cannot be read" in summary
+    assert "canary" not in summary

@@ -86,7 +86,7 @@ def store():
 
 
 @pytest.fixture
-def ledger(store):
+def job_store(store):
     return JobStore(Store.of(store), SystemClock())
 
 
@@ -103,9 +103,9 @@ async def over(jobs, identity="video_1"):
     return await until(jobs, lambda found: found.over, identity)
 
 
-async def test_a_job_finishes_without_a_waiting_client(ledger):
+async def test_a_job_finishes_without_a_waiting_client(job_store):
     engine = Engine(ANSWER)
-    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
+    async with open_jobs(job_store, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         done = await over(jobs)
     assert (done.state, done.reply.text, done.handle) == (JobState.COMPLETED, "done", HANDLE)
@@ -113,8 +113,8 @@ async def test_a_job_finishes_without_a_waiting_client(ledger):
     assert done.expires == pytest.approx(done.completed + JobSettings().retention_seconds)
 
 
-async def test_a_refusal_of_the_upstream_is_the_error_of_the_job(ledger):
-    async with open_jobs(ledger, Engine([RateLimited("used up")]), SystemClock(), JobSettings()) as jobs:
+async def test_a_refusal_of_the_upstream_is_the_error_of_the_job(job_store):
+    async with open_jobs(job_store, Engine([RateLimited("used up")]), SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         done = await over(jobs)
     assert (done.state, done.error.code, done.error.message) == (
@@ -136,23 +136,23 @@ async def test_a_job_waits_for_a_busy_account():
         assert (await over(jobs)).reply.text == "done"
 
 
-async def test_a_running_job_is_resumed_by_its_handle_after_a_restart(ledger):
+async def test_a_running_job_is_resumed_by_its_handle_after_a_restart(job_store):
     engine = Engine([WorkStarted(handle=HANDLE), WorkStarted(handle=LATER), anyio.Event()], ANSWER)
-    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
+    async with open_jobs(job_store, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         await until(jobs, lambda found: found.handle == LATER)
     assert engine.open_now == 0
-    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
+    async with open_jobs(job_store, engine, SystemClock(), JobSettings()) as jobs:
         done = await over(jobs)
     assert done.reply.text == "done"
     assert [request.handle for request in engine.asked] == [None, LATER]
 
 
-async def test_shutdown_waits_briefly_for_requests_that_are_being_sent(ledger):
+async def test_shutdown_waits_briefly_for_requests_that_are_being_sent(job_store):
     go = anyio.Event()
     engine = Engine([go, WorkStarted(handle=HANDLE), anyio.Event()], ANSWER)
     async with anyio.create_task_group() as tasks:
-        async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
+        async with open_jobs(job_store, engine, SystemClock(), JobSettings()) as jobs:
             await jobs.submit(job())
             await until(jobs, lambda found: found.state is JobState.IN_PROGRESS)
 
@@ -161,16 +161,16 @@ async def test_shutdown_waits_briefly_for_requests_that_are_being_sent(ledger):
                 go.set()
 
             tasks.start_soon(soon)
-    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
+    async with open_jobs(job_store, engine, SystemClock(), JobSettings()) as jobs:
         assert (await over(jobs)).state is JobState.COMPLETED
     assert [request.handle for request in engine.asked] == [None, HANDLE]
 
 
-async def test_shutdown_waits_for_a_request_that_is_sent_after_it_has_begun(ledger):
+async def test_shutdown_waits_for_a_request_that_is_sent_after_it_has_begun(job_store):
     go = anyio.Event()
     engine = Engine([WorkStarted(handle=HANDLE, settled=False), go, WorkStarted(handle=LATER), anyio.Event()], ANSWER)
     async with anyio.create_task_group() as tasks:
-        async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
+        async with open_jobs(job_store, engine, SystemClock(), JobSettings()) as jobs:
             await jobs.submit(job())
             await until(jobs, lambda found: found.handle == HANDLE)
 
@@ -179,45 +179,45 @@ async def test_shutdown_waits_for_a_request_that_is_sent_after_it_has_begun(ledg
                 go.set()
 
             tasks.start_soon(soon)
-    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
+    async with open_jobs(job_store, engine, SystemClock(), JobSettings()) as jobs:
         assert (await over(jobs)).state is JobState.COMPLETED
     assert [request.handle for request in engine.asked] == [None, LATER]
 
 
-async def test_a_job_whose_outcome_is_unknown_is_not_sent_again(ledger, monkeypatch):
+async def test_a_job_whose_outcome_is_unknown_is_not_sent_again(job_store, monkeypatch):
     monkeypatch.setattr("service.jobs.runner._CLOSE_SECONDS", 0.01)
     engine = Engine([anyio.Event()])
-    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
+    async with open_jobs(job_store, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         await until(jobs, lambda found: found.state is JobState.IN_PROGRESS)
-    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
+    async with open_jobs(job_store, engine, SystemClock(), JobSettings()) as jobs:
         done = await over(jobs)
     assert (done.state, done.error.code) == (JobState.FAILED, "upstream_outcome_unknown")
     assert len(engine.asked) == 1
 
 
-async def test_a_job_that_was_never_sent_is_run_by_the_next_process(ledger):
-    await ledger.put(job(), 9e9)
-    async with open_jobs(ledger, Engine(ANSWER), SystemClock(), JobSettings()) as jobs:
+async def test_a_job_that_was_never_sent_is_run_by_the_next_process(job_store):
+    await job_store.put(job(), 9e9)
+    async with open_jobs(job_store, Engine(ANSWER), SystemClock(), JobSettings()) as jobs:
         assert (await over(jobs)).reply.text == "done"
 
 
-async def test_two_processes_do_not_run_a_job_twice(ledger):
+async def test_two_processes_do_not_run_a_job_twice(job_store):
     go = anyio.Event()
     first, second = Engine([WorkStarted(handle=HANDLE), go, FINISH]), Engine()
-    async with open_jobs(ledger, first, SystemClock(), JobSettings()) as jobs:
+    async with open_jobs(job_store, first, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         await until(jobs, lambda found: found.handle is not None)
-        async with open_jobs(ledger, second, SystemClock(), JobSettings()) as others:
+        async with open_jobs(job_store, second, SystemClock(), JobSettings()) as others:
             await others.resume_unfinished()
             go.set()
             assert (await over(others)).state is JobState.COMPLETED
     assert second.asked == []
 
 
-async def test_a_job_that_is_removed_stops(ledger):
+async def test_a_job_that_is_removed_stops(job_store):
     engine = Engine([WorkStarted(handle=HANDLE), anyio.Event()])
-    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
+    async with open_jobs(job_store, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         await until(jobs, lambda found: found.handle is not None)
         assert not await jobs.remove("you", JobKind.VIDEO, "video_1")
@@ -227,19 +227,19 @@ async def test_a_job_that_is_removed_stops(ledger):
         assert await jobs.find("me", JobKind.VIDEO, "video_1") is None
 
 
-async def test_the_unfinished_jobs_of_a_license_are_limited(ledger):
+async def test_the_unfinished_jobs_of_a_license_are_limited(job_store):
     engine = Engine([anyio.Event()])
-    async with open_jobs(ledger, engine, SystemClock(), JobSettings(unfinished_per_license=1)) as jobs:
+    async with open_jobs(job_store, engine, SystemClock(), JobSettings(unfinished_per_license=1)) as jobs:
         await jobs.submit(job())
         with pytest.raises(RateLimited) as caught:
             await jobs.submit(job("video_2"))
         assert caught.value.code == "rate_limit_exceeded"
 
 
-async def test_jobs_over_the_concurrency_limit_wait(ledger):
+async def test_jobs_over_the_concurrency_limit_wait(job_store):
     go = anyio.Event()
     engine = Engine([WorkStarted(handle=HANDLE), go, FINISH], ANSWER)
-    async with open_jobs(ledger, engine, SystemClock(), JobSettings(concurrency=1)) as jobs:
+    async with open_jobs(job_store, engine, SystemClock(), JobSettings(concurrency=1)) as jobs:
         await jobs.submit(job())
         await until(jobs, lambda found: found.handle is not None)
         await jobs.submit(job("video_2"))
@@ -248,33 +248,33 @@ async def test_jobs_over_the_concurrency_limit_wait(ledger):
         await over(jobs, "video_2")
 
 
-async def test_an_error_or_exception_of_a_running_job_is_saved_with_it(ledger):
+async def test_an_error_or_exception_of_a_running_job_is_saved_with_it(job_store):
     engine = Engine(
         [WorkStarted(handle=HANDLE), UpstreamFailed("broke")], [WorkStarted(handle=HANDLE), KeyError("bug")]
     )
-    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
+    async with open_jobs(job_store, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(job())
         assert (await over(jobs)).error.code == "upstream_protocol_error"
         await jobs.submit(job("video_2"))
         assert (await over(jobs, "video_2")).error.code == "internal_error"
 
 
-async def test_files_of_a_finished_job_are_dropped(ledger):
+async def test_files_of_a_finished_job_are_dropped(job_store):
     with_file = job()
     turn = with_file.request.turns[0]
     parts = (FilePart(data=b"x" * 100, mime="image/png", name="x.png"), *turn.parts)
     turns = (msgspec.structs.replace(turn, parts=parts),)
     with_file = msgspec.structs.replace(with_file, request=msgspec.structs.replace(with_file.request, turns=turns))
     engine = Engine(ANSWER)
-    async with open_jobs(ledger, engine, SystemClock(), JobSettings()) as jobs:
+    async with open_jobs(job_store, engine, SystemClock(), JobSettings()) as jobs:
         await jobs.submit(with_file)
         done = await over(jobs)
     assert engine.asked[0].turns == turns
     assert done.request.turns == (turn,)
 
 
-async def test_only_one_caller_at_a_time_can_lock_a_job(ledger):
-    async with open_jobs(ledger, Engine(), SystemClock(), JobSettings()) as jobs:
+async def test_only_one_caller_at_a_time_can_lock_a_job(job_store):
+    async with open_jobs(job_store, Engine(), SystemClock(), JobSettings()) as jobs:
         await jobs.save(Job(id="c", kind=JobKind.CHAT, request=request_for("x"), model="m", created=1e12))
         async with jobs.hold("c") as mine, jobs.hold("c") as not_mine:
             assert (mine, not_mine) == (True, False)
@@ -314,10 +314,10 @@ async def test_a_store_error_while_a_job_fails_is_logged_only(store, error):
         assert (await over(jobs)).state is JobState.FAILED
 
 
-async def test_a_process_that_is_shutting_down_resumes_no_jobs(ledger):
-    await ledger.put(job(), 9e9)
+async def test_a_process_that_is_shutting_down_resumes_no_jobs(job_store):
+    await job_store.put(job(), 9e9)
     clock, engine = ManualClock(), Engine(ANSWER)
-    async with open_jobs(ledger, engine, clock, JobSettings()) as jobs:
+    async with open_jobs(job_store, engine, clock, JobSettings()) as jobs:
         jobs.leaving = lambda: True
         for _ in range(3):
             await clock.until_asleep()

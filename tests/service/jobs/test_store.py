@@ -1,4 +1,4 @@
-"""One contract for the ledger in every kind of store."""
+"""One contract for the job_store in every kind of store."""
 
 import anyio
 import msgspec
@@ -45,11 +45,11 @@ def world(open_store):
 
 
 @pytest.fixture
-async def ledger(world):
+async def job_store(world):
     return await world.process()
 
 
-async def test_a_file_on_disk_is_kept_with_its_job(world, ledger):
+async def test_a_file_on_disk_is_kept_with_its_job(world, job_store):
     file = Spool().file(100)
     file.write(b"12345")
     one, other = (FilePart(mime="m", name="n", **of) for of in ({"stored": file.finish()}, {"data": b"12345"}))
@@ -59,12 +59,12 @@ async def test_a_file_on_disk_is_kept_with_its_job(world, ledger):
         turns = (msgspec.structs.replace(request.turns[0], parts=(part, *request.turns[0].parts)),)
         return msgspec.structs.replace(job(), request=msgspec.structs.replace(request, turns=turns))
 
-    await ledger.put(with_file(one), FOREVER)
+    await job_store.put(with_file(one), FOREVER)
     assert await (await world.process()).find("me", JobKind.VIDEO, "video_1") == with_file(other)
 
 
-async def test_a_job_is_found_by_its_id_its_license_and_its_kind(world, ledger):
-    await ledger.put(job(), FOREVER)
+async def test_a_job_is_found_by_its_id_its_license_and_its_kind(world, job_store):
+    await job_store.put(job(), FOREVER)
     other = await world.process()
     assert await other.find("me", JobKind.VIDEO, "video_1") == job()
     assert await other.find("you", JobKind.VIDEO, "video_1") is None
@@ -73,100 +73,100 @@ async def test_a_job_is_found_by_its_id_its_license_and_its_kind(world, ledger):
 
 
 @pytest.mark.parametrize("identity", ["", "a/b", "a b", "\n", "ü", "x" * 1000, "*", "../video_1"])
-async def test_an_invalid_id_names_no_job(ledger, identity):
-    assert await ledger.find("me", JobKind.VIDEO, identity) is None
-    assert not await ledger.remove("me", JobKind.VIDEO, identity)
-    assert await ledger.acquire(identity, JobLock("a", 60.0)) is None
-    assert await ledger.page("me", JobKind.VIDEO, JobPage(after=identity)) == ([], False)
+async def test_an_invalid_id_names_no_job(job_store, identity):
+    assert await job_store.find("me", JobKind.VIDEO, identity) is None
+    assert not await job_store.remove("me", JobKind.VIDEO, identity)
+    assert await job_store.acquire(identity, JobLock("a", 60.0)) is None
+    assert await job_store.page("me", JobKind.VIDEO, JobPage(after=identity)) == ([], False)
 
 
-async def test_a_lone_surrogate_in_a_prompt_survives(ledger):
+async def test_a_lone_surrogate_in_a_prompt_survives(job_store):
     odd = Job(id="x", kind=JobKind.VIDEO, request=request_for("\ud800"), model="m", created=1.0)
-    await ledger.put(odd, FOREVER)
-    assert await ledger.find("me", JobKind.VIDEO, "x") == odd
+    await job_store.put(odd, FOREVER)
+    assert await job_store.find("me", JobKind.VIDEO, "x") == odd
 
 
-async def test_pages_cover_all_jobs_of_a_license_in_both_orders(ledger):
+async def test_pages_cover_all_jobs_of_a_license_in_both_orders(job_store):
     for number in range(5):
-        await ledger.put(job(f"video_{number}", created=float(number // 2)), FOREVER)
+        await job_store.put(job(f"video_{number}", created=float(number // 2)), FOREVER)
     for order, expected in (("desc", [4, 3, 2, 1, 0]), ("asc", [0, 1, 2, 3, 4])):
         seen, after, more = [], None, True
         while more:
-            jobs, more = await ledger.page("me", JobKind.VIDEO, JobPage(after=after, limit=2, order=order))
+            jobs, more = await job_store.page("me", JobKind.VIDEO, JobPage(after=after, limit=2, order=order))
             seen += [found.id for found in jobs]
             after = seen[-1]
         assert seen == [f"video_{number}" for number in expected]
-    assert await ledger.page("you", JobKind.VIDEO, JobPage()) == ([], False)
-    assert await ledger.page("me", JobKind.VIDEO, JobPage(after="unknown")) == ([], False)
+    assert await job_store.page("you", JobKind.VIDEO, JobPage()) == ([], False)
+    assert await job_store.page("me", JobKind.VIDEO, JobPage(after="unknown")) == ([], False)
 
 
-async def test_a_job_lock_has_one_owner_until_release_or_expiry(world, ledger):
+async def test_a_job_lock_has_one_owner_until_release_or_expiry(world, job_store):
     other = await world.process()
-    await ledger.put(job(), FOREVER)
-    assert await ledger.acquire("video_1", world.hold("a")) == job()
+    await job_store.put(job(), FOREVER)
+    assert await job_store.acquire("video_1", world.hold("a")) == job()
     assert await other.acquire("video_1", world.hold("b")) is None
     await world.elapse(0.5)
-    assert await ledger.renew(["a", "b"], world.seconds) == {"a"}
+    assert await job_store.renew(["a", "b"], world.seconds) == {"a"}
     await world.elapse(0.6)
     assert await other.acquire("video_1", world.hold("b")) is None
     await world.elapse()
-    assert await ledger.renew(["a"], world.seconds) == set()
+    assert await job_store.renew(["a"], world.seconds) == set()
     assert await other.acquire("video_1", JobLock("b", 60.0)) is not None
-    await ledger.release("a")
-    assert await ledger.acquire("video_1", JobLock("c", 60.0)) is None
+    await job_store.release("a")
+    assert await job_store.acquire("video_1", JobLock("c", 60.0)) is None
     await other.release("b")
-    assert await ledger.acquire("video_1", JobLock("c", 60.0)) is not None
+    assert await job_store.acquire("video_1", JobLock("c", 60.0)) is not None
 
 
-async def test_only_the_lock_holder_changes_a_job_that_exists(world, ledger):
+async def test_only_the_lock_holder_changes_a_job_that_exists(world, job_store):
     other = await world.process()
-    await ledger.put(job(), FOREVER, JobLock("a", 60.0))
+    await job_store.put(job(), FOREVER, JobLock("a", 60.0))
     done = job(state=JobState.COMPLETED)
     assert not await other.change(done, FOREVER, "a")
-    assert not await ledger.change(done, FOREVER, "b")
-    assert await ledger.change(done, FOREVER, "a")
-    assert await ledger.find("me", JobKind.VIDEO, "video_1") == done
-    assert await ledger.unfinished("me", JobKind.VIDEO) == 0
-    assert not await ledger.remove("you", JobKind.VIDEO, "video_1")
-    assert await ledger.remove("me", JobKind.VIDEO, "video_1")
-    assert not await ledger.remove("me", JobKind.VIDEO, "video_1")
-    assert not await ledger.change(job(), FOREVER, "a")
-    assert await ledger.find("me", JobKind.VIDEO, "video_1") is None
-    assert await ledger.page("me", JobKind.VIDEO, JobPage()) == ([], False)
+    assert not await job_store.change(done, FOREVER, "b")
+    assert await job_store.change(done, FOREVER, "a")
+    assert await job_store.find("me", JobKind.VIDEO, "video_1") == done
+    assert await job_store.unfinished("me", JobKind.VIDEO) == 0
+    assert not await job_store.remove("you", JobKind.VIDEO, "video_1")
+    assert await job_store.remove("me", JobKind.VIDEO, "video_1")
+    assert not await job_store.remove("me", JobKind.VIDEO, "video_1")
+    assert not await job_store.change(job(), FOREVER, "a")
+    assert await job_store.find("me", JobKind.VIDEO, "video_1") is None
+    assert await job_store.page("me", JobKind.VIDEO, JobPage()) == ([], False)
 
 
-async def test_a_process_with_an_expired_lock_cannot_change_the_job(world, ledger):
-    await ledger.put(job(), FOREVER, world.hold("a"))
+async def test_a_process_with_an_expired_lock_cannot_change_the_job(world, job_store):
+    await job_store.put(job(), FOREVER, world.hold("a"))
     await world.elapse()
     heir = await world.process()
     assert await heir.idle(JobKind.VIDEO) == ["video_1"]
     assert await heir.acquire("video_1", JobLock("b", 60.0)) == job()
-    assert not await ledger.change(job(state=JobState.FAILED), FOREVER, "a")
+    assert not await job_store.change(job(state=JobState.FAILED), FOREVER, "a")
     assert await heir.change(job(state=JobState.COMPLETED), FOREVER, "b")
-    assert (await ledger.find("me", JobKind.VIDEO, "video_1")).state is JobState.COMPLETED
+    assert (await job_store.find("me", JobKind.VIDEO, "video_1")).state is JobState.COMPLETED
 
 
-async def test_an_unfinished_job_is_offered_to_other_processes_until_it_expires(world, ledger):
-    await ledger.put(job("held", created=3.0), FOREVER, JobLock("a", 60.0))
-    await ledger.put(job("over", state=JobState.FAILED), FOREVER)
-    await ledger.put(job("free"), world.clock.wall() + world.seconds)
+async def test_an_unfinished_job_is_offered_to_other_processes_until_it_expires(world, job_store):
+    await job_store.put(job("held", created=3.0), FOREVER, JobLock("a", 60.0))
+    await job_store.put(job("over", state=JobState.FAILED), FOREVER)
+    await job_store.put(job("free"), world.clock.wall() + world.seconds)
     other = await world.process()
-    assert await ledger.unfinished("me", JobKind.VIDEO) == 2
-    assert await ledger.idle(JobKind.VIDEO) == ["free"]
+    assert await job_store.unfinished("me", JobKind.VIDEO) == 2
+    assert await job_store.idle(JobKind.VIDEO) == ["free"]
     assert await other.idle(JobKind.VIDEO) == ["free", "held"]
     assert await other.acquire("held", JobLock("b", 60.0)) is None
     await world.elapse()
-    assert await ledger.find("me", JobKind.VIDEO, "free") is None
+    assert await job_store.find("me", JobKind.VIDEO, "free") is None
     assert await other.idle(JobKind.VIDEO) == ["held"]
-    assert await ledger.unfinished("me", JobKind.VIDEO) == 1
+    assert await job_store.unfinished("me", JobKind.VIDEO) == 1
 
 
-async def test_a_finished_job_is_kept_and_listed_until_it_expires(world, ledger):
-    await ledger.put(job(), world.clock.wall() + world.seconds, JobLock("a", 60.0))
+async def test_a_finished_job_is_kept_and_listed_until_it_expires(world, job_store):
+    await job_store.put(job(), world.clock.wall() + world.seconds, JobLock("a", 60.0))
     done = job(state=JobState.COMPLETED)
-    assert await ledger.change(done, FOREVER, "a")
+    assert await job_store.change(done, FOREVER, "a")
     await world.elapse()
-    assert await ledger.page("me", JobKind.VIDEO, JobPage()) == ([done], False)
+    assert await job_store.page("me", JobKind.VIDEO, JobPage()) == ([done], False)
 
 
 class Failing(MemoryStore):
@@ -192,10 +192,10 @@ class Failing(MemoryStore):
 async def test_a_failed_creation_of_a_job_blocks_no_other(writes):
     clock = ManualClock()
     store = Failing(clock)
-    ledger = JobStore(Store.of(store), clock)
+    job_store = JobStore(Store.of(store), clock)
     store.left = writes
     with pytest.raises(Saturated):
-        await ledger.put(job(), FOREVER, JobLock("a", 60.0))
+        await job_store.put(job(), FOREVER, JobLock("a", 60.0))
     store.left = 1000
     clock.advance(61)
     heir = JobStore(Store.of(store), clock)
@@ -210,14 +210,14 @@ async def test_a_failed_creation_of_a_job_blocks_no_other(writes):
 async def test_an_interrupted_end_of_a_job_is_completed_by_another_process(writes):
     clock = ManualClock()
     store = Failing(clock)
-    ledger, done = JobStore(Store.of(store), clock), job(state=JobState.COMPLETED)
-    await ledger.put(job(), FOREVER, JobLock("a", 60.0))
+    job_store, done = JobStore(Store.of(store), clock), job(state=JobState.COMPLETED)
+    await job_store.put(job(), FOREVER, JobLock("a", 60.0))
     store.left = writes
     if writes < 3:
         with pytest.raises(Saturated):
-            await ledger.change(done, FOREVER, "a")
+            await job_store.change(done, FOREVER, "a")
     else:
-        assert await ledger.change(done, FOREVER, "a")
+        assert await job_store.change(done, FOREVER, "a")
     store.left = 1000
     clock.advance(61)
     heir = JobStore(Store.of(store), clock)
@@ -242,31 +242,31 @@ async def test_an_unavailable_store_is_an_error_with_a_retry_time():
 async def test_an_unreadable_job_is_logged_once_and_blocks_no_other(body):
     clock = ManualClock()
     store = MemoryStore(clock)
-    ledger = JobStore(Store.of(store), clock)
-    await ledger.put(job("good"), FOREVER)
-    await ledger.put(job("odd", created=2.0), FOREVER)
+    job_store = JobStore(Store.of(store), clock)
+    await job_store.put(job("good"), FOREVER)
+    await job_store.put(job("odd", created=2.0), FOREVER)
     await store.put(JOBS, "odd", body)
-    assert await ledger.find("me", JobKind.VIDEO, "odd") is None
-    assert await ledger.page("me", JobKind.VIDEO, JobPage()) == ([job("good")], False)
-    assert await ledger.idle(JobKind.VIDEO) == ["good", "odd"]
+    assert await job_store.find("me", JobKind.VIDEO, "odd") is None
+    assert await job_store.page("me", JobKind.VIDEO, JobPage()) == ([job("good")], False)
+    assert await job_store.idle(JobKind.VIDEO) == ["good", "odd"]
     with capture_logs() as logs:
-        assert await ledger.acquire("odd", JobLock("a", 60.0)) is None
+        assert await job_store.acquire("odd", JobLock("a", 60.0)) is None
     assert [(entry["event"], entry["job"]) for entry in logs] == [("job_unreadable", "odd")]
-    assert await ledger.idle(JobKind.VIDEO) == ["good"]
-    assert await ledger.unfinished("me", JobKind.VIDEO) == 1
+    assert await job_store.idle(JobKind.VIDEO) == ["good"]
+    assert await job_store.unfinished("me", JobKind.VIDEO) == 1
 
 
-async def test_no_prompt_is_in_a_key(ledger, open_store):
-    await ledger.put(job(), FOREVER)
+async def test_no_prompt_is_in_a_key(job_store, open_store):
+    await job_store.put(job(), FOREVER)
     store = await open_store()
     keys = await store.keys(JOBS) + await store.keys(JOB_INDEX)
     assert len(keys) == 3
     assert not [key for key in keys if "cat" in key]
 
 
-async def test_a_job_is_saved_completely_if_its_client_disconnects(ledger):
+async def test_a_job_is_saved_completely_if_its_client_disconnects(job_store):
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await ledger.put(job(), FOREVER)
-    assert await ledger.find("me", JobKind.VIDEO, "video_1") == job()
-    assert (await ledger.page("me", JobKind.VIDEO, JobPage()))[0] == [job()]
+        await job_store.put(job(), FOREVER)
+    assert await job_store.find("me", JobKind.VIDEO, "video_1") == job()
+    assert (await job_store.page("me", JobKind.VIDEO, JobPage()))[0] == [job()]

@@ -22,13 +22,13 @@ def supervise(tmp_path, monkeypatch):
     listening = listen("127.0.0.1", 0, 16)
 
     def run(code, count=1):
-        told = []
+        ready_calls = []
         command = [sys.executable, "-c", PRELUDE + code]
         status = Workers(
-            command, {"api": listening}, count, lambda: told.append(1), RestartBackoff(first=0.01, most=0.05)
+            command, {"api": listening}, count, lambda: ready_calls.append(1), RestartBackoff(first=0.01, most=0.05)
         ).run()
         lives = tmp_path / "lives"
-        return status, len(lives.read_text()) if lives.exists() else 0, len(told)
+        return status, len(lives.read_text()) if lives.exists() else 0, len(ready_calls)
 
     yield run
     listening.close()

@@ -56,11 +56,11 @@ def test_each_json_event_stays_valid_after_redaction(logged, secret):
     except ValueError:
         structlog.get_logger().exception("event", text=secret, deep={"list": [f"a {secret}", 1, None]}, thing=Thing())
     line = output()
-    told = json.loads(line)
-    assert told["deep"]["list"][1:] == [1, None]
+    event = json.loads(line)
+    assert event["deep"]["list"][1:] == [1, None]
     assert "abcd" not in line
     assert "cd,ef" not in line
-    assert "gh" not in told["text"]
+    assert "gh" not in event["text"]
 
 
 @pytest.mark.parametrize("secret", ["nothing", "Bearer abcdefgh"])

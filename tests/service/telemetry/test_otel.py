@@ -1,4 +1,4 @@
-"""How it is told that spans are lost, and how spans end."""
+"""How lost spans are logged, and how spans end."""
 
 import anyio
 import pytest
@@ -36,7 +36,7 @@ def test_the_failure_and_recovery_of_a_collector_are_logged_once():
 
 @pytest.fixture
 def traces():
-    """Yield what tells of spans, and what was told."""
+    """Yield a tracer and the exporter that keeps its spans."""
     kept = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(kept))

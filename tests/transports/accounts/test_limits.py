@@ -49,7 +49,7 @@ class Shaky(MemoryStore):
 
 
 @pytest.fixture
-async def bed():
+async def harness():
     clock = ManualClock()
     store = Shaky(clock)
     process = GatewayProcess(clock, store, shared=True, processes=3)
@@ -78,8 +78,8 @@ async def settle(clock, seconds):
     await anyio.wait_all_tasks_blocked()
 
 
-async def test_a_slot_is_taken_in_the_store_and_released_when_idle(bed):
-    clock, store, limits = bed
+async def test_a_slot_is_taken_in_the_store_and_released_when_idle(harness):
+    clock, store, limits = harness
     slot, wait = await enter(limits)
     assert (wait, await store.count_slots("a")) == (0.0, 1)
     free = []
@@ -90,8 +90,8 @@ async def test_a_slot_is_taken_in_the_store_and_released_when_idle(bed):
     assert await store.count_slots("a") == 0
 
 
-async def test_a_busy_process_calls_the_store_once_for_many_requests(bed):
-    clock, store, limits = bed
+async def test_a_busy_process_calls_the_store_once_for_many_requests(harness):
+    clock, store, limits = harness
     for _ in range(100):
         held = [await enter(limits) for _ in range(2)]
         assert [wait for _, wait in held] == [0.0, 0.0]
@@ -104,8 +104,8 @@ async def test_a_busy_process_calls_the_store_once_for_many_requests(bed):
     assert await store.count_slots("a") == 0
 
 
-async def test_requests_of_an_account_with_a_rate_are_counted_one_by_one(bed):
-    clock, _, limits = bed
+async def test_requests_of_an_account_with_a_rate_are_counted_one_by_one(harness):
+    clock, _, limits = harness
     account = Account(id="b", transport="t", concurrency=6, per_minute=3)
     waits = []
     for _ in range(4):
@@ -118,8 +118,8 @@ async def test_requests_of_an_account_with_a_rate_are_counted_one_by_one(bed):
     assert 19 < waits[3] <= 20
 
 
-async def test_slots_are_renewed_only_while_they_are_used(bed):
-    clock, store, limits = bed
+async def test_slots_are_renewed_only_while_they_are_used(harness):
+    clock, store, limits = harness
     held, _ = await enter(limits)
     left, _ = await enter(limits)
     for _ in range(10):
@@ -197,8 +197,8 @@ async def test_slots_granted_twice_by_an_emptied_store_are_released(limit):
         assert await store.count_slots("a") <= limit
 
 
-async def test_taken_slots_are_written_again_when_the_store_is_back(bed):
-    clock, store, limits = bed
+async def test_taken_slots_are_written_again_when_the_store_is_back(harness):
+    clock, store, limits = harness
     kept = [await enter(limits) for _ in range(2)]
     store.down = True
     other, _ = await enter(limits, Account(id="b", transport="t", concurrency=3))
@@ -231,8 +231,8 @@ async def test_a_slot_released_by_one_process_is_soon_taken_by_another(workers):
     assert len(two.held) == 6
 
 
-async def test_a_slot_that_was_taken_while_the_store_was_down_is_not_kept(bed):
-    clock, store, limits = bed
+async def test_a_slot_that_was_taken_while_the_store_was_down_is_not_kept(harness):
+    clock, store, limits = harness
     store.down = True
     slot, wait = await enter(limits)
     assert wait == 0.0
@@ -244,8 +244,8 @@ async def test_a_slot_that_was_taken_while_the_store_was_down_is_not_kept(bed):
     assert await store.count_slots("a") == 1
 
 
-async def test_a_process_uses_only_its_share_while_the_store_is_down(bed):
-    clock, store, limits = bed
+async def test_a_process_uses_only_its_share_while_the_store_is_down(harness):
+    clock, store, limits = harness
     store.down = True
     taken = [(await enter(limits)) for _ in range(3)]
     assert [wait for _, wait in taken] == [0.0, 0.0, FULL]
@@ -261,8 +261,8 @@ async def test_a_process_uses_only_its_share_while_the_store_is_down(bed):
     assert (await store.count_slots("a"), await store.count_slots("b")) == (2, 1)
 
 
-async def test_slots_freed_during_an_outage_are_released_after_it(bed):
-    clock, store, limits = bed
+async def test_slots_freed_during_an_outage_are_released_after_it(harness):
+    clock, store, limits = harness
     slot, _ = await enter(limits)
     store.down = True
     limits.release(slot, nothing)
@@ -274,8 +274,8 @@ async def test_slots_freed_during_an_outage_are_released_after_it(bed):
     assert await store.count_slots("a") == 0
 
 
-async def test_a_request_cancelled_during_the_store_call_keeps_no_slot(bed):
-    _, store, limits = bed
+async def test_a_request_cancelled_during_the_store_call_keeps_no_slot(harness):
+    _, store, limits = harness
     store.gate = anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(enter, limits)

@@ -22,8 +22,8 @@ IMAGE = Requirement(family="pro", capability=Capability.IMAGEN, guest=False)
 FREE = Requirement(family="flash", capability=Capability.CHAT, guest=True)
 
 
-class Bed:
-    """A pool of one process alone, and what it is made of."""
+class PoolHarness:
+    """A pool of a single process, with its clock, observer and accounts."""
 
     def __init__(self, *names, clock=None, config=None, **fields):
         self.accounts = [Account(id=name, transport="t", **fields) for name in names]
@@ -48,46 +48,46 @@ class Bed:
 
 
 async def test_a_lease_is_released_when_its_request_is_cancelled():
-    bed, held = Bed("a", concurrency=1), []
+    harness, held = PoolHarness("a", concurrency=1), []
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(bed.hold, held, anyio.Event())
+        tasks.start_soon(harness.hold, held, anyio.Event())
         await anyio.wait_all_tasks_blocked()
-        assert (held, bed.state("a").in_flight) == (["a"], 1)
+        assert (held, harness.state("a").in_flight) == (["a"], 1)
         tasks.cancel_scope.cancel()
-    assert bed.state("a").in_flight == 0
+    assert harness.state("a").in_flight == 0
 
 
 async def test_waiting_requests_are_served_in_order_before_new_ones():
-    bed, order = Bed("a", concurrency=1, config={"queue_per_slot": 9}), []
+    harness, order = PoolHarness("a", concurrency=1, config={"queue_per_slot": 9}), []
 
     async def one(number):
-        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
+        async with leasing(harness.pool, LeaseRequest(requirement=CHAT)):
             order.append(number)
             await anyio.lowlevel.checkpoint()
 
     async with anyio.create_task_group() as tasks:
-        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
+        async with leasing(harness.pool, LeaseRequest(requirement=CHAT)):
             for number in range(5):
                 tasks.start_soon(one, number)
                 await anyio.wait_all_tasks_blocked()
-        assert bed.state("a").in_flight == 1  # it is the first waiter's already
+        assert harness.state("a").in_flight == 1  # it is the first waiter's already
         await one("newcomer")
     assert order == [0, 1, 2, 3, 4, "newcomer"]
-    assert (bed.observer.now_waiting, len(bed.observer.wait_seconds)) == (0, 6)
+    assert (harness.observer.now_waiting, len(harness.observer.wait_seconds)) == (0, 6)
 
 
 async def test_a_waiter_that_cannot_use_the_freed_account_does_not_block_others():
-    bed, order = Bed("a", "b", concurrency=1), []
+    harness, order = PoolHarness("a", "b", concurrency=1), []
     releases = {name: anyio.Event() for name in ("a", "b")}
     async with anyio.create_task_group() as tasks:
         for name, release in releases.items():
-            tasks.start_soon(partial(bed.hold, order, release, only=name))
+            tasks.start_soon(partial(harness.hold, order, release, only=name))
         await anyio.wait_all_tasks_blocked()
         over = anyio.Event()
         over.set()
-        tasks.start_soon(partial(bed.hold, order, over, only="b"))
+        tasks.start_soon(partial(harness.hold, order, over, only="b"))
         await anyio.wait_all_tasks_blocked()
-        tasks.start_soon(bed.hold, order, over)
+        tasks.start_soon(harness.hold, order, over)
         await anyio.wait_all_tasks_blocked()
         releases["a"].set()
         await anyio.wait_all_tasks_blocked()
@@ -97,10 +97,10 @@ async def test_a_waiter_that_cannot_use_the_freed_account_does_not_block_others(
 
 
 async def test_all_of_many_waiters_are_served():
-    bed, served = Bed("a", "b", concurrency=2, config={"queue_timeout_seconds": 30.0}), []
+    harness, served = PoolHarness("a", "b", concurrency=2, config={"queue_timeout_seconds": 30.0}), []
 
     async def one():
-        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)) as lease:
+        async with leasing(harness.pool, LeaseRequest(requirement=CHAT)) as lease:
             await anyio.lowlevel.checkpoint()
             served.append(lease.account.id)
 
@@ -108,133 +108,133 @@ async def test_all_of_many_waiters_are_served():
         for _ in range(11):
             tasks.start_soon(one)
     assert len(served) == 11
-    assert [state.in_flight for state in bed.pool.states] == [0, 0]
+    assert [state.in_flight for state in harness.pool.states] == [0, 0]
 
 
 async def test_a_waiter_cancelled_when_it_gets_an_account_passes_it_on():
-    bed, held, release = Bed("a", concurrency=1), [], anyio.Event()
+    harness, held, release = PoolHarness("a", concurrency=1), [], anyio.Event()
     async with anyio.create_task_group() as tasks:
-        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
+        async with leasing(harness.pool, LeaseRequest(requirement=CHAT)):
             async with anyio.create_task_group() as leaving:
-                leaving.start_soon(bed.hold, held, release)
+                leaving.start_soon(harness.hold, held, release)
                 await anyio.wait_all_tasks_blocked()
-                tasks.start_soon(bed.hold, held, release)
+                tasks.start_soon(harness.hold, held, release)
                 await anyio.wait_all_tasks_blocked()
-                first = next(iter(bed.pool._queue))
-                bed.pool._begin(bed.state("a"), first.request, 0.0)
+                first = next(iter(harness.pool._queue))
+                harness.pool._begin(harness.state("a"), first.request, 0.0)
                 leaving.cancel_scope.cancel()
-                bed.pool._queue.give(first, bed.state("a"))
-            assert (held, len(bed.pool._queue)) == ([], 1)
+                harness.pool._queue.give(first, harness.state("a"))
+            assert (held, len(harness.pool._queue)) == ([], 1)
         await anyio.wait_all_tasks_blocked()
         release.set()
     assert held == ["a"]
-    assert bed.state("a").in_flight == 0
+    assert harness.state("a").in_flight == 0
 
 
 async def test_a_cooldown_of_all_accounts_is_an_error_with_a_retry_time():
-    bed = Bed("a", "b")
-    bed.cool_down("a", 100)
-    bed.cool_down("b", 40)
+    harness = PoolHarness("a", "b")
+    harness.cool_down("a", 100)
+    harness.cool_down("b", 40)
     with pytest.raises(RateLimited) as caught:
-        await bed.once()
+        await harness.once()
     assert caught.value.retry_after == 40
 
 
 async def test_a_blocked_address_is_not_reported_as_a_usage_limit():
-    bed = Bed("a", "b")
-    bed.pool.accounts.block_egress("", 600)
-    bed.clock.advance(60)
+    harness = PoolHarness("a", "b")
+    harness.pool.accounts.block_egress("", 600)
+    harness.clock.advance(60)
     with pytest.raises(Blocked) as caught:
-        await bed.once()
+        await harness.once()
     assert caught.value.retry_after == 540
 
 
 async def test_a_blocked_address_does_not_affect_accounts_with_another_egress():
-    bed = Bed("a", "b")
-    bed.accounts = [bed.accounts[0], msgspec.structs.replace(bed.accounts[1], egress="http://p:1")]
-    bed.pool.accounts.sync()
-    bed.pool.accounts.block_egress("", 600)
-    assert await bed.once() == "b"
+    harness = PoolHarness("a", "b")
+    harness.accounts = [harness.accounts[0], msgspec.structs.replace(harness.accounts[1], egress="http://p:1")]
+    harness.pool.accounts.sync()
+    harness.pool.accounts.block_egress("", 600)
+    assert await harness.once() == "b"
 
 
 async def test_the_limit_per_minute_is_not_reported_as_a_usage_limit():
-    bed = Bed("a", per_minute=1)
-    await bed.once()
-    bed.clock.advance(20)
+    harness = PoolHarness("a", per_minute=1)
+    await harness.once()
+    harness.clock.advance(20)
     with pytest.raises(Throttled) as caught:
-        await bed.once()
+        await harness.once()
     assert (caught.value.code, caught.value.retry_after) == ("rate_limit_exceeded", 40)
-    bed.clock.advance(40)
-    assert await bed.once() == "a"
+    harness.clock.advance(40)
+    assert await harness.once() == "a"
 
 
 async def test_a_daily_limit_of_a_capability_is_a_usage_limit_of_that_capability_only():
-    bed = Bed("a", per_day={Capability.IMAGEN: 2})
-    assert [await bed.once(IMAGE) for _ in range(2)] == ["a", "a"]
+    harness = PoolHarness("a", per_day={Capability.IMAGEN: 2})
+    assert [await harness.once(IMAGE) for _ in range(2)] == ["a", "a"]
     with pytest.raises(RateLimited) as caught:
-        await bed.once(IMAGE)
+        await harness.once(IMAGE)
     assert (caught.value.code, caught.value.retry_after) == ("upstream_quota_exhausted", 43200)
-    assert await bed.once() == "a"
+    assert await harness.once() == "a"
 
 
 async def test_a_request_waits_for_a_rate_limit_token():
-    bed, held = Bed("a", per_minute=30, concurrency=40), []
+    harness, held = PoolHarness("a", per_minute=30, concurrency=40), []
     over = anyio.Event()
     over.set()
     for _ in range(30):
-        await bed.once()
+        await harness.once()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(bed.pool.run)
-        tasks.start_soon(bed.hold, held, over)
+        tasks.start_soon(harness.pool.run)
+        tasks.start_soon(harness.hold, held, over)
         await anyio.wait_all_tasks_blocked()
         assert held == []
-        bed.clock.advance(2.0)
+        harness.clock.advance(2.0)
         await anyio.wait_all_tasks_blocked()
         assert held == ["a"]
         tasks.cancel_scope.cancel()
 
 
 async def test_the_cooldown_that_ends_first_determines_the_error():
-    bed = Bed("a", "b")
-    bed.cool_down("a", 3600)
-    bed.cool_down("b", 30, CooldownReason.PACE)
+    harness = PoolHarness("a", "b")
+    harness.cool_down("a", 3600)
+    harness.cool_down("b", 30, CooldownReason.PACE)
     with pytest.raises(Throttled) as caught:
-        await bed.once()
+        await harness.once()
     assert caught.value.retry_after == 30
 
 
 async def test_if_all_accounts_need_attention_the_operator_must_act():
-    bed = Bed("a")
-    bed.pool.accounts.mark_needs_attention(bed.state("a"), "consent")
+    harness = PoolHarness("a")
+    harness.pool.accounts.mark_needs_attention(harness.state("a"), "consent")
     with pytest.raises(SignedOut):
-        await bed.once()
+        await harness.once()
 
 
 async def test_no_suitable_account_is_reported_as_signed_out():
     with pytest.raises(SignedOut):
-        await Bed("guest", kind=AccountKind.GUEST).once()
+        await PoolHarness("guest", kind=AccountKind.GUEST).once()
 
 
 async def test_a_busy_pool_is_saturated_after_the_wait_or_at_the_requests_own_deadline():
     for config, until in (({"queue_timeout_seconds": 0.01}, {}), ({}, {"until": anyio.current_time() + 0.01})):
-        bed = Bed("a", concurrency=1, config=config)
-        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
+        harness = PoolHarness("a", concurrency=1, config=config)
+        async with leasing(harness.pool, LeaseRequest(requirement=CHAT)):
             with pytest.raises(Saturated), anyio.fail_after(60):
-                await bed.once(**until)
-        assert bed.observer.now_waiting == 0
+                await harness.once(**until)
+        assert harness.observer.now_waiting == 0
 
 
 async def test_the_queue_is_bounded():
-    bed, refused = Bed("a", concurrency=1, config={"queue_timeout_seconds": 30.0}), []
+    harness, refused = PoolHarness("a", concurrency=1, config={"queue_timeout_seconds": 30.0}), []
 
     async def one():
         try:
-            await bed.once()
+            await harness.once()
         except Saturated as error:
             refused.append(error)
 
     async with anyio.create_task_group() as tasks:
-        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
+        async with leasing(harness.pool, LeaseRequest(requirement=CHAT)):
             for _ in range(5):
                 tasks.start_soon(one)
             await anyio.wait_all_tasks_blocked()
@@ -242,122 +242,122 @@ async def test_the_queue_is_bounded():
 
 
 async def test_a_waiter_whose_account_needs_attention_meanwhile_fails_at_once():
-    bed = Bed("a", concurrency=1, config={"queue_timeout_seconds": 30.0})
+    harness = PoolHarness("a", concurrency=1, config={"queue_timeout_seconds": 30.0})
     async with anyio.create_task_group() as tasks:
 
         async def wait():
             with pytest.raises(SignedOut), anyio.fail_after(60):
-                await bed.once()
+                await harness.once()
 
-        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)) as lease:
+        async with leasing(harness.pool, LeaseRequest(requirement=CHAT)) as lease:
             tasks.start_soon(wait)
             await anyio.wait_all_tasks_blocked()
-            bed.pool.accounts.mark_needs_attention(lease.state, "consent")
+            harness.pool.accounts.mark_needs_attention(lease.state, "consent")
 
 
 async def test_a_waiter_gets_an_account_that_is_added_or_has_cooled_down():
-    bed, held, over = (
-        Bed("a", concurrency=1, config={"queue_timeout_seconds": 30.0, "queue_per_slot": 9}),
+    harness, held, over = (
+        PoolHarness("a", concurrency=1, config={"queue_timeout_seconds": 30.0, "queue_per_slot": 9}),
         [],
         anyio.Event(),
     )
     over.set()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(bed.pool.run)
-        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
-            tasks.start_soon(bed.hold, held, over)
+        tasks.start_soon(harness.pool.run)
+        async with leasing(harness.pool, LeaseRequest(requirement=CHAT)):
+            tasks.start_soon(harness.hold, held, over)
             await anyio.wait_all_tasks_blocked()
-            bed.accounts = [*bed.accounts, Account(id="b", transport="t")]
-            bed.clock.advance(1)
-            await anyio.wait_all_tasks_blocked()
-            assert held == ["b"]
-            bed.cool_down("b", 10)
-            tasks.start_soon(bed.hold, held, over)
+            harness.accounts = [*harness.accounts, Account(id="b", transport="t")]
+            harness.clock.advance(1)
             await anyio.wait_all_tasks_blocked()
             assert held == ["b"]
-            bed.clock.advance(10)
+            harness.cool_down("b", 10)
+            tasks.start_soon(harness.hold, held, over)
+            await anyio.wait_all_tasks_blocked()
+            assert held == ["b"]
+            harness.clock.advance(10)
             await anyio.wait_all_tasks_blocked()
             assert held == ["b", "b"]
         tasks.cancel_scope.cancel()
 
 
 async def test_a_throttled_account_is_avoided_while_another_works():
-    bed = Bed("bad", "good")
+    harness = PoolHarness("bad", "good")
     asked = []
     for _ in range(40):
-        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)) as lease:
+        async with leasing(harness.pool, LeaseRequest(requirement=CHAT)) as lease:
             asked.append(lease.account.id)
             if lease.account.id == "good":
-                bed.pool.accounts.mark_working(lease.state, CHAT)
+                harness.pool.accounts.mark_working(lease.state, CHAT)
             else:
-                lease.state.throttle.fail(bed.clock.monotonic())
+                lease.state.throttle.fail(harness.clock.monotonic())
     assert asked.count("bad") == 6
     assert asked[-20:] == ["good"] * 20
 
 
 async def test_the_only_account_is_still_probed_when_throttled():
-    bed = Bed("a")
+    harness = PoolHarness("a")
     for _ in range(6):
-        await bed.once()
-        bed.state("a").throttle.fail(bed.clock.monotonic())
+        await harness.once()
+        harness.state("a").throttle.fail(harness.clock.monotonic())
     with pytest.raises(Saturated) as caught:
-        await bed.once()
+        await harness.once()
     assert 1.0 <= caught.value.retry_after <= 5.0
-    assert bed.observer.throttled_requests == 1
-    bed.clock.advance(6)
-    assert await bed.once() == "a"
+    assert harness.observer.throttled_requests == 1
+    harness.clock.advance(6)
+    assert await harness.once() == "a"
 
 
 async def test_ejected_accounts_are_used_if_all_are_ejected():
-    bed = Bed("a", "b")
-    bed.cool_down("a", 30, CooldownReason.ERRORS, EVERYTHING)
-    assert await bed.once() == "b"
-    bed.cool_down("b", 30, CooldownReason.ERRORS, EVERYTHING)
-    assert await bed.once() in {"a", "b"}
+    harness = PoolHarness("a", "b")
+    harness.cool_down("a", 30, CooldownReason.ERRORS, EVERYTHING)
+    assert await harness.once() == "b"
+    harness.cool_down("b", 30, CooldownReason.ERRORS, EVERYTHING)
+    assert await harness.once() in {"a", "b"}
 
 
 async def test_a_removed_account_gets_no_new_lease_and_finishes_its_requests():
-    bed = Bed("a", "b")
-    async with leasing(bed.pool, LeaseRequest(requirement=CHAT, only="a")) as lease:
-        bed.accounts = bed.accounts[1:]
-        assert [await bed.once() for _ in range(2)] == ["b", "b"]
-        assert (lease.state.retired, bed.pool.accounts.loads()["a"].in_flight) == (True, 1)
-    bed.pool.accounts.tick()
-    assert list(bed.pool.accounts.loads()) == ["b"]
+    harness = PoolHarness("a", "b")
+    async with leasing(harness.pool, LeaseRequest(requirement=CHAT, only="a")) as lease:
+        harness.accounts = harness.accounts[1:]
+        assert [await harness.once() for _ in range(2)] == ["b", "b"]
+        assert (lease.state.retired, harness.pool.accounts.loads()["a"].in_flight) == (True, 1)
+    harness.pool.accounts.tick()
+    assert list(harness.pool.accounts.loads()) == ["b"]
 
 
 async def test_a_changed_account_keeps_its_state():
-    bed = Bed("a", concurrency=1)
-    bed.cool_down("a", 100, scope=FREE.key)
-    async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
-        bed.accounts = [msgspec.structs.replace(bed.accounts[0], concurrency=3)]
-        async with leasing(bed.pool, LeaseRequest(requirement=CHAT)):
-            assert bed.state("a").in_flight == 2
+    harness = PoolHarness("a", concurrency=1)
+    harness.cool_down("a", 100, scope=FREE.key)
+    async with leasing(harness.pool, LeaseRequest(requirement=CHAT)):
+        harness.accounts = [msgspec.structs.replace(harness.accounts[0], concurrency=3)]
+        async with leasing(harness.pool, LeaseRequest(requirement=CHAT)):
+            assert harness.state("a").in_flight == 2
         with pytest.raises(RateLimited):
-            await bed.once(FREE)
+            await harness.once(FREE)
 
 
 async def test_account_statuses_are_reported_only_when_they_change():
-    bed = Bed("a", "b", capabilities=frozenset({Capability.CHAT}))
+    harness = PoolHarness("a", "b", capabilities=frozenset({Capability.CHAT}))
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(bed.pool.run)
-        await bed.clock.until_asleep()
-        bed.clock.advance(1)
-        await bed.clock.until_asleep()
-        bed.cool_down("b", 10)
-        bed.clock.advance(1)
-        await bed.clock.until_asleep()
+        tasks.start_soon(harness.pool.run)
+        await harness.clock.until_asleep()
+        harness.clock.advance(1)
+        await harness.clock.until_asleep()
+        harness.cool_down("b", 10)
+        harness.clock.advance(1)
+        await harness.clock.until_asleep()
         tasks.cancel_scope.cancel()
-    assert [dict(stats.by_status) for stats in bed.observer.stats] == [
+    assert [dict(stats.by_status) for stats in harness.observer.stats] == [
         {("session", "chat", "ready"): 2},
         {("session", "chat", "ready"): 1, ("session", "chat", "cooling_down"): 1},
     ]
 
 
 async def test_a_stopped_clock_delays_no_request():
-    bed = Bed("a", clock=ManualClock())
+    harness = PoolHarness("a", clock=ManualClock())
     with anyio.fail_after(60):
-        assert await bed.once() == "a"
+        assert await harness.once() == "a"
 
 
 DEAD = AttentionRecord(reason="consent", message="", at=0.0)

@@ -71,7 +71,7 @@ class Process:
         await self.process.change_feed.poll()
 
 
-class Bed:
+class Cluster:
     def __init__(self):
         self.clock = ManualClock()
         self.store = Shaky(self.clock)
@@ -88,168 +88,168 @@ class Bed:
 
 
 @asynccontextmanager
-async def opened():
-    bed = Bed()
-    async with bed.one.process.shared_state.open(), bed.other.process.shared_state.open():
-        await bed.settle()
-        yield bed
+async def open_cluster():
+    cluster = Cluster()
+    async with cluster.one.process.shared_state.open(), cluster.other.process.shared_state.open():
+        await cluster.settle()
+        yield cluster
 
 
 @pytest.fixture
-async def bed():
-    async with opened() as one:
+async def cluster():
+    async with open_cluster() as one:
         yield one
 
 
-async def test_account_state_is_shared_with_all_processes(bed):
-    bed.one.known.mark_needs_attention(bed.one.state(), "consent", "Sign in again.")
-    bed.one.known.cool_down(bed.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
-    await bed.settle()
-    attention = bed.other.state().attention
+async def test_account_state_is_shared_with_all_processes(cluster):
+    cluster.one.known.mark_needs_attention(cluster.one.state(), "consent", "Sign in again.")
+    cluster.one.known.cool_down(cluster.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
+    await cluster.settle()
+    attention = cluster.other.state().attention
     assert (attention.reason, attention.message) == ("consent", "Sign in again.")
-    assert bed.other.state("b").available_at(CHAT, bed.clock.monotonic()) == bed.clock.monotonic() + 100
-    assert bed.other.state("b").failures(SCOPE, CooldownReason.QUOTA, bed.clock.monotonic() + 101) == 1
+    assert cluster.other.state("b").available_at(CHAT, cluster.clock.monotonic()) == cluster.clock.monotonic() + 100
+    assert cluster.other.state("b").failures(SCOPE, CooldownReason.QUOTA, cluster.clock.monotonic() + 101) == 1
 
 
-async def test_each_process_reports_a_change_once_with_its_origin(bed):
-    bed.one.known.mark_needs_attention(bed.one.state(), "consent")
-    bed.one.known.mark_needs_attention(bed.one.state(), "consent")
-    bed.one.known.cool_down(bed.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
-    bed.one.known.cool_down(bed.one.state("b"), SCOPE, 90.0, CooldownReason.QUOTA)
-    await bed.settle()
-    await bed.settle()
-    changes = [(change.event, change.account, change.scope, change.by) for change in bed.one.observer.changes]
+async def test_each_process_reports_a_change_once_with_its_origin(cluster):
+    cluster.one.known.mark_needs_attention(cluster.one.state(), "consent")
+    cluster.one.known.mark_needs_attention(cluster.one.state(), "consent")
+    cluster.one.known.cool_down(cluster.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
+    cluster.one.known.cool_down(cluster.one.state("b"), SCOPE, 90.0, CooldownReason.QUOTA)
+    await cluster.settle()
+    await cluster.settle()
+    changes = [(change.event, change.account, change.scope, change.by) for change in cluster.one.observer.changes]
     assert changes == [("needs_attention", "a", "", ""), ("cooldown_started", "b", "pro/chat", "")]
-    changes = [(change.event, change.account, change.scope, change.by) for change in bed.other.observer.changes]
+    changes = [(change.event, change.account, change.scope, change.by) for change in cluster.other.observer.changes]
     assert changes == [("needs_attention", "a", "", ELSEWHERE), ("cooldown_started", "b", "pro/chat", ELSEWHERE)]
 
 
-async def test_a_resume_ends_attention_pause_and_cooldown_in_all_processes(bed):
-    bed.one.known.mark_needs_attention(bed.one.state(), "consent")
-    bed.one.known.cool_down(bed.one.state(), SCOPE, 100.0, CooldownReason.QUOTA)
-    await bed.registry.pause("a", by="ops", reason="holiday")
-    await bed.settle()
-    for process in (bed.one, bed.other):
+async def test_a_resume_ends_attention_pause_and_cooldown_in_all_processes(cluster):
+    cluster.one.known.mark_needs_attention(cluster.one.state(), "consent")
+    cluster.one.known.cool_down(cluster.one.state(), SCOPE, 100.0, CooldownReason.QUOTA)
+    await cluster.registry.pause("a", by="ops", reason="holiday")
+    await cluster.settle()
+    for process in (cluster.one, cluster.other):
         assert process.state().paused.by == "ops"
-        assert not process.state().ready(CHAT, bed.clock.monotonic())
+        assert not process.state().ready(CHAT, cluster.clock.monotonic())
         assert ("paused", "a") in process.observer.pop_events()
-    await bed.registry.resume("a", by="boss")
-    await bed.settle()
-    for process in (bed.one, bed.other):
+    await cluster.registry.resume("a", by="boss")
+    await cluster.settle()
+    for process in (cluster.one, cluster.other):
         state = process.state()
         assert (state.paused, state.attention, state.cooldowns) == (None, None, {})
         ended = [change for change in process.observer.changes if change.event in {"resumed", "cooldown_ended"}]
         assert [change.by for change in ended] == ["boss"] * 3
-        assert state.ready(CHAT, bed.clock.monotonic())
+        assert state.ready(CHAT, cluster.clock.monotonic())
         assert sorted(process.observer.pop_events()) == [("cooldown_ended", "a"), ("resumed", "a"), ("resumed", "a")]
 
 
-async def test_a_recovery_is_shared_with_all_processes(bed):
-    bed.one.known.mark_needs_attention(bed.one.state(), "consent")
-    await bed.settle()
-    assert bed.other.known.mark_working(bed.other.state(), CHAT)
-    await bed.settle()
-    assert bed.one.state().attention is None
-    assert await bed.store.keys(ATTENTION) == []
+async def test_a_recovery_is_shared_with_all_processes(cluster):
+    cluster.one.known.mark_needs_attention(cluster.one.state(), "consent")
+    await cluster.settle()
+    assert cluster.other.known.mark_working(cluster.other.state(), CHAT)
+    await cluster.settle()
+    assert cluster.one.state().attention is None
+    assert await cluster.store.keys(ATTENTION) == []
 
 
-async def test_changes_during_an_outage_are_shared_after_it(bed):
-    bed.store.down = True
-    bed.one.known.mark_needs_attention(bed.one.state(), "consent")
-    bed.one.known.cool_down(bed.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
-    await bed.settle()
-    assert bed.one.state().attention is not None
-    assert bed.other.state().attention is None
-    bed.store.down = False
-    bed.clock.advance(1)
-    await bed.settle()
-    assert bed.other.state().attention is not None
-    assert bed.other.state("b").available_at(CHAT, 0.0) == bed.clock.monotonic() + 99
+async def test_changes_during_an_outage_are_shared_after_it(cluster):
+    cluster.store.down = True
+    cluster.one.known.mark_needs_attention(cluster.one.state(), "consent")
+    cluster.one.known.cool_down(cluster.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
+    await cluster.settle()
+    assert cluster.one.state().attention is not None
+    assert cluster.other.state().attention is None
+    cluster.store.down = False
+    cluster.clock.advance(1)
+    await cluster.settle()
+    assert cluster.other.state().attention is not None
+    assert cluster.other.state("b").available_at(CHAT, 0.0) == cluster.clock.monotonic() + 99
 
 
-async def test_the_longer_of_two_cooldowns_wins_in_either_order(bed):
-    bed.store.down = True
-    bed.one.known.cool_down(bed.one.state(), SCOPE, 50.0, CooldownReason.QUOTA)
-    bed.other.known.cool_down(bed.other.state(), SCOPE, 500.0, CooldownReason.QUOTA)
-    bed.store.down = False
+async def test_the_longer_of_two_cooldowns_wins_in_either_order(cluster):
+    cluster.store.down = True
+    cluster.one.known.cool_down(cluster.one.state(), SCOPE, 50.0, CooldownReason.QUOTA)
+    cluster.other.known.cool_down(cluster.other.state(), SCOPE, 500.0, CooldownReason.QUOTA)
+    cluster.store.down = False
     await anyio.wait_all_tasks_blocked()
-    bed.clock.advance(1)
-    await bed.settle()
-    assert [process.state().cooldowns[SCOPE].until for process in (bed.one, bed.other)] == [
-        bed.clock.monotonic() + 499
+    cluster.clock.advance(1)
+    await cluster.settle()
+    assert [process.state().cooldowns[SCOPE].until for process in (cluster.one, cluster.other)] == [
+        cluster.clock.monotonic() + 499
     ] * 2
 
 
-async def test_an_unshared_ended_cooldown_does_not_end_a_longer_one(bed):
-    bed.store.down = True
-    bed.one.known.cool_down(bed.one.state(), SCOPE, 5.0, CooldownReason.QUOTA)
+async def test_an_unshared_ended_cooldown_does_not_end_a_longer_one(cluster):
+    cluster.store.down = True
+    cluster.one.known.cool_down(cluster.one.state(), SCOPE, 5.0, CooldownReason.QUOTA)
     await anyio.wait_all_tasks_blocked()
-    bed.store.down = False
-    bed.other.known.cool_down(bed.other.state(), SCOPE, 500.0, CooldownReason.QUOTA)
+    cluster.store.down = False
+    cluster.other.known.cool_down(cluster.other.state(), SCOPE, 500.0, CooldownReason.QUOTA)
     await anyio.wait_all_tasks_blocked()
-    bed.store.down = True
-    bed.clock.advance(6)
-    bed.one.process.shared_state.notify(bed.one.known)
+    cluster.store.down = True
+    cluster.clock.advance(6)
+    cluster.one.process.shared_state.notify(cluster.one.known)
     await anyio.wait_all_tasks_blocked()
-    bed.store.down = False
-    bed.clock.advance(1)
-    await bed.settle()
-    assert [process.state().cooldowns[SCOPE].until for process in (bed.one, bed.other)] == [
-        bed.clock.monotonic() + 493
+    cluster.store.down = False
+    cluster.clock.advance(1)
+    await cluster.settle()
+    assert [process.state().cooldowns[SCOPE].until for process in (cluster.one, cluster.other)] == [
+        cluster.clock.monotonic() + 493
     ] * 2
 
 
-async def test_account_state_is_written_again_to_an_emptied_store(bed):
-    bed.one.known.mark_needs_attention(bed.one.state(), "consent")
-    bed.one.known.cool_down(bed.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
-    await bed.registry.pause("b", by="ops")
-    await bed.settle()
-    await bed.store.forget_all()
-    await bed.settle()
-    assert await bed.store.keys(ATTENTION) == ["a"]
-    assert await bed.store.keys(PAUSES) == ["b"]
-    assert await bed.store.keys(COOLDOWNS) == ["b/pro/chat"]
-    assert bed.one.state().attention is not None
+async def test_account_state_is_written_again_to_an_emptied_store(cluster):
+    cluster.one.known.mark_needs_attention(cluster.one.state(), "consent")
+    cluster.one.known.cool_down(cluster.one.state("b"), SCOPE, 100.0, CooldownReason.QUOTA)
+    await cluster.registry.pause("b", by="ops")
+    await cluster.settle()
+    await cluster.store.forget_all()
+    await cluster.settle()
+    assert await cluster.store.keys(ATTENTION) == ["a"]
+    assert await cluster.store.keys(PAUSES) == ["b"]
+    assert await cluster.store.keys(COOLDOWNS) == ["b/pro/chat"]
+    assert cluster.one.state().attention is not None
 
 
-async def test_each_process_reports_the_end_of_a_cooldown_once(bed):
-    bed.one.known.cool_down(bed.one.state(), SCOPE, 100.0, CooldownReason.QUOTA)
-    await bed.settle()
-    bed.clock.advance(100)
-    for process in (bed.one, bed.other):
+async def test_each_process_reports_the_end_of_a_cooldown_once(cluster):
+    cluster.one.known.cool_down(cluster.one.state(), SCOPE, 100.0, CooldownReason.QUOTA)
+    await cluster.settle()
+    cluster.clock.advance(100)
+    for process in (cluster.one, cluster.other):
         process.known.tick()
         process.known.tick()
-    await bed.settle()
-    assert bed.one.observer.pop_events() == [("cooldown_started", "a"), ("cooldown_ended", "a")]
-    assert bed.other.observer.pop_events() == [("cooldown_started", "a"), ("cooldown_ended", "a")]
-    assert bed.other.state().allowed(CHAT) == 1
+    await cluster.settle()
+    assert cluster.one.observer.pop_events() == [("cooldown_started", "a"), ("cooldown_ended", "a")]
+    assert cluster.other.observer.pop_events() == [("cooldown_started", "a"), ("cooldown_ended", "a")]
+    assert cluster.other.state().allowed(CHAT) == 1
 
 
-async def test_a_blocked_address_applies_to_all_processes_and_to_added_accounts(bed):
-    bed.one.known.block_egress("", 600.0)
-    await bed.settle()
-    now = bed.clock.monotonic()
-    assert [state.available_at(CHAT, now) for state in bed.other.pool.states] == [now + 600] * 2
-    bed.other.accounts = [*bed.other.accounts, Account(id="c", transport="t")]
-    bed.other.known.sync()
-    assert bed.other.state("c").available_at(CHAT, now) == now + 600
-    assert [change.by for change in bed.one.observer.changes] == ["", ""]
-    assert bed.one.observer.pop_events() == [("cooldown_started", "a"), ("cooldown_started", "b")]
+async def test_a_blocked_address_applies_to_all_processes_and_to_added_accounts(cluster):
+    cluster.one.known.block_egress("", 600.0)
+    await cluster.settle()
+    now = cluster.clock.monotonic()
+    assert [state.available_at(CHAT, now) for state in cluster.other.pool.states] == [now + 600] * 2
+    cluster.other.accounts = [*cluster.other.accounts, Account(id="c", transport="t")]
+    cluster.other.known.sync()
+    assert cluster.other.state("c").available_at(CHAT, now) == now + 600
+    assert [change.by for change in cluster.one.observer.changes] == ["", ""]
+    assert cluster.one.observer.pop_events() == [("cooldown_started", "a"), ("cooldown_started", "b")]
 
 
-async def test_an_unreadable_record_changes_nothing(bed):
-    bed.one.known.mark_needs_attention(bed.one.state(), "consent")
-    await bed.settle()
-    await bed.store.put(ATTENTION, "b", b"not json")
-    await bed.settle()
-    assert bed.other.state().attention is not None
+async def test_an_unreadable_record_changes_nothing(cluster):
+    cluster.one.known.mark_needs_attention(cluster.one.state(), "consent")
+    await cluster.settle()
+    await cluster.store.put(ATTENTION, "b", b"not json")
+    await cluster.settle()
+    assert cluster.other.state().attention is not None
 
 
-async def test_an_unreadable_action_does_not_block_other_records(bed):
-    await bed.store.put(ACTIONS, "a/removed", b"not json")
-    bed.one.known.mark_needs_attention(bed.one.state(), "consent")
-    await bed.settle()
-    assert bed.other.state().attention is not None
+async def test_an_unreadable_action_does_not_block_other_records(cluster):
+    await cluster.store.put(ACTIONS, "a/removed", b"not json")
+    cluster.one.known.mark_needs_attention(cluster.one.state(), "consent")
+    await cluster.settle()
+    assert cluster.other.state().attention is not None
 
 
 async def test_needs_attention_does_not_apply_to_another_credential():
@@ -269,25 +269,25 @@ async def test_needs_attention_does_not_apply_to_another_credential():
 
 
 async def test_pending_changes_are_written_at_shutdown():
-    async with opened() as bed:
-        bed.one.known.mark_needs_attention(bed.one.state(), "consent")
-    assert await bed.store.keys(ATTENTION) == ["a"]
+    async with open_cluster() as cluster:
+        cluster.one.known.mark_needs_attention(cluster.one.state(), "consent")
+    assert await cluster.store.keys(ATTENTION) == ["a"]
 
 
-async def test_five_consecutive_failures_eject_an_account_unless_it_is_the_last(bed):
-    known, state = bed.one.known, bed.one.state()
+async def test_five_consecutive_failures_eject_an_account_unless_it_is_the_last(cluster):
+    known, state = cluster.one.known, cluster.one.state()
     waits = []
     for _ in range(3):
         assert [known.count_failure(state) for _ in range(5)] == [False] * 4 + [True]
-        waits.append(state.cooldowns[EVERYTHING].until - bed.clock.monotonic())
-        assert not any(known.count_failure(bed.one.state("b")) for _ in range(20))
-        bed.clock.advance(waits[-1])
+        waits.append(state.cooldowns[EVERYTHING].until - cluster.clock.monotonic())
+        assert not any(known.count_failure(cluster.one.state("b")) for _ in range(20))
+        cluster.clock.advance(waits[-1])
         known.tick()
     assert waits == [30.0, 60.0, 90.0]
-    state.finish(bed.clock.monotonic())
+    state.finish(cluster.clock.monotonic())
     for _ in range(5):
         known.count_failure(state)
-    assert state.cooldowns[EVERYTHING].until == bed.clock.monotonic() + 30
+    assert state.cooldowns[EVERYTHING].until == cluster.clock.monotonic() + 30
 
 
 async def test_a_single_account_is_never_ejected():
@@ -337,10 +337,10 @@ async def test_an_unlimited_quota_is_never_exhausted():
     assert process.state().cooldowns == {}
 
 
-async def test_an_older_quota_does_not_override_another_process_or_an_operator(bed):
-    wall = bed.clock.wall()
+async def test_an_older_quota_does_not_override_another_process_or_an_operator(cluster):
+    wall = cluster.clock.wall()
     left = dict.fromkeys(["one", "other"], 5)
-    for name, process in (("one", bed.one), ("other", bed.other)):
+    for name, process in (("one", cluster.one), ("other", cluster.other)):
 
         def facts(name=name):
             return Facts(
@@ -351,19 +351,19 @@ async def test_an_older_quota_does_not_override_another_process_or_an_operator(b
         process.known.tick()
     left["one"] = 0
     for _ in range(3):
-        bed.one.known.tick()
-        bed.other.known.tick()
-        await bed.settle()
+        cluster.one.known.tick()
+        cluster.other.known.tick()
+        await cluster.settle()
     scope = ("pro", None)
-    assert [process.state().cooldowns[scope].until for process in (bed.one, bed.other)] == [
-        bed.clock.monotonic() + 500
+    assert [process.state().cooldowns[scope].until for process in (cluster.one, cluster.other)] == [
+        cluster.clock.monotonic() + 500
     ] * 2
-    cooldowns = [event for event, _ in bed.one.observer.pop_events() if event.startswith("cooldown_")]
+    cooldowns = [event for event, _ in cluster.one.observer.pop_events() if event.startswith("cooldown_")]
     assert cooldowns == ["cooldown_started", "cooldown_started"]
-    await bed.registry.resume("a", by="boss")
-    await bed.settle()
-    bed.one.known.tick()
-    assert [process.state().cooldowns for process in (bed.one, bed.other)] == [{}, {}]
+    await cluster.registry.resume("a", by="boss")
+    await cluster.settle()
+    cluster.one.known.tick()
+    assert [process.state().cooldowns for process in (cluster.one, cluster.other)] == [{}, {}]
 
 
 async def test_a_quota_reset_is_at_most_one_day_away():

@@ -35,7 +35,7 @@ def test_the_state_shows_all_counts():
     from transports.simulator.config import SimulatedAccount, SimulatorConfig
 
     text = (ROOT / "docs" / "simulator.md").read_text().partition("Under `accounts`")[2]
-    told = [name for names in re.findall(r"(?m)^- (`.*?): ", text) for name in re.findall(r"`(\w+)`", names)]
+    documented = [name for names in re.findall(r"(?m)^- (`.*?): ", text) for name in re.findall(r"`(\w+)`", names)]
     config = SimulatorConfig(accounts=(SimulatedAccount(psid="p"),))
     (judged,) = SimulatedAccounts(config, ManualClock()).shown()
-    assert told == list(judged)
+    assert documented == list(judged)

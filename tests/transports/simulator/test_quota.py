@@ -15,8 +15,8 @@ def test_each_answer_counts_against_the_limit_until_its_reset():
     for _ in range(2):
         left.append(quota.usage("pro", 100.0).remaining)
         quota.spend("pro", 100.0)
-    told = quota.usage("pro", 100.0)
-    assert [*left, told.remaining] == [2, 1, 0]
+    usage = quota.usage("pro", 100.0)
+    assert [*left, usage.remaining] == [2, 1, 0]
     assert quota.exhausted("pro", 100.0)
-    assert not quota.exhausted("pro", float(told.reset))
-    assert quota.usage("pro", float(told.reset)).remaining == 2
+    assert not quota.exhausted("pro", float(usage.reset))
+    assert quota.usage("pro", float(usage.reset)).remaining == 2

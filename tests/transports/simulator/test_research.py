@@ -6,14 +6,14 @@ from transports.web.codec import jspb
 
 
 @pytest.fixture
-async def desk(open_site):
+async def browser_and_clock(open_site):
     clock = ManualClock()
     async with open_site(clock=clock) as site, visit(site.base) as browser:
         yield browser, clock
 
 
-async def test_a_research_has_plan_confirmation_phases_and_report(desk):
-    browser, clock = desk
+async def test_a_research_has_plan_confirmation_phases_and_report(browser_and_clock):
+    browser, clock = browser_and_clock
     plan = await browser.say("the history of tea", RESEARCH)
     title, steps, estimate, (confirm,) = plan.rich(55)
     assert plan.complete
@@ -43,24 +43,24 @@ async def test_a_research_has_plan_confirmation_phases_and_report(desk):
         assert [group[0][0] for group in groups] == [" [cite: 1]", " [cite: 2, 3]", " [cite: 1, 2, 3]"]
 
 
-async def test_an_echo_in_the_first_turn_is_the_report(desk):
-    browser, clock = desk
+async def test_an_echo_in_the_first_turn_is_the_report(browser_and_clock):
+    browser, clock = browser_and_clock
     plan = await browser.say('<echo># Tea\n\nHot.</echo><sim ready="1"/>', RESEARCH)
     await browser.say("Start research", None, plan.place)
     clock.advance(1)
     assert jspb.path(await browser.newest(plan.place), 30, 0, 4) == "# Tea\n\nHot."
 
 
-async def test_only_a_confirmation_starts_the_research(desk):
-    browser, _ = desk
+async def test_only_a_confirmation_starts_the_research(browser_and_clock):
+    browser, _ = browser_and_clock
     plan = await browser.say("tea", RESEARCH)
     other = await browser.say("start research!", RESEARCH, plan.place)
     assert other.rich(55)[0] == "Research: start research!"
     assert (await browser.say("Start research")).complete
 
 
-async def test_a_refused_research_ends_as_a_text(desk):
-    browser, clock = desk
+async def test_a_refused_research_ends_as_a_text(browser_and_clock):
+    browser, clock = browser_and_clock
     plan = await browser.say('tea <sim refuse="research"/>', RESEARCH)
     await browser.say("Start research", RESEARCH, plan.place)
     clock.advance(5)
@@ -70,5 +70,5 @@ async def test_a_refused_research_ends_as_a_text(desk):
 
 
 @pytest.mark.parametrize("slots", [{54: None}, {54: [[[[[True]]]]]}, {55: None}, {55: [[16]]}, {49: None}])
-async def test_the_slots_of_a_research_are_checked(desk, slots):
-    assert (await desk[0].say("tea", RESEARCH | slots)).status == 400
+async def test_the_slots_of_a_research_are_checked(browser_and_clock, slots):
+    assert (await browser_and_clock[0].say("tea", RESEARCH | slots)).status == 400

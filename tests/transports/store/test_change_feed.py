@@ -6,32 +6,32 @@ from transports.store.port import COOLDOWNS, PAUSES
 async def test_a_handler_may_subscribe_to_another_collection():
     clock = ManualClock()
     store = MemoryStore(clock)
-    change_feed, told = ChangeFeed(store, clock), []
+    change_feed, calls = ChangeFeed(store, clock), []
 
     async def cooldowns_changed():
-        told.append("rests")
+        calls.append("rests")
 
     async def pauses_changed():
-        told.append("pauses")
+        calls.append("pauses")
         change_feed.subscribe(COOLDOWNS, cooldowns_changed)
 
     change_feed.subscribe(PAUSES, pauses_changed)
     await change_feed.poll()
     await change_feed.poll()
-    assert told == ["pauses", "rests"]
+    assert calls == ["pauses", "rests"]
 
 
 async def test_a_handler_is_called_once_per_change_of_any_process():
     clock = ManualClock()
     store = MemoryStore(clock)
-    change_feed, told = ChangeFeed(store, clock), []
+    change_feed, calls = ChangeFeed(store, clock), []
 
     async def heed():
-        told.append((await store.get(PAUSES, "one")) is not None)
+        calls.append((await store.get(PAUSES, "one")) is not None)
 
     change_feed.subscribe(PAUSES, heed)
     await change_feed.poll()
     await store.put(PAUSES, "one", b"x")
     await change_feed.poll()
     await change_feed.poll()
-    assert told == [False, True]
+    assert calls == [False, True]

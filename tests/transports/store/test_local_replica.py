@@ -45,14 +45,14 @@ class Machine:
         self.start()
 
     def start(self):
-        """Begin anew, with the copy that is there."""
+        """Start again with the existing local replica."""
         self.store = ReplicatedRecords(self._shared, self.copy, self._clock)
         self.registry, self.change_feed = AccountRegistry(self.store, self._clock), ChangeFeed(self.store, self._clock)
-        self.heard = []
-        self.change_feed.subscribe(ACCOUNTS, self._heed)
+        self.reported = []
+        self.change_feed.subscribe(ACCOUNTS, self._report)
 
-    async def _heed(self):
-        self.heard.append([entry.id for entry in await self.registry.records()])
+    async def _report(self):
+        self.reported.append([entry.id for entry in await self.registry.records()])
 
     async def ids(self):
         return [entry.id for entry in await self.registry.records()]
@@ -86,7 +86,7 @@ async def test_an_emptied_store_is_restored_before_a_change_is_reported(machine,
     await one.change_feed.poll()
     shared.empty()
     await one.change_feed.poll()
-    assert one.heard == [["a"], ["a"]]
+    assert one.reported == [["a"], ["a"]]
     assert list(await one.registry.pauses()) == ["a"]
     assert (await shared.get(LICENSES, "b")).value == b"license"
     assert (await shared.get(KEYS, "media")).value == b"key"
@@ -110,7 +110,7 @@ async def test_a_gateway_that_starts_after_the_loss_restores_records_only_its_re
     assert await one.ids() == ["a"]
     other = machine()
     await other.change_feed.poll()
-    assert other.heard == [["a"]]
+    assert other.reported == [["a"]]
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -132,7 +132,7 @@ async def test_the_later_change_of_two_replicas_wins_in_either_order(machine, sh
         assert {found.id: found.secret for found in await one.registry.records()} == {
             "added": "s", "changed": "new", "kept": "s",
         }  # fmt: skip
-        assert one.heard[-1] == ["added", "changed", "kept"]
+        assert one.reported[-1] == ["added", "changed", "kept"]
 
 
 async def test_a_removed_record_is_removed_from_the_replica(machine, shared):
@@ -147,7 +147,7 @@ async def test_a_removed_record_is_removed_from_the_replica(machine, shared):
     assert await one.copy.get(SESSIONS, "a") is None
     shared.empty()
     await one.change_feed.poll()
-    assert one.heard[-1] == []
+    assert one.reported[-1] == []
 
 
 async def test_changes_after_the_loss_win_over_a_late_replica(machine, shared):
@@ -162,7 +162,7 @@ async def test_changes_after_the_loss_win_over_a_late_replica(machine, shared):
     await one.registry.add(entry("b", "new"), replace=True)
     await late.change_feed.poll()
     assert [found.secret for found in await late.registry.records()] == ["new"]
-    assert late.heard[-1] == ["b"]
+    assert late.reported[-1] == ["b"]
 
 
 async def test_changes_after_the_restoration_win_over_a_newer_replica(machine, shared):
@@ -261,7 +261,7 @@ async def test_a_new_machine_that_finds_the_store_empty_discards_no_replica(mach
     await newcomer.change_feed.poll()
     await one.change_feed.poll()
     await newcomer.change_feed.poll()
-    assert (one.heard[-1], newcomer.heard[-1]) == (["a"], ["a"])
+    assert (one.reported[-1], newcomer.reported[-1]) == (["a"], ["a"])
 
 
 async def test_a_replica_is_not_restored_into_another_store(machine, shared, clock):
@@ -274,7 +274,7 @@ async def test_a_replica_is_not_restored_into_another_store(machine, shared, clo
     one._shared = other
     one.start()
     await one.change_feed.poll()
-    assert one.heard == [[]]
+    assert one.reported == [[]]
     assert await one.copy.keys(ACCOUNTS) == []
 
 
@@ -304,10 +304,10 @@ async def test_no_change_is_reported_while_an_emptied_store_cannot_be_restored(m
     await one.change_feed.poll()
     with pytest.raises(StoreDown):
         await one.ids()
-    assert one.heard == [["a"]]
+    assert one.reported == [["a"]]
     del shared.server.put
     await one.change_feed.poll()
-    assert one.heard == [["a"], ["a"]]
+    assert one.reported == [["a"], ["a"]]
 
 
 async def test_an_interrupted_restoration_is_completed_by_the_next_poll(machine, shared):
@@ -343,10 +343,10 @@ async def test_a_failing_replica_only_stops_restoration(shared, clock):
     one.start()
     await one.registry.add(entry("a"))
     await one.change_feed.poll()
-    assert one.heard == [["a"]]
+    assert one.reported == [["a"]]
     shared.empty()
     await one.change_feed.poll()
-    assert one.heard == [["a"]]
+    assert one.reported == [["a"]]
 
 
 async def test_a_damaged_replica_is_ignored(machine, shared):

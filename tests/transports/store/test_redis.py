@@ -141,7 +141,7 @@ async def test_an_emptied_server_has_another_epoch_and_repeats_no_version(start)
         revision, epoch = (await seen.store.revisions())["session"], await seen.store.epoch()
         server.kill()
         server.start()
-        await heard()
+        await let_connections_end()
         assert await seen.store.get(SESSIONS, "a") is None
         assert await seen.store.revisions() == {}
         assert await seen.store.acquire("lock", "another", LONG, epoch) is None
@@ -152,8 +152,8 @@ async def test_an_emptied_server_has_another_epoch_and_repeats_no_version(start)
         assert seen.ear.breaker == []
 
 
-async def heard():
-    """Let this side hear of connections that have ended."""
+async def let_connections_end():
+    """Let the event loop notice closed connections."""
     for _ in range(30):
         await anyio.lowlevel.checkpoint()
 
@@ -170,7 +170,7 @@ async def test_a_promoted_replica_is_another_server_and_grants_no_lock_for_the_o
         assert await seen.store.acquire("lock", "me", LONG, epoch)
         first.kill()
         proxy.target = second.port
-        await heard()
+        await let_connections_end()
         assert await seen.store.acquire("lock", "another", LONG, epoch) is None
         assert await seen.store.epoch() != epoch
         assert (await seen.store.get(SESSIONS, "a")).value == b"1"
@@ -226,7 +226,7 @@ async def test_connections_closed_by_the_server_are_replaced(start):
     async with opened(server.url) as seen:
         await many(20, lambda number: seen.store.put(SESSIONS, f"{number}", b""))
         server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        await anyio.sleep(0.05)  # until this side has heard of it
+        await anyio.sleep(0.05)  # until this side has let_connections_end of it
         await many(20, lambda number: seen.store.get(SESSIONS, f"{number}"))
         assert seen.ear.breaker == []
 
@@ -368,7 +368,7 @@ async def test_many_changes_take_one_round_trip(start):
 
 
 async def test_cancelled_calls_do_not_mix_up_answers(start):
-    server, luck, wrong = start(), random.Random(1), []
+    server, rng, wrong = start(), random.Random(1), []
     async with opened(server.url) as seen:
         for number in range(50):
             await seen.store.put(SESSIONS, f"{number}", b"%d" % number)
@@ -388,7 +388,7 @@ async def test_cancelled_calls_do_not_mix_up_answers(start):
         for _ in range(100):
             async with anyio.create_task_group() as group:
                 for number in range(50):
-                    group.start_soon(look, number, luck.randrange(12))
+                    group.start_soon(look, number, rng.randrange(12))
         await many(50, read)
         assert wrong == []
         assert seen.ear.breaker == []

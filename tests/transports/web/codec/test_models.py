@@ -98,8 +98,8 @@ def test_a_number_alone_determines_no_family():
 
 
 def test_the_answering_model_is_described_by_id_and_name():
-    told = answered("56fdd199312815e2", "3.7 Flash", status())
-    assert (told.id, told.name, told.family) == ("56fdd199312815e2", "3.7 Flash", "flash")
+    upstream_model = answered("56fdd199312815e2", "3.7 Flash", status())
+    assert (upstream_model.id, upstream_model.name, upstream_model.family) == ("56fdd199312815e2", "3.7 Flash", "flash")
     assert answered("", "", status()) is None
     assert answered("new", "", status("pro", found("new", "4 Pro"))) == UpstreamModel(
         id="new", name="4 Pro", family="pro"
@@ -109,8 +109,8 @@ def test_the_answering_model_is_described_by_id_and_name():
 
 @pytest.mark.parametrize("name", ["Nano Banana 2", "Nano Banana Pro", "Imagen 5 Ultra", "Veo 4"])
 def test_a_picture_model_has_no_family_with_any_id(name):
-    told = answered("56fdd199312815e2", name, status())
-    assert (told.label, told.family) == (name, "")
+    upstream_model = answered("56fdd199312815e2", name, status())
+    assert (upstream_model.label, upstream_model.family) == (name, "")
 
 
 def test_the_requested_model_is_described_by_the_sites_name():
