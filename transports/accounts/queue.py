@@ -63,7 +63,7 @@ class Queue:
         self._lines: dict[_Line, list[Waiter]] = {}
         """The requests that wait, by license and whether a guest account would do; the earliest first."""
         self._tickets = count()
-        self._held: Counter[_Line] = Counter()
+        self._slots_of: Counter[_Line] = Counter()
         """Slots that each license holds, of signed-in accounts and of guests."""
 
     def __len__(self) -> int:
@@ -82,19 +82,19 @@ class Queue:
 
     def begin(self, request: LeaseRequest, state: AccountState) -> None:
         """Count a slot that a license takes."""
-        self._held[request.license, state.account.guest] += 1
+        self._slots_of[request.license, state.account.guest] += 1
 
     def end(self, request: LeaseRequest, state: AccountState) -> None:
         """Count a slot that a license gives back."""
         key = (request.license, state.account.guest)
-        self._held[key] -= 1
-        if not self._held[key]:
-            del self._held[key]
+        self._slots_of[key] -= 1
+        if not self._slots_of[key]:
+            del self._slots_of[key]
 
     def precedes(self, waiter: Waiter, request: LeaseRequest, before: Waiter | None) -> bool:
         """Return whether a waiter comes before a request, which is new where `before`, its own waiter, is None."""
         ticket = before.ticket if before is not None else math.inf
-        return self._turn(waiter) < (self._slots_held(request), ticket)
+        return self._turn(waiter) < (self._slots_taken(request), ticket)
 
     def is_full(self, request: LeaseRequest, slots: int, most: float) -> bool:
         """Return whether a license has as many waiting requests as it may have.
@@ -104,15 +104,15 @@ class Queue:
         """
         waiting = self._licenses(self._lines, request)
         own = sum(len(self._lines.get(key, ())) for key in _lines(request))
-        return own >= most / len(waiting) + max(0.0, self._share(request, slots) - self._slots_held(request))
+        return own >= most / len(waiting) + max(0.0, self._share(request, slots) - self._slots_taken(request))
 
     def is_owed(self, request: LeaseRequest, slots: int) -> bool:
         """Return whether a license holds less than its share of the `slots` while another one holds more than that."""
         share = self._share(request, slots)
-        if self._slots_held(request) >= share:
+        if self._slots_taken(request) >= share:
             return False
-        others = self._licenses(self._held, request) - {request.license}
-        return any(self._slots_held(msgspec.structs.replace(request, license=other)) > share for other in others)
+        others = self._licenses(self._slots_of, request) - {request.license}
+        return any(self._slots_taken(msgspec.structs.replace(request, license=other)) > share for other in others)
 
     def ticket(self, request: LeaseRequest, until: float, last: float) -> Waiter:
         """Return a waiter that joins the queue now."""
@@ -149,14 +149,14 @@ class Queue:
             del self._lines[key]
 
     def _turn(self, waiter: Waiter) -> tuple[int, int]:
-        return (self._slots_held(waiter.request), waiter.ticket)
+        return (self._slots_taken(waiter.request), waiter.ticket)
 
-    def _slots_held(self, request: LeaseRequest) -> int:
+    def _slots_taken(self, request: LeaseRequest) -> int:
         """Return how many slots the license holds of accounts that could serve the request."""
-        return sum(self._held[key] for key in _lines(request))
+        return sum(self._slots_of[key] for key in _lines(request))
 
     def _share(self, request: LeaseRequest, slots: int) -> float:
-        return slots / len(self._licenses(self._lines, request) | self._licenses(self._held, request))
+        return slots / len(self._licenses(self._lines, request) | self._licenses(self._slots_of, request))
 
     def _licenses(self, table: Collection[_Line], request: LeaseRequest) -> set[str]:
         """Return the licenses in `table` that compete with the request, and its own."""

@@ -115,7 +115,7 @@ class Machine(RuleBasedStateMachine):
 
     def watch_turns(self, queue):
         """Count the slots that go to a license while one that holds fewer waits."""
-        give, held = queue.give, queue._slots_held
+        give, held = queue.give, queue._slots_taken
 
         def noting(waiter, state):
             if state is not None:
@@ -179,19 +179,19 @@ class Machine(RuleBasedStateMachine):
         self.do(self.call(self.clock.advance, 1.0))
 
     @invariant()
-    def no_account_carries_too_much(self):
+    def no_account_exceeds_its_concurrency(self):
         for account in ACCOUNTS:
             held = sum(request.account == account.id for request in self.requests)
             assert held <= account.concurrency + (len(self.pools) if self.was_down else 0)
 
     @invariant()
-    def what_is_counted_is_what_is_held(self):
+    def the_counts_are_those_of_the_open_requests(self):
         for number, pool in enumerate(self.pools):
             held = [request.account for request in self.requests if request.process == number and request.account]
             assert sum(state.in_flight for state in pool.states) == len(held)
 
     @invariant()
-    def of_one_license_the_first_is_served_first(self):
+    def requests_of_one_license_are_served_in_order(self):
         lines = {}
         for request in self.requests:
             if not request.over:
@@ -209,7 +209,7 @@ class Machine(RuleBasedStateMachine):
             mine = [request for request in self.requests if request.process == number and request.account]
             for license_id in "xy":
                 held = sum(request.license == license_id for request in mine)
-                assert pool._queue._slots_held(LeaseRequest(requirement=CHAT, license=license_id)) == held
+                assert pool._queue._slots_taken(LeaseRequest(requirement=CHAT, license=license_id)) == held
 
     @invariant()
     def the_last_account_is_never_ejected(self):
