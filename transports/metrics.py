@@ -24,11 +24,7 @@ class PrometheusObserver:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Register the metrics in `registry`."""
-        self._upstream(registry)
-        self._leases(registry)
-        self._accounts(registry)
 
-    def _upstream(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"gateway_{name}", text, ["transport", *labels], registry=registry)
 
@@ -55,7 +51,6 @@ class PrometheusObserver:
         self._attention = counter("account_attention", "Accounts that began to need attention, by reason.", "reason")
         self._requests_of, self._answers_of = cache(self._requests.labels), cache(self._answers.labels)
 
-    def _leases(self, registry: CollectorRegistry) -> None:
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(f"gateway_{name}", text, ["transport"], registry=registry, multiprocess_mode="livesum")
 
@@ -69,8 +64,6 @@ class PrometheusObserver:
             registry=registry,
         )
         self._in_flight_of = cache(self._in_flight.labels)
-
-    def _accounts(self, registry: CollectorRegistry) -> None:
         self._account_states = Gauge(
             "gateway_accounts",
             "Accounts by kind, capability and state: ready, cooling_down, needs_attention, paused.",
@@ -85,7 +78,7 @@ class PrometheusObserver:
             registry=registry,
             multiprocess_mode="livemax",
         )
-        self._seen: dict[str, AccountStats] = {}
+        self._last_stats: dict[str, AccountStats] = {}
 
     def upstream_request(self, transport: str) -> None:
         """Count a request that is about to be sent."""
@@ -153,8 +146,8 @@ class PrometheusObserver:
     def account_stats(self, stats: AccountStats) -> None:
         """Set the gauges of a transport's accounts; combinations that no longer occur become 0."""
         none = AccountStats(transport=stats.transport, by_status={}, rotated={})
-        before = self._seen.get(stats.transport, none)
-        self._seen[stats.transport] = stats
+        before = self._last_stats.get(stats.transport, none)
+        self._last_stats[stats.transport] = stats
         for key in before.by_status.keys() - stats.by_status.keys():
             self._account_states.labels(stats.transport, *key).set(0)
         for key, count in stats.by_status.items():

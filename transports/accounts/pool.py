@@ -15,7 +15,7 @@ nearly as evenly as asking for the least loaded one, but does not send all proce
 moment. Example: of `a` (2 of 5 requests), `b` (0 of 5) and `c` (1 of 5), `a` and `c` are picked: `c` is chosen.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 
 import anyio
@@ -332,28 +332,24 @@ def choose(  # noqa: PLR0913 -- a pure function
         guest = next((state for state in guests if state.attention is None and fit(state)), None)
         if guest is not None:
             return guest
-    return _less_loaded_of_two(filter(fit, _shuffled(states, rng)), requirement)
+    return _less_loaded_of_two(states, fit, requirement, rng)
 
 
-def _less_loaded_of_two(fit: Iterable[AccountState], requirement: Requirement) -> AccountState | None:
-    """Return the less loaded of the first two that need no attention, else one that does."""
-    found: list[AccountState] = []
+def _less_loaded_of_two(
+    states: Sequence[AccountState], fit: Callable[[AccountState], bool], requirement: Requirement, rng: Rng
+) -> AccountState | None:
+    """Return the less loaded of two fit accounts picked at random; one that needs attention if there is no other."""
+    left, found = list(states), list[AccountState]()
     attention: AccountState | None = None
-    for state in fit:
+    while left and len(found) < _CANDIDATES:
+        state = left.pop(int(rng() * len(left)))
+        if not fit(state):
+            continue
         if state.attention is not None and not state.renewed:
             attention = attention or state
-            continue
-        found.append(state)
-        if len(found) == _CANDIDATES:
-            break
+        else:
+            found.append(state)
     return min(found, key=lambda state: (state.load(requirement), state.used_at), default=attention)
-
-
-def _shuffled(states: Sequence[AccountState], rng: Rng) -> Iterator[AccountState]:
-    left = list(states)
-    while len(left) > 1:
-        yield left.pop(int(rng() * len(left)))
-    yield from left
 
 
 def next_free(states: Iterable[AccountState], requirement: Requirement, now: float) -> Cooldown | None:
