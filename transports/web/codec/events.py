@@ -36,7 +36,7 @@ from protocol.model import (
     WebImage,
     estimate_tokens,
 )
-from transports.web.codec.candidate import Candidate, Opened, SitePicture
+from transports.web.codec.candidate import Candidate, Opened
 from transports.web.codec.documents import Book, Canvas, fenced
 from transports.web.codec.markup import Cleaner, clean
 from transports.web.codec.text import Prose, ScriptText, TextDelta
@@ -109,9 +109,12 @@ class EventBuilder:
         self.begun = self.begun or bool(events)
         events += self._thinking.add_progress(now.progress)
         settled = now.complete or now.text == before.text
-        self._pictures += [
-            self._picture(picture, now, address) for picture in now.pictures if self._first(picture.id or picture.url)
-        ]
+        cid, rid = address
+        for picture in now.pictures:
+            if self._first(picture.id or picture.url):
+                known = cid and rid and now.rcid and picture.id
+                original = msgspec.json.encode([rid, now.rcid, cid, picture.id]).decode() if known else ""
+                self._pictures.append(self._media(MediaKind.IMAGE, picture.url, original))
         if not self._contradicts(now):
             events += self._write(now, settled=settled)
         if now.complete:
@@ -312,12 +315,12 @@ class EventBuilder:
         if not book or (now.complete and self._opened is None):
             events += self._pictures[self._shown :]
             self._shown = len(self._pictures)
-        music, film = now.music, now.film
-        if music is not None:
-            events += self._media(MediaKind.AUDIO, music.mp3) + self._media(MediaKind.VIDEO, music.mp4)
-        if film is not None and not self._refs.capability.long_running:
-            events += self._media(MediaKind.VIDEO, film.url)
-        return events
+        media: list[tuple[MediaKind, str]] = []
+        if now.music is not None:
+            media += [(MediaKind.AUDIO, now.music.mp3), (MediaKind.VIDEO, now.music.mp4)]
+        if now.film is not None and not self._refs.capability.long_running:
+            media.append((MediaKind.VIDEO, now.film.url))
+        return [*events, *(self._media(kind, url) for kind, url in media if self._first(url))]
 
     def _first(self, name: str) -> bool:
         """Record a media id or URL; return whether it is new."""
@@ -326,21 +329,9 @@ class EventBuilder:
         self._seen_media.add(name)
         return True
 
-    def _media(self, kind: MediaKind, url: str) -> list[Event]:
-        if not self._first(url):
-            return []
-        return [Media(ref=MediaRef(transport=self._refs.transport, account=self._refs.account, kind=kind, url=url))]
-
-    def _picture(self, picture: SitePicture, now: Candidate, address: tuple[str, str]) -> Media:
-        cid, rid = address
-        known = cid and rid and now.rcid and picture.id
-        ref = MediaRef(
-            transport=self._refs.transport,
-            account=self._refs.account,
-            kind=MediaKind.IMAGE,
-            url=picture.url,
-            original=msgspec.json.encode([rid, now.rcid, cid, picture.id]).decode() if known else "",
-        )
+    def _media(self, kind: MediaKind, url: str, original: str = "") -> Media:
+        refs = self._refs
+        ref = MediaRef(transport=refs.transport, account=refs.account, kind=kind, url=url, original=original)
         return Media(ref=ref)
 
 

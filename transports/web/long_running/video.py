@@ -20,7 +20,6 @@ from transports.web.codec.candidate import Candidate, read_candidate
 from transports.web.codec.markup import clean, has_placeholder
 from transports.web.config import Tools
 from transports.web.long_running.work import FRESH, LongRunningWork, Phase, Prompt, Slots
-from transports.web.turns.saved import SavedTurn
 
 _PRIMER = "Hello! Please answer with one short word."
 """Some accounts refuse a video in the first turn; this turn is then sent before it."""
@@ -84,7 +83,12 @@ async def watch(work: LongRunningWork, is_ready: IsReady) -> AsyncGenerator[Even
     started = work.clock.monotonic()
     reported = -_REPORT_SECONDS
     while True:
-        candidate = _newest(work, await work.read_turns())
+        turns, candidate = await work.read_turns(), None
+        if turns and turns[0].prompt == _PRIMER:  # the turn that asked for the video is missing
+            work.note_miss()
+        elif turns and turns[0].candidates:
+            work.reset_misses()
+            candidate = read_candidate(turns[0].candidates[0])
         if candidate is not None and await _over(work, candidate, is_ready):
             break
         waited = work.clock.monotonic() - started
@@ -100,16 +104,6 @@ async def watch(work: LongRunningWork, is_ready: IsReady) -> AsyncGenerator[Even
     if candidate.film is not None and candidate.film.url:
         yield Media(ref=work.ref(candidate.film.url))
     yield work.finish(text)
-
-
-def _newest(work: LongRunningWork, turns: list[SavedTurn]) -> Candidate | None:
-    if turns and turns[0].prompt == _PRIMER:  # the turn that asked for the video is missing
-        work.note_miss()
-        return None
-    if not turns or not turns[0].candidates:
-        return None
-    work.reset_misses()
-    return read_candidate(turns[0].candidates[0])
 
 
 async def _over(work: LongRunningWork, candidate: Candidate, is_ready: IsReady) -> bool:
