@@ -90,7 +90,6 @@ TESTED_ELSEWHERE = {
     "protocol/openai/models.py",
     "protocol/openai/videos/endpoint.py",
     "service/config/loader.py",
-    "transports/accounts/write_behind.py",
     "transports/base.py",
     "transports/observer.py",
     "transports/store/memory.py",
