@@ -38,14 +38,14 @@ def value_of(value):
 class Collector:
     def __init__(self, port):
         self.url = f"http://127.0.0.1:{port}/v1/traces"
-        self.spans, self.headers, self.told = [], [], b""
+        self.spans, self.headers, self.received = [], [], b""
         self._moved = threading.Condition()
 
     def take(self, headers, body):
         sent = ExportTraceServiceRequest.FromString(body)
         with self._moved:
             self.headers.append({name.lower(): value for name, value in headers.items()})
-            self.told += body
+            self.received += body
             for of in sent.resource_spans:
                 for scope in of.scope_spans:
                     self.spans += [Seen(span, of.resource) for span in scope.spans]

@@ -128,8 +128,8 @@ def servers_of(program):
             server.stop()
 
 
-class StoreEar:
-    """An observer of a store that keeps its events."""
+class RecordingStoreObserver:
+    """An observer of a store that records its events."""
 
     def __init__(self):
         self.calls, self.breaker, self.evicts = [], [], None

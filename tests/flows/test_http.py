@@ -249,10 +249,10 @@ Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r
 """
 
 
-def raw(gateway, data, patience=20):
+def raw(gateway, data, timeout=20):
     """Send bytes as they are; return all that comes back until the server closes."""
     host, port = gateway.origin.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=patience) as connection:
+    with socket.create_connection((host, int(port)), timeout=timeout) as connection:
         connection.sendall(data)
         answer = b""
         while piece := connection.recv(65536):

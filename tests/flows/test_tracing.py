@@ -213,7 +213,7 @@ def test_the_collector_gets_no_secret_and_no_prompt(traced, collector, ask):
     assert collector.headers[0]["x-tenant"] == "ours"
     assert len(collector.spans) > 6
     for word in ("canary", KEY, "psid", "Bearer", "127.0.0.1:"):
-        assert word.encode() not in collector.told, word
+        assert word.encode() not in collector.received, word
     assert not any("/metrics" in span.name for span in collector.spans)
     assert "canary" not in traced.text()
 

@@ -111,12 +111,12 @@ async def test_work_of_a_removed_account_cannot_be_resumed(gone):
 )
 async def test_each_capability_has_its_own_deadline(model, late):
     router = router_of(Upstream("t", "a", step="hang"), chat_seconds=0.05, video_seconds=3600.0)
-    with anyio.move_on_after(60 if late else 0.5) as patience:
+    with anyio.move_on_after(60 if late else 0.5) as scope:
         try:
             await ask(router, model)
         except UpstreamTimeout:
             assert late
-    assert patience.cancelled_caught is not late
+    assert scope.cancelled_caught is not late
 
 
 async def test_a_handle_in_a_request_survives_storage():

@@ -62,5 +62,5 @@ if os.path.getsize("lives") < 5:
 
 
 def test_the_restart_backoff_grows_up_to_its_limit():
-    patience = RestartBackoff(1.0, 30.0)
-    assert [patience.seconds(failures) for failures in (0, 1, 2, 3, 10, 1000)] == [1, 2, 4, 8, 30, 30]
+    backoff = RestartBackoff(1.0, 30.0)
+    assert [backoff.seconds(failures) for failures in (0, 1, 2, 3, 10, 1000)] == [1, 2, 4, 8, 30, 30]

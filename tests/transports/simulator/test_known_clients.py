@@ -321,9 +321,9 @@ async def test_cookies_are_set_for_a_domain_that_the_host_may_set_them_for(site,
     async with visit(site, Browser) as visitor:
         sent = headers | visitor.cookies()
         async with visitor.http.post(f"{site.base}/RotateCookies", data=body, headers=sent) as response:
-            told = [[word.strip() for word in line.split(";")] for line in response.headers.getall("Set-Cookie")]
-    assert [words[0].partition("=")[0] for words in told] == ["__Secure-1PSIDTS", "__Secure-1PSIDCC"]
-    assert [[word for word in words if word.startswith("Domain=")] for words in told] == [domain, domain]
+            found = [[word.strip() for word in line.split(";")] for line in response.headers.getall("Set-Cookie")]
+    assert [words[0].partition("=")[0] for words in found] == ["__Secure-1PSIDTS", "__Secure-1PSIDCC"]
+    assert [[word for word in words if word.startswith("Domain=")] for words in found] == [domain, domain]
 
 
 @every_client
@@ -371,9 +371,9 @@ async def test_a_signed_in_call_without_a_valid_token_gets_one(site, client):
             refused = await visitor.say("<echo>hello</echo>", token=token)
             assert refused.status == 400
             ((part, *_),) = ([part for part in refused.parts if part[0] == "er"],)
-            kind, told, _ = part[10][0]["48448350"]
-            assert (part[5], kind, told) == (400, "xsrf", visitor.key("SNlM0e"))
-        assert (await visitor.say("<echo>hello</echo>", token=told)).text == "hello"
+            kind, found, _ = part[10][0]["48448350"]
+            assert (part[5], kind, found) == (400, "xsrf", visitor.key("SNlM0e"))
+        assert (await visitor.say("<echo>hello</echo>", token=found)).text == "hello"
 
 
 @pytest.mark.parametrize(

@@ -46,13 +46,13 @@ async def test_a_call_without_a_valid_token_gets_one_as_in_the_capture(visited, 
         status, body = await (browser.generate() if call == "generate" else browser.batch(("otAQ7b", "[]")))
         first, last = frames_of(body)
         assert (status, first[0][:10], last[0][0]) == (400, capture[:10], wire.PART_END)
-        ((key, (kind, told, (number,))),) = first[0][10][0].items()
+        ((key, (kind, new_token, (number,))),) = first[0][10][0].items()
         ((capture_key, (capture_kind, _, (capture_number,))),) = capture[10][0].items()
         assert (key, kind, len(number), number.isdigit()) == (capture_key, capture_kind, len(capture_number), True)
-        assert told == good
+        assert new_token == good
         assert [part[0] for part in first] == ["er", "di", "af.httprm"]
     assert (await site.seen("token_refused"), await site.seen("departures")) == (2, 0)
-    browser.page = msgspec.structs.replace(browser.page, access_token=told)
+    browser.page = msgspec.structs.replace(browser.page, access_token=new_token)
     assert (await browser.generate())[0] == 200
 
 
@@ -123,7 +123,7 @@ async def test_a_build_expires_after_its_lifetime(open_site):
 
 
 @pytest.mark.parametrize(
-    ("account", "told", "status", "capture"),
+    ("account", "interval", "status", "capture"),
     [
         (ACCOUNT, 600, 200, "rotate-200-body.txt"),
         (ACCOUNT, 90, 200, "rotate-200-body.txt"),
@@ -132,8 +132,8 @@ async def test_a_build_expires_after_its_lifetime(open_site):
         (SimulatedAccount(psid="p", psidts="t", bound=True), 600, 401, None),
     ],
 )
-async def test_a_rotation_returns_the_interval_to_the_next(open_site, account, told, status, capture):
-    async with open_site(account, rotation_interval_seconds=told) as site, visit_nothing() as http:
+async def test_a_rotation_returns_the_interval_to_the_next(open_site, account, interval, status, capture):
+    async with open_site(account, rotation_interval_seconds=interval) as site, visit_nothing() as http:
         headers = {"Content-Type": wire.ROTATE_CONTENT_TYPE, "Cookie": export_of(account)}
         async with http.post(f"{site.base}/RotateCookies", data=wire.ROTATE_BODY, headers=headers) as response:
             assert response.status == status
@@ -141,5 +141,5 @@ async def test_a_rotation_returns_the_interval_to_the_next(open_site, account, t
     if capture is None:
         assert "hfcr" not in body
         return
-    shown = (CAPTURES / capture).read_text().replace("600", str(told))
+    shown = (CAPTURES / capture).read_text().replace("600", str(interval))
     assert body.partition('["di"')[0] == shown.partition('["di"')[0]

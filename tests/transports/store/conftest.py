@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from tests.clock import ManualClock
-from tests.servers import RedisServer, StoreEar, programs
+from tests.servers import RecordingStoreObserver, RedisServer, programs
 from transports.store import Cipher, MemoryStore, SqliteStore
 from transports.store.redis import RedisStore
 from transports.store.redis_server import RedisAddress, RedisPool
@@ -77,7 +77,7 @@ def on_server(name):
         address, prefix, opened = RedisAddress.of(request.getfixturevalue("servers")[name].url), uuid.uuid4().hex, []
 
         async def view():
-            opened.append(RedisPool(address, SystemClock(), StoreEar(), seconds=10.0))
+            opened.append(RedisPool(address, SystemClock(), RecordingStoreObserver(), seconds=10.0))
             return RedisStore(opened[-1], prefix)
 
         async def elapse(seconds):

@@ -2,7 +2,7 @@ import anyio
 import pytest
 
 from tests.clock import ManualClock
-from tests.servers import StoreEar
+from tests.servers import RecordingStoreObserver
 from transports.store.breaker import Breaker
 
 
@@ -23,13 +23,13 @@ def clock():
 
 
 @pytest.fixture
-def ear():
-    return StoreEar()
+def observer():
+    return RecordingStoreObserver()
 
 
 @pytest.fixture
-def breaker(clock, ear):
-    return Breaker(clock, ear, failures=5, seconds=2.0)
+def breaker(clock, observer):
+    return Breaker(clock, observer, failures=5, seconds=2.0)
 
 
 def fail(breaker, times=5, *, timed_out=False):
@@ -37,20 +37,20 @@ def fail(breaker, times=5, *, timed_out=False):
         breaker.fail(timed_out=timed_out)
 
 
-def test_the_breaker_opens_after_consecutive_failures(breaker, ear):
+def test_the_breaker_opens_after_consecutive_failures(breaker, observer):
     fail(breaker, 4)
     breaker.succeed()
     fail(breaker, 4)
     assert not breaker.is_open
     fail(breaker, 3)
     assert breaker.is_open
-    assert ear.breaker == [True]
+    assert observer.breaker == [True]
 
 
-def test_the_breaker_opens_at_once_after_a_timeout(breaker, ear):
+def test_the_breaker_opens_at_once_after_a_timeout(breaker, observer):
     fail(breaker, 1, timed_out=True)
     assert breaker.is_open
-    assert ear.breaker == [True]
+    assert observer.breaker == [True]
 
 
 async def test_a_late_success_does_not_close_the_breaker(breaker):
@@ -59,7 +59,7 @@ async def test_a_late_success_does_not_close_the_breaker(breaker):
     assert breaker.is_open
 
 
-async def test_an_open_breaker_probes_until_the_server_answers(breaker, clock, ear):
+async def test_an_open_breaker_probes_until_the_server_answers(breaker, clock, observer):
     probes = Probes(False, False, True)
     async with anyio.create_task_group() as group:
         group.start_soon(breaker.run, probes)
@@ -73,7 +73,7 @@ async def test_an_open_breaker_probes_until_the_server_answers(breaker, clock, e
             clock.advance(1.2)
             if asked < 2:
                 await until_asked(probes, asked + 1)
-        await ear.until_breaker(is_open=False)
+        await observer.until_breaker(is_open=False)
         assert not breaker.is_open
         fail(breaker, 4)
         assert not breaker.is_open
@@ -85,11 +85,11 @@ async def until_asked(probes, times):
         await anyio.lowlevel.checkpoint()
 
 
-async def test_a_slow_server_is_probed_at_once(breaker, clock, ear):
+async def test_a_slow_server_is_probed_at_once(breaker, clock, observer):
     probes = Probes(True)
     async with anyio.create_task_group() as group:
         group.start_soon(breaker.run, probes)
         fail(breaker, 1, timed_out=True)
-        await ear.until_breaker(is_open=False)
+        await observer.until_breaker(is_open=False)
         assert clock.sleepers == 0
         group.cancel_scope.cancel()

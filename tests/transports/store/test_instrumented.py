@@ -2,7 +2,7 @@ import anyio
 import pytest
 
 from tests.clock import ManualClock
-from tests.servers import StoreEar
+from tests.servers import RecordingStoreObserver
 from transports.store import MemoryStore, StoreDown
 from transports.store.instrumented import instrumented
 from transports.store.port import SESSIONS
@@ -20,8 +20,8 @@ class Troubled(MemoryStore):
 
 
 async def test_each_call_is_reported_with_its_outcome():
-    ear, clock = StoreEar(), ManualClock()
-    store = instrumented(Troubled(clock), clock, ear)
+    observer, clock = RecordingStoreObserver(), ManualClock()
+    store = instrumented(Troubled(clock), clock, observer)
     version = await store.put(SESSIONS, "a", b"1", expected=0)
     assert (await store.get(SESSIONS, "a")).version == version
     with pytest.raises(StoreDown):
@@ -31,7 +31,7 @@ async def test_each_call_is_reported_with_its_outcome():
     with anyio.CancelScope() as scope:
         scope.cancel()
         await store.now()
-    assert ear.calls == [
+    assert observer.calls == [
         ("put", "ok"),
         ("get", "ok"),
         ("settle", "broken"),

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from tests.clock import ManualClock
 from tests.proxy import cut_at, late, proxy_to, swallowed, twice
-from tests.servers import StoreEar, free_port, programs, servers_of
+from tests.servers import RecordingStoreObserver, free_port, programs, servers_of
 from transports.store import Bucket, Change, StoreDown
 from transports.store.port import CONVERSATIONS, COOLDOWNS, SESSIONS
 from transports.store.redis import RedisOptions, open_redis
@@ -27,8 +27,8 @@ def start(request):
 
 
 class Opened:
-    def __init__(self, store, clock, ear):
-        self.store, self.clock, self.ear = store, clock, ear
+    def __init__(self, store, clock, observer):
+        self.store, self.clock, self.observer = store, clock, observer
 
     async def fails(self, call=None):
         """Return the reason for which a call fails."""
@@ -42,14 +42,14 @@ class Opened:
     async def opens(self):
         """Call until the breaker opens; return the reasons."""
         reasons = []
-        while self.ear.breaker[-1:] != [True]:
+        while self.observer.breaker[-1:] != [True]:
             reasons.append(await self.fails())
         assert await self.fails() == "open"
         return reasons
 
     async def recovers(self):
         """Let the breaker probe until it has closed."""
-        while self.ear.breaker[-1:] == [True]:
+        while self.observer.breaker[-1:] == [True]:
             self.clock.advance(3.0)
             await anyio.sleep(0.01)
 
@@ -60,9 +60,9 @@ SHORT = 0.25
 
 @asynccontextmanager
 async def opened(url, *, timeout_seconds=60.0, **options):
-    clock, ear = ManualClock(), StoreEar()
-    async with open_redis(RedisOptions(url=url, timeout_seconds=timeout_seconds, **options), clock, ear) as store:
-        yield Opened(store, clock, ear)
+    clock, observer = ManualClock(), RecordingStoreObserver()
+    async with open_redis(RedisOptions(url=url, timeout_seconds=timeout_seconds, **options), clock, observer) as store:
+        yield Opened(store, clock, observer)
 
 
 async def test_a_killed_server_gets_no_calls_until_a_probe_succeeds(start):
@@ -77,7 +77,7 @@ async def test_a_killed_server_gets_no_calls_until_a_probe_succeeds(start):
         assert await seen.fails() == "open"
         await seen.recovers()
         assert await seen.store.put(SESSIONS, "a", b"2", expected=0)
-        assert seen.ear.breaker == [True, False]
+        assert seen.observer.breaker == [True, False]
 
 
 async def test_a_hanging_server_causes_one_timeout(start):
@@ -101,7 +101,7 @@ async def test_a_server_that_was_slow_once_is_used_again_at_once(start):
     async with opened(server.url, timeout_seconds=SHORT) as seen:
         assert server.ask("CLIENT", "PAUSE", "400", "ALL").startswith(b"+OK")
         assert await seen.opens() == ["timeout"]
-        await seen.ear.until_breaker(is_open=False)  # without any time of ours passing, but for the server's
+        await seen.observer.until_breaker(is_open=False)  # without any time of ours passing, but for the server's
         assert await seen.store.now()
 
 
@@ -149,7 +149,7 @@ async def test_an_emptied_server_has_another_epoch_and_repeats_no_version(start)
         assert await seen.store.put(SESSIONS, "a", b"2", expected=version) is None
         assert await seen.store.put(SESSIONS, "a", b"2", expected=0) > version
         assert (await seen.store.revisions())["session"] > revision
-        assert seen.ear.breaker == []
+        assert seen.observer.breaker == []
 
 
 async def let_connections_end():
@@ -201,7 +201,7 @@ async def test_settle_confirms_writes_only_if_a_replica_has_them(start):
         second.kill()
         await until(first, "connected_slaves:0")
         assert not await seen.store.settle()
-        assert seen.ear.breaker == []
+        assert seen.observer.breaker == []
 
 
 async def test_a_read_only_replica_is_not_used_after_a_refused_write(start):
@@ -228,7 +228,7 @@ async def test_connections_closed_by_the_server_are_replaced(start):
         server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         await anyio.sleep(0.05)  # until this side has let_connections_end of it
         await many(20, lambda number: seen.store.get(SESSIONS, f"{number}"))
-        assert seen.ear.breaker == []
+        assert seen.observer.breaker == []
 
 
 async def many(tasks, call):
@@ -261,7 +261,7 @@ async def test_a_server_that_evicts_records_is_logged(start):
     server = start("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
     with capture_logs() as logs:
         async with opened(server.url) as seen:
-            assert seen.ear.evicts is True
+            assert seen.observer.evicts is True
     assert [(log["log_level"], log["policy"]) for log in logs if log["event"] == "store_eviction_enabled"] == [
         ("error", "allkeys-lru")
     ]
@@ -391,7 +391,7 @@ async def test_cancelled_calls_do_not_mix_up_answers(start):
                     group.start_soon(look, number, rng.randrange(12))
         await many(50, read)
         assert wrong == []
-        assert seen.ear.breaker == []
+        assert seen.observer.breaker == []
 
 
 # What is large, and what is many

@@ -2,7 +2,7 @@ import pytest
 
 from service.server.certificate import write_certificate
 from tests.clock import ManualClock
-from tests.servers import RedisServer, StoreEar, programs
+from tests.servers import RecordingStoreObserver, RedisServer, programs
 from transports.store.port import SESSIONS
 from transports.store.redis import RedisOptions, open_redis
 from transports.store.redis_server import RedisAddress
@@ -50,10 +50,10 @@ async def test_tls_needs_a_trusted_certificate(tmp_path):
     try:
         server.start("--tls-port", str(server.tls_port), *map(str, words))
         trusting = f"rediss://localhost:{server.tls_port}/0?ssl_ca_certs={certificate}"
-        async with open_redis(RedisOptions(url=trusting), ManualClock(), StoreEar()) as store:
+        async with open_redis(RedisOptions(url=trusting), ManualClock(), RecordingStoreObserver()) as store:
             assert await store.put(SESSIONS, "a", b"1", expected=0)
-        ear = StoreEar()
-        async with open_redis(RedisOptions(url=trusting.partition("?")[0]), ManualClock(), ear):
-            assert ear.breaker == [True]
+        observer = RecordingStoreObserver()
+        async with open_redis(RedisOptions(url=trusting.partition("?")[0]), ManualClock(), observer):
+            assert observer.breaker == [True]
     finally:
         server.stop()

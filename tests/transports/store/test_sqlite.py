@@ -80,7 +80,7 @@ def opened(path):
 
 @pytest.fixture
 def contended(path, opened):
-    """A store, and another process that holds the file's one writing lock until it is told."""
+    """A store, and another process that holds the file's one writing lock until it is stopped."""
     store = opened()
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDS, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -170,14 +170,14 @@ async def test_a_damaged_file_is_an_error(path, opened, step):
     for number in range(20):
         await store.put(SESSIONS, f"{number}", bytes(1000))
     store.close()
-    whole, told = path.read_bytes(), 0
+    whole, reported = path.read_bytes(), 0
     for at in range(0, len(whole), 4096):
         path.write_bytes(whole[:at] + b"\xa5" * (600 * step) + whole[at + 600 * step :])
         try:
             await opened().scan(SESSIONS)
         except OSError as error:
-            told += "failed" in str(error)
-    assert told
+            reported += "failed" in str(error)
+    assert reported
 
 
 @pytest.mark.parametrize("text", [b"not a database", b"not a database, but long enough to be one" * 40])
@@ -262,10 +262,10 @@ async def test_several_processes_keep_all_guarantees(path, opened):
         subprocess.Popen([sys.executable, "-c", COUNTS, str(path), name], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         for name in ("one", "two", "three")
     ]
-    told = [process.communicate(timeout=60)[0].split() for process in processes]
+    reported = [process.communicate(timeout=60)[0].split() for process in processes]
     assert [(await store.get(collection, "count")).value for collection in (SESSIONS, COOLDOWNS)] == [b"75", b"75"]
-    assert sum(int(slots) for slots, _ in told) == await store.count_slots("room") == 7
-    assert sorted(held for _, held in told) == ["False", "False", "True"]
+    assert sum(int(slots) for slots, _ in reported) == await store.count_slots("room") == 7
+    assert sorted(held for _, held in reported) == ["False", "False", "True"]
 
 
 async def test_a_thread_checkpoints_the_journal(tmp_path):

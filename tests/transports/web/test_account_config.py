@@ -67,7 +67,7 @@ def test_options_match_the_settings_of_an_account():
 
 
 @pytest.mark.parametrize(
-    ("one", "told"),
+    ("one", "expected"),
     [
         (entry("NID=secret"), "__Secure-1PSID"),
         (entry(""), "__Secure-1PSID"),
@@ -84,9 +84,9 @@ def test_options_match_the_settings_of_an_account():
         (entry(EXPORT.replace("psid-secret", "psid-one")), "'one'"),
     ],
 )
-def test_an_unusable_export_is_refused_without_showing_its_value(one, told):
+def test_an_unusable_export_is_refused_without_showing_its_value(one, expected):
     accounts = (web.WebAccount(id="one", cookies="__Secure-1PSID=psid-one"),)
-    with pytest.raises(ValueError, match=told) as caught:
+    with pytest.raises(ValueError, match=expected) as caught:
         admit(one, accounts)
     assert "secret" not in str(caught.value).replace("secrets_of", "")
     assert repr(one.id) in str(caught.value)
@@ -101,12 +101,12 @@ def test_limits_of_configured_accounts_are_used():
 
 def test_facts_of_a_session_have_its_rotation_and_end():
     saved = msgspec.structs.replace(from_export({"__Secure-1PSID": "p", "__Secure-1PSIDTS": "t"}), rotated_at=1000.0)
-    told = stored_facts(encode(saved))
-    assert (told.rotated_at, told.expires_at) == (1000.0, 2200.0)
+    expected = stored_facts(encode(saved))
+    assert (expected.rotated_at, expected.expires_at) == (1000.0, 2200.0)
     renewed = stored_facts(encode(msgspec.structs.replace(saved, cookies=saved.cookies | {"__Secure-1PSIDTS": "t2"})))
-    assert renewed.credential != told.credential
+    assert renewed.credential != expected.credential
     other = stored_facts(encode(msgspec.structs.replace(saved, cookies=saved.cookies | {"NID": "1"})))
-    assert other.credential == told.credential
+    assert other.credential == expected.credential
     assert stored_facts(b"odd") == stored_facts(b"{}")
 
 

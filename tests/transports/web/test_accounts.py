@@ -142,8 +142,8 @@ async def test_a_stored_account_with_an_id_of_the_settings_is_skipped_and_logged
         with capture_logs() as logs:
             await add(deps, entry("one"))
             await add(deps, entry("two", of=THIRD))
-        told = [log for log in logs if log["event"] == "account_skipped"]
-        assert [log["account"] for log in told] == ["one"]
+        found = [log for log in logs if log["event"] == "account_skipped"]
+        assert [log["account"] for log in found] == ["one"]
         assert known(transport) == ["one", "two", "web-guest"]
         assert connected(transport).session.site.session_store.cookies["__Secure-1PSID"] == ACCOUNT.psid
 
@@ -155,9 +155,9 @@ async def test_two_accounts_never_share_a_session(open_site):
             await add(deps, entry("earlier", created=1.0))
             await add(deps, entry("declared", of=ACCOUNT))
         assert known(transport) == ["one", "earlier", "web-guest"]
-        told = {log["account"]: log["reason"] for log in logs if log["event"] == "account_skipped"}
-        assert "'earlier'" in told["later"]
-        assert "'one'" in told["declared"]
+        found = {log["account"]: log["reason"] for log in logs if log["event"] == "account_skipped"}
+        assert "'earlier'" in found["later"]
+        assert "'one'" in found["declared"]
         assert "psid" not in str(logs)
 
 
@@ -263,13 +263,13 @@ async def test_facts_have_the_plan_the_quotas_and_the_credential(open_site):
         with anyio.fail_after(60):
             while len(account_of(transport, "one").facts().quotas) < 6:
                 await anyio.sleep(0.001)
-        told = account_of(transport, "one").facts()
-        left = {quota.name: (quota.remaining, quota.total) for quota in told.quotas}
+        found = account_of(transport, "one").facts()
+        left = {quota.name: (quota.remaining, quota.total) for quota in found.quotas}
         assert left.pop("week") == (48106, 48383)
         assert left.pop("5h") == (2, 3)
         assert left == {"flash": (3, 3), "flash-thinking": (3, 3), "flash-lite": (3, 3), "pro": (2, 3)}
-        assert told.plan == "pro"
-        assert told.credential == before.credential
+        assert found.plan == "pro"
+        assert found.credential == before.credential
         await ask(transport, "one")
         assert await site.seen("rpc_qpEbW") == 2
 

@@ -55,8 +55,8 @@ async def test_all_checks_run_without_sending_a_prompt(site):
         assert await site.seen("generate") == 0
         assert await site.seen("rotate") == 1
         assert (await site.state())["departures"] == []
-        told = str([*findings.values(), *again.values()])
-        assert "psid" not in told.replace("1PSID", "")
+        report = str([*findings.values(), *again.values()])
+        assert "psid" not in report.replace("1PSID", "")
 
 
 async def test_an_ended_session_is_reported_and_ends_the_checks(site):

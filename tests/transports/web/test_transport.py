@@ -357,9 +357,9 @@ async def test_the_guests_id_cannot_be_configured():
 
 
 async def test_two_accounts_with_one_session_are_refused():
-    told = await refused(web.WebConfig(accounts=(account("one", "psid-1"), account("two", "psid-1"))))
-    assert "'one'" in told
-    assert "'two'" in told
+    message = await refused(web.WebConfig(accounts=(account("one", "psid-1"), account("two", "psid-1"))))
+    assert "'one'" in message
+    assert "'two'" in message
 
 
 async def test_an_error_of_an_unusable_export_names_the_account(tmp_path):
@@ -374,9 +374,9 @@ async def test_an_error_of_an_unusable_export_names_the_account(tmp_path):
         account("bad", cookies_file=tmp_path, cookies=""),
         account("bad", proxy="http://u:secret@h:99999"),
     ):
-        told = await refused(web.WebConfig(accounts=(bad,)))
-        assert "'bad'" in told
-        assert "secret" not in told
+        message = await refused(web.WebConfig(accounts=(bad,)))
+        assert "'bad'" in message
+        assert "secret" not in message
 
 
 async def test_an_error_of_unusable_certificates_names_the_file(tmp_path):
@@ -386,9 +386,9 @@ async def test_an_error_of_unusable_certificates_names_the_file(tmp_path):
             path.mkdir()
         elif content is not None:
             path.write_text(content)
-        told = await refused(web.WebConfig(accounts=(account(),), ca_file=path))
-        assert told.startswith("ca_file: ")
-        assert str(path) in told
+        message = await refused(web.WebConfig(accounts=(account(),), ca_file=path))
+        assert message.startswith("ca_file: ")
+        assert str(path) in message
 
 
 async def test_a_valid_certificate_file_is_used(tmp_path):

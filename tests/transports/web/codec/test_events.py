@@ -128,7 +128,7 @@ def test_a_prose_document_has_no_fence():
 
 
 @pytest.mark.parametrize(
-    ("document", "told"),
+    ("document", "expected"),
     [
         (paper("```css\na{}\n```"), True),
         (paper("words", marked=True), True),
@@ -136,9 +136,9 @@ def test_a_prose_document_has_no_fence():
         (None, False),
     ],
 )
-def test_a_chat_turn_delivers_only_real_documents(document, told):
+def test_a_chat_turn_delivers_only_real_documents(document, expected):
     events = narrator().update(now("text", document=document, complete=True))
-    assert any(isinstance(event, Document) for event in events) is told
+    assert any(isinstance(event, Document) for event in events) is expected
     assert said(events).startswith("text")
 
 
@@ -184,11 +184,11 @@ def test_flicker_loses_no_text_of_answer_and_canvas(before, body, after, data):
     for end in sorted(data.draw(st.lists(st.integers(0, len(after)), max_size=4))):
         events += one.update(now(before + after[:end] + data.draw(FLICKERS), document=paper(body)))
     events += one.update(now(before + after, document=paper(body), complete=True))
-    told = short([*events, *one.end()])
-    document = told.index(("document", "A page", "js"))
-    rest = "".join(told[document + 1 :])
+    expected = short([*events, *one.end()])
+    document = expected.index(("document", "A page", "js"))
+    rest = "".join(expected[document + 1 :])
     assert rest.startswith(body)
-    joined = "".join(told[:document]) + rest.removeprefix(body)
+    joined = "".join(expected[:document]) + rest.removeprefix(body)
     assert "".join(joined.split()) == "".join((before + after).split())
 
 

@@ -249,6 +249,6 @@ async def test_progress_is_reported_at_intervals(open_site):
 
                     tasks.start_soon(listen)
                     tasks.start_soon(pass_time)
-    told = [int(re.fullmatch(r"The video is being made… (\d+) s\n", thought)[1]) for thought in thoughts]
-    assert told[0] == 0
-    assert told[1] >= 20
+    seconds = [int(re.fullmatch(r"The video is being made… (\d+) s\n", thought)[1]) for thought in thoughts]
+    assert seconds[0] == 0
+    assert seconds[1] >= 20

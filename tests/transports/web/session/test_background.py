@@ -6,7 +6,7 @@ from tests.clock import ManualClock
 from transports.web.session.background import open_background_work
 
 
-class Errand:
+class RecordedWork:
     def __init__(self, *, error=None, wait=None):
         self.done = anyio.Event()
         self.error, self.wait = error, wait
@@ -20,17 +20,17 @@ class Errand:
 
 
 async def test_background_work_is_delayed_and_blocks_no_caller():
-    clock, errand = ManualClock(), Errand()
+    clock, work = ManualClock(), RecordedWork()
     async with open_background_work(clock) as background:
-        background.later(60.0, "delete", errand)
+        background.later(60.0, "delete", work)
         await clock.until_asleep()
-        assert not errand.done.is_set()
+        assert not work.done.is_set()
         clock.advance(60)
-        await errand.done.wait()
+        await work.done.wait()
 
 
 async def test_shutdown_runs_waiting_work_at_once():
-    first, second = Errand(), Errand()
+    first, second = RecordedWork(), RecordedWork()
     async with open_background_work(ManualClock()) as background:
         background.later(60.0, "delete", first)
         background.later(3600.0, "delete", second)
@@ -40,7 +40,7 @@ async def test_shutdown_runs_waiting_work_at_once():
 
 @pytest.mark.parametrize("error", [UpstreamFailed("no"), KeyError("bug")])
 async def test_a_failure_or_bug_does_not_affect_other_work(error):
-    failing, other = Errand(error=error), Errand()
+    failing, other = RecordedWork(error=error), RecordedWork()
     async with open_background_work(ManualClock()) as background:
         background.later(0.0, "delete", failing)
         await failing.done.wait()
@@ -50,7 +50,7 @@ async def test_a_failure_or_bug_does_not_affect_other_work(error):
 
 async def test_shutdown_cancels_work_that_hangs(monkeypatch):
     monkeypatch.setattr("transports.web.session.background._CLOSE_SECONDS", 0.05)
-    stuck = Errand(wait=anyio.Event())
+    stuck = RecordedWork(wait=anyio.Event())
     with anyio.fail_after(60):
         async with open_background_work(ManualClock()) as background:
             background.later(0.0, "delete", stuck)

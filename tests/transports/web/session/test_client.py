@@ -56,10 +56,10 @@ async def test_every_call_names_the_account_of_the_profile(number):
     async with serve_loopback(seen) as base, Site(base).connect(of_profile(number), rotate_seconds=0) as transport:
         await ask(transport)
     prefix = "" if number is None else f"/u/{number}"
-    told = None if number is None else str(number)
+    expected = None if number is None else str(number)
     paths = {path for path, _, _ in calls}
     assert paths == {prefix + path for path in (wire.APP_PATH, wire.BATCH_PATH, wire.GENERATE_PATH)}
-    assert {user for path, user, _ in calls if not path.endswith(wire.APP_PATH)} == {told}
+    assert {user for path, user, _ in calls if not path.endswith(wire.APP_PATH)} == {expected}
     sources = {source for path, _, source in calls if path.endswith(wire.BATCH_PATH)}
     assert sources == {prefix + wire.APP_PATH, prefix + wire.USAGE_PATH}
 

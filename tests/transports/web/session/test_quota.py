@@ -59,8 +59,8 @@ async def test_a_used_up_limit_has_its_reset_time(open_site):
 
 def test_quotas_are_read_by_family_and_an_uncertain_one_is_not_used_up():
     flash = [[[1, 11], None, 50, [500], 10, 5], [[2, 11], None, 100, [700], 10, 0], [[9, 9], None, 0, None, 10, 10]]
-    told = {quota.name: (quota.remaining, quota.resets_at) for quota in decode_quotas([flash], "flash")}
-    assert told == {"flash": (10, None), "flash-thinking": (0, 700)}
+    quotas_in = {quota.name: (quota.remaining, quota.resets_at) for quota in decode_quotas([flash], "flash")}
+    assert quotas_in == {"flash": (10, None), "flash-thinking": (0, 700)}
     pro = decode_quotas([[limit(0, 500), limit(3, 900)]], "pro")
     assert [(quota.name, quota.remaining, quota.resets_at) for quota in pro] == [("pro", 3, 900)]
     assert decode_quotas([[limit(0, 500), [[[1], "x"], None]]], "pro")[0].remaining == 0
@@ -82,9 +82,9 @@ async def test_after_a_limit_is_reached_the_quota_is_used_up(open_site):
         await say(transport, "gemini-3-pro")
         with pytest.raises(RateLimited):
             await say(transport, "gemini-3-pro")
-        told = {quota.name: quota for quota in transport.accounts[0].facts().quotas}["pro"]
-        assert (told.remaining, told.total) == (0, 1)
-        assert told.resets_at == pytest.approx(clock.wall() + 3600, abs=2)
+        quotas_in = {quota.name: quota for quota in transport.accounts[0].facts().quotas}["pro"]
+        assert (quotas_in.remaining, quotas_in.total) == (0, 1)
+        assert quotas_in.resets_at == pytest.approx(clock.wall() + 3600, abs=2)
 
 
 CAPTURES = Path(__file__).parents[3] / "captures"
@@ -94,15 +94,15 @@ def captured(name):
     return decode_batch((CAPTURES / name).read_bytes(), 1 << 20).get("jSf9Qc")
 
 
-def told(payload, known=()):
+def quotas_in(payload, known=()):
     return {quota.name: (quota.remaining, quota.total, quota.resets_at) for quota in decode_windows(payload, known)}
 
 
 def test_plan_and_both_windows_are_read_from_recorded_answers():
     first, second = captured("batch-jSf9Qc-paid.txt"), captured("batch-jSf9Qc-paid-2.txt")
     assert decode_plan(first) == decode_plan(second) == "pro"
-    assert told(first) == {"5h": (1992, 2400, 1788200602), "week": (35430, 48383, 1788254602)}
-    assert told(second) == {"5h": (2400, 2400, 1781135233), "week": (48106, 48383, 1781646433)}
+    assert quotas_in(first) == {"5h": (1992, 2400, 1788200602), "week": (35430, 48383, 1788254602)}
+    assert quotas_in(second) == {"5h": (2400, 2400, 1781135233), "week": (48106, 48383, 1781646433)}
 
 
 @pytest.mark.parametrize(
@@ -125,14 +125,14 @@ def test_the_tier_is_the_plan(tier, plan):
 
 def test_the_reset_time_of_credits_is_in_another_field():
     windows = [[900, 0.1, 5, None, None, [[1790000000, 0]]], [3, 0.5, 3, [[1780000000, 0]]]]
-    assert told([2, windows]) == {"credits": (900, 1000, 1790000000)}
-    assert told([2, [["10", 0, "1", [["1780000000", 0]]]]]) == {"5h": (10, 10, 1780000000)}
+    assert quotas_in([2, windows]) == {"credits": (900, 1000, 1790000000)}
+    assert quotas_in([2, [["10", 0, "1", [["1780000000", 0]]]]]) == {"5h": (10, 10, 1780000000)}
 
 
 def test_a_used_up_window_keeps_its_known_total():
     payload = [2, [[0, 1, 1, [[1780000000, 0]]]]]
-    assert told(payload) == {"5h": (0, 100, 1780000000)}
-    assert told(payload, [Quota(name="5h", total=2400, remaining=12)]) == {"5h": (0, 2400, 1780000000)}
+    assert quotas_in(payload) == {"5h": (0, 100, 1780000000)}
+    assert quotas_in(payload, [Quota(name="5h", total=2400, remaining=12)]) == {"5h": (0, 2400, 1780000000)}
     (quota,) = decode_windows(payload)
     assert quota.used_up
     assert not quota.unlimited

@@ -242,8 +242,8 @@ async def test_an_ended_session_is_reported_once_and_so_is_its_recovery(open_sit
                 assert await rotation.run_once() >= 60
                 clock.advance(600)
             assert await rotation.run_once() > 60
-    told = [entry for entry in logs if entry["event"].startswith("account_")]
-    assert told == [
+    records = [entry for entry in logs if entry["event"].startswith("account_")]
+    assert records == [
         {"event": "account_attention_required", "log_level": "error", "account": "one", "reason": "bound"},
         {"event": "account_recovered", "log_level": "info", "account": "one"},
     ]

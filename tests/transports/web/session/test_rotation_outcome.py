@@ -40,14 +40,14 @@ def test_an_unknown_body_has_no_interval(body):
     assert read_interval(body) is None
 
 
-@pytest.mark.parametrize(("told", "least"), [(60, 60), (300, 300), (1, 60), (3600, 3600), (90_000, 3600), (0, 60)])
-async def test_the_sites_interval_overrides_the_setting(open_site, told, least):
+@pytest.mark.parametrize(("reported", "least"), [(60, 60), (300, 300), (1, 60), (3600, 3600), (90_000, 3600), (0, 60)])
+async def test_the_sites_interval_overrides_the_setting(open_site, reported, least):
     clock, recorder = ManualClock(), RotationRecorder()
     store = MemoryStore(clock)
     settings = {"rotate_seconds": 540, "deps": deps_for(clock, store)}
     async with open_site(clock=clock) as site, site.connect(**settings) as transport:
         calls = RotationCalls(transport)
-        calls.answers = [(200, [], interval(told))]
+        calls.answers = [(200, [], interval(reported))]
         rotation = observed_rotation_of(transport, store, clock, recorder)
         assert least <= await rotation.run_once() <= least * 1.1
         kept = decode((await store.get(SESSIONS, "one")).value)

@@ -45,13 +45,13 @@ async def test_a_reader_that_stays_gets_all_events(background):
 
 @pytest.mark.parametrize("error", [UpstreamFailed("broke"), KeyError("a bug of ours")])
 async def test_a_reader_that_stays_gets_the_error(background, error):
-    heard = []
+    received = []
     with pytest.raises(type(error)) as caught:
         async with detached_turn(background, Turn(FIRST, error).say()) as said:
             async for event in said:
-                heard.append(event)
+                received.append(event)
     assert caught.value is error
-    assert heard == [FIRST]
+    assert received == [FIRST]
 
 
 async def test_a_kept_turn_runs_to_its_end_without_a_reader(background):
