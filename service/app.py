@@ -315,7 +315,9 @@ def _spool(limits: LimitSettings) -> Spool:
     try:
         spool.file(0)
     except Saturated:
-        raise SettingsError(f"limits.spool_dir: {spool.folder}: no file can be made there") from None
+        raise SettingsError(
+            f"limits.spool_dir: {spool.folder}: cannot create a file there; make it writable or choose another folder"
+        ) from None
     if spool.in_memory:
         _log.warning("spool_in_memory", folder=str(spool.folder))
     return spool

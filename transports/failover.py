@@ -56,8 +56,8 @@ from transports.base import Transport
 from transports.retry_policy import NextStep, RetryDecision, decide
 from transports.tracing import Span, SpanKind, finish_attributes, upstream_attributes
 
-_SDK_GAVE_UP = 2
-"""Attempts by the client's own SDK from which the gateway does not retry."""
+_MAX_SDK_RETRIES = 2
+"""After this many retries by the client's SDK, the gateway does not retry."""
 
 _LEAST_LEFT = 0.3
 """No retry when less than this share of the time is left."""
@@ -328,7 +328,7 @@ class Failover:
         policy = self._policy
         if decision.next in {NextStep.FAIL, NextStep.OTHER_TRANSPORT} or self._draining():
             return False
-        if request.handle is not None or request.attempts_before >= _SDK_GAVE_UP:
+        if request.handle is not None or request.attempts_before >= _MAX_SDK_RETRIES:
             return False
         most = min(policy.attempts, 2) if decision.next is NextStep.RETRY_ONCE else policy.attempts
         budget = max(policy.min_retry_concurrency, policy.retry_budget * self._in_flight)

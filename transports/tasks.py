@@ -16,7 +16,7 @@ import structlog
 from anyio.lowlevel import RunVar
 
 _AT_ONCE = 4
-"""Chunks in one pass of the event loop: one each costs a call of the system, so fewer would cost more."""
+"""Chunks in one pass of the event loop: one each costs a system call, so fewer would cost more."""
 _CROWD = 8
 """While more streams than this wait, each pass handles one chunk."""
 
@@ -57,7 +57,7 @@ class SystemClock:
 
 @asynccontextmanager
 async def background_tasks() -> AsyncGenerator[anyio.abc.TaskGroup]:
-    """Yield a group for tasks that are cancelled at the end; an error of the context is raised without a group."""
+    """Yield a task group that is cancelled at the end; re-raise the body's error as it is, not in an ExceptionGroup."""
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
         try:
@@ -115,7 +115,7 @@ class Trigger:
         self._changed = anyio.Event()
 
     def set(self) -> None:
-        """Have the work run."""
+        """Schedule a run."""
         self._changed.set()
 
     async def run(
@@ -214,7 +214,7 @@ _OF_THE_LOOP: RunVar[Interleaver] = RunVar("interleaver")
 
 
 def interleaver() -> Interleaver:
-    """Return the running event loop's."""
+    """Return the interleaver of the running event loop."""
     try:
         return _OF_THE_LOOP.get()
     except LookupError:

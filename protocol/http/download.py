@@ -31,9 +31,9 @@ class Unsatisfiable(Exception):
 
 
 def span_of(header: str, length: int | None) -> ByteRange | None:
-    """Return the span that a Range header asks of a content of `length` bytes; None: all of it.
+    """Return the byte range that a `Range` header requests; None: the whole content.
 
-    Several ranges, other units, nonsense and a content of unknown length are answered with all of it, as allowed.
+    Several ranges, other units, malformed headers and an unknown `length` get the whole content, as HTTP allows.
 
     Raises:
         Unsatisfiable: no byte of the content lies within the range.
@@ -70,7 +70,7 @@ class Download:
         self._media, self._content, self._refuse = media, content, refuse
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer."""
+        """Handle the request."""
         context = context_of(scope)
         watcher = DisconnectWatcher(scope, context.closing)
         sender = _DownloadSender(send, watcher)
@@ -143,7 +143,7 @@ async def _within(stream: MediaStream, span: ByteRange | None) -> AsyncIterator[
 
 
 class _DownloadSender:
-    """One client's connection."""
+    """Sends the messages of one download."""
 
     def __init__(self, send: Any, watcher: DisconnectWatcher) -> None:
         self._send, self._watcher = send, watcher

@@ -83,7 +83,7 @@ class PiecesResponse:
         self._headers = [*headers, (b"content-length", b"%d" % pieces.length)]
 
     async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
-        """Answer."""
+        """Handle the request."""
         context = context_of(scope)
         watcher = DisconnectWatcher(scope, context.closing)
         with watcher:

@@ -137,7 +137,7 @@ class _Parts:
 
     def _opened(self) -> "MultipartParser":
         if not self._boundary:
-            raise BadRequest("The request's Content-Type names no boundary of the form's parts.")
+            raise BadRequest("The Content-Type header has no `boundary` parameter.")
         if self._parser is None:
             from python_multipart.multipart import MultipartParser
 

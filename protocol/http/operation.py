@@ -192,7 +192,7 @@ class Accepted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operation(Generic[BodyT]):
-    """What a dialect defines of an operation that asks a model."""
+    """The dialect's part of an operation that sends a prompt to a model."""
 
     read: Callable[[Request], Awaitable[BodyT]]
     """Reads and decodes the request's body."""

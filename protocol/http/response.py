@@ -17,7 +17,7 @@ class Payload:
         self._body, self._headers = body, headers
 
     async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:
-        """Answer."""
+        """Handle the request."""
         headers = [*self._headers, (b"content-length", b"%d" % len(self._body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": self._body})
@@ -31,7 +31,7 @@ class WholeResponse:
         self._work, self._refuse = work, refuse
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer."""
+        """Handle the request."""
         context = context_of(scope)
         watcher = DisconnectWatcher(scope, context.closing)
         response: ASGIResponse | None = None

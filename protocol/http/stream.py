@@ -80,7 +80,7 @@ class EventStream(Generic[StepT]):
         self._exchange, self._writer, self._refuse, self._headers = exchange, writer, refuse, headers
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer."""
+        """Handle the request."""
         context = context_of(scope)
         record = context.record
         watcher = DisconnectWatcher(scope, context.closing)

@@ -79,7 +79,7 @@ class JobPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Jobs(Protocol):
-    """Stores and runs jobs. A license sees its own jobs only; those of others do not exist for it."""
+    """Stores and runs jobs. A license can access only its own jobs."""
 
     async def submit(self, job: Job) -> None:
         """Store a new job and run it in the background.

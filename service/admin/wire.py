@@ -20,8 +20,8 @@ class NewAccount(RequestBody, frozen=True):
 
     id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z")]
     secret: Annotated[str, Meta(min_length=1)]
-    """The credential. Of a website account the session cookies: a Cookie header, a browser's JSON or Netscape export,
-    or the two values on two lines."""
+    """The credential. For a website account: the session cookies, as a Cookie header, a browser's JSON or Netscape
+    export, or the two values on two lines."""
     transport: str = ""
     """Name of the transport in the settings; empty: the only one that has accounts."""
     options: dict[str, Any] = {}

@@ -43,7 +43,7 @@ class JobStore:
     """Jobs in the store. Writes are durable when a call returns; every method may raise Saturated."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
-        """Keep them in `store`."""
+        """Store jobs in `store`."""
         self._records, self._locks, self._clock = store.records, store.locks, clock
         self._held: dict[str, tuple[str, float]] = {}
         """Job id and lock seconds of each lock holder in this process."""

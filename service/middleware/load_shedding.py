@@ -219,7 +219,7 @@ class LoadShedding:
         self._app, self._monitor, self._long_body_bytes, self._refuse = app, monitor, long_body_bytes, refuse
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one connection's scope."""
+        """Handle the request."""
         step = self._monitor.step
         if step is OverloadStep.NOTHING or scope["type"] != "http" or scope["path"] in PATHS:
             await self._app(scope, receive, send)

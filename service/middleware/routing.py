@@ -20,7 +20,7 @@ class HttpValidation:
         self._app, self._header_bytes, self._refuse = app, header_bytes, refuse
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one connection's scope."""
+        """Handle the request."""
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
             return
@@ -62,7 +62,7 @@ class RequestRouter:
                     self._exact[method, route.path] = route
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one connection's scope."""
+        """Handle the request."""
         if scope["type"] != "http":  # the server's start or end
             return
         route = self._exact.get((scope["method"], scope["path"]))

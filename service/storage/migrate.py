@@ -95,8 +95,8 @@ async def _check_empty(source: StoreEndpoint, target: StoreEndpoint) -> None:
             found = await source.records.get(collection, record.key)
             if found is None or _decrypted_or_raw(source, collection, found) != value:
                 raise MigrateError(
-                    f"{target.name} is not empty: {source.name} has no equal of its record {record.key!r} of "
-                    f"{collection.name!r} (--force replaces records with the same keys and keeps the others)",
+                    f"{target.name} is not empty: its record {record.key!r} of {collection.name!r} is missing from, or "
+                    f"different in, {source.name} (--force replaces records with the same keys and keeps the others)",
                 )
 
 

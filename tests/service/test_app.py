@@ -84,7 +84,7 @@ async def test_a_refusal_of_load_shedding_has_cors_headers(client, monitor):
     ("section", "message"),
     [
         ('[media]\ncache_dir = "file/below"\n', "media.cache_dir: .*Not a directory"),
-        ('[limits]\nspool_dir = "file/below"\n', "limits.spool_dir: .*no file can be made there"),
+        ('[limits]\nspool_dir = "file/below"\n', "limits.spool_dir: .*cannot create a file there"),
     ],
 )
 async def test_a_folder_that_cannot_be_used_is_named(tmp_path, section, message):

@@ -91,7 +91,7 @@ class _Window:
 
     def excess(self, ratio: float) -> float:
         """Return the share of requests that exceeds `ratio` times the accepted ones."""
-        requests = max(0, self.requests)  # one may be withdrawn when its own time is over already
+        requests = max(0, self.requests)  # can be negative: a request may be withdrawn after its window has passed
         return max(0.0, (requests - _ALWAYS_ADMITTED - ratio * self.accepts) / (requests + 1))
 
 

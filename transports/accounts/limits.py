@@ -3,16 +3,17 @@
 A process without others counts in its own memory. Otherwise each request needs a slot in the store.
 While the store is down, each process uses its part of every limit.
 
-A call of the store for each request, and another when it ends, would be dear. So a process keeps a slot whose request
-has ended for up to `_IDLE_SECONDS`, and the account's next request takes it from memory. The store counts the slot as
-taken all the while, so all processes together never have more than the account's limit. Other processes get theirs:
+A call of the store for each request, and another when it ends, would be expensive. So a process keeps a slot whose
+request has ended for up to `_IDLE_SECONDS`, and the account's next request takes it from memory. The store counts the
+slot as taken all the while, so all processes together never have more than the account's limit. Other
+processes get theirs:
 
 - A process that finds all slots of an account taken leaves a mark for `_MARK_SECONDS`: an entry in the list
   `ACCOUNT/wait`. It tries again when the pool looks again.
 - A slot is used for `_TURN_SECONDS` in a row. After that a process that has more than its share of the account looks
   for marks. If there is one of another process, it gives the slot back, and takes none of this account from the store
   for `_YIELD_SECONDS`, so that the other process finds it. A share is the account's limit divided by the processes.
-- A store that has lost its data gives the same slots out twice, until those in use are renewed. So that look also
+- A store that has lost its data gives the same slots out twice, until those in use are renewed. The same check also
   compares the slots in the store with the limit: where there are too many, a process gives back all that go beyond its
   share, rounded down.
 
@@ -124,7 +125,7 @@ class ConcurrencyLimits:
     async def acquire(self, account: Account, requirement: Requirement) -> tuple[Slot, float]:
         """Take a slot of an account; return it with 0.0, or with FULL or the seconds until it can be taken.
 
-        A process that is alone has no use for slots: it knows its own requests.
+        A single process needs no slots in the store.
         """
         now = self._clock.monotonic()
         if self._shared is None:
@@ -224,7 +225,10 @@ class ConcurrencyLimits:
         self._marked[account] = now + _MARK_SECONDS
 
     async def _most_kept(self, store: Limits, account: str, limit: int) -> int:
-        """Return how many slots of an account this process may keep whose turn is over."""
+        """Return the number of slots that this process may keep after their turn has ended.
+
+        It is 0 if the limit is below the number of processes and another process waits.
+        """
         taken = await store.count_slots(account)
         if taken > limit:
             return limit // max(1, self._processes())
@@ -294,7 +298,7 @@ class ConcurrencyLimits:
     def _failed(self) -> None:
         """Continue without the store: free the released slots in this process.
 
-        The store gets the releases later, unless the slots have expired there by then.
+        The store gets the releases later; slots expire there anyway.
         """
         self._down = True
         self._kept_at = -math.inf  # a store that comes back may have lost what it had
@@ -324,7 +328,7 @@ class ConcurrencyLimits:
                     del times[account]
 
     async def _return_released(self, store: Limits) -> None:
-        """Give back the released slots; those whose turn is over may stay."""
+        """Give back the released slots, except those that this process may keep after their turn has ended."""
         while self._releases:
             batch = list(self._releases)
             turns_over = {release.slot.account: release.slot.limit for release in batch if release.may_stay}

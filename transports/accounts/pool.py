@@ -87,8 +87,8 @@ class Pool:
 
         Raises:
             RateLimited: all suitable accounts are cooling down; the first one that is free again had used up its quota.
-            Throttled: the same, and that account had reached a rate limit.
-            Blocked: the same, and the upstream refused its address. All three contain the time left.
+            Throttled: all are cooling down, and the first one that is free again had reached a rate limit.
+            Blocked: all are cooling down, and the upstream had blocked the address of the first one that is free again.
             SignedOut: all suitable accounts need attention.
             Saturated: all available accounts stayed busy, the queue is full, or requests are throttled.
 
@@ -199,7 +199,10 @@ class Pool:
         return _refusal(fit, request.requirement, self._clock.monotonic())
 
     def _extend_wait(self, waiter: Waiter) -> bool:
-        """Let a request wait longer if another license or process holds more than its share; return whether it may."""
+        """Extend a request's wait if its license or this process is below its fair share and another one is above it.
+
+        Return whether the wait was extended.
+        """
         now, request = anyio.current_time(), waiter.request
         if now >= waiter.last:
             return False

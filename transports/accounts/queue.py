@@ -15,8 +15,8 @@ import msgspec
 
 from transports.accounts.availability import AccountState, Requirement
 
-_Line = tuple[str, bool]
-"""A license, and whether this is about guest accounts."""
+_QueueKey = tuple[str, bool]
+"""A license, and whether guest accounts can serve the request."""
 
 
 class LeaseRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,10 +60,10 @@ class Queue:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._lines: dict[_Line, list[Waiter]] = {}
+        self._lines: dict[_QueueKey, list[Waiter]] = {}
         """The requests that wait, by license and whether a guest account would do; the earliest first."""
         self._tickets = count()
-        self._slots_of: Counter[_Line] = Counter()
+        self._slots_of: Counter[_QueueKey] = Counter()
         """Slots that each license holds, of signed-in accounts and of guests."""
 
     def __len__(self) -> int:
@@ -92,15 +92,18 @@ class Queue:
             del self._slots_of[key]
 
     def precedes(self, waiter: Waiter, request: LeaseRequest, before: Waiter | None) -> bool:
-        """Return whether a waiter comes before a request, which is new where `before`, its own waiter, is None."""
+        """Return whether `waiter` is served before `request`.
+
+        `before` is the request's own queue entry, or None if it is new.
+        """
         ticket = before.ticket if before is not None else math.inf
         return self._turn(waiter) < (self._slots_taken(request), ticket)
 
     def is_full(self, request: LeaseRequest, slots: int, most: float) -> bool:
-        """Return whether a license has as many waiting requests as it may have.
+        """Return whether the license has reached its queue limit.
 
-        That is its share of the `most` requests that may wait, and one for each slot that it lacks of its share of the
-        `slots`. Both follow from the number of licenses, not from how many requests these have.
+        The limit is an equal share of `most`, plus one request per slot that the license is owed. It depends on the
+        number of licenses, not on how many requests they have.
         """
         waiting = self._licenses(self._lines, request)
         own = sum(len(self._lines.get(key, ())) for key in _lines(request))
@@ -158,16 +161,16 @@ class Queue:
     def _share(self, request: LeaseRequest, slots: int) -> float:
         return slots / len(self._licenses(self._lines, request) | self._licenses(self._slots_of, request))
 
-    def _licenses(self, table: Collection[_Line], request: LeaseRequest) -> set[str]:
+    def _licenses(self, table: Collection[_QueueKey], request: LeaseRequest) -> set[str]:
         """Return the licenses in `table` that compete with the request, and its own."""
         return {request.license} | {owner for owner, guest in table if request.requirement.guest or not guest}
 
 
-def _line(waiter: Waiter) -> _Line:
+def _line(waiter: Waiter) -> _QueueKey:
     return (waiter.request.license, waiter.request.requirement.guest)
 
 
-def _lines(request: LeaseRequest) -> tuple[_Line, ...]:
+def _lines(request: LeaseRequest) -> tuple[_QueueKey, ...]:
     """Return the lines in which a license competes for the accounts that could serve its request."""
     return (
         ((request.license, False), (request.license, True))

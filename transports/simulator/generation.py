@@ -217,9 +217,8 @@ class TurnHandler:
         family = script.answered_by or family
         model = None
         if family != "unknown":
-            name = (
-                models.PICTURES if ask.tool == composition.IMAGE else ""
-            )  # pictures are drawn by a model of another name
+            # pictures are drawn by a model of another name
+            name = models.PICTURES if ask.tool == composition.IMAGE else ""
             found = models.answering(family, context.owner.plan, extended=ask.extended and context.exact, name=name)
             model = found.id, found.name
         return Ids(

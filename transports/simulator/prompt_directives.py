@@ -1,6 +1,6 @@
-"""Reads what a prompt makes the simulator do. No I/O.
+"""Parses the directives by which a prompt scripts the simulator's answer. No I/O.
 
-`<echo>` gives the answer, `<document>` its document, and `<sim …/>` the way in which it comes; docs/simulator.md
+`<echo>` gives the answer, `<document>` its document, and `<sim …/>` how it is delivered; docs/simulator.md
 lists the attributes. In the profile `site` the words of a plain prompt count too: "draw a cat" makes a picture. Reading
 takes time linear in the prompt.
 
@@ -151,7 +151,7 @@ def parse(prompt: str) -> PromptScript:
     fields: dict[str, object] = {name.replace("-", "_"): value for name, value in attributes.items()}
     for name in attributes:
         if name.replace("-", "_") not in PromptScript.__struct_fields__ or name in OWN or "_" in name:
-            raise ValueError(f"<sim/> knows no attribute {name!r}")
+            raise ValueError(f"<sim/> has an unknown attribute {name!r}")
     length, given = words.attributes.get("length"), words.echo
     if length is not None:
         if not (length.isascii() and length.isdigit() and len(length) < 9 and int(length) <= _LONGEST):
@@ -174,7 +174,7 @@ def split_prompt(prompt: str) -> PromptParts:
     """Read a prompt.
 
     Raises:
-        ValueError: a tag is not written as tags are; the message can be sent as the answer.
+        ValueError: a tag is malformed; the message can be sent as the answer.
 
     """
     document, rest = _split_document(prompt)
@@ -216,7 +216,7 @@ def _split_document(prompt: str) -> tuple[PromptDocument | None, str]:
         if end >= 0:
             given = _attributes(opening[1], "document")
             if unknown := sorted(given.keys() - {"lang", "title"}):
-                raise ValueError(f"<document> knows no attribute {unknown[0]!r}")
+                raise ValueError(f"<document> has an unknown attribute {unknown[0]!r}")
             title, lang = given.get("title", "Untitled"), given.get("lang", "html")
             document = PromptDocument(title=title, lang=lang, body=prompt[opening.end() : end])
         elif not echoing:

@@ -58,9 +58,8 @@ async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transpo
             rotate_seconds=config.rotate_seconds,
             poll_seconds=config.poll_seconds,
         )
-        store = Store.of(
-            MemoryStore(deps.clock)
-        )  # the simulated sessions end with the process, so their state need not outlive it
+        # the simulated sessions end with the process, so their state need not outlive it
+        store = Store.of(MemoryStore(deps.clock))
         forgetful = msgspec.structs.replace(deps, store=store, conversations=Conversations(store.records, deps.clock))
         async with web.connect(settings, forgetful) as transport:
             yield transport

@@ -69,7 +69,7 @@ class Cipher:
         try:
             return cipher.decrypt(nonce, kept[_BODY:], _bound(collection, key, identity))
         except InvalidTag:
-            raise _unreadable(collection, key, "it is damaged, or another record's") from None
+            raise _unreadable(collection, key, "it is damaged, or it belongs to another record") from None
 
 
 def is_encrypted(kept: bytes) -> bool:

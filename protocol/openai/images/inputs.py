@@ -174,7 +174,10 @@ async def _masked(taken: tuple[Picture, ...], context: RequestContext) -> Inputs
         with viewed(first.content) as view:
             size = picture_size(view)
     if size is None or not isinstance(mask, FilePart):
-        message = "A mask needs its own file and that of the first image: send both, not links of this gateway."
+        message = (
+            "A mask cannot be combined with links of this gateway: "
+            "send the mask and the first image as files or data URLs."
+        )
         raise BadRequest(message, param=_MASK)
     work = partial(_describe, mask, size)
     description = await context.pixels.run(work, size[0] * size[1], context.memory, context.reserved().owner)

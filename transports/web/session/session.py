@@ -253,7 +253,7 @@ class Session:
         except GatewayError as error:
             _log.info("activity_ping_failed", account=self.name, error=type(error).__name__)
         else:
-            # only the account's status tells why the ping is denied; denied again, the account may not send it
+            # only the account's status tells why the ping is denied; a second denial: the account may not send it
             if not answers.denied(wire.RPC_ACTIVITY):
                 self._not_allowed.discard(wire.RPC_ACTIVITY)
             elif wire.RPC_ACTIVITY not in self._not_allowed:
@@ -265,9 +265,8 @@ class Session:
             ready = await self._bootstrap()
         except GatewayError as error:
             if error.certainty is Certainty.MAYBE_ACCEPTED:
-                error.certainty = (
-                    Certainty.NOT_SENT
-                )  # refers to the request that needs the session, not to the call that failed
+                # certainty refers to the request that needs the session, not to the call that failed
+                error.certainty = Certainty.NOT_SENT
             self._attempts, self._failure = self._attempts + 1, copy(error)
             if isinstance(error, SignedOut):
                 count = self.needs_attention.count + 1 if self.needs_attention is not None else 1

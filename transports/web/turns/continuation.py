@@ -346,9 +346,8 @@ def _content(turn: Turn) -> Iterator[str | bytes]:
     if turn.role is Role.ASSISTANT and "](" in text:
         text = _SHOWN.sub("\n", text)
     lines = "\n".join(line.rstrip() for line in text.splitlines() if line.strip()).strip()
-    yield (
-        lines if lines.isascii() else lines.encode("utf-8", "replace").decode()
-    )  # half of a surrogate pair cannot be encoded
+    # half of a surrogate pair cannot be encoded
+    yield lines if lines.isascii() else lines.encode("utf-8", "replace").decode()
     for part in turn.parts:
         if isinstance(part, FilePart):
             yield part.digest

@@ -44,7 +44,7 @@ from transports.web.session.client import SiteClient
 from transports.web.session.session import Ready, Session
 
 _REFUSAL_SECONDS = 5.0
-"""How long the body of an HTTP 400 is waited for."""
+"""How long to wait for the body of an HTTP 400."""
 
 _AFTER_COMPLETE = 5.0
 """How long the stream of a complete answer may take to end."""
@@ -53,7 +53,7 @@ _AFTER_COMPLETE = 5.0
 class Generation:
     """One call to StreamGenerate: `begin` sends it, then it yields the events of its answer. Always `close` it.
 
-    This one iterator is all that stands between the decoder and the caller, for speed; peeked events are put back here.
+    One iterator does all the work, for speed; peeked events are put back here.
     """
 
     def __init__(self, site: SiteClient, ready: Ready, call: encode.GenerateCall, reader: AnswerReader) -> None:
