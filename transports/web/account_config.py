@@ -63,13 +63,6 @@ def stored_facts(value: bytes) -> Facts:
         return Facts()
 
 
-def _egress(account: WebAccount) -> str:
-    try:
-        return way_out(account.proxy)
-    except ValueError as error:
-        raise ValueError(f"proxy: {error}") from None
-
-
 ACCOUNTS = AccountType(
     settings=WebAccount,
     field="cookies",
@@ -81,7 +74,7 @@ ACCOUNTS = AccountType(
         "only one account may rotate a session, even with another authuser: sign in to it in a separate browser "
         "profile and export that session"
     ),
-    egress=_egress,
+    egress=lambda account: way_out(account.proxy),
     facts=stored_facts,
     parts=(
         CredentialPart(

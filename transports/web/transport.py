@@ -97,7 +97,8 @@ class WebTransport:
         media_refs = MediaRefs(transport=self.name, account=account.id, capability=capability)
         sender = TurnSender(session, request.selection, media_refs, self._clock)
         connected.use()
-        stack.callback(self._leave, connected)
+        stack.callback(connected.unuse)
+        stack.callback(session.refresh_quotas_later)
         if capability.long_running:
             deps = LongRunningDeps(
                 session=session,
@@ -125,13 +126,6 @@ class WebTransport:
         recorder = reuse.record(request, started)
         stack.callback(recorder.close)
         return Exchange(lambda: started.served, recorder.events())
-
-    def _leave(self, connected: SiteAccount) -> None:
-        """Release an account; if due, read its quotas in the background."""
-        session = connected.session
-        if session.quotas_due:
-            session.site.background.later(0.0, "learn_quotas", session.refresh_quotas_if_due)
-        connected.unuse()
 
     async def _resumed(
         self,

@@ -401,16 +401,19 @@ class Session:
         """Replace the quotas of the same names."""
         self.quotas = tuple({quota.name: quota for quota in (*self.quotas, *found)}.values())
 
-    @property
-    def quotas_due(self) -> bool:
-        """Whether the account's quotas are due for a refresh."""
+    def _quotas_due(self) -> bool:
         seconds, asked_at = self.site.config.quota_seconds, self.asked_quotas_at
         known = self._ready is not None and self.site.session_store is not None
         return known and bool(seconds) and (asked_at is None or self._clock.monotonic() - asked_at >= seconds)
 
+    def refresh_quotas_later(self) -> None:
+        """Refresh all quotas in the background if due."""
+        if self._quotas_due():
+            self.site.background.later(0.0, "refresh_quotas", self.refresh_quotas_if_due)
+
     async def refresh_quotas_if_due(self) -> None:
         """Refresh all quotas if due."""
-        if self._ready is not None and self.quotas_due:
+        if self._ready is not None and self._quotas_due():
             await self.refresh_quotas(self._ready.page)
 
     async def refresh_quotas(self, page: AppPage) -> None:
