@@ -92,8 +92,7 @@ def run_gateway(
                     tasks.start_soon(collector.run)
                     await tasks.start(_reload_on_sighup, running)
                     await supervisor.started(running)
-                    await _wait_for_end(signals, supervisor)
-                    await _shut_down(running, settings.drain, signals)
+                    await _drain_at_end(running, settings.drain, signals, supervisor)
 
     run_loop(main, settings.server.loop)
 
@@ -109,8 +108,8 @@ async def _reload_on_sighup(running: Running, *, task_status: anyio.abc.TaskStat
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-async def _wait_for_end(signals: Any, supervisor: Supervisor) -> None:
-    """Return at the first signal, or when the supervisor exits."""
+async def _drain_at_end(running: Running, drain: DrainSettings, signals: Any, supervisor: Supervisor) -> None:
+    """Wait for a signal or the supervisor's exit, and drain; another signal closes open requests at once."""
     async with anyio.create_task_group() as tasks:
 
         async def watch() -> None:
@@ -120,9 +119,6 @@ async def _wait_for_end(signals: Any, supervisor: Supervisor) -> None:
         tasks.start_soon(watch)
         await anext(signals)
         tasks.cancel_scope.cancel()
-
-
-async def _shut_down(running: Running, drain: DrainSettings, signals: Any) -> None:
     _log.info("shutdown_started", in_flight=running.shutdown.in_flight, **msgspec.structs.asdict(drain))
     async with anyio.create_task_group() as tasks:
 

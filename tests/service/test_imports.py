@@ -1,4 +1,4 @@
-"""What a process loads: a gateway at its start, and a command that only says something."""
+"""Modules that a process imports: a serving gateway, and a command that only prints something."""
 
 import json
 import subprocess
@@ -43,7 +43,7 @@ NOT_AT_START = [
     "importlib.metadata",
     "transports.store.redis",
 ]
-"""What a gateway needs only with some settings, or for some requests or commands."""
+"""Modules that a gateway needs only with some settings, or for some requests or commands."""
 
 REPORT = (
     "import atexit, json, sys\n"
@@ -70,7 +70,7 @@ cookies = "{cookies}"
 
 @pytest.fixture
 def program(tmp_path):
-    """Return the arguments by which Python runs a command of ours, and then says in a file what was loaded."""
+    """Return the arguments with which Python runs a command and writes the imported modules to a file."""
 
     def arguments(*words):
         return [sys.executable, "-c", REPORT.format(file=str(tmp_path / "modules"), argv=["gemini-gateway", *words])]

@@ -20,7 +20,7 @@ ONE, TWO, THREE = "sk-one-0123456789", "sk-two-0123456789", "sk-three-0123456789
 
 
 class Gateway:
-    """What reloads, over real files."""
+    """Reloads real files."""
 
     def __init__(self, folder, settings):
         self.folder, self.path = folder, folder / "gateway.toml"
@@ -32,7 +32,7 @@ class Gateway:
         self.reload = Reload(self.settings, self.origin, self.licenses, self.registry)
 
     async def look(self):
-        """Look, and let what has changed stand still."""
+        """Check the files, and let the settling time pass."""
         with capture_logs() as logs:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self.reload.check_files, self.clock)

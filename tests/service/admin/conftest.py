@@ -92,7 +92,7 @@ run_app(
 
 
 def check_described(method, path, answer):
-    """Hold an answer against what is described of its operation."""
+    """Compare a response with the description of its operation."""
     parts = path.split("/")
     known = (one for one in DESCRIBED["paths"] if len(one.split("/")) == len(parts))
     template = next(
@@ -128,7 +128,7 @@ def site():
 
 @pytest.fixture
 def start(start_gateway, site):
-    """Start gateways over the site; no secret may be in what they log."""
+    """Start gateways over the site; no log may contain a secret."""
     started = []
 
     def begin(server="", more="", url=site):
@@ -177,7 +177,7 @@ class Administered:
         return self("GET", f"/v1/accounts/{name}").json()["state"]
 
     def chat(self, **more):
-        """Ask something; return who answered, as the access log says."""
+        """Send a request; return the account that answered, by the access log."""
         before = len(self._logged())
         body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "hello"}], **more}
         headers = {"Authorization": f"Bearer {self.gateway.key}"}
@@ -193,7 +193,7 @@ class Administered:
 
     @contextmanager
     def events(self, last=None, token=TOKEN):
-        """Follow the feed beside; yield what has come."""
+        """Follow the feed; yield its events as they arrive."""
         headers = {"Authorization": f"Bearer {token}", **({"Last-Event-ID": last} if last else {})}
         with httpx.Client(timeout=60) as client:
             with client.stream("GET", f"{self.url}/v1/events", headers=headers) as response:

@@ -78,7 +78,7 @@ def test_every_worker_serves_the_admin_api_and_the_feed(start):
     gateway = start(server="workers = 2")
     assert gateway.add("one").status_code == 201
     assert gateway.add("two").status_code == 201
-    all_serve = [200] * 20  # so many that both workers are among them
+    all_serve = [200] * 20  # enough to reach both workers
     assert poll(lambda: [chat(gateway).status_code for _ in range(20)], lambda found: found == all_serve) == all_serve
     for _ in range(4):
         with httpx.Client(base_url=gateway.url, headers={"Authorization": f"Bearer {OTHER_TOKEN}"}) as client:

@@ -1,4 +1,4 @@
-"""Examinations by the admin API: what is wrong with an account is said in words, with what to do about it."""
+"""Account checks by the admin API: each finding has a message, and advice for problems."""
 
 import httpx2 as httpx
 import pytest
@@ -7,7 +7,7 @@ from tests.service.admin.conftest import PSID, session_of
 
 
 def failed(gateway, account):
-    """Examine an account; return what has failed."""
+    """Check an account; return the findings that failed."""
     examined = gateway("POST", f"/v1/accounts/{account}/check").json()
     found = {one["step"]: one for one in examined["findings"] if one["level"] == "failed"}
     assert examined["healthy"] is not bool(found)

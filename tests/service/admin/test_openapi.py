@@ -1,4 +1,4 @@
-"""The description of the admin API, held against its routes and its answers."""
+"""The OpenAPI document, compared with the routes and responses of the admin API."""
 
 import json
 

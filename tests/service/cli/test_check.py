@@ -1,4 +1,4 @@
-"""What `config check` finds is what `serve` would refuse: both call the same function."""
+"""`config check` and `serve` call the same function, so they refuse the same settings."""
 
 import pytest
 
@@ -67,7 +67,7 @@ def test_an_invalid_store_is_named_and_nothing_is_created(tmp_path):
 
 @pytest.fixture
 def modes_hold(monkeypatch):
-    """A folder's mode says what its owner may do: root, whom no mode binds, is treated like everybody else."""
+    """Make `os.access` follow the mode of a folder, also for root."""
 
     def may(path, wanted):
         return path.stat().st_mode >> 6 & wanted == wanted

@@ -34,7 +34,7 @@ class World:
         return JobLock(holder, self.seconds)
 
     async def elapse(self, share=1.0):
-        """Let pass what a hold lasts, or a part of it."""
+        """Let the duration of a lock pass, or a part of it."""
         self.clock.advance(self.seconds * share)
         await self._open.elapse(self.seconds * share)
 

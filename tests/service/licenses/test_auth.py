@@ -14,7 +14,7 @@ from transports.store.port import LICENSES
 
 
 class Store(MemoryStore):
-    """Is down when a test says so."""
+    """A store that a test can take down."""
 
     down = False
 

@@ -152,7 +152,7 @@ async def test_additions_and_revocations_of_another_process_apply_at_once(tmp_pa
 
 
 class Far(MemoryStore):
-    """A store that others change, that counts looks, and is down or slow when a test says so."""
+    """A store that counts its reads, and that a test can change, slow down or take down."""
 
     def __init__(self, clock):
         super().__init__(clock)

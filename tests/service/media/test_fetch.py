@@ -33,7 +33,7 @@ class Anywhere(FetchPolicy, frozen=True):
 
 
 class Names(aiohttp.abc.AbstractResolver):
-    """Answers with what the test gives, one answer after the other, the last one for ever."""
+    """Gives the answers of the test one after the other, and repeats the last one."""
 
     def __init__(self, port, *answers):
         self.port, self.answers, self.asked = port, list(answers or (["127.0.0.1"],)), []
@@ -51,7 +51,7 @@ class Names(aiohttp.abc.AbstractResolver):
 
 
 class Site:
-    """A listener on loopback that counts who comes and answers what the test says, by path."""
+    """A listener on loopback that counts connections and answers by path."""
 
     def __init__(self):
         self.connects, self.heads, self.answers = 0, [], {}
@@ -176,7 +176,7 @@ async def test_a_name_with_a_private_address_is_refused_even_if_it_has_a_public_
 
 async def test_the_socket_checks_the_address_again_after_the_resolver(site):
     class Rebound(FetchPolicy, frozen=True):
-        def allows_address(self, address, seen=[]):  # noqa: B006 -- what it is for
+        def allows_address(self, address, seen=[]):  # noqa: B006 -- keeps its state between calls
             seen.append(address)
             return len(seen) == 1  # at the resolver; no more at the socket
 

@@ -1,4 +1,4 @@
-"""The route over a real socket; what an upstream would send is given by hand."""
+"""The route over a real socket, with a fake upstream."""
 
 from contextlib import asynccontextmanager
 from io import BytesIO

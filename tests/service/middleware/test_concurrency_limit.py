@@ -32,7 +32,7 @@ def test_requests_without_a_license_count_against_the_total_limit():
 
 
 def fill(room, caller):
-    """Let in what a license sends until it is refused; return how many were let in, and the refusal."""
+    """Take slots for a license until it is refused; return their number, and the refusal."""
     count = 0
     while (refused := room.refusal(caller)) is None:
         room.begin(caller)

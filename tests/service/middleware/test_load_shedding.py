@@ -15,7 +15,7 @@ LONG = 1024
 
 
 async def answered(step, path="/v1/models", headers=(), body=b""):
-    """Return what a client sees of a gateway at this step: status, code, whether the connection is closed."""
+    """Return a response at this step: its status, its error code, and whether the connection is closed."""
     sent, record = [], SimpleNamespace(error=None)
 
     async def app(scope, receive, send):

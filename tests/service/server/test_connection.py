@@ -116,7 +116,7 @@ async def test_an_incomplete_response_closes_the_connection(connect):
 
 
 async def echo(scope, receive, send):
-    """Answer with what came: the path, and the body's pieces."""
+    """Answer with the path and the pieces of the body."""
     if scope["type"] != "http":
         raise NotImplementedError
     body = b""

@@ -1,4 +1,4 @@
-"""What requests are counted as, in a gateway on a socket."""
+"""Request metrics of a gateway on a socket."""
 
 import httpx2 as httpx
 import pytest
@@ -26,7 +26,7 @@ def test_requests_and_tokens_are_counted_for_their_license(start_gateway):
     shown = httpx.get(f"{gateway.origin}/metrics").text
     assert 'gateway_license_requests_total{license="tester",outcome="ok"} 1.0' in shown
     assert 'gateway_license_requests_total{license="tester",outcome="refused"} 1.0' in shown
-    assert shown.count("gateway_license_requests_total{") == 2  # who is nobody is counted for nobody
+    assert shown.count("gateway_license_requests_total{") == 2  # requests without a license are not counted
     tokens = f'gateway_license_tokens_total{{direction="output",license="tester"}} {used["completion_tokens"]}.0'
     assert tokens in shown
     assert "gateway_requests_in_flight_limit 2000.0" in shown

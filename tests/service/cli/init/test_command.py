@@ -26,7 +26,7 @@ ASKED = ("Path of the settings file", "You have", "Name of the account", "File w
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The simulated site with an account; returns what points the gateway at it."""
+    """The simulated site with an account; returns the settings that point the gateway at it."""
     pace = ("--first-token-seconds", "0", "--tokens-per-second", "0")
     account = ("--account", f"{PSID}:{PSIDTS}:advanced")
     process = Process("simulate", "--port", "0", *pace, *account, cwd=tmp_path_factory.mktemp("site"))
@@ -240,7 +240,7 @@ class Terminal:
         self._seen = self.text.index(words, self._seen) + len(words)
 
     def _read(self):
-        """Read what there is; say whether more can come."""
+        """Read the available output; return whether there may be more."""
         try:
             self.text += os.read(self._terminal, 65536).decode("utf-8", "replace")
         except OSError:  # Linux' way to say that the other side is closed
@@ -277,7 +277,7 @@ class Terminal:
 
 @pytest.fixture
 def open_terminal(tmp_path):
-    """Opens terminals in an empty folder; what runs in them is ended."""
+    """Opens terminals in an empty folder, and ends their processes."""
     opened = []
 
     def open_terminal(env):

@@ -16,7 +16,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def answer(question, typed="", *, asks=True, replaces=False):
-    """Return what a method of `Answers` returns when this is typed, and the output."""
+    """Return the result of a method of `Answers` for this input, and the output."""
     with CliRunner().isolation(input=typed) as (out, *_):
         return question(Answers(asks=asks, replaces=replaces)), out.getvalue().decode()
 
