@@ -126,26 +126,12 @@ async def open_app(
             traces=traces,
         )
         conversations = Conversations(store.records, clock)
-        engine_deps = wiring.EngineDeps(
-            clock=clock,
-            store=store,
-            local_replica=copy,
-            conversations=conversations,
-            observer=Fanout(PrometheusObserver(registry), base.feed.publish),
-            change_feed=base.change_feed,
-            serve=serve,
-            files=Files(base.memory, base.spool),
-            tracer=traces or NO_TRACER,
-            connected=base.reload.follow,
-            draining=lambda: base.shutdown.draining,
-            shutting_down=base.shutdown.is_leaving,
-        )
         async with (
             base.load_monitor.open(),
             MemoryTrimmer(base.memory, clock).open(),
             BudgetMetrics(base.memory, base.spool, registry).open(clock),
             conversations.write_behind() if settings.alone else conversations.write_together(),
-            wiring.open_engine(settings, engine_deps, origin) as engine,
+            wiring.open_engine(settings, _engine_deps(base, copy, conversations, serve), origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin) as fetch,
             base.reload.open(clock),
             open_jobs(JobStore(store, clock), engine, clock, settings.jobs) as jobs,
@@ -177,6 +163,25 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True):
     change_feed: ChangeFeed
     feed: Feed
     traces: RequestTracer | None
+
+
+def _engine_deps(
+    base: _Base, local_replica: Records | None, conversations: Conversations, serve: wiring.Serve
+) -> wiring.EngineDeps:
+    return wiring.EngineDeps(
+        clock=base.clock,
+        store=base.store,
+        local_replica=local_replica,
+        conversations=conversations,
+        observer=Fanout(PrometheusObserver(base.registry), base.feed.publish),
+        change_feed=base.change_feed,
+        serve=serve,
+        files=Files(base.memory, base.spool),
+        tracer=base.traces or NO_TRACER,
+        connected=base.reload.follow,
+        draining=lambda: base.shutdown.draining,
+        shutting_down=base.shutdown.is_leaving,
+    )
 
 
 def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, Any]:
