@@ -72,7 +72,7 @@ def test_a_streamed_answer_is_written_and_counted(client):
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-api-key": "sk-wrong-0123456789"}, {"authorization": f"Bearer {KEY}"}])
-def test_a_request_without_a_valid_key_is_refused_in_the_form_of_the_dialect(gateway, headers):
+def test_a_request_without_a_valid_key_is_refused_in_the_dialect(gateway, headers):
     response = httpx.post(f"{gateway.origin}/toy/answers", json=HELLO, headers=headers)
     assert response.status_code == 401
     assert set(response.json()) == {"problem", "advice"}
@@ -102,7 +102,7 @@ def test_errors_of_middleware_are_written_in_the_form_of_the_dialect(client):
     assert (response.status_code, response.json()["problem"]) == (431, "headers_too_large")
 
 
-def test_the_other_dialect_is_as_before(client):
+def test_the_other_dialect_is_unaffected(client):
     response = client.post("/v1/chat/completions", json={}, headers={"authorization": "Bearer wrong"})
     assert (response.status_code, response.json()["error"]["code"]) == (401, "invalid_api_key")
 

@@ -210,7 +210,7 @@ def test_invalid_and_shared_secrets_are_refused(gateway):
         assert (done.returncode, words in done.stderr) == (1, True)
 
 
-def test_a_removed_account_is_asked_no_more(gateway, upstream):
+def test_a_removed_account_gets_no_more_requests(gateway, upstream):
     gateway.add("first", FIRST)
     gateway.chat_until(lambda answer: answer.status_code == 200)
     assert gateway.accounts("pause", "first").returncode == 0

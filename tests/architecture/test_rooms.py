@@ -29,7 +29,7 @@ def depth(node, level=0):
     return max(inner, default=level)
 
 
-def test_files_and_functions_keep_to_their_size():
+def test_files_and_functions_are_within_their_size_limits():
     files = {name_of(path): len(path.read_text().splitlines()) for path in SOURCES}
     assert {name: lines for name, lines in files.items() if lines > LONGEST_FILE} == {}
     defined = [(f"{name_of(path)}: {function.name}", function) for path in SOURCES for function in functions(path)]
@@ -129,7 +129,7 @@ def test_the_top_level_packages_stay_empty():
     assert (ROOT / "transports" / "__init__.py").read_text() == ""
 
 
-def test_only_two_modules_know_the_server():
+def test_only_two_modules_import_the_server():
     knowing = [
         name_of(path)
         for path in SOURCES

@@ -30,7 +30,7 @@ def test_a_quick_run_reports_figures_with_their_goals_and_where_the_time_goes():
         assert part in output
 
 
-def test_a_run_that_is_stopped_ends_its_children():
+def test_a_stopped_run_ends_its_children():
     with bench() as running:
         assert "round 1" in running.stderr.readline()
         children = psutil.Process(running.pid).children(recursive=True)

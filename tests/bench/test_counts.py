@@ -81,13 +81,13 @@ async def store_calls(one):
     return {"fresh": round(fresh.store), "continued": round(both.store) - round(fresh.store)}
 
 
-async def test_a_chat_takes_few_calls_of_the_store(gateway):
+async def test_a_chat_makes_few_store_calls(gateway):
     calls = await store_calls(gateway)
     assert calls["fresh"] <= STORE_CALLS["fresh"]
     assert calls["continued"] <= STORE_CALLS["continued"]
 
 
-async def test_a_chat_takes_few_calls_of_a_store_that_is_a_server(on_valkey):
+async def test_a_chat_makes_few_calls_to_a_store_server(on_valkey):
     calls = await store_calls(on_valkey)
     assert calls["fresh"] <= VALKEY_CALLS["fresh"]
     assert calls["continued"] <= VALKEY_CALLS["continued"]
@@ -160,7 +160,7 @@ async def test_an_event_passes_few_async_iterators(gateway):
     assert len(passed) <= CHUNK_ITERATORS, passed
 
 
-async def test_few_functions_wait_for_each_other_at_the_call_of_the_site(gateway, monkeypatch):
+async def test_the_stack_at_the_upstream_call_is_short(gateway, monkeypatch):
     ours, request = [], aiohttp.ClientSession._request
 
     async def noted(session, method, url, **options):
@@ -181,7 +181,7 @@ async def test_few_functions_wait_for_each_other_at_the_call_of_the_site(gateway
     assert len(names) <= DEPTH, names
 
 
-async def test_a_paced_chunk_leaves_next_to_nothing_in_memory(gateway):
+async def test_a_paced_chunk_leaves_almost_nothing_in_memory(gateway):
     kept = []
     for _ in range(3):
         with Client(gateway) as client:

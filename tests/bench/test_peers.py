@@ -7,7 +7,7 @@ from tests.bench.layers import part_of, sorted_samples, table
 from tests.bench.peers import upstream
 
 
-def test_the_openai_upstream_says_the_same_text_in_as_many_events():
+def test_the_openai_upstream_sends_the_same_text_in_as_many_events():
     lines = b"".join(upstream.Connection.frames).split(b"data: {")[1:]
     deltas = [json.loads(b"{" + line.partition(b"\n")[0])["choices"][0]["delta"] for line in lines]
     said = [delta["content"] for delta in deltas if delta.get("content")]
@@ -32,7 +32,7 @@ def test_samples_become_a_table_of_microseconds():
     assert rows[2:] == ["| store | 750 | 75% |", "| HTTP server: hypercorn, h11 | 250 | 25% |"]
 
 
-def test_the_gemini_upstream_says_the_same_text_in_as_many_events():
+def test_the_gemini_upstream_sends_the_same_text_in_as_many_events():
     chunks = b"".join(upstream._GEMINI_FRAMES).partition(b"\r\n\r\n")[2].split(b"\r\n")
     stream = b"\r\n".join(part for part in chunks if part and not all(one in b"0123456789abcdef" for one in part))
     events = json.loads(stream)

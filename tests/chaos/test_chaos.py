@@ -45,7 +45,7 @@ async def test_no_account_is_lost_if_processes_are_killed_or_stopped_around_a_ro
     assert not secrets_in(cluster.logs(), cluster.secrets)
 
 
-async def test_the_judge_sees_gateways_that_share_an_account_and_no_store(tmp_path):
+async def test_gateways_that_share_an_account_without_a_store_are_detected(tmp_path):
     site = {**SITE, "grace_seconds": 0, "rotation_seconds": 1.0, "min_rotation_interval_seconds": 0}
     cluster = Cluster(tmp_path, accounts=6, divisor=DIVISOR, site=site, rotate_seconds=2.0, gateways=2, apart=True)
     async with cluster:

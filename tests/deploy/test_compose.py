@@ -15,14 +15,14 @@ COMPOSE = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 
 
-def test_it_runs_two_gateways_on_one_store_with_monitoring():
+def test_compose_runs_two_gateways_on_one_store_with_monitoring():
     assert set(SERVICES) == {"gateway", "balancer", "valkey", "prometheus", "grafana"}
     assert SERVICES["gateway"]["deploy"]["replicas"] == 2
     assert SERVICES["gateway"]["image"] == f"gemini-gateway:{PROJECT['version']}"
     assert (ROOT / "deploy" / SERVICES["gateway"]["build"]["context"] / dockerfile.PATH.relative_to(ROOT)).exists()
 
 
-def test_its_settings_are_settings_of_the_gateway():
+def test_the_settings_of_compose_are_valid():
     environment = SERVICES["gateway"]["environment"]
     assert all(name.startswith(ENVIRONMENT_PREFIX) for name in environment)
     settings = load(None, {**dockerfile.variables(), **environment})
@@ -36,7 +36,7 @@ def test_its_settings_are_settings_of_the_gateway():
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_has_no_more_than_it_needs(name):
+def test_compose_services_have_minimal_privileges(name):
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -53,7 +53,7 @@ def test_a_service_has_no_more_than_it_needs(name):
             assert source in COMPOSE["volumes"]
 
 
-def test_the_balancer_s_configuration_is_one_and_asks_for_readiness():
+def test_the_load_balancer_configuration_is_valid_and_checks_readiness():
     path = ROOT / "deploy" / "haproxy.cfg"
     done = subprocess.run(["haproxy", "-c", "-f", path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ GRAFANA = ROOT / "deploy" / "grafana"
 dashboards = pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 
 
-def test_there_are_three_with_names_of_their_own():
+def test_there_are_three_dashboards_with_unique_names():
     read = [json.loads(path.read_text()) for path in DASHBOARDS]
     assert [one["uid"] for one in read] == [f"gemini-gateway-{path.stem}" for path in DASHBOARDS]
     assert [path.stem for path in DASHBOARDS] == ["accounts", "licenses", "overview"]
@@ -20,7 +20,7 @@ def test_there_are_three_with_names_of_their_own():
 
 
 @dashboards
-def test_every_panel_asks_the_chosen_source_and_has_a_place_of_its_own(path):
+def test_every_panel_queries_the_chosen_source_and_none_overlap(path):
     assert variables(path)["datasource"]["query"] == "prometheus"
     found = panels(path)
     assert len({panel["id"] for panel in found}) == len(found)

@@ -39,13 +39,13 @@ def test_only_copied_files_pass_dockerignore_and_all_exist():
         assert not dockerfile.let_through(secret), secret
 
 
-def test_its_base_is_named_by_a_version():
+def test_the_base_image_is_pinned_to_a_version():
     (base,) = [words for words in dockerfile.of("ARG") if words.startswith("BASE=")]
     assert re.fullmatch(r"BASE=python:3\.\d+-slim-[a-z]+", base)
     assert [words.split()[0] for words in dockerfile.of("FROM")] == ["${BASE}", "${BASE}"]
 
 
-def test_it_runs_without_privileges_and_stops_by_a_handled_signal():
+def test_the_image_runs_without_privileges_and_stops_by_a_handled_signal():
     assert dockerfile.last("USER") == "10001:10001"
     assert dockerfile.last("STOPSIGNAL") == "SIGTERM"
     assert dockerfile.last("ENTRYPOINT") == ["gemini-gateway"]
@@ -55,7 +55,7 @@ def test_it_runs_without_privileges_and_stops_by_a_handled_signal():
     assert not [name for name in names[names.index("USER") :] if name in {"RUN", "COPY"}]
 
 
-def test_its_health_check_uses_an_existing_command_and_port():
+def test_the_health_check_uses_an_existing_command_and_port():
     command = dockerfile.last("HEALTHCHECK").partition(" CMD ")[2].strip('[]"').split('", "')
     assert command[0] == "gemini-gateway"
     assert is_probe(command[1:])
@@ -66,7 +66,7 @@ def test_its_health_check_uses_an_existing_command_and_port():
     assert settings.server.host == settings.operations.host == "0.0.0.0"
 
 
-def test_its_labels_say_what_it_is_and_its_version_is_the_project_s():
+def test_the_image_labels_name_the_project_and_its_version():
     labels = dockerfile.last("LABEL")
     for name, value in (
         ("title", PROJECT["name"]),

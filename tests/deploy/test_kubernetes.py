@@ -23,7 +23,7 @@ overlays = pytest.mark.parametrize("name", OVERLAYS)
 
 
 @overlays
-def test_an_overlay_keeps_to_the_current_schemas(name):
+def test_an_overlay_matches_the_current_schemas(name):
     version, checked = kubernetes_validate.latest_version(), 0
     for document in manifests.documents(name):
         if document["kind"] in OPERATOR_S:
@@ -35,11 +35,11 @@ def test_an_overlay_keeps_to_the_current_schemas(name):
 
 
 @pytest.mark.parametrize("path", ["ingress.yaml", "secret.yaml"])
-def test_an_example_keeps_to_the_current_schemas(path):
+def test_an_example_matches_the_current_schemas(path):
     kubernetes_validate.validate(manifests.example(path), kubernetes_validate.latest_version(), strict=True)
 
 
-def test_the_schemas_refuse_what_is_unknown_and_of_a_wrong_type():
+def test_the_schemas_refuse_unknown_fields_and_wrong_types():
     for wrong in ({"replicas": "three"}, {"replics": 3}):
         document = json.loads(json.dumps(manifests.deployment("production")))
         document["spec"].update(wrong)
@@ -113,7 +113,7 @@ def test_a_rollout_removes_no_pod_before_the_new_one_is_ready(name):
 
 
 @overlays
-def test_probes_ask_what_the_gateway_answers(name, operations):
+def test_probes_use_paths_that_the_gateway_serves(name, operations):
     for kind, path in (("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
         asked = manifests.container(name)[kind]["httpGet"]
         assert asked == {"path": path, "port": "operations"}
@@ -123,7 +123,7 @@ def test_probes_ask_what_the_gateway_answers(name, operations):
 
 
 @overlays
-def test_every_pod_keeps_to_the_restricted_profile(name):
+def test_every_pod_meets_the_restricted_profile(name):
     for one in manifests.of(name, "Deployment").values():
         spec = one["spec"]["template"]["spec"]
         assert spec["automountServiceAccountToken"] is False
@@ -161,7 +161,7 @@ def test_the_network_policy_forbids_everything_that_is_not_listed(name):
     assert open_to_google == [[{"port": 443, "protocol": "TCP"}]]
 
 
-def test_replicas_follow_a_metric_that_the_gateway_has(metrics, tmp_path):
+def test_the_autoscaler_uses_a_metric_of_the_gateway(metrics, tmp_path):
     spec = manifests.of("production", "HorizontalPodAutoscaler")["gemini-gateway"]["spec"]
     (pods,) = [one["pods"] for one in spec["metrics"]]
     _, settings = manifests.settings_of("production", tmp_path)
@@ -175,7 +175,7 @@ def test_replicas_follow_a_metric_that_the_gateway_has(metrics, tmp_path):
     assert f"# TYPE {pods['metric']['name']} gauge" in metrics.splitlines()
 
 
-def test_the_operator_s_rules_are_those_of_prometheus():
+def test_the_rules_of_the_operator_are_those_of_prometheus():
     made = yaml.safe_load((K8S / "components" / "monitoring" / "prometheusrule.yaml").read_text())
     rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "gemini-gateway.rules.yml").read_text())
     assert made["spec"] == rules, "run: make rules"
@@ -215,5 +215,5 @@ def test_ingresses_do_not_buffer_streams(tmp_path):
 
 
 @overlays
-def test_the_image_is_of_the_project_s_version(name):
+def test_the_image_has_the_version_of_the_project(name):
     assert manifests.container(name)["image"] == f"gemini-gateway:{PROJECT['version']}"

@@ -28,7 +28,7 @@ def after(words, word):
     return words[len(words) - words[::-1].index(word) :]
 
 
-def test_every_command_of_the_gateway_is_one_with_these_options():
+def test_every_command_on_the_page_exists_with_its_options():
     found = [after(words, "gemini-gateway") for words in GATEWAY_S]
     found += [shlex.split(code)[1:] for code in re.findall(r"`(gemini-gateway [^`]+)`", PAGE)]
     assert len(found) >= 7
@@ -40,7 +40,7 @@ def test_every_command_of_the_gateway_is_one_with_these_options():
             assert not context.args, words
 
 
-def test_files_and_targets_that_it_names_exist():
+def test_files_and_targets_on_the_page_exist():
     text = "\n".join([*COMMANDS, *re.findall(r"`([^`\n]+)`", PAGE)])
     for path in re.findall(r"\b(?:deploy|k8s|docs)/[\w./-]+", text):
         if not path.startswith(("deployment", "deploy/gemini")):
@@ -52,7 +52,7 @@ def test_files_and_targets_that_it_names_exist():
         assert (ROOT / "docs" / target).exists(), target
 
 
-def test_the_container_is_run_as_it_wants_to_be():
+def test_the_container_is_run_with_the_user_and_volumes_of_the_image():
     (run,) = [shlex.split(line) for line in COMMANDS if line.startswith("docker run --detach")]
     assert {"--read-only", "--cap-drop", "no-new-privileges"} <= set(run)
     mounted = {one.split(":")[1] for before, one in pairwise(run) if before == "--volume"}
@@ -62,7 +62,7 @@ def test_the_container_is_run_as_it_wants_to_be():
     assert built[built.index("-f") + 1] == str(dockerfile.PATH.relative_to(ROOT))
 
 
-def test_the_kubernetes_objects_of_its_commands_exist():
+def test_the_kubernetes_objects_on_the_page_exist():
     for line in COMMANDS:
         words = shlex.split(line)
         if words[0] != "kubectl":
@@ -78,7 +78,7 @@ def test_the_kubernetes_objects_of_its_commands_exist():
     assert {words[words.index("-n") + 1] for words in map(shlex.split, COMMANDS) if "-n" in words} == {space}
 
 
-def test_the_metrics_that_it_names_exist(metrics):
+def test_the_metrics_on_the_page_exist(metrics):
     named = set(re.findall(r"\bgateway[_:][a-z][a-z0-9_:]+", PAGE))
     recorded = set(re.findall(r"(?m)record: (\S+)$", RULES.read_text()))
     assert len(named) >= 7

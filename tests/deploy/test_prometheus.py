@@ -120,7 +120,7 @@ def prometheus(targets, tmp_path_factory):
         server.stop()
 
 
-def test_it_takes_the_rules_and_evaluates_every_one(prometheus):
+def test_prometheus_loads_and_evaluates_every_rule(prometheus):
     seen = [rule for group in prometheus.answer("rules")["groups"] for rule in group["rules"]]
     assert {rule["name"] for rule in seen} == {*RECORDED, *ALERTS}
     prometheus.until(lambda: all(one["health"] == "ok" for group in groups_of(prometheus) for one in group["rules"]))
@@ -140,7 +140,7 @@ def test_panels_query_series_of_the_gateway_and_have_results(name, expression, p
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_is_of_series_that_a_gateway_has(name, prometheus, shown):
+def test_alerts_use_series_of_the_gateway(name, prometheus, shown):
     expression = ALERTS[name]["expr"]
     known(expression, shown)
     assert bool(prometheus.result(expression)) == (name in DUE), expression
@@ -201,7 +201,7 @@ def test_the_rules_pass_their_linter_and_their_own_tests():
     assert not [name for name in ALERTS if f"alertname: {name}\n" not in text]
 
 
-def test_the_configuration_of_compose_is_one():
+def test_the_prometheus_configuration_of_compose_is_valid():
     checked = promtool("check", "config", ROOT / "deploy" / "prometheus" / "prometheus.yml")
     assert checked.returncode == 0, checked.stderr
 

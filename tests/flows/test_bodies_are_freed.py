@@ -199,7 +199,7 @@ def test_a_refused_form_is_freed_and_its_files_are_closed(bare, name):
 
 
 @pytest.mark.parametrize("name", LEAVING)
-def test_the_body_of_a_client_that_leaves_is_freed(bare, name):
+def test_the_body_of_a_disconnected_client_is_freed(bare, name):
     assert grown(bare, lambda: hung_up(bare, LEAVING[name])) < 8 * MIB
 
 

@@ -44,7 +44,7 @@ def streamed(client, *messages, model):
     return content, entries
 
 
-def test_what_a_user_sends_reaches_the_upstream(client):
+def test_files_of_a_user_reach_the_upstream(client):
     shown = {"type": "image_url", "image_url": {"url": data_url(picture("PNG"), "image/png"), "detail": "low"}}
     paper = {"type": "file", "file": {"filename": "paper.pdf", "file_data": data_url(b"%PDF-1.7\n", "application/pdf")}}
     wav = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(20)
@@ -83,7 +83,7 @@ def test_a_conversation_continues_with_the_picture_of_an_earlier_answer(client, 
     assert "image/png" in answer(client, user(text("A red cat")), said, user(text("What is it?"))).content
 
 
-def test_citations_index_the_report_as_it_is(client):
+def test_citations_index_the_unchanged_report(client):
     content, entries = streamed(client, user(text("Foxes")), model="gemini-3-pro-deepsearch")
     assert entries["annotations"]
     for entry in entries["annotations"]:

@@ -128,7 +128,7 @@ def test_two_gateways_keep_working_and_a_third_finds_everything(start_gateway, s
     assert listed(pair[0]) == ["first"]
 
 
-def test_a_gateway_that_starts_after_the_loss_restores_what_only_its_copy_has(start_gateway, server, settings):
+def test_a_gateway_started_after_the_loss_restores_records_of_its_replica(start_gateway, server, settings):
     gateway = start_gateway(settings)
     kept, revoked = fill(gateway)
     gateway.stop()

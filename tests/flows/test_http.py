@@ -83,7 +83,7 @@ def test_bad_bodies_are_400_and_name_the_field(http, body, code, param):
 
 
 @pytest.mark.parametrize(("kind", "field"), [("image_url", "url"), ("input_audio", "data"), ("file", "file_data")])
-def test_files_that_cannot_be_taken_are_named_by_their_path(http, kind, field):
+def test_unsupported_files_are_named_by_their_path(http, kind, field):
     content = [{"type": "text", "text": "x"}, {"type": kind, kind: {"url": "data:image/png;base64,x", "format": "wav"}}]
     response = http.post("/chat/completions", json={**HELLO, "messages": [{"role": "user", "content": content}]})
     assert response.status_code == 400
@@ -100,7 +100,7 @@ def test_a_url_is_refused_without_a_lookup_if_fetching_is_off(http):
     assert error["param"] == "messages[0].content[0].image_url.url"
 
 
-def test_a_model_for_guests_names_the_models_that_take_files(http):
+def test_a_guest_model_error_names_models_that_accept_attached_files(http):
     content = [{"type": "text", "text": "x"}, {"type": "image_url", "image_url": {"url": "https://x.example/a.png"}}]
     asked = {"model": "gemini-2.5-flash-free", "messages": [{"role": "user", "content": content}]}
     response = http.post("/chat/completions", json=asked)
@@ -109,7 +109,7 @@ def test_a_model_for_guests_names_the_models_that_take_files(http):
     assert "gemini-3-pro" in error["message"]
 
 
-def test_models_say_what_they_take(http):
+def test_models_list_their_input_types(http):
     taken = {model["id"]: model["input_modalities"] for model in http.get("/models").json()["data"]}
     assert taken["gemini-2.5-flash-free"] == ["text"]
     assert taken["gemini-3-pro"] == ["text", "image", "file", "audio", "video"]
@@ -130,7 +130,7 @@ def test_harmless_and_unknown_fields_are_ignored(http):
         ("gemini-3-pro-\r\nX: y\u2028\x1b[31m" + "z" * 70_000, []),
     ],
 )
-def test_an_unknown_model_is_404_and_says_what_is_possible(http, name, words):
+def test_an_unknown_model_is_404_and_names_valid_ones(http, name, words):
     response = http.post("/chat/completions", json={**HELLO, "model": name})
     assert response.status_code == 404
     error = error_of(response)
@@ -184,7 +184,7 @@ def test_an_overlong_conversation_is_a_400(http):
         ("GET", "/gemini_official/v1/models/", 404, "model_not_found"),
     ],
 )
-def test_wrong_methods_and_paths(gateway, method, path, status, code):
+def test_wrong_methods_and_paths_are_refused(gateway, method, path, status, code):
     response = httpx.request(method, gateway.origin + path, headers=AUTH)
     assert response.status_code == status
     assert error_of(response)["code"] == code
@@ -260,7 +260,7 @@ def raw(gateway, data, timeout=20):
     return answer
 
 
-def test_a_body_that_does_not_come_is_408(start_gateway):
+def test_a_body_that_does_not_arrive_is_408(start_gateway):
     gateway = start_gateway(SETTINGS.format(key=KEY) + "[limits]\nbody_timeout_seconds = 0.3\n")
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 100\r\n\r\n{{"

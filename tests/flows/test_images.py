@@ -125,7 +125,7 @@ def test_with_a_size_the_picture_has_exactly_those_pixels(client, size, response
     assert answer.size == size
 
 
-def test_the_shape_is_asked_of_the_model(client):
+def test_the_aspect_ratio_is_requested_from_the_model(client):
     assert "16:9" in client.images.generate(prompt="a fox", size="1280x720").data[0].revised_prompt
     assert "9:16" in client.images.generate(prompt="a fox", size="720x1300").data[0].revised_prompt
     assert "ratio" not in client.images.generate(prompt="a fox", size="auto").data[0].revised_prompt
@@ -133,7 +133,7 @@ def test_the_shape_is_asked_of_the_model(client):
 
 @pytest.mark.parametrize("name", ["png", "jpeg", "webp"])
 @pytest.mark.parametrize("response_format", ["url", "b64_json"])
-def test_the_format_is_as_asked(client, name, response_format):
+def test_the_requested_image_format_is_returned(client, name, response_format):
     answer = client.images.generate(prompt="a fox", output_format=name, response_format=response_format)
     [image] = answer.data
     assert (fetched(image.url) if response_format == "url" else inline(image)).format == name.upper()
@@ -141,7 +141,7 @@ def test_the_format_is_as_asked(client, name, response_format):
 
 
 @pytest.mark.parametrize("response_format", ["url", "b64_json"])
-def test_compression_makes_it_smaller(client, response_format):
+def test_compression_makes_the_image_smaller(client, response_format):
     def length(compression):
         answer = client.images.generate(
             prompt="a fox",
@@ -167,7 +167,7 @@ def test_the_original_has_up_to_2k(client, response_format):
 
 
 @pytest.mark.parametrize(("said", "longest"), [("true", 2048), ("false", 1024)])
-def test_a_form_says_the_same_as_json(http, said, longest):
+def test_a_form_is_equivalent_to_json(http, said, longest):
     form = {"prompt": "ein Füchslein", "n": "2", "return_origin_image": said, "model": "gemini-3-pro-imagen"}
     response = http.post("/images/generations", files={name: (None, value) for name, value in form.items()})
     assert response.status_code == 200, response.text

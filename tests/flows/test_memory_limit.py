@@ -202,9 +202,9 @@ def survives(confined, begin):
     return outcomes
 
 
-def test_many_pictures_at_once_neither_kill_the_gateway_nor_hold_up_small_chats(confined):
+def test_many_pictures_neither_kill_the_gateway_nor_delay_small_chats(confined):
     survives(confined, lambda number, outcomes: started(ask, confined.address, picture(number), outcomes))
 
 
-def test_many_pictures_in_base64_responses_do_neither(confined):
+def test_many_pictures_in_base64_neither_kill_the_gateway_nor_delay_small_chats(confined):
     survives(confined, lambda number, outcomes: started(drawing, confined.address, number, outcomes))

@@ -56,7 +56,7 @@ def client(gateway):
 
 
 @pytest.mark.parametrize("more", [{}, {"size": "800x600", "output_format": "webp"}, {"n": 3}])
-def test_a_picture_that_the_upstream_cuts_off(client, more):
+def test_a_picture_cut_off_by_the_upstream_leaves_nothing(client, more):
     connection, answer = client.begin('a fox <sim image-bytes="9000000" image-cut="3000000"/>', **more)
     assert answer.status == 502
     assert json.loads(answer.read())["error"]["code"]
@@ -65,7 +65,7 @@ def test_a_picture_that_the_upstream_cuts_off(client, more):
 
 
 @pytest.mark.parametrize("more", [{}, {"stream": True}])
-def test_a_client_that_leaves_in_mid_download(client, more):
+def test_a_client_that_disconnects_in_mid_download_leaves_nothing(client, more):
     connection, answer = client.begin('a fox <sim image-bytes="30000000"/>', **more)
     assert answer.status == 200
     assert len(answer.read(1_000_000)) == 1_000_000

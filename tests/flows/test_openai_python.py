@@ -55,7 +55,7 @@ def test_streamed_deltas_concatenate_to_the_text(client, text):
     assert len({chunk.id for chunk in chunks}) == 1
 
 
-async def test_the_async_client_gets_the_same(async_client):
+async def test_the_async_client_gets_the_same_text(async_client):
     answer = await async_client.chat.completions.create(model="gemini-3-pro", messages=echo("asynchronously"))
     assert answer.choices[0].message.content == "asynchronously"
     stream = await async_client.chat.completions.create(model="gemini-3-pro", messages=echo("streamed"), stream=True)
@@ -134,7 +134,7 @@ def test_models_are_listed_and_retrieved(client):
     assert caught.value.code == "model_not_found"
 
 
-def test_a_deprecated_model_answers_as_its_replacement_and_says_so(client, gateway):
+def test_a_deprecated_model_is_answered_by_its_replacement(client, gateway):
     raw = client.chat.completions.with_raw_response.create(model="gemini-2.5-pro", messages=echo("x"))
     assert raw.parse().model == "gemini-3-pro"
     assert raw.headers["deprecation"].startswith("@")

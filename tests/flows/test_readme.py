@@ -88,7 +88,7 @@ EVERY = [(name, number) for name in PAGES for number in range(len(with_curl(name
 
 
 @pytest.mark.parametrize(("name", "number"), EVERY)
-def test_a_command_ends_well_and_makes_the_file_that_it_names(pasted, name, number):
+def test_each_command_succeeds_and_creates_the_file_it_names(pasted, name, number):
     one = pasted[name][number]
     assert one.output is not None, "the shell did not come so far"
     assert not one.failed
@@ -120,7 +120,7 @@ def test_every_shell_command_of_the_pages_is_valid_bash():
             subprocess.run(["bash", "-n", "-c", code], check=True)
 
 
-def test_the_list_has_every_model_that_the_pages_ask(pasted):
+def test_the_model_list_has_every_model_of_the_pages(pasted):
     listed = json.loads(found(pasted["docs/capabilities.md"], "/models").output)["data"]
     asked = {model for name in PAGES for model in re.findall(r'model"?[=:] ?"?([\w.-]+)', "".join(with_curl(name)))}
     assert len(asked) == 6
@@ -141,7 +141,7 @@ def answers(pasted):
     return pasted["docs/capabilities.md"]
 
 
-def test_pictures_and_films_in_chat_open_without_a_key(answers):
+def test_pictures_and_videos_in_chat_open_without_a_key(answers):
     for asked, field, kind in (
         ("Draw a red fox", "images", "image/"),
         ("afraid of snow", "images", "image/"),
@@ -166,7 +166,7 @@ def test_a_document_comes_in_a_fence_with_its_kind(answers):
     assert said["document"]["kind"] == "html"
 
 
-def test_a_research_streams_and_is_the_same_when_picked_up(answers):
+def test_a_research_streams_and_is_the_same_when_resumed(answers):
     lines = found(answers, "deepsearch").output.splitlines()
     assert "data: [DONE]" in lines[-2:]
     deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in lines if line.startswith("data: {")]

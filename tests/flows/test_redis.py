@@ -117,7 +117,7 @@ def test_a_gateway_starts_without_its_store_and_uses_it_once_it_is_up(start, cal
     assert caller.video().status_code == 200
 
 
-def test_a_replica_that_takes_over_is_used_once_it_was_promoted(start, calls):
+def test_a_promoted_replica_is_used(start, calls):
     first, second = start(), start()
     second.ask("REPLICAOF", "127.0.0.1", first.port)
     caller = calls(second.url)  # what was the first one's address is now the replica's

@@ -117,7 +117,7 @@ def test_a_downgrade_is_passed_on_and_counted(start_web):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_downgrade_is_refused_and_another_account_answers_if_the_settings_say_so(start_web, stream):
+def test_a_downgrade_is_refused_and_retried_if_the_settings_require_it(start_web, stream):
     gateway = start_web('model_mismatch = "refuse"')
     with client_of(gateway) as client:
         answer = client.chat.completions.with_raw_response.create(
@@ -154,7 +154,7 @@ def test_the_client_gets_an_error_if_every_account_downgrades(start_web, stream)
     assert metric(gateway, MISMATCH) == 14
 
 
-def test_the_catalogue_says_which_site_model_each_name_is_served_by(start_web):
+def test_the_model_list_names_the_site_model_of_each_name(start_web):
     gateway = start_web()
     with client_of(gateway) as client:
         client.chat.completions.create(model="gemini-3-pro", messages=says("<echo>hi</echo>"))

@@ -76,26 +76,26 @@ def test_a_video_is_created_polled_and_downloaded(client, tmp_path):
     assert client.videos.retrieve(video.id) == done
 
 
-def test_create_and_poll_takes_a_base_model_for_its_video_form(client):
+def test_create_and_poll_accepts_a_base_model(client):
     done = client.videos.create_and_poll(model="gemini-3-pro", prompt="a dog", poll_interval_ms=50)
     assert (done.status, done.model, done.size) == ("completed", VIDEO, "1280x720")
 
 
-def test_a_picture_to_begin_with_is_taken(client):
+def test_a_first_frame_is_accepted(client):
     done = client.videos.create_and_poll(
         model=VIDEO, prompt="it moves", input_reference=("cat.png", PICTURE, "image/png"), poll_interval_ms=50
     )
     assert done.status == "completed"
 
 
-def test_a_json_body_is_taken_too(gateway, client):
+def test_a_json_body_is_accepted(gateway, client):
     body = {"prompt": "a fox", "model": VIDEO, "seconds": 8}
     answer = httpx.post(f"{gateway.base_url}/videos", json=body, headers={"Authorization": f"Bearer {KEY}"})
     assert answer.status_code == 200
     assert client.videos.retrieve(answer.json()["id"]).seconds == "8"
 
 
-def test_a_range_and_the_head_of_a_video(gateway, client):
+def test_a_video_supports_ranges_and_head(gateway, client):
     done = client.videos.create_and_poll(model=VIDEO, prompt="a bird", poll_interval_ms=50)
     url, headers = f"{gateway.base_url}/videos/{done.id}/content", {"Authorization": f"Bearer {KEY}"}
     whole = httpx.get(url, headers=headers)
@@ -134,7 +134,7 @@ def test_videos_are_listed_page_by_page_and_deleted(gateway, stranger):
     assert [video.id for video in stranger.videos.list()] == made[:0:-1]
 
 
-def test_a_video_of_another_license_is_as_unknown_as_one_that_never_existed(client, stranger):
+def test_a_video_of_another_license_is_404(client, stranger):
     video = client.videos.create(model=VIDEO, prompt="mine")
     errors = []
     for identity in (video.id, "video_none"):
@@ -166,7 +166,7 @@ def test_an_invalid_video_request_is_refused_with_the_field(client, fields, stat
     assert (error.status_code, error.code, error.param) == (status, code, param)
 
 
-def test_a_license_without_videos_makes_none(gateway):
+def test_a_license_without_the_feature_cannot_create_videos(gateway):
     with client_of(gateway, CHAT_KEY) as client, pytest.raises(openai.PermissionDeniedError) as caught:
         client.videos.create(model=VIDEO, prompt="a cat")
     assert caught.value.code == "license_required"
@@ -186,7 +186,7 @@ def test_a_video_model_answers_in_chat_with_a_link_that_plays(client):
     assert "](http" in again.choices[0].message.content
 
 
-def test_a_research_streams_its_plan_and_its_report_and_is_kept(client, stranger):
+def test_a_research_streams_its_plan_and_report_and_is_stored(client, stranger):
     chunks = list(chat(client, RESEARCH, "the history of tea", stream=True))
     deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
     thoughts = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
@@ -206,7 +206,7 @@ def test_a_research_streams_its_plan_and_its_report_and_is_kept(client, stranger
         client.chat.completions.retrieve("chatcmpl-none")
 
 
-def test_a_research_whose_client_left_is_picked_up_by_its_id(client):
+def test_a_research_of_a_disconnected_client_is_resumed_by_its_id(client):
     stream = chat(client, RESEARCH, '<sim ready="1"/> tea', stream=True)
     for chunk in stream:
         if getattr(chunk.choices[0].delta, "reasoning_content", None):
@@ -227,7 +227,7 @@ def test_a_request_for_an_open_research_waits_until_it_is_finished(client):
     assert answers == [rest] * 3
 
 
-def test_an_ordinary_completion_is_not_kept(client):
+def test_an_ordinary_completion_is_not_stored(client):
     answer = chat(client, "gemini-3-pro", "<echo>hello</echo>")
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.retrieve(answer.id)
@@ -265,7 +265,7 @@ def seen_at(site, what):
 
 
 @pytest.mark.parametrize("answering", [False, True])
-def test_a_video_just_asked_for_survives_the_end_of_the_process(start_command, tmp_path, answering):
+def test_a_new_video_job_survives_the_end_of_the_process(start_command, tmp_path, answering):
     site = start_command("simulate", "--port", "0", "--account", "psid:psidts:advanced")
     gateway = Gateway(tmp_path, site_settings(site))
     try:
@@ -285,7 +285,7 @@ def test_a_video_just_asked_for_survives_the_end_of_the_process(start_command, t
         gateway.stop()
 
 
-def test_a_research_whose_client_left_at_its_first_event_is_picked_up(start_command, tmp_path):
+def test_a_research_whose_client_disconnects_at_the_first_event_is_resumed(start_command, tmp_path):
     site = start_command("simulate", "--port", "0", "--account", "psid:psidts:advanced")
     gateway = Gateway(tmp_path, site_settings(site))
     try:
@@ -323,7 +323,7 @@ def test_a_restart_in_the_middle_loses_neither_a_video_nor_a_research(start_comm
     assert httpx.get(f"{site_url(site)}/simulator/state").json()["seen"]["generate"] == asked
 
 
-def test_a_deprecated_model_films_as_its_replacement_and_says_so(client):
+def test_a_deprecated_video_model_is_answered_by_its_replacement(client):
     raw = client.videos.with_raw_response.create(model="gemini-2.5-pro-video", prompt="a cat")
     assert raw.parse().model == VIDEO
     assert raw.headers["deprecation"].startswith("@")

@@ -87,17 +87,17 @@ async def run_client(folder, certificate, port):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_the_client_takes_the_step(suite, step):
+def test_the_foreign_client_completes_the_step(suite, step):
     assert step in suite.steps, suite.said[-4000:]
     error = suite.steps[step]["error"]
     assert error is None, f"{error}\nThe site: {suite.state['departures']}"
 
 
-def test_the_client_asked_the_site_and_nothing_else(suite):
+def test_the_foreign_client_called_only_the_site(suite):
     assert suite.hosts == HOSTS
 
 
-def test_nothing_that_the_client_sent_was_refused(suite):
+def test_no_request_of_the_foreign_client_was_refused(suite):
     assert suite.state["departures"] == []
     assert all(account["hasty"] == account["refused"] == 0 for account in suite.state["accounts"])
 
@@ -115,7 +115,7 @@ def test_the_full_size_of_a_picture_is_larger_than_its_rendition(suite):
     assert picture(files["full"]) == picture(files["edited"]) == ("PNG", 2048)
 
 
-def test_the_film_and_the_song_are_files_of_their_kinds(suite):
+def test_the_video_and_the_song_have_their_file_types(suite):
     film, song = suite.steps["video"]["data"], suite.steps["music"]["data"]
     assert Path(film["video"]).read_bytes()[4:8] == Path(song["video"]).read_bytes()[4:8] == b"ftyp"
     assert Path(song["audio"]).read_bytes()[:2] in (b"ID", b"\xff\xfb", b"\xff\xf3")

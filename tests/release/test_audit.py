@@ -20,7 +20,7 @@ LEFT_OUT = {"name": "c", "skip_reason": "not found"}
         (None, UNKNOWN, "Name or service not known"),
     ],
 )
-def test_a_package_that_was_left_out_is_not_called_safe(report, status, words):
+def test_a_skipped_package_is_not_reported_as_safe(report, status, words):
     said = "Traceback:\nName or service not known"
     found, lines = verdict(None if report is None else {"dependencies": report}, said)
     assert found == status

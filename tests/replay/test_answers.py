@@ -135,7 +135,7 @@ ROWS = [*rows_of_texts(), *rows_of_lengths(), *rows_of_ends(), *rows_of_rewrites
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_an_answer_is_seen_as_its_text(stand, row):
+def test_an_answer_is_decoded_to_its_text(stand, row):
     cut = "whole" if len(row.body) > 20_000 else ("chunks", "inside", "bytes")[len(row.body) % 3]
     stand.begin(Scene(generate=[Answer(row.body, cut=cut)]))
     seen = stand.chat()
@@ -203,12 +203,12 @@ def test_an_answer_that_ends_before_it_is_complete_is_an_error(stand, behind):
     assert seen.reason is None
 
 
-def test_an_answer_of_bookkeeping_alone_is_an_error(stand):
+def test_an_answer_without_content_is_an_error(stand):
     stand.begin(Scene(generate=[Answer(frames.body(frames.BOOKKEEPING, frames.END))]))
     assert stand.chat().status >= 429
 
 
-def test_a_connection_that_breaks_after_a_complete_answer_does_no_harm(stand):
+def test_a_connection_lost_after_a_complete_answer_is_ignored(stand):
     stand.begin(Scene(generate=[Answer(frames.answer("All of it.", end=None), broken=True)]))
     assert stand.chat().text == "All of it."
     assert stand.chat(stream=True).text == "All of it."

@@ -70,7 +70,7 @@ def listed(**ids):
 @pytest.mark.parametrize("cut", frames.CUTS)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("row", CHATS, ids=lambda row: row.name)
-def test_a_chat_capture_is_seen_as_its_text(stand, row, stream, cut):
+def test_a_captured_chat_is_decoded_to_its_text(stand, row, stream, cut):
     stand.begin(Scene(generate=[Answer(recorded(row.name), cut=cut)]))
     seen = stand.chat(stream=stream)
     assert (seen.status, seen.reason) == (200, "stop")
@@ -83,7 +83,7 @@ def test_a_chat_capture_is_seen_as_its_text(stand, row, stream, cut):
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize(("name", "status", "model", "statuses", "times"), REFUSALS)
-def test_a_capture_that_refuses_is_seen_as_an_error(stand, name, status, model, statuses, times, stream):
+def test_a_captured_refusal_is_an_error(stand, name, status, model, statuses, times, stream):
     stand.begin(Scene(generate=[capture(name, status)]))
     assert stand.chat(model, stream=stream).status in statuses
     assert len(stand.site.asked("generate")) == times

@@ -113,7 +113,7 @@ def test_of_three_urls_of_a_video_the_playable_one_is_used(stand):
     assert httpx.get(link).content == MP4
 
 
-def test_a_video_refused_in_words_is_answered_with_these_words(stand):
+def test_a_video_refused_with_a_text_is_answered_with_that_text(stand):
     refused = frames.candidate("I cannot make that film.")
 
     def kept(site):

@@ -30,7 +30,7 @@ def stand(rotating_stand):
     rotating_stand.end()
 
 
-def test_a_session_is_rotated_as_the_site_wants_it_and_used_from_then_on(stand):
+def test_a_session_is_rotated_in_the_form_of_the_site_and_then_used(stand):
     scene = Scene(rotate=[renewed("__Secure-1PSIDTS=psidts-new", "SIDCC=new")], generate=[GOOD])
     [psid] = stand.begin(scene, cookies="; NID=nid")
     [call] = stand.poll(lambda: stand.site.asked("rotate"))
@@ -45,7 +45,7 @@ def test_a_session_is_rotated_as_the_site_wants_it_and_used_from_then_on(stand):
 
 
 @pytest.mark.parametrize(("said", "kept"), [(600, 600), (59, 60), (86400, 3600)])
-def test_the_next_rotation_is_when_the_site_says(stand, said, kept):
+def test_the_site_determines_the_time_of_the_next_rotation(stand, said, kept):
     answer = renewed("__Secure-1PSIDTS=psidts-new")
     answer = replace(answer, body=answer.body.replace(b"600", str(said).encode()))
     stand.begin(Scene(rotate=[answer]))

@@ -201,7 +201,7 @@ def test_media_is_fetched_with_the_cookies_of_the_domain_and_no_other(stand):
 
 
 @pytest.mark.parametrize("before", [[], [[frames.progress()]]], ids=["at once", "behind words about a tool"])
-def test_a_missing_picture_is_asked_for_again_without_the_tool(stand, before):
+def test_a_missing_picture_is_requested_again_without_the_tool(stand, before):
     refused = Answer(frames.body(*before, [frames.error(1003, 3)], frames.END))
     stand.begin(Scene(generate=[refused, drawn()], media={PREVIEW: [media(PNG, "image/png")]}))
     assert "](" in stand.chat("gemini-2.5-flash-imagen", "draw a fox").text
