@@ -84,9 +84,9 @@ def running_transport_opener(engine: Router, change_feed: ChangeFeed) -> OpenTra
     @asynccontextmanager
     async def open_transport(name: str, _account: str) -> AsyncGenerator[Transport]:
         await change_feed.poll()  # find an account that was just added
-        for rotation in engine.failovers:
-            if rotation.transport.name == name:
-                yield rotation.transport
+        for failover in engine.failovers:
+            if failover.transport.name == name:
+                yield failover.transport
                 return
         raise AccountError("unusable", f"the transport {name[:64]!r} is not running in this process")
 

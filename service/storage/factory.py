@@ -30,7 +30,7 @@ class StoreLocation(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Leave out the password."""
-        return f"Location({str(self)!r})"
+        return f"StoreLocation({str(self)!r})"
 
     def __str__(self) -> str:
         """Return the location without the password."""

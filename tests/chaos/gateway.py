@@ -12,7 +12,7 @@ from service.server.garbage_collection import GarbageCollector
 from transports.web.session import rotation, rotation_lock
 
 TIMES = (
-    "LEASE_SECONDS", "MARGIN_SECONDS", "CALL_SECONDS", "GAP_SECONDS",
+    "LOCK_SECONDS", "MARGIN_SECONDS", "CALL_SECONDS", "GAP_SECONDS",
     "_MIN_GAP_SECONDS", "_OTHER_PROCESS_SECONDS", "_POLL_SECONDS",
 )  # fmt: skip
 

@@ -71,7 +71,7 @@ class RedisAddress(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Leave out the password."""
-        return f"Address({self.name!r})"
+        return f"RedisAddress({self.name!r})"
 
 
 class ScriptCall(msgspec.Struct, frozen=True):

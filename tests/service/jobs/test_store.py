@@ -22,7 +22,7 @@ def job(identity="video_1", created=1.0, **more):
 
 
 class World:
-    """The ledgers of several processes, and their time."""
+    """The job stores of several processes, and their clock."""
 
     def __init__(self, open_store):
         self._open, self.clock, self.seconds = open_store, ManualClock(), open_store.short

@@ -38,7 +38,7 @@ from transports.web.errors import signed_out
 from transports.web.session.record import SessionRecord, fingerprint, same_credentials
 from transports.web.session.rotation_lock import (
     CALL_SECONDS,
-    LEASE_SECONDS,
+    LOCK_SECONDS,
     RotationIntent,
     RotationLock,
     encode_intent,
@@ -73,7 +73,7 @@ class SessionRotation:
         self._reporter = RotationReporter(deps, session.name)
         self._seconds = session.site.config.rotate_seconds
         self._soon = min(_MIN_GAP_SECONDS, self._seconds)
-        self._barrier = Barrier(deps.store.locks, deps.clock, LEASE_SECONDS)
+        self._barrier = Barrier(deps.store.locks, deps.clock, LOCK_SECONDS)
         self._clock_offset: float | None = None
         """The store's clock minus this process's monotonic clock."""
         self._retry_wait = 0.0
@@ -198,10 +198,10 @@ class SessionRotation:
         return now
 
     async def _attempt(self) -> Outcome:
-        lease = RotationLock(f"rotate/{self._session.name}", self._deps.store.locks, self._clock)
-        if not await lease.acquire(self._barrier):
+        lock = RotationLock(f"rotate/{self._session.name}", self._deps.store.locks, self._clock)
+        if not await lock.acquire(self._barrier):
             return "busy"
-        self._owner = lease.owner
+        self._owner = lock.owner
         try:
             await self._reload()
             now = await self._read_store_time()
@@ -220,12 +220,12 @@ class SessionRotation:
                 return "busy"
             outcome: Outcome = "busy"
             with anyio.CancelScope(shield=True):  # the site may answer with a new value, which must not be lost
-                outcome = await self._renew(lease, found.version if found is not None else 0, unsure=unsure)
+                outcome = await self._renew(lock, found.version if found is not None else 0, unsure=unsure)
             return outcome  # noqa: RET504 -- pyright assumes that the scope may swallow exceptions
         finally:
             self._owner = ""
             with anyio.CancelScope(shield=True):
-                await lease.release()
+                await lock.release()
 
     def _fresh(self, now: float) -> bool:
         return 0 <= now - self._session_store.saved.rotated_at < _FRESH * self._interval
@@ -236,16 +236,16 @@ class SessionRotation:
             await self._session.forget()
         return changed
 
-    async def _renew(self, lease: RotationLock, version: int, *, unsure: bool) -> Outcome:
+    async def _renew(self, lock: RotationLock, version: int, *, unsure: bool) -> Outcome:
         """Rotate; after a refusal retry with cookies that another process renewed, then without the rolling cookies.
 
         `unsure`: the outcome of an earlier call is unknown, and stays so if this call does not happen or fails.
         """
         renewed = bare = False
-        while await lease.renew_if_needed():
+        while await lock.renew_if_needed():
             sent = self._session_store.saved
             try:
-                return await self._call_with_intent(lease, sent, version, unsure=unsure, bare=bare)
+                return await self._call_with_intent(lock, sent, version, unsure=unsure, bare=bare)
             except SignedOut as error:
                 refusal = error
             await self._reload()
@@ -264,19 +264,17 @@ class SessionRotation:
         return "busy"
 
     async def _call_with_intent(
-        self, lease: RotationLock, sent: SessionRecord, version: int, *, unsure: bool, bare: bool
+        self, lock: RotationLock, sent: SessionRecord, version: int, *, unsure: bool, bare: bool
     ) -> Outcome:
         """Write the intent, call the site, write the outcome. `bare`: send without the rolling cookies."""
         started = await self._read_store_time()
-        intent = RotationIntent(
-            fence=lease.fence, owner=lease.owner, started=started, old_hash=fingerprint(sent.cookies)
-        )
+        intent = RotationIntent(fence=lock.fence, owner=lock.owner, started=started, old_hash=fingerprint(sent.cookies))
         noted = await self._records.put(INTENTS, self._session.name, encode_intent(intent), expected=version)
         if noted is None:
             return "busy"
         if not await self._records.settle():
             self._reporter.report_outcome("unconfirmed")
-        if not lease.has_time_for_call():
+        if not lock.has_time_for_call():
             await self._write_outcome("unknown" if unsure else "busy", intent, noted)
             return "busy"
         try:

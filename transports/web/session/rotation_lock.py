@@ -18,7 +18,7 @@ from transports.store import Locks
 from transports.store.barrier import Barrier
 from transports.tasks import Clock
 
-LEASE_SECONDS = 45.0
+LOCK_SECONDS = 45.0
 """Longer than a rotation takes, and short enough for a takeover within the old value's grace period."""
 
 MARGIN_SECONDS = 10.0
@@ -49,7 +49,7 @@ class RotationLock:
 
         """
         self._since = self._clock.monotonic()
-        fence = await barrier.acquire(self._name, self.owner, LEASE_SECONDS)
+        fence = await barrier.acquire(self._name, self.owner, LOCK_SECONDS)
         self.fence = fence or 0
         return fence is not None
 
@@ -63,7 +63,7 @@ class RotationLock:
         if self._clock.monotonic() - self._since <= GAP_SECONDS:
             return True
         since = self._clock.monotonic()
-        if not await self._locks.renew(self._name, self.owner, LEASE_SECONDS):
+        if not await self._locks.renew(self._name, self.owner, LOCK_SECONDS):
             return False
         self._since = since
         return True
@@ -71,7 +71,7 @@ class RotationLock:
     def has_time_for_call(self) -> bool:
         """Return whether enough time is left for a call, and the process was not suspended since the last check."""
         passed = self._clock.monotonic() - self._since
-        return passed <= GAP_SECONDS and LEASE_SECONDS - passed - MARGIN_SECONDS >= CALL_SECONDS
+        return passed <= GAP_SECONDS and LOCK_SECONDS - passed - MARGIN_SECONDS >= CALL_SECONDS
 
     async def release(self) -> None:
         """Release the lock; if the store is unavailable, the lock expires."""
