@@ -92,7 +92,7 @@ def gateway(toy, upstream):
 
 
 class Toy:
-    """A gateway with the toy transport, and the commands beside it."""
+    """Start a gateway with the toy transport, and run commands with it."""
 
     def __init__(self, toy, gateway):
         self.gateway, self._toy = gateway, toy

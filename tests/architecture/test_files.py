@@ -54,7 +54,7 @@ def test_a_page_and_its_chinese_twin_have_the_same_commands_sections_and_setting
 
 
 def shape(name):
-    """Return what does not depend on the language: the order of headings and tables, and every word of code."""
+    """Return what does not depend on the language: the order of headings and tables, and all inline code."""
     text = re.sub(r"```.*?```", "", (ROOT / name).read_text(), flags=re.DOTALL)
     code = {re.sub(r"[…\s]", "", word) for word in re.findall(r"`([^`]+)`", text)}
     return re.findall(r"(?m)^(?:#+ |\||- |[0-9]\. )", text), code

@@ -36,7 +36,7 @@ class Web:
     async def __call__(self, url, collect, *, most):
         self.asked.append(url)
         if url not in self.pages:
-            raise BadRequest("Nothing is told.", code="image_url_unreachable")
+            raise BadRequest("It cannot be fetched.", code="image_url_unreachable")
         return await collect(pieces_of(self.pages[url]))
 
 

@@ -196,7 +196,7 @@ async def test_a_body_with_files_on_disk_reserves_little(in_memory):
     body = json_of("data:a/b;base64," + base64.b64encode(data).decode())
     decoded = await read_json(request_of("", body, context=context), decode_any)
     assert context.long_strings[decoded["url"]].file.whole() == data
-    if in_memory:  # what is on such a disk is in memory all the same
+    if in_memory:  # files on tmpfs are in memory
         assert memory.used == len(data)
     else:
         assert memory.peak <= 6 * MIB

@@ -106,7 +106,7 @@ def chunk(kind, data):
 
 
 def claiming(width, height):
-    """A PNG whose header claims so many pixels."""
+    """Return a PNG whose header claims a given number of pixels."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 

@@ -12,7 +12,7 @@ MILLION = 1_000_000
 
 
 class Work:
-    """Pieces of work that go on until they are let go; notes which of them go on at once."""
+    """Pieces of work that run until released; records which run at once."""
 
     def __init__(self):
         self.begun, self.let_go = [], {}

@@ -34,7 +34,7 @@ def test_a_caller_may_use_what_a_pattern_of_the_license_covers():
     caller = Caller(id="l1", models=("gemini-2.5-*", "gemini-3-pro"))
     assert may(caller, "gemini-2.5-flash-canvas")
     assert may(caller, "gemini-3-pro")
-    assert may(caller, "gemini-2.5-pro-video")  # by the name it asks for, whatever answers
+    assert may(caller, "gemini-2.5-pro-video")  # the requested name counts, not the answering model
     assert not may(caller, "gemini-3-pro-video")
 
 

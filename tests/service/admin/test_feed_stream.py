@@ -96,7 +96,7 @@ def test_every_worker_serves_the_admin_api_and_the_feed(start):
 
 
 def chat(gateway):
-    """Ask something, whatever comes of it."""
+    """Send a chat request and ignore the outcome."""
     body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "hello"}]}
     headers = {"Authorization": f"Bearer {gateway.gateway.key}"}
     return httpx.post(f"{gateway.gateway.base_url}/chat/completions", json=body, headers=headers, timeout=90)

@@ -36,7 +36,7 @@ def validator(name):
 
 
 def test_the_committed_openapi_file_matches_the_code():
-    assert (ROOT / "docs" / "admin-openapi.json").read_text() == text(), "write it anew: make openapi"
+    assert (ROOT / "docs" / "admin-openapi.json").read_text() == text(), "write it again: make openapi"
 
 
 async def test_openapi_describes_exactly_the_routes():

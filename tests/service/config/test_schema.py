@@ -20,7 +20,7 @@ def file_with(tmp_path, text):
 
 
 def all_settings():
-    """Return the example with every line in force."""
+    """Return the example with every line uncommented."""
     return re.sub(r"(?m)^#(?=\S)", "", EXAMPLE.read_text().partition("\n\n")[2])
 
 

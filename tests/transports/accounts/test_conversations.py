@@ -60,7 +60,7 @@ async def through(world):
 
 @pytest.fixture(params=["through", "together", "behind"])
 async def kept(world, request):
-    """A process that writes each change by itself, changes of a moment together, or, being alone, a moment later."""
+    """A process that writes each change separately, concurrent changes together, or, as the only one, later."""
     one = await world.process()
     opens = {"through": nullcontext, "together": one.write_together, "behind": one.write_behind}
     async with opens[request.param]():

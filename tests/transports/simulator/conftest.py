@@ -132,7 +132,7 @@ class Browser:
         return await self.post(wire.BATCH_PATH, headers, query, urlencode(form).encode())
 
     async def call(self, rpc, payload):
-        """Make one batch call; return what it answers, None where it is rejected."""
+        """Make one batch call; return its answer, or None if it is rejected."""
         status, body = await self.batch((rpc, json.dumps(payload)))
         assert status == 200
         (part,) = Answer(status, body).parts

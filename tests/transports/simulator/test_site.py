@@ -1,4 +1,4 @@
-"""Takes requests as the web transport makes them and spoils one thing at a time: each must be noticed."""
+"""Changes one part of a valid request of the web transport at a time: the site must notice each change."""
 
 import json
 

@@ -51,7 +51,7 @@ anyio.run(count)
 
 
 class SetClock(ManualClock):
-    """A machine whose clock somebody sets."""
+    """A machine whose clock can be set."""
 
     set_by = 0.0
 

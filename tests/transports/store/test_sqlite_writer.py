@@ -135,7 +135,7 @@ async def test_a_briefly_locked_file_needs_no_thread(file, locked):
 
 async def test_a_repeatedly_locked_file_needs_no_thread(file, locked):
     async def release():
-        while len(file.done) < 4:  # the loop has met the lock so often
+        while len(file.done) < 4:  # the event loop has found the file locked four times
             await anyio.lowlevel.checkpoint()
         locked.execute("COMMIT")
 

@@ -26,7 +26,7 @@ def entry(account="two", of=SECOND, created=1.0, **options):
 
 @asynccontextmanager
 async def opened(open_site, *accounts, deps=None, **settings):
-    """Connect a transport to a site that knows three accounts; the settings name the first of them."""
+    """Connect a transport to a site that knows three accounts; the settings name the first."""
     deps = deps or deps_for()
     async with open_site(ACCOUNT, SECOND, THIRD) as site:
         async with site.connect(*accounts, deps=deps, rotate_seconds=0, **settings) as transport:

@@ -1,4 +1,4 @@
-"""What is asked of the engine for so many pictures, and what comes of turns that fail."""
+"""The turns that are requested for a number of pictures, and the handling of turns that fail."""
 
 from contextlib import asynccontextmanager
 

@@ -61,7 +61,7 @@ class Chats:
 
 
 class Patient(ManualClock):
-    """Time passes by itself."""
+    """A clock that advances automatically."""
 
     async def sleep(self, seconds):
         self.advance(seconds)

@@ -204,7 +204,7 @@ def test_a_rendition_is_chosen_at_the_end_of_the_path(url, wanted):
 
 
 class Host:
-    """A host that answers as a test wants, and sees who asks."""
+    """A host with scripted answers that records its requests."""
 
     def __init__(self, answer):
         self.answer, self.requests, self.left = answer, [], anyio.Event()

@@ -314,7 +314,7 @@ async def test_a_rotation_of_a_killed_process_is_taken_over_in_the_grace_period(
             fence=1, owner="dead", started=started, old_hash=fingerprint(session.site.session_store.cookies)
         )
         await store.put(INTENTS, "one", encode_intent(intent))
-        await session.site.call(  # and the answer came to nobody
+        await session.site.call(  # and the answer was lost
             "POST",
             site.base + wire.ROTATE_PATH,
             {"Content-Type": wire.ROTATE_CONTENT_TYPE},

@@ -1,4 +1,4 @@
-"""A rotation that somebody began, and whose end nobody knows, is taken over in time, and open until it is done."""
+"""An interrupted rotation is taken over by another process in time, and counts as open until it is done."""
 
 import aiohttp
 import pytest

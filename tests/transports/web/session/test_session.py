@@ -42,7 +42,7 @@ async def order(site, **fault):
 
 
 async def ask_at_once(transport, number, text="<echo>ok</echo>"):
-    """Ask so often at once; return the answers and the errors' classes."""
+    """Send this number of concurrent requests; return the answers and the classes of the errors."""
     results = []
 
     async def one():
@@ -112,7 +112,7 @@ async def test_a_session_that_was_not_renewed_is_tried_once(site):
 
 
 class BrokenStore(MemoryStore):
-    """Is out of order when it is told so."""
+    """A store that fails on request."""
 
     broken = False
 

@@ -128,7 +128,7 @@ async def test_a_new_export_wins_over_an_old_one_that_is_still_mounted(seed):
 
 
 class Sick(MemoryStore):
-    """Fails as it is told to: before a write to the sessions is done, or after."""
+    """A store that fails before or after a write to the sessions, as set."""
 
     before = after = False
 
@@ -143,7 +143,7 @@ class Sick(MemoryStore):
 
 
 async def passing(clock, seconds, done):
-    """Let time pass while somebody sleeps, a second at a time."""
+    """Advance the clock by a second at a time while a task sleeps."""
     for _ in range(seconds):
         if done.is_set():
             return

@@ -58,7 +58,7 @@ async def start(clock, site):
 
 
 async def settled(clock):
-    """Wait until whoever looks after the tokens sleeps again."""
+    """Wait until the token refresh sleeps again."""
     for _ in range(20):
         await anyio.lowlevel.checkpoint()
     await clock.until_asleep()

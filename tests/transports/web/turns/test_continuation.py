@@ -1,4 +1,4 @@
-"""Conversations gone on with, against the simulated site, which refuses a place that it does not know."""
+"""Continued conversations at the simulated site, which refuses an unknown position."""
 
 import aiohttp
 import anyio
@@ -244,7 +244,7 @@ async def test_a_rewritten_answer_is_matched_by_the_delivered_text(opened, strea
 
 
 async def sweep(clock, site, count):
-    """Let a minute pass in which so many deletions are tried."""
+    """Let a minute pass in which this number of deletions is attempted."""
     before = await site.seen("rpc_GzXR5e")
     await clock.until_asleep()
     clock.advance(601)

@@ -95,7 +95,7 @@ async def test_an_answer_that_does_not_end_closes_its_connection(late, monkeypat
 
 
 class Talkative:
-    """The simulated site; behind what its answers say it says nothing, for as long as somebody listens."""
+    """The simulated site, whose answers stay open and silent after their content until the client disconnects."""
 
     def __init__(self):
         self._app = simulator.create_site(simulator.SimulatorConfig(accounts=(ACCOUNT,), pace=FAST), SystemClock())
