@@ -38,7 +38,7 @@ class ReloadPart(msgspec.Struct, frozen=True):
     """A set of files that can be reloaded."""
 
     files: Sequence[Path]
-    take_over: Callable[[], Sequence[str]]
+    reload: Callable[[], Sequence[str]]
     """Reloads the files; returns the invalid ones, whose previous content stays active."""
 
 
@@ -112,7 +112,7 @@ class Reload:
         for name, transport in self._transports.items():
             invalid += await wiring.TRANSPORTS[name].reload(transport, self._configs[name])
         for part in self._parts:
-            invalid += part.take_over()
+            invalid += part.reload()
         for path in invalid:
             self._failed.inc()
             _log.error("config_reload_failed", path=path)

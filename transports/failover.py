@@ -237,14 +237,14 @@ class Failover:
             call.span.set({"gen_ai.response.model": served.model})
         self._observer.answered(served)
         if served.mismatch is not None:
-            asked, answered = served.mismatch
-            self._observer.model_mismatched(served.transport, asked, answered)
+            requested, answered = served.mismatch
+            self._observer.model_mismatched(served.transport, requested, answered)
             _log.warning(
                 "model_downgraded",
                 request=call.request.id,
                 transport=served.transport,
                 account=served.account,
-                asked=asked,
+                asked=requested,
                 answered=answered,
             )
 
@@ -299,7 +299,7 @@ class Failover:
         elif decision.cooldown:
             accounts.cool_down(state, requirement.key, decision.cooldown, reason)
         elif isinstance(error, ModelDowngraded):  # the account works with other models
-            self._observer.model_mismatched(self.transport.name, error.asked, error.answered)
+            self._observer.model_mismatched(self.transport.name, error.requested, error.answered)
         elif isinstance(error, UpstreamFailed) and accounts.count_failure(state):
             _log.warning("account_ejected", account=lease.account.id)
         name, kind = self.transport.name, type(error).__name__

@@ -105,9 +105,9 @@ class PrometheusObserver:
         answered = served.answered or UpstreamModel()
         self._answers_of(served.transport, answered.family or _UNKNOWN, self._name(answered.label)).inc()
 
-    def model_mismatched(self, transport: str, asked: str, answered: str) -> None:
+    def model_mismatched(self, transport: str, requested: str, answered: str) -> None:
         """Count an answer by a model of another family than requested."""
-        self._mismatches.labels(transport, asked, answered).inc()
+        self._mismatches.labels(transport, requested, answered).inc()
 
     def _name(self, name: str) -> str:
         """Return a model's name as a label. Names come from the upstream, so their number is limited."""

@@ -90,7 +90,7 @@ class Observer(Protocol):
         """An answer has ended, complete or not; `served` names its model if the upstream reported it."""
         ...
 
-    def model_mismatched(self, transport: str, asked: str, answered: str) -> None:
+    def model_mismatched(self, transport: str, requested: str, answered: str) -> None:
         """A model of another family than requested has answered; both are from a fixed set."""
         ...
 

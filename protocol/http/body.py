@@ -190,7 +190,7 @@ class _Receiving:
         """The deadline by the event loop's clock, before the extension for received bytes."""
         self._working_since: float | None = None
         """When work on received bytes began; None while waiting for the client."""
-        self._patience = anyio.CancelScope()
+        self._timeout = anyio.CancelScope()
         self._sender: Sender | None = None
         self._slow = False
         self._closed = False
@@ -218,7 +218,7 @@ class _Receiving:
         timer.add(self)
         self._context.closing.add_callback(self._close)
         try:
-            with self._patience:
+            with self._timeout:
                 more = True
                 while more:
                     more = await self._receive_more()
@@ -241,7 +241,7 @@ class _Receiving:
 
     def expire(self) -> None:
         """Stop waiting for the body."""
-        self._patience.cancel()
+        self._timeout.cancel()
 
     def _watch(self, *, on: bool) -> None:
         """Start or stop watching the client: it is disconnected if it sends too slowly while others wait for memory."""
@@ -253,11 +253,11 @@ class _Receiving:
     def _close(self) -> None:
         """Stop waiting: the process shuts down."""
         self._closed = True
-        self._patience.cancel()
+        self._timeout.cancel()
 
     def _cut(self) -> None:
         self._slow = True
-        self._patience.cancel()
+        self._timeout.cancel()
 
     async def _receive_more(self) -> bool:
         """Receive a message and process it; return whether more will follow."""

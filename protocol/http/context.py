@@ -68,7 +68,7 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     def note_served(self, served: Served) -> None:
         """Record the transport, account and model; call it again when more of the response is known."""
         self.transport, self.account = served.transport, served.account
-        self.upstream_model_requested = served.asked.id or None
+        self.upstream_model_requested = served.requested.id or None
         if served.answered is not None:
             self.upstream_model = served.model or None
             self.upstream_model_id = served.answered.id or None
@@ -97,7 +97,7 @@ UNCHANGED = ImageFormat()
 class Links(Protocol):
     """Links to media that open in a browser without a key, below the address this request came to."""
 
-    def sign(self, ref: MediaRef, caller: Caller, look: ImageFormat = UNCHANGED) -> str:
+    def sign(self, ref: MediaRef, caller: Caller, image_format: ImageFormat = UNCHANGED) -> str:
         """Return a signed URL for this caller; it is opaque and expires."""
         ...
 

@@ -52,7 +52,7 @@ async def whole_picture(stream: MediaStream, context: RequestContext) -> Content
         raise UpstreamFailed("The upstream's picture is larger than this gateway accepts.") from None
 
 
-async def fitted(data: Content, look: ImageFormat, context: RequestContext) -> tuple[Content, str]:
+async def fitted(data: Content, image_format: ImageFormat, context: RequestContext) -> tuple[Content, str]:
     """Run `fit` in the pool of threads for pictures.
 
     Raises:
@@ -61,9 +61,9 @@ async def fitted(data: Content, look: ImageFormat, context: RequestContext) -> t
 
     """
     pixels = await in_thread(partial(_pixels, data))
-    if look.size is not None:
-        pixels += look.size[0] * look.size[1]
-    hold, work = context.reserved(), partial(fit, data, look, context.spool)
+    if image_format.size is not None:
+        pixels += image_format.size[0] * image_format.size[1]
+    hold, work = context.reserved(), partial(fit, data, image_format, context.spool)
     made, mime = await context.pixels.run(work, pixels, context.memory, hold.owner)
     if isinstance(made, bytes) and made is not data:
         await hold.add(len(made))
@@ -81,11 +81,11 @@ def _pixels(data: Content) -> int:
         raise _unreadable() from None
 
 
-def fit(data: Content, look: ImageFormat, spool: Spool) -> tuple[Content, str]:
-    """Return a picture of exactly `look.size` in `look.format` (a key of `FORMATS`), and its media type.
+def fit(data: Content, image_format: ImageFormat, spool: Spool) -> tuple[Content, str]:
+    """Return a picture of the size and format that are asked for, and its media type.
 
-    None keeps the size or format. A picture that needs no change is returned byte for byte. `look.quality` (0 to 100)
-    is for lossy formats. Call this in a thread, since it decodes the picture.
+    None keeps the size or format, which is a key of `FORMATS`. A picture that needs no change stays as it is, byte
+    for byte. The quality (0 to 100) is for lossy formats. Call this in a thread, since it decodes the picture.
 
     Raises:
         UpstreamFailed: the picture cannot be read, or has too many pixels.
@@ -96,7 +96,7 @@ def fit(data: Content, look: ImageFormat, spool: Spool) -> tuple[Content, str]:
         with viewed(data) as view, _opened(view) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise _unreadable()
-            return _made(data, image, look, ContentWriter(spool, MOST_BYTES))
+            return _made(data, image, image_format, ContentWriter(spool, MOST_BYTES))
     except _BROKEN:
         raise _unreadable() from None
 
@@ -106,9 +106,9 @@ def _opened(view: View) -> Image.Image:
     return Image.open(file, formats=_READ)
 
 
-def _made(data: Content, image: Image.Image, look: ImageFormat, out: ContentWriter) -> tuple[Content, str]:
-    own, size, quality = (image.format or "").lower(), look.size, look.quality
-    name = look.format or (own if own in FORMATS else "png")
+def _made(data: Content, image: Image.Image, image_format: ImageFormat, out: ContentWriter) -> tuple[Content, str]:
+    own, size, quality = (image.format or "").lower(), image_format.size, image_format.quality
+    name = image_format.format or (own if own in FORMATS else "png")
     if size in {None, image.size} and name == own and (quality is None or name == "png"):
         return data, FORMATS[name]
     profile = image.info.get("icc_profile") if image.mode in _PROFILED else None

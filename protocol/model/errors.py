@@ -178,10 +178,10 @@ class ModelDowngraded(UpstreamFailed):
     code = "upstream_model_mismatch"
     certainty = Certainty.REFUSED
 
-    def __init__(self, message: str, *, asked: str, answered: str) -> None:
+    def __init__(self, message: str, *, requested: str, answered: str) -> None:
         """Set the family that was requested and the one that answered."""
         super().__init__(message)
-        self.asked, self.answered = asked, answered
+        self.requested, self.answered = requested, answered
 
 
 class DriftDetected(UpstreamFailed):

@@ -137,7 +137,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
     transport: str
     account: str
-    asked: UpstreamModel = UpstreamModel()
+    requested: UpstreamModel = UpstreamModel()
     """The requested upstream model."""
     answered: UpstreamModel | None = None
     """The model that answered, as the upstream reports it; None until it does."""
@@ -150,7 +150,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def mismatch(self) -> tuple[str, str] | None:
         """The requested family and the one that answered, if both are known and differ."""
-        asked, answered = self.asked, self.answered
+        asked, answered = self.requested, self.answered
         if answered is None or not asked.family or not answered.family:
             return None
         same = asked.family == answered.family or (asked.id and asked.id == answered.id)

@@ -46,23 +46,23 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[Feature, ...] = tuple(Feature)
     """The features that this license includes."""
 
-    def may_use(self, selection: Selection, asked: str) -> bool:
+    def may_use(self, selection: Selection, name: str) -> bool:
         """Return whether this license covers a selection, by its canonical name or by the name `asked`."""
-        return self._refusal(selection, asked) is None
+        return self._refusal(selection, name) is None
 
-    def permit(self, selection: Selection, asked: str) -> None:
+    def permit(self, selection: Selection, name: str) -> None:
         """Check that this license covers a selection that was requested by the name `asked`.
 
         Raises:
             Forbidden: the license does not cover the model or the feature; the message names it.
 
         """
-        refusal = self._refusal(selection, asked)
+        refusal = self._refusal(selection, name)
         if refusal is not None:
             raise refusal
 
-    def _refusal(self, selection: Selection, asked: str) -> Forbidden | None:
-        if not any(fnmatchcase(name, pattern) for name in (selection.id, asked) for pattern in self.models):
+    def _refusal(self, selection: Selection, name: str) -> Forbidden | None:
+        if not any(fnmatchcase(one, pattern) for one in (selection.id, name) for pattern in self.models):
             return Forbidden(
                 f"This license does not allow the model '{selection.id}': use a model that '/v1/models' lists."
             )

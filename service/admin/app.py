@@ -72,19 +72,19 @@ class _OperationEndpoint:
         if self._operation.changes and who.read_only:
             await discard_body(request.scope, request.receive)
             raise HttpError(403, "forbidden", "This token is read-only: it cannot change or export anything.")
-        asked = AdminRequest(
+        call = AdminRequest(
             identity=who,
             account=request.path_params.get("id", ""),
             body=await self._body(request),
             last_event_id=request.headers.get("last-event-id"),
         )
         if self._streams:
-            return await self._operation.handle(self._handlers, asked)
+            return await self._operation.handle(self._handlers, call)
 
         async def answer() -> ASGIResponse:
             self._drain.count_in()  # shutdown waits for it
             try:
-                return await self._operation.handle(self._handlers, asked)
+                return await self._operation.handle(self._handlers, call)
             finally:
                 self._drain.count_out()
 

@@ -76,14 +76,14 @@ class AdminHandlers:
         with map_errors():
             return _json(AccountList(accounts=tuple(await self._accounts.list_accounts())))
 
-    async def account(self, asked: AdminRequest) -> ASGIResponse:
+    async def account(self, request: AdminRequest) -> ASGIResponse:
         """Return one account."""
         with map_errors():
-            return _json(await self._accounts.get_account(asked.account))
+            return _json(await self._accounts.get_account(request.account))
 
-    async def add(self, asked: AdminRequest) -> ASGIResponse:
+    async def add(self, request: AdminRequest) -> ASGIResponse:
         """Add an account, or replace one."""
-        new: NewAccount = asked.body
+        new: NewAccount = request.body
         adding = NewAccountRequest(
             id=new.id,
             secret=new.secret,
@@ -92,42 +92,42 @@ class AdminHandlers:
             replace=new.replace,
         )
         with map_errors():
-            added = await self._accounts.add(adding, by=asked.identity.actor)
+            added = await self._accounts.add(adding, by=request.identity.actor)
             row = await self._refreshed(new.id)
         return _json(row, 200 if added is AddResult.CHANGED else 201)
 
-    async def remove(self, asked: AdminRequest) -> ASGIResponse:
+    async def remove(self, request: AdminRequest) -> ASGIResponse:
         """Remove an account."""
         with map_errors():
-            await self._accounts.remove(asked.account, by=asked.identity.actor)
+            await self._accounts.remove(request.account, by=request.identity.actor)
             await self._deps.change_feed.poll()
         return Response(status_code=204)
 
-    async def pause(self, asked: AdminRequest) -> ASGIResponse:
+    async def pause(self, request: AdminRequest) -> ASGIResponse:
         """Pause an account."""
-        pausing: PauseRequest = asked.body or PauseRequest()
+        pausing: PauseRequest = request.body or PauseRequest()
         with map_errors():
-            await self._accounts.pause(asked.account, by=asked.identity.actor, reason=pausing.reason)
-            return _json(await self._refreshed(asked.account))
+            await self._accounts.pause(request.account, by=request.identity.actor, reason=pausing.reason)
+            return _json(await self._refreshed(request.account))
 
-    async def resume(self, asked: AdminRequest) -> ASGIResponse:
+    async def resume(self, request: AdminRequest) -> ASGIResponse:
         """End an account's pause, attention state and cooldowns."""
         with map_errors():
-            await self._accounts.resume(asked.account, by=asked.identity.actor)
-            return _json(await self._refreshed(asked.account))
+            await self._accounts.resume(request.account, by=request.identity.actor)
+            return _json(await self._refreshed(request.account))
 
-    async def check(self, asked: AdminRequest) -> ASGIResponse:
+    async def check(self, request: AdminRequest) -> ASGIResponse:
         """Check an account step by step."""
         with map_errors():
-            findings = tuple([finding async for finding in self._accounts.check(asked.account)])
+            findings = tuple([finding async for finding in self._accounts.check(request.account)])
         well = not any(finding.level is Level.FAILED for finding in findings)
-        return _json(CheckResult(account=asked.account, healthy=well, findings=findings))
+        return _json(CheckResult(account=request.account, healthy=well, findings=findings))
 
-    async def export(self, asked: AdminRequest) -> ASGIResponse:
+    async def export(self, request: AdminRequest) -> ASGIResponse:
         """Return an account's credential."""
         with map_errors():
-            secret = await self._accounts.export(asked.account, by=asked.identity.actor)
-        return _json(ExportedCredential(account=asked.account, secret=secret))
+            secret = await self._accounts.export(request.account, by=request.identity.actor)
+        return _json(ExportedCredential(account=request.account, secret=secret))
 
     async def status(self, _: AdminRequest) -> ASGIResponse:
         """Return the gateway's status, also when the store does not answer."""
@@ -157,11 +157,11 @@ class AdminHandlers:
         )
         return _json(status)
 
-    async def events(self, asked: AdminRequest) -> ASGIResponse:
+    async def events(self, request: AdminRequest) -> ASGIResponse:
         """Stream the feed."""
         if self._deps.drain.draining:
             raise shutting_down()
-        return FeedStream(self._deps.feed, asked.last_event_id, self._deps.drain.ending)
+        return FeedStream(self._deps.feed, request.last_event_id, self._deps.drain.ending)
 
     async def description(self, _: AdminRequest) -> ASGIResponse:
         """Return the OpenAPI document."""

@@ -44,38 +44,38 @@ def create_admin_app(settings: Settings, origin: Origin, records: Records, runni
         SettingsError: a token or a transport's settings are invalid.
 
     """
-    configs, shared = wiring.transport_settings(settings, origin), running.request_deps
+    configs, request_deps = wiring.transport_settings(settings, origin), running.request_deps
     deps = AdminDeps(
         accounts=AccountService(
-            configs, records, shared.clock, running_transport_opener(running.engine, running.change_feed)
+            configs, records, request_deps.clock, running_transport_opener(running.engine, running.change_feed)
         ),
         records=records,
         change_feed=running.change_feed,
         kind="redis" if location_of(settings.store, origin, Path()).path is None else "sqlite",
         encrypted=cipher_of(settings.store, origin).can_encrypt,
         feed=running.feed,
-        drain=shared.shutdown,
+        drain=request_deps.shutdown,
         description=text().encode(),
     )
     tokens = tokens_of(settings.admin, origin)
     running.reload.add(token_reload(tokens, settings, origin))
     app = admin_app(deps, tokens, settings.limits.header_bytes)
-    limits = msgspec.structs.replace(shared.limits, body_bytes=min(shared.limits.body_bytes, BODY_BYTES))
-    return RequestContextMiddleware(app, running.metrics, msgspec.structs.replace(shared, limits=limits), refusal)
+    limits = msgspec.structs.replace(request_deps.limits, body_bytes=min(request_deps.limits.body_bytes, BODY_BYTES))
+    return RequestContextMiddleware(app, running.metrics, msgspec.structs.replace(request_deps, limits=limits), refusal)
 
 
 def token_reload(tokens: AdminTokens, settings: Settings, origin: Origin) -> ReloadPart:
     """Return the part of a reload that reads the token files again."""
     files = [one.token_file for one in settings.admin.tokens if one.token_file is not None]
 
-    def take_over() -> list[str]:
+    def reload() -> list[str]:
         try:
             tokens.known = tokens_of(settings.admin, origin).known
         except SettingsError:
             return [str(file) for file in files]
         return []
 
-    return ReloadPart(files, take_over)
+    return ReloadPart(files, reload)
 
 
 def running_transport_opener(engine: Router, change_feed: ChangeFeed) -> OpenTransport:

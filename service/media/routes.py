@@ -53,8 +53,8 @@ class MediaRoutes:
             signed = self._signer.open(request.path_params["token"])
             if signed is None or not await self._valid(signed.license):
                 raise HttpError(404, "not_found", "This media link is invalid or has expired.")
-            name = sha256(_encode((signed.ref, signed.look))).hexdigest()
-            media = self._media(signed.ref, signed.look, context_of(request.scope))
+            name = sha256(_encode((signed.ref, signed.image_format))).hexdigest()
+            media = self._media(signed.ref, signed.image_format, context_of(request.scope))
             if self._cache is not None:
                 media = self._cache.open(name, media)
             return Download(media, Content(etag=name[:32], headers=_HEADERS), refuse)
@@ -62,17 +62,19 @@ class MediaRoutes:
         return Route(f"{PATH}{{token}}", Endpoint(answer, refuse), methods=["GET"])
 
     @asynccontextmanager
-    async def _media(self, ref: MediaRef, look: ImageFormat, context: RequestContext) -> AsyncGenerator[MediaStream]:
-        async with self._engine.media(ref, look.rendition) as stream:
+    async def _media(
+        self, ref: MediaRef, image_format: ImageFormat, context: RequestContext
+    ) -> AsyncGenerator[MediaStream]:
+        async with self._engine.media(ref, image_format.rendition) as stream:
             if not stream.mime.startswith(_SHOWN):
                 raise UpstreamFailed("The upstream did not return a media file.")
-            if look.size is None and look.format is None:
+            if image_format.size is None and image_format.format is None:
                 yield stream
                 return
             from protocol.http.picture import fitted, whole_picture
 
             data = await whole_picture(stream, context)
-        made, mime = await fitted(data, look, context)
+        made, mime = await fitted(data, image_format, context)
         yield OpenedMedia(made, mime)
 
 

@@ -36,7 +36,7 @@ class SignedUrl(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     license: str
     expires: int
     """Epoch seconds."""
-    look: ImageFormat
+    image_format: ImageFormat
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -54,10 +54,10 @@ class UrlSigner:
         """Use another key for new tokens; tokens of earlier keys can still be opened here."""
         self._keys.insert(0, key)
 
-    def token(self, ref: MediaRef, license_id: str, look: ImageFormat) -> str:
+    def token(self, ref: MediaRef, license_id: str, image_format: ImageFormat) -> str:
         """Return a token, safe in a URL's path."""
         expires = int(self._clock.wall() + self._seconds)
-        plain = _encode(SignedUrl(ref=ref, license=license_id, expires=expires, look=look))
+        plain = _encode(SignedUrl(ref=ref, license=license_id, expires=expires, image_format=image_format))
         nonce = secrets.token_bytes(_NONCE_BYTES)
         encrypted = nonce + _cipher(self._keys[0]).encrypt(nonce, plain, _CONTEXT)
         return _text(encrypted)
@@ -104,9 +104,9 @@ class MediaUrls(msgspec.Struct, frozen=True):
     """Returns the base URL for an ASGI scope, such as `https://host/prefix`."""
     scope: Any
 
-    def sign(self, ref: MediaRef, caller: Caller, look: ImageFormat = UNCHANGED) -> str:
+    def sign(self, ref: MediaRef, caller: Caller, image_format: ImageFormat = UNCHANGED) -> str:
         """Return a signed URL for this caller."""
-        return f"{self.base(self.scope)}{PATH}{self.signer.token(ref, caller.id, look)}"
+        return f"{self.base(self.scope)}{PATH}{self.signer.token(ref, caller.id, image_format)}"
 
     def open(self, url: str, caller: Caller) -> MediaRef | None:
         """Return the media that a URL signed for this caller refers to; None if it is invalid."""

@@ -86,9 +86,9 @@ class RequestContextMiddleware:
         self._stalls.add(answer)
         self._metrics.in_flight.inc()
         try:
-            with answer.patience:
+            with answer.send_timeout:
                 await self._app(scope, incoming.receive, answer.send)
-            if answer.patience.cancelled_caught:
+            if answer.send_timeout.cancelled_caught:
                 context.record.error = CLIENT_GONE
         except Exception:  # noqa: BLE001 -- the last resort: hypercorn would print the error's text
             context.record.error = "internal_error"
@@ -224,7 +224,7 @@ class _ResponseSender:
         self._since: float | None = None
         """Event loop time at which sending the current message began; None: no message is being sent."""
         self.status: int | None = None
-        self.patience = anyio.CancelScope()
+        self.send_timeout = anyio.CancelScope()
         """Scope of the work on the response; cancelled when the client stops reading."""
 
     @property
@@ -234,7 +234,7 @@ class _ResponseSender:
 
     def expire(self) -> None:
         """Cancel the response: the client stopped reading."""
-        self.patience.cancel()
+        self.send_timeout.cancel()
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
@@ -246,7 +246,7 @@ class _ResponseSender:
             else:
                 await self._incoming.end(self._send, message)
         except OSError:  # the connection is gone
-            self.patience.cancel()
+            self.send_timeout.cancel()
             await anyio.lowlevel.checkpoint()
         self._since = None
 

@@ -58,12 +58,12 @@ class Workers:
         listening: Sockets,
         count: int,
         started: Callable[[], None],
-        patience: RestartBackoff | None = None,
+        backoff: RestartBackoff | None = None,
     ) -> None:
         """Start each as `<command> --fd NAME=N … --parent M`; `started` is called when the first worker answers."""
         self._command, self._listening, self._count = command, listening, count
         self._started = started
-        self._patience = patience or RestartBackoff()
+        self._backoff = backoff or RestartBackoff()
         self._processes: set[anyio.abc.Process] = set()
         self._ready: set[anyio.abc.Process] = set()
         """Workers that are ready."""
@@ -116,7 +116,7 @@ class Workers:
                 self._stop()
             else:
                 _log.error("worker_died", status=status)
-                with anyio.move_on_after(self._patience.seconds(failures)):
+                with anyio.move_on_after(self._backoff.seconds(failures)):
                     await self._stopping.wait()
 
     async def _run_one(self) -> tuple[int, bool]:

@@ -223,10 +223,10 @@ def store_errors(location: StoreLocation, origin: Origin) -> Generator[None]:
 def shown_url(url: str) -> str:
     """Return a server's URL without password and query."""
     scheme, mark, rest = url.partition("://")
-    rest, asked, _ = rest.partition("?")
-    signing, at, host = rest.rpartition("@")
-    user = signing.partition(":")[0]
-    return f"{scheme}{mark}{f'{user}:***@' if at else ''}{host}{'?***' if asked else ''}"
+    rest, query, _ = rest.partition("?")
+    credentials, at, host = rest.rpartition("@")
+    user = credentials.partition(":")[0]
+    return f"{scheme}{mark}{f'{user}:***@' if at else ''}{host}{'?***' if query else ''}"
 
 
 def _check_url(url: str) -> None:

@@ -195,7 +195,7 @@ async def _end(provider: TracerProvider, exporter: _LoggingExporter) -> None:
             anyio.from_thread.run_sync(done.set, token=loop)
 
     threading.Thread(target=end, name="last-spans", daemon=True).start()
-    with anyio.move_on_after(_FLUSH_SECONDS, shield=True) as patience:
+    with anyio.move_on_after(_FLUSH_SECONDS, shield=True) as scope:
         await done.wait()
-    if patience.cancelled_caught:
+    if scope.cancelled_caught:
         exporter.report_failure()

@@ -65,7 +65,7 @@ class Scripted:
         return PRO if account.id != "unknown" else None
 
     def served(self, account):
-        return Served(transport=self.name, account=account.id, asked=PRO, answered=self.answering)
+        return Served(transport=self.name, account=account.id, requested=PRO, answered=self.answering)
 
     async def open(self, stack, request, account):
         self.asked.append(account.id)
@@ -378,7 +378,7 @@ async def test_decisions_and_retries_are_reported_to_metrics():
 
 
 def downgraded():
-    return ModelDowngraded("x", asked="pro", answered="flash-lite")
+    return ModelDowngraded("x", requested="pro", answered="flash-lite")
 
 
 async def test_an_answer_by_another_family_is_counted_when_it_ends():

@@ -305,11 +305,11 @@ class Conversations:
         for _ in range(_TRIES):
             if version is not None:
                 break
-            there = await self._get(name)
-            expected = there.version if there is not None else None
+            record = await self._get(name)
+            expected = record.version if record is not None else None
             version = await self._writes.put(CONVERSATIONS, name, value, expected=expected, seconds=lifetime)
-            if version is not None and there is not None and there.value != value:
-                await self._keep_replaced(there)
+            if version is not None and record is not None and record.value != value:
+                await self._keep_replaced(record)
         return version or 0
 
     async def _keep_replaced(self, record: Record) -> None:

@@ -172,7 +172,7 @@ class Pool:
 
     async def _wait(self, waiter: Waiter) -> AccountState | None:
         """Wait for a busy account, and return it with the request counted; None: choose again."""
-        request, first = waiter.request, waiter.given is None and not waiter.woken.is_set()
+        request, first = waiter.request, waiter.account is None and not waiter.woken.is_set()
         if not self._worth_waiting(request, request.tried):
             state = self._claim(request, waiter, include_ejected=True)
             if state is None:
@@ -276,11 +276,11 @@ class Pool:
 
     def _serve(self) -> None:
         """Give free accounts to waiting requests, and wake those for which waiting cannot help."""
-        now, none = self._clock.monotonic(), set[tuple[Requirement, frozenset[str], str | None]]()
+        now, unserved = self._clock.monotonic(), set[tuple[Requirement, frozenset[str], str | None]]()
         for waiter in self._queue:
             request = waiter.request
-            alike = (request.requirement, request.tried, request.only)
-            if alike in none:
+            key = (request.requirement, request.tried, request.only)
+            if key in unserved:
                 continue
             guests = self.accounts.guests if request.only is None else ()
             state = choose(
@@ -292,7 +292,7 @@ class Pool:
             elif not self._worth_waiting(request, request.tried):
                 self._queue.give(waiter, None)
             else:
-                none.add(alike)
+                unserved.add(key)
 
     def _note_full(self, state: AccountState, request: LeaseRequest, wait: float) -> None:
         """Record that all slots of an account are taken over all processes, or that its rate limit is reached."""

@@ -47,11 +47,11 @@ class Waiter:
         """Wait until `until`, or until `last` while the license is owed a slot; times are of the event loop's clock."""
         self.request, self.ticket, self.until, self.last = request, ticket, until, last
         self.woken = anyio.Event()
-        self.given: AccountState | None = None
+        self.account: AccountState | None = None
 
     def give(self, state: AccountState | None) -> None:
         """End the wait, with an account or to choose again."""
-        self.given = state
+        self.account = state
         self.woken.set()
 
 
@@ -126,19 +126,19 @@ class Queue:
 
         If the client left before it took its account, the account goes to `refuse`.
         """
-        waiter.woken, waiter.given = anyio.Event(), None
+        waiter.woken, waiter.account = anyio.Event(), None
         insort(self._lines.setdefault(_line(waiter), []), waiter, key=lambda other: other.ticket)
         try:
             with anyio.move_on_at(waiter.until):
                 await waiter.woken.wait()
         except BaseException:
-            if waiter.given is not None:
-                refuse(waiter.given)
+            if waiter.account is not None:
+                refuse(waiter.account)
             raise
         finally:
             if not waiter.woken.is_set():
                 self._remove(waiter)
-        return waiter.given
+        return waiter.account
 
     def give(self, waiter: Waiter, state: AccountState | None) -> None:
         """Wake a waiter, with an account or to choose again."""

@@ -58,13 +58,13 @@ class _Table(Generic[ValueT]):
         self.unsaved: set[str] = set()
         self._epoch: str | None = None
 
-    def merge(self, there: dict[str, ValueT], epoch: str) -> None:
+    def merge(self, stored: dict[str, ValueT], epoch: str) -> None:
         """Merge the store's records; records that a new or emptied server lacks are written again."""
         if self._epoch not in {None, epoch}:
-            self.unsaved |= self.known.keys() - there.keys()
+            self.unsaved |= self.known.keys() - stored.keys()
         self._epoch = epoch
         mine = {key: self.known[key] for key in self.unsaved if key in self.known}
-        self.known = {key: value for key, value in there.items() if key not in self.unsaved} | mine
+        self.known = {key: value for key, value in stored.items() if key not in self.unsaved} | mine
 
 
 class SharedState:
@@ -171,10 +171,10 @@ class SharedState:
     async def _put_cooldown(self, key: str, cooldown: ActiveCooldown) -> None:
         """Write a cooldown to the store, unless a longer one is there."""
         while (seconds := cooldown.until - self._clock.monotonic()) > 0:
-            there = await self._records.get(COOLDOWNS, key)
-            if there is not None and (there.seconds or 0.0) >= seconds:
+            record = await self._records.get(COOLDOWNS, key)
+            if record is not None and (record.seconds or 0.0) >= seconds:
                 return
-            version = there.version if there is not None else 0
+            version = record.version if record is not None else 0
             value = msgspec.json.encode(cooldown.record)
             if await self._records.put(COOLDOWNS, key, value, expected=version, seconds=seconds) is not None:
                 return
@@ -207,11 +207,11 @@ class SharedState:
         """Read the records of a collection and notify the listeners; unreadable records change nothing."""
         async with self._lock:
             try:
-                there, epoch = await read(), await self._locks.epoch()
+                stored, epoch = await read(), await self._locks.epoch()
             except Unreadable as error:
                 _log.error("account_state_unreadable", collection=table.collection.name, error=str(error))
                 return
-            table.merge(there, epoch)
+            table.merge(stored, epoch)
             if table.unsaved:
                 self._changes.set()
             for listener in self._listeners:

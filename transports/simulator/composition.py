@@ -153,7 +153,7 @@ def _storybook(context: TurnContext) -> SimulatedAnswer:
     if script.given:
         pages = script.text.split(_PAGE)
     else:
-        subject = " ".join(script.asked.split())[:120]
+        subject = " ".join(script.description.split())[:120]
         pages = [
             f"Page {number} of the (simulated) story: {subject}" for number in range(1, (script.images or _PAGES) + 1)
         ]

@@ -138,12 +138,12 @@ class TurnHandler:
         if not self._rules.words_decide or ask.tool is not None or ask.gem is not None:
             return ask, script
         if session.account is not None:
-            wished = None if script.given else prompt_directives.tool_for(script.asked)
+            wished = None if script.given else prompt_directives.tool_for(script.description)
             if wished is None and script.images is not None:
                 wished = prompt_directives.IMAGE
             ask = msgspec.structs.replace(ask, tool=wished)
         plain = ask.tool is None and not script.given and script.web_images is None
-        if plain and prompt_directives.wants_web_images(script.asked):
+        if plain and prompt_directives.wants_web_images(script.description):
             script = msgspec.structs.replace(script, web_images=_WEB_IMAGES)
         return ask, script
 
@@ -227,7 +227,7 @@ class TurnHandler:
             rcid=f"rc_{token}",
             context=secrets.token_hex(12) if context.owner.account is not None and not ask.temporary else "",
             model=model,
-            title="" if ask.place else " ".join(script.asked.split())[:40] or "A simulated chat",
+            title="" if ask.place else " ".join(script.description.split())[:40] or "A simulated chat",
             number=number,
         )
 

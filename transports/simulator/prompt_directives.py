@@ -84,7 +84,7 @@ class PromptScript(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     given: bool = True
     """Whether `text` comes from the prompt and not from the simulator."""
-    asked: str = ""
+    description: str = ""
     """The prompt without echoes, documents and tags."""
     document: PromptDocument | None = None
     thoughts: str = ""

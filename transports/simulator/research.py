@@ -84,7 +84,7 @@ class PlannedWork(msgspec.Struct, frozen=True, kw_only=True):
 def make_plan(context: TurnContext, identity: str) -> tuple[SimulatedAnswer, PlannedWork]:
     """Return the plan of a research."""
     script = context.script
-    subject = " ".join(script.asked.split())[:60] or "what was asked"
+    subject = " ".join(script.description.split())[:60] or "what was asked"
     title = f"Research: {subject}"
     steps = [
         ("Research Websites", f"(1) Find out what is known about: {subject}"),

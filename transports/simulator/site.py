@@ -135,8 +135,8 @@ class Site:
 
     def _rotation_body(self, status: int) -> str:
         """Return the body of a rotation, which names the seconds until the next one. Source: "Session", step 2."""
-        told = {200: self._config.rotation_interval_seconds, 403: _NEVER}.get(status, 0)
-        parts = [*([["identity.hfcr", told]] if told else []), ["di", 44]]
+        interval = {200: self._config.rotation_interval_seconds, 403: _NEVER}.get(status, 0)
+        parts = [*([["identity.hfcr", interval]] if interval else []), ["di", 44]]
         return f"{wire.FRAMES_PREFIX}\n\n{json.dumps(parts, separators=(',', ':'))}" if status in {200, 403} else ""
 
     async def _wait_half_rotation(self) -> None:

@@ -44,7 +44,7 @@ class TurnContext(msgspec.Struct, frozen=True, kw_only=True):
             if source is not None and isinstance(source.source, DrawnPicture):
                 source = msgspec.structs.replace(source, source=None)  # no deeper
         picture = DrawnPicture(
-            prompt=words or self.script.alt or self.script.asked or self.script.text,
+            prompt=words or self.script.alt or self.script.description or self.script.text,
             number=number,
             aspect=aspect_in(self.ask.prompt),
             source=source,

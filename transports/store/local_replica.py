@@ -72,7 +72,7 @@ class _Mark(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     round: str
     """Changes whenever the store was emptied and restored."""
-    born: float
+    created: float
     """When the store was created, by its own clock."""
 
 
@@ -191,14 +191,14 @@ class LocalReplica:
             count = await self._restore_records()
             if seen is not None:
                 _log.warning("store_restored", records=count)
-            born = seen.mark.born if seen is not None else await self._store.now()
+            created = seen.mark.created if seen is not None else await self._store.now()
             name = seen.mark.id if seen is not None else secrets.token_hex(_ID_BYTES)
-            mark = _Mark(id=name, round=secrets.token_hex(_ID_BYTES), born=born)
+            mark = _Mark(id=name, round=secrets.token_hex(_ID_BYTES), created=created)
             put = await self._store.put(MARKS, _MARK, _encode(mark), expected=0)
             return mark if put is not None else None
         if seen is None or mark == seen.mark:
             return mark
-        if mark.id == seen.mark.id or mark.born > seen.at:
+        if mark.id == seen.mark.id or mark.created > seen.at:
             _log.warning("store_restored", records=await self._restore_records())
         else:
             _log.warning("store_replaced", advice="the replica of the previous store is discarded")
@@ -218,13 +218,13 @@ class LocalReplica:
 
     async def _restore_record(self, collection: Collection, key: str, replicated: _ReplicaRecord) -> bool:
         try:
-            there = await self._store.get(collection, key)
+            record = await self._store.get(collection, key)
         except Unreadable:
             return False
         restored = _decode(await self._store.get(MARKS, _name(collection, key)), _Restored)
-        if not _is_newer(replicated, there, restored):
+        if not _is_newer(replicated, record, restored):
             return False
-        before, put = there.version if there is not None else 0, 0
+        before, put = record.version if record is not None else 0, 0
         if replicated.value is not None:
             version = await self._store.put(collection, key, replicated.value, expected=before)
             if version is None:
@@ -382,11 +382,11 @@ class ReplicatedRecords:
         raise StoreDown("the store keeps being emptied; check the server's persistence and eviction settings")
 
 
-def _is_newer(replicated: _ReplicaRecord, there: Record | None, restored: _Restored | None) -> bool:
+def _is_newer(replicated: _ReplicaRecord, record: Record | None, restored: _Restored | None) -> bool:
     """Return whether a replica's record is newer than the store's record and than what was restored there."""
     if restored is None:
-        return there is None or there.value == replicated.value
-    if restored.put != (there.version if there is not None else 0):
+        return record is None or record.value == replicated.value
+    if restored.put != (record.version if record is not None else 0):
         return False  # changed after the restoration
     return replicated.version > restored.version
 

@@ -141,13 +141,13 @@ class MemoryStore(BaseRecords):
         return self._versions
 
     async def _scan(self, key_range: KeyRange) -> list[Record]:
-        there = self._collections[key_range.collection.name]
-        return [self._record(key, there[key]) for key in await self._keys(key_range)]
+        keys = self._collections[key_range.collection.name]
+        return [self._record(key, keys[key]) for key in await self._keys(key_range)]
 
     async def _keys(self, key_range: KeyRange) -> list[str]:
         collection, after, reverse = key_range.collection, key_range.after, key_range.reverse
-        there = [key for key in self._collections[collection.name] if key.startswith(key_range.prefix)]
-        found = sorted((key for key in there if self._find(collection, key)), reverse=reverse)
+        records = [key for key in self._collections[collection.name] if key.startswith(key_range.prefix)]
+        found = sorted((key for key in records if self._find(collection, key)), reverse=reverse)
         if after:
             found = [key for key in found if (key < after) == reverse and key != after]
         return found[: key_range.limit]

@@ -198,12 +198,12 @@ class RedisStore(BaseRecords):
     def _call(self, change: Change) -> ScriptCall:
         """Return the script call that applies a change."""
         collection, key = change.collection.name, change.key
-        wanted = "" if change.expected is None else change.expected
+        expected = "" if change.expected is None else change.expected
         if change.value is None:
-            return ScriptCall(lua.REMOVE, self._record_keys(change.collection, key), (collection, key, wanted))
+            return ScriptCall(lua.REMOVE, self._record_keys(change.collection, key), (collection, key, expected))
         lifetime = "" if change.seconds is None else change.seconds * _MILLISECONDS
         return ScriptCall(
-            lua.PUT, self._record_keys(change.collection, key), (collection, key, change.value, wanted, lifetime)
+            lua.PUT, self._record_keys(change.collection, key), (collection, key, change.value, expected, lifetime)
         )
 
     async def _pages(self, key_range: KeyRange, names: int, length: int) -> AsyncGenerator[Any]:
@@ -211,8 +211,8 @@ class RedisStore(BaseRecords):
         collection = key_range.collection.name
         keys, prefix = [self._key("index", collection)], self._key("record", collection, "")
         while True:
-            given = (prefix, *_ends(key_range), "1" if key_range.reverse else "", names, length)
-            last, found = await self._server.run(lua.PAGE, keys, *given, length=max(0, length))
+            arguments = (prefix, *_ends(key_range), "1" if key_range.reverse else "", names, length)
+            last, found = await self._server.run(lua.PAGE, keys, *arguments, length=max(0, length))
             for one in found:
                 yield one
             if last is None:

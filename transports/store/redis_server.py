@@ -60,13 +60,13 @@ class RedisAddress(msgspec.Struct, frozen=True):
             found = {"scheme": None}
         found.pop("connection_class", None)
         host, port = found.pop("host", "localhost"), found.pop("port", 6379)
-        signing = {name: found.pop(name) for name in ("username", "password") if name in found}
+        credentials = {name: found.pop(name) for name in ("username", "password") if name in found}
         if not re.match(r"rediss?://", url) or not set(found) <= _OPTIONS:
             known = ", ".join(sorted(_OPTIONS))
             raise ValueError(
                 f"is not of the form redis://user:password@host:6379/0 or rediss://… with options of: {known}",
             ) from None
-        options = {**found, **signing, "host": host, "port": port}
+        options = {**found, **credentials, "host": host, "port": port}
         return cls(f"{host}:{port}", url.startswith("rediss:"), options)
 
     def __repr__(self) -> str:

@@ -185,8 +185,8 @@ class SqliteStore(BaseRecords):
     async def _keys(self, key_range: KeyRange) -> list[str]:
         return await self._read(lambda database: sqlite_queries.keys(database, key_range, self._clock.wall()))
 
-    def _connect(self, patience: float) -> Database:
-        database = sqlite3.connect(self._path, timeout=patience, isolation_level=None, check_same_thread=False)
+    def _connect(self, timeout: float) -> Database:
+        database = sqlite3.connect(self._path, timeout=timeout, isolation_level=None, check_same_thread=False)
         try:
             database.execute("PRAGMA synchronous=NORMAL")
         except sqlite3.Error:

@@ -225,8 +225,8 @@ def _admit(found: Sequence[Attachment], selection: Selection, catalogue: Catalog
 def _count(found: Sequence[Attachment], messages: Sequence[wire.Message], most: int) -> None:
     """Raise BadRequest if there are too many files in the new messages or in the whole conversation."""
     answered = max((i for i, message in enumerate(messages) if isinstance(message, wire.AssistantMessage)), default=-1)
-    fresh = [one for one in found if one.message > answered]
-    for several, limit, what in ((fresh, most, "at once"), (found, most * _TURNS_WITH_FILES, "in one conversation")):
+    unanswered = [one for one in found if one.message > answered]
+    for several, limit, what in ((unanswered, most, "at once"), (found, most * _TURNS_WITH_FILES, "per conversation")):
         if len(several) > limit:
             raise BadRequest(f"Too many files: send at most {limit} {what}.", param=several[limit].at)
 
@@ -234,7 +234,7 @@ def _count(found: Sequence[Attachment], messages: Sequence[wire.Message], most: 
 def refuse_unsupported(body: wire.ChatRequest, selection: Selection) -> None:
     """Raise BadRequest for the first unsupported field that would change the answer."""
     ways = {"text", "image"} if selection.capability in _DRAWING else {"text"}
-    asked = {
+    requested = {
         "n": (body.n or 1) > 1,
         "tools": bool(body.tools),
         "tool_choice": body.tool_choice not in (None, "auto", "none"),
@@ -248,8 +248,8 @@ def refuse_unsupported(body: wire.ChatRequest, selection: Selection) -> None:
         "audio": body.audio is not None,
         "web_search_options": body.web_search_options is not None,
     }
-    for field, wanted in asked.items():
-        if wanted:
+    for field, is_set in requested.items():
+        if is_set:
             raise BadRequest(f"'{field}' {_NOT_YET}.", param=field, code="unsupported_parameter")
     if body.stream_options is not None and not body.stream:
         raise BadRequest("'stream_options' requires 'stream': true.", param="stream_options")
@@ -278,7 +278,7 @@ def _assistant(message: wire.AssistantMessage, index: int, parts: tuple[Part, ..
     if message.refusal:
         parts = (*parts, TextPart(text=message.refusal))
     entries = (f"messages[{index}].images[{number}]" for number in range(len(message.images or ())))
-    given = (files.taken[entry] for entry in entries if entry in files.taken)
+    media = (files.taken[entry] for entry in entries if entry in files.taken)
     calls = [
         Call(id=call.id, name=call.function.name, arguments=call.function.arguments)
         for call in message.tool_calls or ()
@@ -287,7 +287,7 @@ def _assistant(message: wire.AssistantMessage, index: int, parts: tuple[Part, ..
         calls.append(Call(id="", name=message.function_call.name, arguments=message.function_call.arguments))
     return Turn(
         role=Role.ASSISTANT,
-        parts=(*parts, *given, *files.shown.get(index, ())),
+        parts=(*parts, *media, *files.shown.get(index, ())),
         name=message.name,
         tool_calls=tuple(calls),
     )

@@ -76,9 +76,9 @@ class _ConcurrentTurns:
 class Drawing:
     """A drawing whose first turn has begun."""
 
-    def __init__(self, first: Exchange, turn: AsyncExitStack, aside: _ConcurrentTurns) -> None:
+    def __init__(self, first: Exchange, turn: AsyncExitStack, further: _ConcurrentTurns) -> None:
         """Read `first` to its end and close `turn`, which holds it; draw missing images with `aside`."""
-        self._first, self._turn, self._aside = first, turn, aside
+        self._first, self._turn, self._further = first, turn, further
 
     @property
     def served(self) -> Served:
@@ -95,23 +95,23 @@ class Drawing:
         """
         drawn = drawn_in(await fold(self._first))
         await self._turn.aclose()  # releases its account for the other turns
-        under_way = missing = max(0, n - len(drawn))
-        self._aside.begin(under_way)
+        running = missing = max(0, n - len(drawn))
+        self._further.begin(running)
         yield drawn[:n]
         failure: GatewayError | None = None
-        patience, before = 1, missing
-        while under_way and missing:
-            outcome = await self._aside.outcome()
-            under_way -= 1
+        retries, before = 1, missing
+        while running and missing:
+            outcome = await self._further.outcome()
+            running -= 1
             if isinstance(outcome, GatewayError):
                 failure = failure if _may_be_running(failure) else outcome
             else:
                 yield outcome[:missing]
                 missing = max(0, missing - len(outcome))
-            if not under_way and not _may_be_running(failure):
-                patience = 0 if missing < before else patience - 1
-                under_way, before = (missing if patience >= 0 else 0), missing
-                self._aside.begin(under_way)
+            if not running and not _may_be_running(failure):
+                retries = 0 if missing < before else retries - 1
+                running, before = (missing if retries >= 0 else 0), missing
+                self._further.begin(running)
         if missing and failure is not None:
             raise failure
 
@@ -126,11 +126,11 @@ async def drawing(engine: Engine, request: GenerationRequest) -> AsyncGenerator[
     """
     failure: GatewayError | None = None
     async with anyio.create_task_group() as tasks:
-        aside = _ConcurrentTurns(engine, request, tasks)
+        further = _ConcurrentTurns(engine, request, tasks)
         try:
             async with AsyncExitStack() as turn:
                 first = await turn.enter_async_context(engine.open(request))
-                yield Drawing(first, turn, aside)
+                yield Drawing(first, turn, further)
         except GatewayError as error:
             failure = error  # raised outside of the group, which would wrap it
         finally:

@@ -29,16 +29,16 @@ def _select(body: wire.ImageRequest, catalogue: Catalogue, caller: Caller) -> tu
 async def _generate(
     engine: Engine, body: wire.Generation, selection: Selection, context: RequestContext
 ) -> PicturesAnswer:
-    wanted = read_options(body, selection)
-    return _answer(engine, wanted, Inputs(pictures=()), context, "image_generation.completed")
+    options = read_options(body, selection)
+    return _answer(engine, options, Inputs(pictures=()), context, "image_generation.completed")
 
 
 async def _edit(engine: Engine, body: Edit, selection: Selection, context: RequestContext) -> PicturesAnswer:
     fields, files = body
-    wanted = read_options(fields, selection)
+    options = read_options(fields, selection)
     admit_pictures(selection, engine.catalogue)
     inputs = await take_inputs(fields, files, context)
-    return _answer(engine, wanted, inputs, context, "image_edit.completed")
+    return _answer(engine, options, inputs, context, "image_edit.completed")
 
 
 GENERATE = Operation(read=read_generation, select=_select, answer=_generate)
@@ -48,38 +48,38 @@ EDIT = Operation(
 
 
 def _answer(
-    engine: Engine, wanted: ImageOptions, inputs: Inputs, context: RequestContext, kind: write.EventType
+    engine: Engine, options: ImageOptions, inputs: Inputs, context: RequestContext, kind: write.EventType
 ) -> PicturesAnswer:
-    request = wanted.request(context, inputs)
+    request = options.request(context, inputs)
     return Answer(
         request=request,
-        exchange=_delivered(engine, request, wanted, context),
-        writer=write.PictureWriter(kind, wanted, context.created),
+        exchange=_delivered(engine, request, options, context),
+        writer=write.PictureWriter(kind, options, context.created),
         fold=write.collect_pictures,
-        streamed=wanted.stream,
+        streamed=options.stream,
     )
 
 
 @asynccontextmanager
 async def _delivered(
-    engine: Engine, request: GenerationRequest, wanted: ImageOptions, context: RequestContext
+    engine: Engine, request: GenerationRequest, options: ImageOptions, context: RequestContext
 ) -> AsyncGenerator["_DeliveredPictures"]:
     async with drawing(engine, request) as begun:
-        yield _DeliveredPictures(begun, engine, context, wanted)
+        yield _DeliveredPictures(begun, engine, context, options)
 
 
 class _DeliveredPictures:
     """The images of a drawing as links or bytes; those of each turn are delivered when it ends."""
 
-    def __init__(self, drawing: Drawing, engine: Engine, context: RequestContext, wanted: ImageOptions) -> None:
-        self._drawing, self._engine, self._context, self._wanted = drawing, engine, context, wanted
+    def __init__(self, drawing: Drawing, engine: Engine, context: RequestContext, options: ImageOptions) -> None:
+        self._drawing, self._engine, self._context, self._options = drawing, engine, context, options
 
     @property
     def served(self) -> Served:
         return self._drawing.served
 
     async def __aiter__(self) -> AsyncIterator[write.Delivered]:
-        async for drawn in self._drawing.pictures(self._wanted.n):
+        async for drawn in self._drawing.pictures(self._options.n):
             for one in await gather([partial(self._deliver, one) for one in drawn]):
                 yield one
 
@@ -90,18 +90,18 @@ class _DeliveredPictures:
             GatewayError: the image cannot be fetched, or is not an image.
 
         """
-        media, look, context = drawn.media, self._wanted.look, self._context
+        media, image_format, context = drawn.media, self._options.image_format, self._context
         revised = media.revised_prompt
-        if not self._wanted.inline:
-            url = context.links.sign(media.ref, caller_of(context), look)
+        if not self._options.inline:
+            url = context.links.sign(media.ref, caller_of(context), image_format)
             return write.Delivered(
-                url=url, size=look.size, format=look.format, revised_prompt=revised, usage=drawn.usage
+                url=url, size=image_format.size, format=image_format.format, revised_prompt=revised, usage=drawn.usage
             )
         from protocol.http.picture import fitted, whole_picture
 
-        async with self._engine.media(media.ref, look.rendition) as stream:
+        async with self._engine.media(media.ref, image_format.rendition) as stream:
             data = await whole_picture(stream, context)
-        data, mime = await fitted(data, look, context)
+        data, mime = await fitted(data, image_format, context)
         with viewed(data) as view:
             size = picture_size(view)
         return write.Delivered(content=data, size=size, format=_MIMES[mime], revised_prompt=revised, usage=drawn.usage)

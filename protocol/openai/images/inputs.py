@@ -122,15 +122,15 @@ async def take_inputs(body: wire.Edit, files: FormFiles, context: RequestContext
         HttpError: a file is too large (413).
 
     """
-    given = [*_pictures(body, files)]
+    sources = [*_pictures(body, files)]
     mask = files.mask or body.mask
-    if not given:
+    if not sources:
         raise BadRequest("There is no image to edit: send at least one 'image'.", param="image")
-    if len(given) + (mask is not None) > context.limits.files:
+    if len(sources) + (mask is not None) > context.limits.files:
         raise BadRequest(f"Too many images: send at most {context.limits.files}, including the mask.", param="image")
     if mask is not None:
-        given.append((mask, _MASK))
-    taken = tuple(await gather([partial(_take, one, param, context) for one, param in given]))
+        sources.append((mask, _MASK))
+    taken = tuple(await gather([partial(_take, one, param, context) for one, param in sources]))
     return Inputs(pictures=taken) if mask is None else await _masked(taken, context)
 
 
@@ -146,12 +146,12 @@ def _pictures(body: wire.Edit, files: FormFiles) -> Iterator[tuple[ImageSource, 
     yield from ((source, f"images[{index}]") for index, source in enumerate(body.images or ()))
 
 
-async def _take(given: ImageSource, param: str, context: RequestContext) -> Picture:
+async def _take(source: ImageSource, param: str, context: RequestContext) -> Picture:
     part: Picture
-    if isinstance(given, Upload):
-        part = await take(given.data, name=given.name, param=param, declared=given.mime, context=context)
+    if isinstance(source, Upload):
+        part = await take(source.data, name=source.name, param=param, declared=source.mime, context=context)
     else:
-        part = await from_url(_url(given, param), name="", param=param, context=context)
+        part = await from_url(_url(source, param), name="", param=param, context=context)
     return require(part, MediaKind.IMAGE, param)
 
 

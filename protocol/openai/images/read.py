@@ -41,7 +41,7 @@ class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str
     n: int
     aspect: tuple[int, int] | None
-    look: ImageFormat
+    image_format: ImageFormat
     inline: bool
     """Whether the response contains the images in base64, instead of links."""
     stream: bool
@@ -78,7 +78,7 @@ def read_options(body: wire.ImageRequest, selection: Selection) -> ImageOptions:
         prompt="\n\n".join(filter(None, (body.prompt, _STYLES.get(body.style or "")))),
         n=body.n or 1,
         aspect=closest(size) if size is not None else None,
-        look=ImageFormat(
+        image_format=ImageFormat(
             rendition=rendition,
             size=size,
             format=body.output_format,
@@ -157,5 +157,5 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 def closest(size: tuple[int, int]) -> tuple[int, int]:
     """Return the aspect ratio of the models that is closest to a size."""
-    wanted = math.log(size[0] / size[1])
-    return min(_ASPECTS, key=lambda shape: abs(math.log(shape[0] / shape[1]) - wanted))
+    ratio = math.log(size[0] / size[1])
+    return min(_ASPECTS, key=lambda shape: abs(math.log(shape[0] / shape[1]) - ratio))

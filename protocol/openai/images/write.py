@@ -69,11 +69,11 @@ def usage_of(usage: Usage) -> wire.Usage:
 class PictureWriter:
     """Writes one answer, streamed or whole (an `AnswerWriter` of `protocol.http.operation`)."""
 
-    def __init__(self, kind: EventType, wanted: ImageOptions, created: float) -> None:
+    def __init__(self, kind: EventType, options: ImageOptions, created: float) -> None:
         """Write images of the kind that a stream's events have."""
         self._kind: EventType = kind
-        self._wanted, self._created = wanted, int(created)
-        self._left = wanted.n
+        self._options, self._created = options, int(created)
+        self._left = options.n
 
     def whole(self, reply: Pictures) -> Pieces:
         """Return the body of a whole answer."""
@@ -92,7 +92,7 @@ class PictureWriter:
                 ],
                 background=_BACKGROUND,
                 output_format=(formats.pop() if len(formats) == 1 else None) or UNSET,
-                quality=self._wanted.quality or UNSET,
+                quality=self._options.quality or UNSET,
                 size=_size(sizes.pop() if len(sizes) == 1 else None) or UNSET,
                 usage=usage_of(reply.usage),
             ),
@@ -115,7 +115,7 @@ class PictureWriter:
             revised_prompt=event.revised_prompt or UNSET,
             background=_BACKGROUND,
             output_format=event.format or UNSET,
-            quality=self._wanted.quality or _AUTO,
+            quality=self._options.quality or _AUTO,
             size=_size(event.size) or _AUTO,
             usage=usage_of(event.usage),
         )

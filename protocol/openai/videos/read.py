@@ -93,14 +93,14 @@ async def read(
     if not body.prompt.strip():
         raise BadRequest("The prompt is empty: describe the video.", param="prompt")
     size, seconds = body.size or _SIZE, str(body.seconds or _SECONDS)
-    words = f"{body.prompt}\n\n(The video must be {seconds} seconds long.)" if body.seconds else body.prompt
+    prompt = f"{body.prompt}\n\n(The video must be {seconds} seconds long.)" if body.seconds else body.prompt
     reference = await _reference(body, upload, context)
     width, _, height = size.partition("x")
     request = GenerationRequest(
         id=context.id,
         caller=caller_of(context),
         selection=selection,
-        turns=(Turn(role=Role.USER, parts=(*reference, TextPart(text=words))),),
+        turns=(Turn(role=Role.USER, parts=(*reference, TextPart(text=prompt))),),
         aspect=(16, 9) if int(width) > int(height) else (9, 16),
     )
     return Job(
@@ -114,17 +114,17 @@ async def read(
 
 
 async def _reference(body: wire.VideoRequest, upload: Upload | None, context: RequestContext) -> tuple[Part, ...]:
-    given = body.input_reference
+    reference = body.input_reference
     if upload is not None:
         part = await take(upload.data, name=upload.name, param=_REFERENCE, declared=upload.mime, context=context)
         return (require(part, MediaKind.IMAGE, _REFERENCE),)
-    if given is None:
+    if reference is None:
         return ()
-    url = given if isinstance(given, str) else given.image_url
+    url = reference if isinstance(reference, str) else reference.image_url
     if url is None:
         message = "'input_reference' has no 'image_url': send one, or send the file in a form."
         raise BadRequest(message, param=_REFERENCE, code="unsupported_parameter")
-    param = _REFERENCE if isinstance(given, str) else f"{_REFERENCE}.image_url"
+    param = _REFERENCE if isinstance(reference, str) else f"{_REFERENCE}.image_url"
     return (require(await from_url(url, name=_REFERENCE, param=param, context=context), MediaKind.IMAGE, param),)
 
 

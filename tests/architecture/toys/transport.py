@@ -126,7 +126,7 @@ class ToyTransport:
             raise SignedOut("The upstream refuses the secret.", reason="signed_out")
         if response.status != 200:
             raise UpstreamFailed("The upstream failed.")
-        served = Served(transport=self.name, account=account.id, asked=UpstreamModel(id="toy-1", family="toy"))
+        served = Served(transport=self.name, account=account.id, requested=UpstreamModel(id="toy-1", family="toy"))
         return Exchange(lambda: served, self._events(response, question))
 
     async def _events(self, response: aiohttp.ClientResponse, question: str) -> AsyncGenerator[Event]:

@@ -6,7 +6,7 @@ from protocol.model import Served, UpstreamModel
 
 
 def served(asked, answered):
-    return Served(transport="t", account="a", asked=asked, answered=answered)
+    return Served(transport="t", account="a", requested=asked, answered=answered)
 
 
 @given(st.text(), st.text())

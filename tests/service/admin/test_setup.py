@@ -19,12 +19,12 @@ def test_tokens_are_reloaded_from_their_files_and_an_invalid_file_changes_nothin
 
     assert list(part.files) == [token]
     token.write_text(SECOND)
-    assert part.take_over() == []
+    assert part.reload() == []
     assert known() == [False, True]
     for content in ("", "short"):
         token.write_text(content)
-        assert part.take_over() == [str(token)]
+        assert part.reload() == [str(token)]
         assert known() == [False, True]
     token.unlink()
-    assert part.take_over() == [str(token)]
+    assert part.reload() == [str(token)]
     assert known() == [False, True]

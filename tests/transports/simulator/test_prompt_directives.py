@@ -75,7 +75,7 @@ def test_tags_inside_an_echo_have_no_effect():
 
 def test_attributes_of_several_tags_are_combined():
     script = parse('<sim error="1037" after="3"/> words <sim delay="1.5"/><sim drop-after="2"/><echo>x</echo>')
-    assert script == PromptScript(text="x", asked="words", error=1037, after=3, delay=1.5, drop_after=2)
+    assert script == PromptScript(text="x", description="words", error=1037, after=3, delay=1.5, drop_after=2)
 
 
 def test_an_answer_names_itself_simulated():

@@ -71,7 +71,7 @@ async def test_each_plan_uses_the_model_ids_offered_by_the_site(open_site, plan,
         assert text == "x"
         family = "flash-lite" if "lite" in model else "pro" if "pro" in model else "flash"
         column = plan if plan in ("free", "plus") else "advanced"
-        assert served.asked.id == wire.MODEL_IDS[family][column]
+        assert served.requested.id == wire.MODEL_IDS[family][column]
 
 
 async def test_a_guest_is_served_without_cookies(site):

@@ -111,27 +111,27 @@ class SnapshotReader:
             return False
         return after.startswith(before[: len(before) - len(tail)])
 
-    def read(self, frame: Frame, fresh: bytes | None) -> FrameParts:
+    def read(self, frame: Frame, added: bytes | None) -> FrameParts:
         """Decode a frame; `fresh` is the result of `behind` for it.
 
         Raises:
             DriftDetected: the frame is not an array of parts.
 
         """
-        if fresh is None:
+        if added is None:
             return FrameParts(frame.whole(), "", shared=False)
-        return FrameParts(bytes(self._frames.shared.data[: self._text_at]) + fresh, self._known, shared=True)
+        return FrameParts(bytes(self._frames.shared.data[: self._text_at]) + added, self._known, shared=True)
 
-    def grown(self, fresh: bytes) -> str | None:
+    def grown(self, added: bytes) -> str | None:
         """Return the whole text of a frame that differs from the last only in its text; None if it must be decoded.
 
         `fresh` is the result of `behind` for the frame.
         """
         tail = self._tail
-        if not fresh.endswith(tail):
+        if not added.endswith(tail):
             return None
         try:
-            written = fresh[: len(fresh) - len(tail)].decode()
+            written = added[: len(added) - len(tail)].decode()
         except UnicodeDecodeError:
             return None
         if _PLAIN.fullmatch(written):
@@ -319,11 +319,11 @@ class AnswerReader:
     def _frame(self, frame: Frame) -> Iterable[Event]:
         """Read a frame; return its events, as an iterator that may raise an error after them."""
         self.frames += 1
-        fresh = self._snapshots.behind(frame)
+        added = self._snapshots.behind(frame)
         growing, self._growing = self._growing, False
-        text = self._snapshots.grown(fresh) if growing and fresh is not None else None
+        text = self._snapshots.grown(added) if growing and added is not None else None
         if text is None or text.startswith(wire.CARD_TEXT_PREFIXES):
-            return self._parts(self._snapshots.read(frame, fresh))
+            return self._parts(self._snapshots.read(frame, added))
         self._growing = True
         return self._builder.grow(text, (self._kept.cid, self._kept.rid)) or (Waiting(),)
 

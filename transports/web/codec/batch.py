@@ -67,7 +67,7 @@ def decode_batch(data: bytes, max_frame: int) -> BatchAnswers:
             reason = jspb.integer(part, *wire.PART_REJECTION)
             if body is None and reason is not None:
                 rejections[rpc] = reason
-    if parser.inside:
+    if parser.in_frame:
         raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
     return BatchAnswers(answers, rejections)
 

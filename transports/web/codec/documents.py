@@ -109,8 +109,8 @@ class Book:
         if self.latest is None:
             events.append(Document(title=document.title, kind=_MARKDOWN))
         self.latest = document
-        fresh = self._delta.flush(document.body) if last else self._delta.push(document.body)
-        self._held += self._cleaner.push(fresh) + (self._cleaner.flush() if last else "")
+        added = self._delta.flush(document.body) if last else self._delta.push(document.body)
+        self._held += self._cleaner.push(added) + (self._cleaner.flush() if last else "")
         while end := _PAGE_BREAK.search(self._held):
             events += self._page_text(self._held[: end.start()].rstrip())
             self._held = self._held[end.start() :]

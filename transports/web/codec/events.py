@@ -134,10 +134,10 @@ class EventBuilder:
         if not self._text_alone:
             return self.update(now, address)
         self._last = now
-        fresh = self._cleaner.push(self._text.push(text))
-        if not fresh:
+        added = self._cleaner.push(self._text.push(text))
+        if not added:
             return []
-        events: list[Event] = [*self._prose.push(fresh)]
+        events: list[Event] = [*self._prose.push(added)]
         self._count(events)
         self.begun = self.begun or bool(events)
         return events
@@ -228,16 +228,16 @@ class EventBuilder:
         document = now.document
         if document is None or not document.body or self._refs.capability.long_running:
             return None
-        asked = self._refs.capability in {Capability.CANVAS, Capability.STORYBOOK}
-        return document if asked or document.marked or fenced(document.body) else None
+        requested = self._refs.capability in {Capability.CANVAS, Capability.STORYBOOK}
+        return document if requested or document.marked or fenced(document.body) else None
 
     def _write_text(self, *, last: bool) -> list[Event]:
         text = self._last.text or ""
-        fresh = self._text.flush(text) if last else self._text.push(text)
-        return [*self._prose.push(self._clean(fresh, last=last)), *(self._prose.flush() if last else ())]
+        added = self._text.flush(text) if last else self._text.push(text)
+        return [*self._prose.push(self._clean(added, last=last)), *(self._prose.flush() if last else ())]
 
-    def _clean(self, fresh: str, *, last: bool) -> str:
-        return self._cleaner.push(fresh) + (self._cleaner.flush() if last else "")
+    def _clean(self, added: str, *, last: bool) -> str:
+        return self._cleaner.push(added) + (self._cleaner.flush() if last else "")
 
     def _write(self, now: Candidate, *, settled: bool) -> list[Event]:
         """Return text and document: the text received before the document started, the document, then the rest."""
@@ -254,8 +254,8 @@ class EventBuilder:
             text = now.text or ""
             shaky = None if now.complete else _SHAKY.search(text, max(0, len(text) - _WINDOW))
             text = text[: shaky.start()] if shaky else text
-            fresh = self._text.flush(text) if settled else self._text.push(text)
-            events += [*self._prose.push(self._clean(fresh, last=False) + self._cleaner.part()), *self._prose.flush()]
+            added = self._text.flush(text) if settled else self._text.push(text)
+            events += [*self._prose.push(self._clean(added, last=False) + self._cleaner.part()), *self._prose.flush()]
         if not self._begun:
             if self._opened is None or self._opened.id != document.id or not self._opened.agrees(document):
                 self._opened = self._open(document)
@@ -295,13 +295,13 @@ class EventBuilder:
         return sent
 
     def _behind_document(self, now: Candidate) -> list[Event]:
-        fresh = self._clean(self._text.flush(now.text or ""), last=True)
-        if not fresh.strip():
-            self._prose.skip(len(fresh))
+        added = self._clean(self._text.flush(now.text or ""), last=True)
+        if not added.strip():
+            self._prose.skip(len(added))
             return []
-        spoken = fresh.lstrip("\n")
+        spoken = added.lstrip("\n")
         events = self._prose.verbatim("\n\n")
-        self._prose.skip(len(fresh) - len(spoken))
+        self._prose.skip(len(added) - len(spoken))
         return [*events, *self._prose.push(spoken), *self._prose.flush()]
 
     def _show(self, now: Candidate) -> list[Event]:
@@ -369,11 +369,11 @@ class Thinking:
 
     def add_progress(self, lines: tuple[str, ...]) -> list[Event]:
         """Take progress lines; return those that are new."""
-        fresh = [line for line in dict.fromkeys(lines) if line not in self.lines]
-        if not fresh:
+        added = [line for line in dict.fromkeys(lines) if line not in self.lines]
+        if not added:
             return []
-        self.lines |= dict.fromkeys(fresh)
-        text = "\n" * self._open_line + "".join(f"{line}\n" for line in fresh)
+        self.lines |= dict.fromkeys(added)
+        text = "\n" * self._open_line + "".join(f"{line}\n" for line in added)
         self._open_line = False
         return [Thought(text=text)]
 

@@ -201,7 +201,7 @@ class FrameParser:
             self.check()
 
     @property
-    def inside(self) -> bool:
+    def in_frame(self) -> bool:
         """Whether the input ends inside a frame."""
         return bool(self._length or any(self._pieces) or self._head.strip())
 

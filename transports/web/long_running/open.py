@@ -56,11 +56,11 @@ async def open_work(
         raise Unsupported(
             "This model needs a signed-in account, but only guests serve it here. Add an account.", param="model"
         )
-    asked = await deps.sender.served()
+    requested = await deps.sender.served()
     config = deps.session.site.config
     settings = WorkSettings(
-        transport=asked.transport,
-        account=asked.account,
+        transport=requested.transport,
+        account=requested.account,
         poll_seconds=config.poll_seconds,
         delete=config.temporary,
         delete_seconds=config.delete_seconds,
@@ -69,12 +69,12 @@ async def open_work(
     )
     work = LongRunningWork(deps.sender, Chats(deps.session), deps.background, deps.clock, settings)
     work_events = _start_or_resume(deps, work, request, prompt)
-    watched = _delete_if_abandoned(deps, asked.account, work_events)
+    watched = _delete_if_abandoned(deps, requested.account, work_events)
     stack.push_async_callback(watched.aclose)
     events = PutBack(watched)
     if await peek(events) is None:
         raise UpstreamFailed("The upstream's answer broke off.", code="upstream_truncated")
-    return Exchange(lambda: msgspec.structs.replace(asked, answered=deps.sender.answered), events)
+    return Exchange(lambda: msgspec.structs.replace(requested, answered=deps.sender.answered), events)
 
 
 async def _delete_if_abandoned(

@@ -143,11 +143,11 @@ class _Progress:
 
     def report(self, lines: tuple[str, ...], now: float) -> str:
         """Return new progress lines, or a sign of life once a minute; else an empty text."""
-        fresh = [line for line in dict.fromkeys(lines) if line not in self._reported]
-        self._reported.update(fresh)
-        if not fresh and now - self._reported_at >= _REPORT_SECONDS:
-            fresh = [f"Research in progress… {now - self._began:.0f} s"]
-        if not fresh:
+        lines_added = [line for line in dict.fromkeys(lines) if line not in self._reported]
+        self._reported.update(lines_added)
+        if not lines_added and now - self._reported_at >= _REPORT_SECONDS:
+            lines_added = [f"Research in progress… {now - self._began:.0f} s"]
+        if not lines_added:
             return ""
         self._reported_at = now
-        return "\n".join(fresh) + "\n"
+        return "\n".join(lines_added) + "\n"

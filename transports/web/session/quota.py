@@ -28,7 +28,7 @@ def decode_reset(payload: Any) -> int | None:
     return max(resets, default=None)
 
 
-def decode_quotas(payload: Any, asked: str) -> tuple[Quota, ...]:
+def decode_quotas(payload: Any, account: str) -> tuple[Quota, ...]:
     """Return the quotas by family from an answer to `payload_of(asked)`.
 
     A family may have several limits, and the answer does not say which of them binds. The most generous one is
@@ -40,7 +40,7 @@ def decode_quotas(payload: Any, asked: str) -> tuple[Quota, ...]:
         if total is None or left is None:
             continue
         identity = (jspb.count(limit, wire.LIMIT_ID, 0), jspb.count(limit, wire.LIMIT_ID, 1))
-        name = asked if asked == Family.PRO else wire.QUOTA_FAMILIES.get(identity, asked)
+        name = account if account == Family.PRO else wire.QUOTA_FAMILIES.get(identity, account)
         quota = Quota(
             name=name, family=name, total=total, remaining=left, resets_at=jspb.seconds(limit, *wire.LIMIT_RESET)
         )

@@ -53,14 +53,14 @@ def from_export(cookies: dict[str, str]) -> SessionRecord:
     return SessionRecord(seed=digest, cookies=cookies, gen=0)
 
 
-def restart_from_export(seed: SessionRecord, there: SessionRecord) -> SessionRecord:
+def restart_from_export(seed: SessionRecord, stored: SessionRecord) -> SessionRecord:
     """Return the record of a new export that replaces `there`; its numbers continue from there."""
     return msgspec.structs.replace(
         seed,
-        gen=there.gen + 1,
-        turn=there.turn + 1,
-        ver=there.ver + 1,
-        earlier=tuple(dict.fromkeys((*seed.earlier, *there.earlier, there.seed)))[-_MAX_EARLIER:],
+        gen=stored.gen + 1,
+        turn=stored.turn + 1,
+        ver=stored.ver + 1,
+        earlier=tuple(dict.fromkeys((*seed.earlier, *stored.earlier, stored.seed)))[-_MAX_EARLIER:],
     )
 
 
@@ -90,5 +90,5 @@ def same_credentials(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
 def fingerprint(cookies: Mapping[str, str]) -> str:
     """Return a digest of the sign-in cookies."""
-    signing = "\n".join(cookies.get(name, "") for name in (wire.PSID, wire.PSIDTS))
-    return sha256(signing.encode()).hexdigest()
+    credentials = "\n".join(cookies.get(name, "") for name in (wire.PSID, wire.PSIDTS))
+    return sha256(credentials.encode()).hexdigest()

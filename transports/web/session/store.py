@@ -141,11 +141,11 @@ class SessionStore:
         if since != self.version or self._has_unused_value:
             return None
         before = self._noted or self.cookies
-        fresh = merge(before, set_cookies)
-        if fresh == before:
+        merged = merge(before, set_cookies)
+        if merged == before:
             return None
-        self._noted = fresh
-        if not same_credentials(fresh, before):
+        self._noted = merged
+        if not same_credentials(merged, before):
             return 0.0
         if self._save_planned:
             return None
@@ -162,21 +162,21 @@ class SessionStore:
                 if noted is None or self._has_unused_value or (self.unsaved and not rolling):
                     return
                 self._noted_saved_at = self._clock.monotonic()
-                fresh = self._next(noted)
+                record = self._next(noted)
                 if rolling:
                     now = self.saved.rotated_at
                     with suppress(OSError):
                         now = await self._records.now()
-                    fresh = replace(fresh, turn=fresh.turn + 1, rotated_at=now)
+                    record = replace(record, turn=record.turn + 1, rotated_at=now)
                     self.wanted.set()
-                    await self._keep_copy(fresh)
-                self._unsaved = fresh
+                    await self._keep_copy(record)
+                self._unsaved = record
                 try:
                     await self._sync()
                 except OSError:
                     _log.warning("session_save_failed", account=self._account)
-                    self._use(newer(fresh, self.saved) if rolling else self.saved)
-                if self._unsaved is fresh and not rolling:
+                    self._use(newer(record, self.saved) if rolling else self.saved)
+                if self._unsaved is record and not rolling:
                     self._unsaved = None  # minor cookies may be lost
 
     async def renew(
@@ -188,16 +188,16 @@ class SessionStore:
         site's interval until the next rotation: infinity means never, None that the site did not name one.
         """
         cookies = merge(self.cookies if self.saved.gen == sent.gen else sent.cookies, set_cookies)
-        fresh = replace(sent, cookies=cookies, gen=max(1, sent.gen), turn=sent.turn + 1, rotated_at=at, by=by)
-        fresh = replace(fresh, ver=max(sent.ver, self.saved.ver) + 1, never=interval == math.inf)
-        fresh = replace(fresh, interval=0.0 if interval is None or fresh.never else interval)
-        self._unsaved = newer(fresh, self._unsaved) if self._unsaved is not None else fresh
+        renewed = replace(sent, cookies=cookies, gen=max(1, sent.gen), turn=sent.turn + 1, rotated_at=at, by=by)
+        renewed = replace(renewed, ver=max(sent.ver, self.saved.ver) + 1, never=interval == math.inf)
+        renewed = replace(renewed, interval=0.0 if interval is None or renewed.never else interval)
+        self._unsaved = newer(renewed, self._unsaved) if self._unsaved is not None else renewed
         self.wanted.set()
-        await self._keep_copy(fresh)
+        await self._keep_copy(renewed)
         if await self.save(_SAVE_SECONDS):
             return True
         _log.error("rotated_session_save_failed", account=self._account)
-        self._use(newer(fresh, self.saved))
+        self._use(newer(renewed, self.saved))
         return False
 
     async def mark_never_rotated(self, sent: SessionRecord) -> None:
@@ -205,13 +205,13 @@ class SessionStore:
         async with self._lock:
             if self.saved.gen != sent.gen or self._has_unused_value:
                 return
-            fresh = replace(self._next(self.cookies), never=True)
-            self._unsaved = fresh
+            record = replace(self._next(self.cookies), never=True)
+            self._unsaved = record
             try:
                 await self._sync()
             except OSError:
                 _log.warning("session_save_failed", account=self._account)
-                self._use(fresh)
+                self._use(record)
 
     async def save(self, seconds: float) -> bool:
         """Retry saving the newest value for `seconds`; return whether the store has it."""
@@ -238,21 +238,21 @@ class SessionStore:
             self._looked_at = self._clock.monotonic()
             self._version = found.version if found is not None else 0
             stored = self._read(found)
-            fresh = self._for_store(stored, damaged=found is not None and stored is None)
-            if fresh is None:
+            record = self._for_store(stored, damaged=found is not None and stored is None)
+            if record is None:
                 if stored is not None:
                     await self._keep_copy(stored)
                     self._use_stored(stored)
                 return
-            await self._keep_copy(fresh)
-            version = await self._records.put(SESSIONS, self._account, encode(fresh), expected=self._version)
+            await self._keep_copy(record)
+            version = await self._records.put(SESSIONS, self._account, encode(record), expected=self._version)
             if version is not None:
                 self._version = version
-                if fresh.turn != self.saved.turn:
+                if record.turn != self.saved.turn:
                     self.weak = True
                     with suppress(OSError):
                         self.weak = not await self._records.settle()
-                self._use_stored(fresh)
+                self._use_stored(record)
                 return
         raise StoreDown("the session record keeps changing: too many writers")
 
@@ -287,8 +287,8 @@ class SessionStore:
             return
         try:
             found = await self._copy.get(SESSIONS, self._account)
-            there = self._read(found)
-            if there is None or there.order < saved.order:
+            stored = self._read(found)
+            if stored is None or stored.order < saved.order:
                 version = found.version if found is not None else 0
                 if await self._copy.put(SESSIONS, self._account, encode(saved), expected=version) is None:
                     return  # another process of this machine is writing it

@@ -51,14 +51,14 @@ class SessionSync:
 
         """
         connected = self._connected()
-        there = (
+        stored = (
             {record.key: record.version for record in await self._deps.store.records.scan(SESSIONS)}
             if connected
             else {}
         )
         for one in connected:
             session_store = one.session.site.session_store
-            if session_store is None or there.get(one.session.name, 0) == session_store.record:
+            if session_store is None or stored.get(one.session.name, 0) == session_store.record:
                 continue
             if await session_store.load():
                 await one.session.forget()
@@ -71,8 +71,8 @@ class SessionSync:
 
         """
         connected = self._connected()
-        there = {record.key: record for record in await self._deps.store.records.scan(INTENTS)} if connected else {}
+        intents = {record.key: record for record in await self._deps.store.records.scan(INTENTS)} if connected else {}
         for one in connected:
-            record = there.get(one.session.name)
+            record = intents.get(one.session.name)
             if one.rotation is not None and record is not None:
                 await one.rotation.note_intent(record)

@@ -144,8 +144,8 @@ class ConversationReuse:
             return None
         if conversation is None:
             return None
-        fresh = msgspec.structs.replace(request, turns=parts.fresh)
-        return Resumed(key=key, conversation=conversation, request=fresh)
+        shortened = msgspec.structs.replace(request, turns=parts.new)
+        return Resumed(key=key, conversation=conversation, request=shortened)
 
     async def put_back(self, resumed: Resumed, account: str) -> None:
         """Store a claimed conversation again: the site refused the new turn, so the conversation is unchanged."""
@@ -301,7 +301,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     """A request's turns, split into the known history and the new turns."""
 
     known: tuple[Turn, ...]
-    fresh: tuple[Turn, ...]
+    new: tuple[Turn, ...]
 
 
 def split_history(turns: tuple[Turn, ...]) -> Split | None:
@@ -309,7 +309,7 @@ def split_history(turns: tuple[Turn, ...]) -> Split | None:
     last = max((index for index, turn in enumerate(turns) if turn.role is Role.ASSISTANT), default=-1)
     if last < 0 or last == len(turns) - 1:
         return None
-    return Split(known=turns[: last + 1], fresh=turns[last + 1 :])
+    return Split(known=turns[: last + 1], new=turns[last + 1 :])
 
 
 def key_of(request: GenerationRequest, turns: tuple[Turn, ...]) -> bytes:

@@ -283,9 +283,9 @@ class TurnAnswer(Exchange):
         await peek(self._source, enough)
         mismatch = self.served.mismatch if refuse_mismatch else None
         if mismatch is not None:
-            asked, answered = mismatch
-            message = f"The upstream answered with a model of the family '{answered}' instead of '{asked}'."
-            raise ModelDowngraded(message, asked=asked, answered=answered)
+            requested, answered = mismatch
+            message = f"The upstream answered with a model of the family '{answered}' instead of '{requested}'."
+            raise ModelDowngraded(message, requested=requested, answered=answered)
 
 
 class TurnSender:
@@ -321,7 +321,7 @@ class TurnSender:
         stale: Ready | None = None
         while True:
             ready = await session.ready(stale)
-            signing = session.credentials_id
+            credentials = session.credentials_id
             try:
                 answer = await self._attempt(stack, ready, content, forms)
             except AttachmentRefused:
@@ -331,7 +331,7 @@ class TurnSender:
                 forms, stale = msgspec.structs.replace(forms, attachments="short"), None
                 retried.clear()
             except _RETRYABLE as error:
-                stale = await self._prepare_retry(error, ready, signing, retried) or stale
+                stale = await self._prepare_retry(error, ready, credentials, retried) or stale
             except RateLimited as error:
                 known = error.retry_after is not None or isinstance(error, Throttled)
                 if not known and session.site.session_store is not None:
@@ -343,7 +343,7 @@ class TurnSender:
             self.conversation = before
 
     async def _prepare_retry(
-        self, error: GatewayError, ready: Ready, signing: object, retried: set[type[GatewayError]]
+        self, error: GatewayError, ready: Ready, credentials: object, retried: set[type[GatewayError]]
     ) -> Ready | None:
         """Prepare the retry after `error`, unless it is in `retried`; return the session if it must be fetched again.
 
@@ -353,7 +353,7 @@ class TurnSender:
         """
         if isinstance(error, SignedOut):
             await self._session.forget(ready)
-        if type(error) is SignedOut and not await self._session.credentials_changed(signing):
+        if type(error) is SignedOut and not await self._session.credentials_changed(credentials):
             raise error
         if type(error) in retried or (self._selection.capability.long_running and self.turn):
             raise error
@@ -436,7 +436,7 @@ class TurnSender:
 
     def _served_by(self, model: encode.ModelHeader | None, ready: Ready) -> Served:
         described = models.asked(self._selection.model, model, ready.status)
-        return Served(transport=self._media_refs.transport, account=self._session.name, asked=described)
+        return Served(transport=self._media_refs.transport, account=self._session.name, requested=described)
 
     def note_answered(self, ready: Ready, reader: AnswerReader) -> UpstreamModel | None:
         """Return the answering model if the site has named it, and remember it."""
@@ -474,9 +474,9 @@ class TurnSender:
 class ServedTracker:
     """Tracks which model answers a turn; recomputed only when the site names another one."""
 
-    def __init__(self, sender: TurnSender, ready: Ready, reader: AnswerReader, asked: Served) -> None:
+    def __init__(self, sender: TurnSender, ready: Ready, reader: AnswerReader, requested: Served) -> None:
         """Start with the requested model."""
-        self._sender, self._ready, self._reader, self._served = sender, ready, reader, asked
+        self._sender, self._ready, self._reader, self._served = sender, ready, reader, requested
         self._model_seen = ("", "")
 
     def served(self) -> Served:

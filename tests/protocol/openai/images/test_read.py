@@ -92,7 +92,7 @@ def test_the_aspect_ratio_nearest_to_the_size_is_requested(size, aspect):
     ],
 )
 def test_the_rendition_follows_the_request_and_the_size(fields, rendition):
-    assert options_of(**fields).look.rendition is rendition
+    assert options_of(**fields).image_format.rendition is rendition
 
 
 def test_pictures_come_before_the_prompt_and_instructions_after_it():

@@ -762,7 +762,7 @@ def test_frames_are_complete_for_any_shared_prefix_and_chunking(frames, cuts, da
                 else:
                     parser.shared = Shared(found[-1][:place])
     assert not parser.broken
-    assert not parser.inside
+    assert not parser.in_frame
     assert found == expected
 
 

@@ -25,7 +25,7 @@ def test_any_chunking_gives_the_same_frames(texts, data):
     body = encode.PREFIX + b"".join(encode.frame(["x", text]) for text in texts)
     whole, parser = parsed(body)
     assert len(whole) == len(texts)
-    assert not parser.inside
+    assert not parser.in_frame
     cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=20))
     assert parsed(body, cuts)[0] == whole
 
@@ -103,7 +103,7 @@ def test_wrong_lengths_lose_no_frame_if_the_lines_are_complete(lengths, end, dat
     cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=8))
     frames, parser = parsed(body, cuts)
     assert [frame.decode().strip() for frame in [*frames, *parser.end()]] == FRAMES
-    assert not parser.inside
+    assert not parser.in_frame
 
 
 @pytest.mark.parametrize("body", [b"5\n[1]\n", b"[1]\n", b")]}'\n[1]", b"\n\n[1]\n"])
@@ -117,7 +117,7 @@ def test_the_last_newline_may_be_missing():
     body = encode.PREFIX + encode.frame(["x"]) + encode.frame(["é"])
     frames, parser = parsed(body[:-1])
     assert len([*frames, *parser.end()]) == 2
-    assert not parser.inside
+    assert not parser.in_frame
 
 
 @given(st.integers(1, 20))
@@ -125,9 +125,9 @@ def test_a_truncated_frame_is_not_returned(missing):
     body = encode.PREFIX + encode.frame(["x" * 30])
     frames, parser = parsed(body[: -1 - missing])
     assert [*frames, *parser.end()] == []
-    assert parser.inside
+    assert parser.in_frame
 
 
 def test_an_incomplete_frame_is_detected():
     _, parser = parsed(encode.PREFIX + encode.frame(["x"])[:-3])
-    assert parser.inside
+    assert parser.in_frame

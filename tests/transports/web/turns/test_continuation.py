@@ -336,9 +336,9 @@ def key(turns, request=ASKED):
 
 def test_a_history_is_split_after_its_last_answer():
     found = split_history((SYSTEM, HELLO, HI, NEXT))
-    assert (found.known, found.fresh) == ((SYSTEM, HELLO, HI), (NEXT,))
+    assert (found.known, found.new) == ((SYSTEM, HELLO, HI), (NEXT,))
     tool = turn("tool", "42", tool_call_id="c1")
-    assert split_history((HELLO, HI, NEXT, HI, tool, NEXT)).fresh == (tool, NEXT)
+    assert split_history((HELLO, HI, NEXT, HI, tool, NEXT)).new == (tool, NEXT)
 
 
 def test_a_new_chat_continues_no_conversation():

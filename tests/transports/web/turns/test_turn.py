@@ -294,7 +294,7 @@ async def test_a_refused_downgrade_is_detected_before_any_text(known):
     reader = ScriptedReader(Waiting(), Thought(text="a"), Thought(text="b"), Text(text="c"), FINISH, known=known)
     with pytest.raises(ModelDowngraded) as caught:
         await reader.answer().first(refuse_mismatch=True)
-    assert (caught.value.asked, caught.value.answered) == ("pro", "flash-lite")
+    assert (caught.value.requested, caught.value.answered) == ("pro", "flash-lite")
 
 
 @pytest.mark.parametrize("known", [4, 9])
