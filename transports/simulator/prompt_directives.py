@@ -135,7 +135,7 @@ class PromptScript(msgspec.Struct, frozen=True, kw_only=True):
         return max([self.after if self.error is not None else 0, *wrong])
 
 
-OWN = ("given", "asked", "document")
+OWN = ("given", "description", "document")
 """Fields that attributes cannot set."""
 
 
@@ -157,7 +157,7 @@ def parse(prompt: str) -> PromptScript:
         if not (length.isascii() and length.isdigit() and len(length) < 9 and int(length) <= _LONGEST):
             raise ValueError(f"<sim/>: length is a number up to {_LONGEST}")
         given = " ".join(islice(cycle(_WORDS), int(length) // 3 + 1))[: int(length)]
-    fields |= {"asked": words.rest, "document": words.document, "given": given is not None or "text" in fields}
+    fields |= {"description": words.rest, "document": words.document, "given": given is not None or "text" in fields}
     if given is not None:
         fields["text"] = given if length is not None else fields.get("text", given)
     elif "text" not in fields:
