@@ -195,12 +195,16 @@ class _Parts:
         name = _text(self._options[b"name"], None)
         param = _shown(self._options[b"name"])
         if b"filename" in self._options:
+            content: Content = bytes(self._data)
+            if self._file is not None:
+                self._write(self._file)
+                content = self._file.finish()
             mime = self._headers.get(b"content-type")
             upload = Upload(
                 field=name,
                 name=_text(self._options[b"filename"], param),
                 mime=mime.decode("latin-1").partition(";")[0].strip() if mime is not None else None,
-                data=self._content(),
+                data=content,
             )
             self._files.append(upload)
             self._data = bytearray()
@@ -209,12 +213,6 @@ class _Parts:
             raise BadRequest(f"The form has the field '{param}' twice.", param=param)
         self._fields[name] = _text(bytes(self._data), param)
         self._data = bytearray()
-
-    def _content(self) -> Content:
-        if self._file is None:
-            return bytes(self._data)
-        self._write(self._file)
-        return self._file.finish()
 
 
 @contextmanager

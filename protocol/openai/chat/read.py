@@ -186,8 +186,7 @@ async def read(
     """
     refuse_unsupported(body, selection)
     found = attachments(body.messages)
-    _admit(found, selection, catalogue)
-    _count(found, body.messages, context.limits.files)
+    _check_files(found, body.messages, selection, catalogue, context.limits.files)
     links = {} if selection.model.guest else shown(body.messages, context)
     files = _ConversationFiles(taken=await take_all(found, context), shown=links)
     turns = tuple(_turn(message, index, files) for index, message in enumerate(body.messages))
@@ -212,18 +211,20 @@ class _ConversationFiles(msgspec.Struct, frozen=True, kw_only=True):
     """Media of earlier answers, by the index of their message."""
 
 
-def _admit(found: Sequence[Attachment], selection: Selection, catalogue: Catalogue) -> None:
-    """Raise BadRequest if there are files and the model takes none."""
+def _check_files(
+    found: Sequence[Attachment],
+    messages: Sequence[wire.Message],
+    selection: Selection,
+    catalogue: Catalogue,
+    most: int,
+) -> None:
+    """Raise BadRequest if the model takes no files, or the new messages or the whole conversation have too many."""
     if found and selection.model.guest:
         able = dict.fromkeys(
             s.model.id for s in catalogue.selections() if not s.model.guest and s.capability is Capability.CHAT
         )
         text = f"The model '{selection.id}' takes text only. Use one of: {', '.join(able)}."
         raise Unsupported(text, param=found[0].at, code="unsupported_content_part")
-
-
-def _count(found: Sequence[Attachment], messages: Sequence[wire.Message], most: int) -> None:
-    """Raise BadRequest if there are too many files in the new messages or in the whole conversation."""
     answered = max((i for i, message in enumerate(messages) if isinstance(message, wire.AssistantMessage)), default=-1)
     unanswered = [one for one in found if one.message > answered]
     for several, limit, what in ((unanswered, most, "at once"), (found, most * _TURNS_WITH_FILES, "per conversation")):

@@ -70,11 +70,9 @@ class _Stop:
             self.matched = self._back[self.matched - 1]
         if self.text[self.matched] == character:
             self.matched += 1
-        if self.matched > len(self._back):
-            self._grow()
-
-    def _grow(self) -> None:
-        last = self.text[len(self._back)]
+        if self.matched <= len(self._back):
+            return
+        last = self.text[len(self._back)]  # the table grows by one
         kept = self._back[-1] if self._back else 0
         while kept and self.text[kept] != last:
             kept = self._back[kept - 1]
@@ -128,7 +126,10 @@ class _Output:
             raw = text.encode("utf-8", "surrogatepass")
             self.full = len(raw) > self._room
             if self.full:
-                text = _beginning(raw, self._room)
+                end = self._room
+                while end and raw[end] & 0xC0 == 0x80:  # do not cut within a character
+                    end -= 1
+                text = raw[:end].decode("utf-8", "surrogatepass")
             self._room -= len(raw)
         self._texts.append(text)
         return text
@@ -137,13 +138,6 @@ class _Output:
         reasoning = estimate_tokens("".join(self._thoughts))
         output = estimate_tokens("".join(self._texts)) + reasoning
         return Usage(input_tokens=input_tokens, output_tokens=output, reasoning_tokens=reasoning)
-
-
-def _beginning(raw: bytes, size: int) -> str:
-    """Return the complete characters within the first `size` bytes of a text."""
-    while size and raw[size] & 0xC0 == 0x80:
-        size -= 1
-    return raw[:size].decode("utf-8", "surrogatepass")
 
 
 class _Cut:

@@ -141,20 +141,16 @@ class Rendering:
         return self._annotations(due)
 
     def _annotations(self, due: Iterable[Citation]) -> list[response_wire.Delta]:
-        found = [self._annotation(citation) for citation in due if _is_web(citation.url)]
+        found: list[response_wire.Annotation] = []
+        for citation in due:
+            if _is_web(citation.url):
+                start = citation.start + self._shift(bisect_right(self._places, citation.start))
+                end = citation.end + self._shift(bisect_left(self._places, citation.end))
+                url_citation = response_wire.UrlCitation(
+                    start_index=min(start, end), end_index=end, url=citation.url, title=citation.title
+                )
+                found.append(response_wire.Annotation(url_citation=url_citation))
         return [response_wire.Delta(annotations=found)] if found else []
-
-    def _annotation(self, citation: Citation) -> response_wire.Annotation:
-        start = citation.start + self._shift(bisect_right(self._places, citation.start))
-        end = citation.end + self._shift(bisect_left(self._places, citation.end))
-        return response_wire.Annotation(
-            url_citation=response_wire.UrlCitation(
-                start_index=min(start, end),
-                end_index=end,
-                url=citation.url,
-                title=citation.title,
-            ),
-        )
 
     def _shift(self, insertions: int) -> int:
         """Return the number of characters that the first `insertions` have added."""

@@ -151,19 +151,14 @@ async def _take(source: ImageSource, param: str, context: RequestContext) -> Pic
     if isinstance(source, Upload):
         part = await take(source.data, name=source.name, param=param, declared=source.mime, context=context)
     else:
-        part = await from_url(_url(source, param), name="", param=param, context=context)
+        if isinstance(source, wire.Source) and source.file_id is not None:
+            message = "This gateway does not store files by id: send the image or its URL."
+            raise BadRequest(message, param=f"{param}.file_id", code="unsupported_parameter")
+        url = source if isinstance(source, str) else source.image_url
+        if url is None:
+            raise BadRequest("An image has no 'image_url': send one.", param=f"{param}.image_url")
+        part = await from_url(url, name="", param=param, context=context)
     return require(part, MediaKind.IMAGE, param)
-
-
-def _url(source: str | wire.Source, param: str) -> str:
-    if isinstance(source, str):
-        return source
-    if source.file_id is not None:
-        message = "This gateway does not store files by id: send the image or its URL."
-        raise BadRequest(message, param=f"{param}.file_id", code="unsupported_parameter")
-    if source.image_url is None:
-        raise BadRequest("An image has no 'image_url': send one.", param=f"{param}.image_url")
-    return source.image_url
 
 
 async def _masked(taken: tuple[Picture, ...], context: RequestContext) -> Inputs:

@@ -40,16 +40,13 @@ def describe_mask(mask: bytes, size: tuple[int, int]) -> MaskDescription:
         raise _unfit("it has no fully transparent pixel")
     out = BytesIO()
     change.save(out, "PNG")
-    return MaskDescription(picture=out.getvalue(), sentence=_sentence(box, size))
-
-
-def _sentence(box: tuple[int, int, int, int], size: tuple[int, int]) -> str:
     left, top, right, bottom = (round(100 * at / size[index % 2]) for index, at in enumerate(box))
-    return (
+    sentence = (
         "The last picture is a mask for the first one. Change the first picture only where the mask is white: "
         f"between {left}% and {right}% of its width from the left, and between {top}% and {bottom}% of its height "
         "from the top. Where the mask is black, leave the picture exactly as it is. Do not show the mask."
     )
+    return MaskDescription(picture=out.getvalue(), sentence=sentence)
 
 
 def _pixels(size: tuple[int, int]) -> str:
