@@ -286,7 +286,7 @@ class ScriptedReader:
 
     def served(self):
         answered = self.model if self.read > self.known else None
-        return Served(transport="web", account="one", asked=PRO, answered=answered)
+        return Served(transport="web", account="one", requested=PRO, answered=answered)
 
 
 @pytest.mark.parametrize("known", [0, 1, 2, 3])
