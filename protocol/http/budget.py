@@ -124,7 +124,10 @@ class ByteBudget:
         while self._waiting:
             first = self._first()
             if self.used + first.size > self.total:
-                self._refuse_deadlocked()
+                growing = [waiting for waiting in self._waiting if waiting.hold.size]
+                sizes = {id(waiting.hold): waiting.hold.size for waiting in growing}
+                if growing and sum(sizes.values()) >= self.used:  # a deadlock: all that hold bytes wait for more
+                    self._refuse(max(reversed(growing), key=lambda waiting: self._held[waiting.hold.owner]))
                 return
             self._grant(first.hold, first.size)
             owner = first.hold.owner
@@ -145,12 +148,6 @@ class ByteBudget:
             return self._held[owner] - waiting.hold.size > share, is_new, turn
 
         return min(self._waiting, key=order)
-
-    def _refuse_deadlocked(self) -> None:
-        """Refuse a request if every request that holds bytes waits for more, so that none would be given back."""
-        growing = [waiting for waiting in self._waiting if waiting.hold.size]
-        if growing and sum({id(waiting.hold): waiting.hold.size for waiting in growing}.values()) >= self.used:
-            self._refuse(max(reversed(growing), key=lambda waiting: self._held[waiting.hold.owner]))
 
     def _refuse(self, waiting: "_Waiting") -> None:
         self._waiting.remove(waiting)

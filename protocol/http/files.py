@@ -15,7 +15,7 @@ from protocol.http.long_strings import LongString
 from protocol.http.media_types import has_frames, picture_size, sniff
 from protocol.http.parallel import run_in_worker
 from protocol.http.spool import collect
-from protocol.model import BadRequest, Content, FilePart, MediaKind, MediaPart, View, viewed
+from protocol.model import BadRequest, Content, FilePart, MediaKind, MediaPart, viewed
 
 __all__ = ["from_base64", "from_data_url", "from_url", "picture_size", "require", "sniff", "take"]
 
@@ -201,8 +201,18 @@ def _checked_type(data: Content, declared: str, param: str, limits: RequestLimit
         if not _agrees(declared.strip().lower(), mime):
             message = f"The file at '{param}' does not match its declared type: its content is '{mime}'."
             raise BadRequest(message, param=param, code="unsupported_image")
-        if mime.startswith("image/"):
-            _check_size(view, param, limits)
+        if not mime.startswith("image/"):
+            return mime
+        size = picture_size(view)
+        if size is None:
+            message = f"The image at '{param}' is broken: its header has no size."
+            raise BadRequest(message, param=param, code="invalid_image")
+        if size[0] * size[1] > limits.pixels:
+            message = f"The image at '{param}' is too large: send at most {limits.pixels} pixels."
+            raise BadRequest(message, param=param, code="image_too_large")
+        if has_frames(view, _MAX_FRAMES):
+            message = f"The animation at '{param}' is too long: send at most {_MAX_FRAMES} frames."
+            raise BadRequest(message, param=param, code="image_too_large")
     return mime
 
 
@@ -218,19 +228,6 @@ def _agrees(declared: str, mime: str) -> bool:
     if mime == "application/pdf":
         return declared in {"application/pdf", "application/x-pdf"}
     return family == mime.partition("/")[0] or (mime == "audio/ogg" and declared == "application/ogg")
-
-
-def _check_size(data: View, param: str, limits: RequestLimits) -> None:
-    size = picture_size(data)
-    if size is None:
-        message = f"The image at '{param}' is broken: its header has no size."
-        raise BadRequest(message, param=param, code="invalid_image")
-    if size[0] * size[1] > limits.pixels:
-        message = f"The image at '{param}' is too large: send at most {limits.pixels} pixels."
-        raise BadRequest(message, param=param, code="image_too_large")
-    if has_frames(data, _MAX_FRAMES):
-        message = f"The animation at '{param}' is too long: send at most {_MAX_FRAMES} frames."
-        raise BadRequest(message, param=param, code="image_too_large")
 
 
 def _no_base64(param: str) -> BadRequest:

@@ -299,19 +299,18 @@ def _parts(content: wire.Content | None, where: str, taken: Mapping[str, Attache
         return ()
     if isinstance(content, str):
         return (TextPart(text=content),)
-    return tuple(_part(part, f"{where}.content[{index}]", taken) for index, part in enumerate(content))
-
-
-def _part(part: wire.Part, where: str, taken: Mapping[str, Attached]) -> Part:
-    match part:
-        case wire.ContentText():
-            return TextPart(text=part.text)
-        case wire.ContentRefusal():
-            return TextPart(text=part.refusal)
-        case wire.ContentImage() | wire.ContentAudio() | wire.ContentFile():
-            return taken[where]
-        case _:
-            assert_never(part)
+    parts: list[Part] = []
+    for index, part in enumerate(content):
+        match part:
+            case wire.ContentText():
+                parts.append(TextPart(text=part.text))
+            case wire.ContentRefusal():
+                parts.append(TextPart(text=part.refusal))
+            case wire.ContentImage() | wire.ContentAudio() | wire.ContentFile():
+                parts.append(taken[f"{where}.content[{index}]"])
+            case _:
+                assert_never(part)
+    return tuple(parts)
 
 
 def bounds(body: wire.ChatRequest) -> Bounds:
