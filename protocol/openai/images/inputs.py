@@ -65,21 +65,7 @@ async def read_edit(request: Request) -> tuple[wire.Edit, FormFiles]:
     if not is_form(request):
         return await read_json(request, wire.decode_edit), FormFiles()
     form = await read_form(request)
-    return await _converted(form, wire.Edit), _files(form)
-
-
-async def _converted(form: Form, kind: type[ImageRequestT]) -> ImageRequestT:
-    fields: dict[str, str] = {}
-    for name, value in form.fields.items():
-        key = name.partition("[")[0] if _PICTURE.fullmatch(name) else name
-        if key in fields:
-            message = f"The form has several values of '{key}': send the images as files, or use JSON."
-            raise BadRequest(message, param=key)
-        fields[key] = value
-    return await decode_body(b"", lambda _: msgspec.convert(fields, kind, strict=False))
-
-
-def _files(form: Form) -> FormFiles:
+    body = await _converted(form, wire.Edit)
     pictures: list[Upload] = []
     mask: Upload | None = None
     for upload in form.files:
@@ -94,7 +80,18 @@ def _files(form: Form) -> FormFiles:
             raise BadRequest(
                 "The form has an unknown file: send files as 'image', and at most one as 'mask'.", param=field
             )
-    return FormFiles(pictures=tuple(pictures), mask=mask)
+    return body, FormFiles(pictures=tuple(pictures), mask=mask)
+
+
+async def _converted(form: Form, kind: type[ImageRequestT]) -> ImageRequestT:
+    fields: dict[str, str] = {}
+    for name, value in form.fields.items():
+        key = name.partition("[")[0] if _PICTURE.fullmatch(name) else name
+        if key in fields:
+            message = f"The form has several values of '{key}': send the images as files, or use JSON."
+            raise BadRequest(message, param=key)
+        fields[key] = value
+    return await decode_body(b"", lambda _: msgspec.convert(fields, kind, strict=False))
 
 
 def _no_pictures(field: str) -> BadRequest:

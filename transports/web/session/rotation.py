@@ -241,20 +241,20 @@ class SessionRotation:
 
         `unsure`: the outcome of an earlier call is unknown, and stays so if this call does not happen or fails.
         """
-        renewed = bare = False
+        renewed = without_rolling = False
         while await lock.renew_if_needed():
             sent = self._session_store.saved
             try:
-                return await self._call_with_intent(lock, sent, version, unsure=unsure, bare=bare)
+                return await self._call_with_intent(lock, sent, version, unsure=unsure, without_rolling=without_rolling)
             except SignedOut as error:
                 refusal = error
             await self._reload()
             if not renewed and not same_credentials(self._session_store.cookies, sent.cookies):
                 if self._fresh(await self._read_store_time()):
                     return "already_rotated"
-                renewed, bare = True, False
-            elif not bare and wire.PSIDTS in sent.cookies:
-                bare = True
+                renewed, without_rolling = True, False
+            elif not without_rolling and wire.PSIDTS in sent.cookies:
+                without_rolling = True
             elif not sent.rotated_at and await self._session.signed_in():
                 raise signed_out(AttentionReason.BOUND)
             else:
@@ -264,9 +264,9 @@ class SessionRotation:
         return "busy"
 
     async def _call_with_intent(
-        self, lock: RotationLock, sent: SessionRecord, version: int, *, unsure: bool, bare: bool
+        self, lock: RotationLock, sent: SessionRecord, version: int, *, unsure: bool, without_rolling: bool
     ) -> Outcome:
-        """Write the intent, call the site, write the outcome. `bare`: send without the rolling cookies."""
+        """Write the intent, call the site, write the outcome. `without_rolling`: send no rolling cookies."""
         started = await self._read_store_time()
         intent = RotationIntent(fence=lock.fence, owner=lock.owner, started=started, old_hash=fingerprint(sent.cookies))
         noted = await self._records.put(INTENTS, self._session.name, encode_intent(intent), expected=version)
@@ -278,18 +278,18 @@ class SessionRotation:
             await self._write_outcome("unknown" if unsure else "busy", intent, noted)
             return "busy"
         try:
-            outcome = await self._call(sent, started, bare=bare)
+            outcome = await self._call(sent, started, without_rolling=without_rolling)
         except (GatewayError, OSError) as error:
             still_unsure = unsure and not isinstance(error, SignedOut)
             await self._write_outcome("unknown" if still_unsure else outcome_of(error), intent, noted)
             raise
         return await self._write_outcome(outcome, intent, noted)
 
-    async def _call(self, sent: SessionRecord, started: float, *, bare: bool) -> Outcome:
+    async def _call(self, sent: SessionRecord, started: float, *, without_rolling: bool) -> Outcome:
         """Ask the site for a new value and save it; nothing is awaited before the request is sent."""
         site = self._session.site
         answer = None
-        _log.debug("rotation_sent", account=self._session.name, bare=bare)
+        _log.debug("rotation_sent", account=self._session.name, without_rolling=without_rolling)
         with anyio.move_on_after(CALL_SECONDS):
             every = self._session.site.config.rotate_cookies == "all"
             names = list(sent.cookies) if every else [wire.PSID, wire.PSIDTS]
@@ -298,7 +298,7 @@ class SessionRotation:
                 site.config.hosts.accounts + wire.ROTATE_PATH,
                 {"Content-Type": wire.ROTATE_CONTENT_TYPE, "Origin": site.config.hosts.accounts},
                 data=wire.ROTATE_BODY,
-                only=[name for name in names if not bare or name not in wire.ROLLING_COOKIES],
+                only=[name for name in names if not without_rolling or name not in wire.ROLLING_COOKIES],
             )
         if answer is None:
             raise UpstreamTimeout("The upstream did not answer in time.")
