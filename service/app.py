@@ -49,11 +49,11 @@ from service.telemetry.budgets import BudgetMetrics
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import RequestTracer, open_tracing
 from transports.accounts import Conversations
+from transports.clock import Clock, SystemClock
 from transports.metrics import PrometheusObserver, PrometheusStoreObserver
 from transports.observer import Fanout
 from transports.router import Router
 from transports.store import ChangeFeed, Records, Store
-from transports.tasks import Clock, SystemClock
 from transports.tracing import NO_TRACER
 
 _LICENSES_SECONDS = 1.0

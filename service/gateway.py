@@ -18,8 +18,9 @@ from service.server.garbage_collection import GarbageCollector
 from service.server.hypercorn import run_loop, serve_loopback, serving
 from service.server.listeners import Sockets
 from service.server.memory import set_allocator
+from transports.clock import SystemClock
 from transports.store import Records
-from transports.tasks import SystemClock, background_tasks
+from transports.tasks import background_tasks
 
 _log = structlog.get_logger()
 

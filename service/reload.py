@@ -22,7 +22,8 @@ from service.config.schema import LicenseSettings, Origin, Settings, SettingsErr
 from service.licenses.auth import Licenses, fixed_licenses
 from service.licenses.store import License
 from transports.base import Transport
-from transports.tasks import Clock, background_tasks, every
+from transports.clock import Clock
+from transports.tasks import background_tasks, every
 
 _SETTLE_SECONDS = 1.0
 """A file that changed more recently than this may be incomplete."""

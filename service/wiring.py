@@ -8,7 +8,6 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -29,11 +28,12 @@ from transports.accounts import (
 from transports.accounts.conversations import Conversations
 from transports.accounts.registry import AccountRegistry
 from transports.base import Deps, Serve, Transport, TransportType
+from transports.clock import Clock
 from transports.failover import Failover
 from transports.observer import Observer
 from transports.router import Router
 from transports.store import ChangeFeed, Records, Store
-from transports.tasks import Clock, background_tasks
+from transports.tasks import background_tasks
 from transports.tracing import NO_TRACER, Tracer
 
 
@@ -231,7 +231,7 @@ async def _open_pools(
     async with shared_state.open(), limits.open(), heartbeat.open(), background_tasks() as tasks:
 
         def pool_of(transport: Transport) -> Pool:
-            accounts = AccountTracker(transport.name, partial(getattr, transport, "accounts"), pool_deps, config)
+            accounts = AccountTracker(transport.name, lambda: transport.accounts, pool_deps, config)
             pool = Pool(accounts, limits, config)
             heartbeat.add_accounts(pool.accounts.loads)
             tasks.start_soon(pool.run)

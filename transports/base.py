@@ -21,9 +21,9 @@ from transports.account import Account, Finding, Report
 from transports.accounts.configured import AccountSettings, AccountType
 from transports.accounts.conversations import Conversations
 from transports.accounts.registry import AccountRegistry
+from transports.clock import Clock
 from transports.observer import Observer
 from transports.store import ChangeFeed, Records, Store
-from transports.tasks import Clock
 
 ConfigT = TypeVar("ConfigT")
 ASGIApp = Callable[..., Any]

@@ -15,9 +15,9 @@ from service.server.hypercorn import serve_loopback
 from transports.accounts import Conversations
 from transports.accounts.registry import AccountRegistry
 from transports.base import Deps, Transport
+from transports.clock import Clock
 from transports.metrics import PrometheusObserver
 from transports.store import ChangeFeed, Records, Store
-from transports.tasks import Clock
 
 
 def transport_opener(

@@ -15,9 +15,9 @@ from transports.accounts.configured import AccountSettings, AccountType, Duplica
 from transports.accounts.records import read_attention, read_cooldowns, read_processes
 from transports.accounts.registry import AccountRecord, AccountRegistry, AddResult
 from transports.base import Transport
+from transports.clock import Clock
 from transports.store import Records
 from transports.store.port import SESSIONS, Unreadable
-from transports.tasks import Clock
 
 OpenTransport = Callable[[str, str], AbstractAsyncContextManager[Transport]]
 """Opens a transport, by name, for operations on one account, by id."""

@@ -23,8 +23,8 @@ from service.storage.factory import location_of, open_local_replica, open_store
 from service.telemetry import logs
 from transports.account import Level
 from transports.accounts.registry import AddResult
+from transports.clock import SystemClock
 from transports.store import StoreDown
-from transports.tasks import SystemClock
 
 ResultT = TypeVar("ResultT")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -18,7 +18,7 @@ from service.server.hypercorn import TlsFiles, run_app, url_of
 from service.server.listeners import API
 from service.telemetry import logs
 from transports import simulator
-from transports.tasks import SystemClock
+from transports.clock import SystemClock
 
 _DEMO_LICENSE = "demo"
 

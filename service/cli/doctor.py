@@ -24,8 +24,8 @@ from service.storage.factory import cipher_of, location_of, open_local_replica, 
 from service.telemetry import logs
 from transports.account import Finding, Level, failed, ok, warning
 from transports.accounts.records import read_processes
+from transports.clock import SystemClock
 from transports.store import Store
-from transports.tasks import SystemClock
 
 _LEASE, _OWNER = "doctor", "doctor"
 _SKEW_SECONDS = 5.0

@@ -12,7 +12,7 @@ from service.cli.options import ResultT, config_option, settings_at, store_path_
 from service.licenses.auth import new_key
 from service.licenses.store import License, LicenseError, LicenseStore
 from service.telemetry import logs
-from transports.tasks import SystemClock
+from transports.clock import SystemClock
 
 
 @click.group()

@@ -9,8 +9,8 @@ import click
 
 from service.config.loader import Origin, origin_of
 from service.config.schema import Settings, load
+from transports.clock import SystemClock
 from transports.store import Store
-from transports.tasks import SystemClock
 
 ResultT = TypeVar("ResultT")
 CONFIG_VARIABLE = "GEMINI_GATEWAY_CONFIG"

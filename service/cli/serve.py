@@ -16,8 +16,8 @@ from service.server.hypercorn import listen, run_loop, url_of
 from service.server.listeners import addresses, announcement, inherited_sockets
 from service.storage.factory import location_of, open_store
 from service.telemetry import logs
+from transports.clock import SystemClock
 from transports.store import Records
-from transports.tasks import SystemClock
 
 
 @click.command()

@@ -15,8 +15,8 @@ from service.licenses.store import LicenseStore
 from service.storage.factory import StoreLocation, cipher_of
 from service.telemetry import logs
 from transports.base import Transport
+from transports.clock import Clock
 from transports.store import Records, Unreadable
-from transports.tasks import Clock
 
 _MAX_NAMED = 8
 _log = structlog.get_logger()

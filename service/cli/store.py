@@ -16,9 +16,9 @@ from service.config.secrets import read_key
 from service.storage.factory import StoreLocation, cipher_of, location_at, location_of, open_location, store_errors
 from service.storage.migrate import MigrateError, StoreEndpoint, all_records, migrate
 from service.telemetry import logs
+from transports.clock import SystemClock
 from transports.store import COLLECTIONS, Cipher, Collection, Unreadable
 from transports.store.encryption import is_encrypted
-from transports.tasks import SystemClock
 
 _CALL_SECONDS = 10.0
 """Longer than in a gateway, because no request waits for it."""

@@ -29,7 +29,8 @@ from protocol.model import (
 from service.config.schema import JobSettings
 from service.jobs.execution import JobExecution, pause, trimmed
 from service.jobs.store import JobLock, JobStore
-from transports.tasks import Clock, background_tasks, every
+from transports.clock import Clock
+from transports.tasks import background_tasks, every
 
 _CLOSE_SECONDS = 5.0
 """At shutdown, requests that are being sent get this long to return a handle."""

@@ -15,9 +15,9 @@ import msgspec
 import structlog
 
 from protocol.model import FilePart, Job, JobKind, JobPage, Saturated
+from transports.clock import Clock
 from transports.store import Record, Store, Unreadable
 from transports.store.port import JOB_INDEX, JOBS
-from transports.tasks import Clock
 
 _ID = re.compile(r"[\x21-\x2e\x30-\x7e]{1,128}")
 """No slash, because keys use it as separator."""

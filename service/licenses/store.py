@@ -15,9 +15,9 @@ import msgspec
 import structlog
 
 from protocol.model import Feature
+from transports.clock import Clock
 from transports.store import Record, Records, StoreDown
 from transports.store.port import LICENSES
-from transports.tasks import Clock
 
 KEY = re.compile(rb"[\x21-\x7e]{8,256}")
 _ID = re.compile(r"[A-Za-z0-9._@-]{1,64}")

@@ -17,7 +17,7 @@ import anyio.to_thread
 import structlog
 
 from protocol.model import MediaStream, Saturated
-from transports.tasks import SystemClock
+from transports.clock import SystemClock
 
 _PIECE_BYTES = 64 * 1024
 _PARTIAL = ".partial"

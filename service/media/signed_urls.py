@@ -16,7 +16,7 @@ import msgspec
 
 from protocol.http.context import UNCHANGED, ImageFormat
 from protocol.model import Caller, MediaRef
-from transports.tasks import Clock
+from transports.clock import Clock
 
 if TYPE_CHECKING:  # imported with the first link: it takes 10 ms and 6 MiB
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM

@@ -10,9 +10,10 @@ import structlog
 from service.config.schema import MediaSettings, Origin
 from service.config.secrets import KEY_BYTES, read_key
 from service.media.signed_urls import UrlSigner
+from transports.clock import Clock
 from transports.store import Records, StoreDown
 from transports.store.port import KEYS
-from transports.tasks import Clock, background_tasks
+from transports.tasks import background_tasks
 
 _MEDIA_KEY = "media"
 _RETRY_SECONDS = 2.0

@@ -26,7 +26,8 @@ from protocol.http.errors import Refuse
 from protocol.model import Saturated
 from service.config.schema import OverloadSettings
 from service.server.health import PATHS
-from transports.tasks import Clock, background_tasks
+from transports.clock import Clock
+from transports.tasks import background_tasks
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _PROCESS_CGROUPS = Path("/proc/self/cgroup")

@@ -24,7 +24,7 @@ from protocol.model import GatewayError, Jobs
 from service.server.shutdown import Shutdown
 from service.telemetry.metrics import CLIENT_GONE_STATUS, Metrics
 from service.telemetry.tracing import RequestSpan, RequestTracer
-from transports.tasks import Clock
+from transports.clock import Clock
 
 UPSTREAM_MODEL = b"x-gateway-upstream-model"
 """Response header with the model that answered, as reported by the upstream; omitted while it is unknown."""

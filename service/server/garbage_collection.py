@@ -11,7 +11,8 @@ open, or after ten minutes. Objects that exist when the process starts to serve 
 import gc
 from collections.abc import Callable
 
-from transports.tasks import Clock, every
+from transports.clock import Clock
+from transports.tasks import every
 
 _YOUNG = 5000
 """Number of new objects that triggers a scan."""

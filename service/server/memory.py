@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 
 from protocol.http.budget import ByteBudget
-from transports.tasks import Clock, background_tasks, every
+from transports.clock import Clock
+from transports.tasks import background_tasks, every
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _MMAP_BYTES = 1024 * 1024

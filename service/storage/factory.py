@@ -9,9 +9,9 @@ import structlog
 
 from service.config.schema import Origin, SettingsError, StoreSettings
 from service.config.secrets import read_key, read_secret
+from transports.clock import Clock
 from transports.store import Cipher, Records, ReplicatedRecords, SqliteStore, Store, StoreDown
 from transports.store.instrumented import StoreObserver, instrumented
-from transports.tasks import Clock
 
 _FILE = "sqlite:"
 

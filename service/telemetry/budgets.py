@@ -7,7 +7,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from protocol.http.budget import ByteBudget
 from protocol.http.spool import Spool
-from transports.tasks import Clock, background_tasks, every
+from transports.clock import Clock
+from transports.tasks import background_tasks, every
 
 _LOOK_SECONDS = 1.0
 

@@ -7,8 +7,8 @@ from contextlib import ExitStack, closing
 from tests.bench import answers, load
 from tests.bench.samples import FEW, GATEWAY
 from transports.accounts.conversations import Conversations, StoredConversation
+from transports.clock import SystemClock
 from transports.store.sqlite import SqliteStore
-from transports.tasks import SystemClock
 
 _CONNECTIONS = 16
 _COPIES = """

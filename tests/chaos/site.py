@@ -9,7 +9,7 @@ from service.config.schema import LogSettings
 from service.server.hypercorn import listen, run_app
 from service.telemetry import logs
 from transports import simulator
-from transports.tasks import SystemClock
+from transports.clock import SystemClock
 
 
 def main():

@@ -25,9 +25,9 @@ from tests.nth import WAYS, CountedStore, Plan, counted_client, secrets_in, spel
 from tests.observer import NullObserver
 from transports import simulator
 from transports.accounts import Conversations, Pool
+from transports.clock import SystemClock
 from transports.store import MemoryStore, Store
 from transports.store.port import COLLECTIONS
-from transports.tasks import SystemClock
 
 ACCOUNT = simulator.SimulatedAccount(psid="canary/psid+17%<&>", psidts="canary/psidts+23%<&>")
 SECRETS = [ACCOUNT.psid, ACCOUNT.psidts]

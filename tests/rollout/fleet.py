@@ -15,8 +15,8 @@ from tests.chaos.processes import Process
 from tests.rollout.balancer import Balancer
 from tests.servers import RedisServer, free_port, programs
 from transports import simulator
+from transports.clock import SystemClock
 from transports.store import Cipher
-from transports.tasks import SystemClock
 
 STEADY, CHANGING, CHANGED = (f"sk-rollout-{name}-0123456789" for name in ("steady", "before", "after"))
 _MANY = 1_000_000

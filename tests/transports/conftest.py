@@ -14,9 +14,9 @@ from transports import simulator, web
 from transports.accounts import Conversations
 from transports.accounts.registry import AccountRegistry
 from transports.base import Deps
+from transports.clock import SystemClock
 from transports.router import Deadlines, Router
 from transports.store import ChangeFeed, MemoryStore, Store
-from transports.tasks import SystemClock
 
 CATALOGUE = Catalogue.build()
 FAST = simulator.Pace(first_token_seconds=0.0, tokens_per_second=0.0)

@@ -7,8 +7,8 @@ from service.server.certificate import write_certificate
 from tests import proxies
 from tests.transports.conftest import connected
 from transports import web
+from transports.clock import SystemClock
 from transports.http import CLIENT_ERRORS, Timeouts, client, is_html, mapped, trusted, way_out
-from transports.tasks import SystemClock
 
 PSID = "__Secure-1PSID=psid-1; __Secure-1PSIDTS=psidts-1"
 

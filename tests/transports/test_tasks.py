@@ -1,4 +1,3 @@
-import asyncio
 from functools import partial
 
 import anyio
@@ -7,15 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.clock import ManualClock
-from transports.tasks import (
-    Interleaver,
-    Trigger,
-    background_tasks,
-    background_tasks_with_final,
-    every,
-    interleaver,
-    wait_for,
-)
+from transports.tasks import Trigger, background_tasks, background_tasks_with_final, every, wait_for
 
 
 async def test_tasks_end_with_the_context():
@@ -155,73 +146,3 @@ async def test_failed_work_is_retried_without_another_change():
             clock.advance(seconds)
             await anyio.wait_all_tasks_blocked()
         assert (saving.calls, saving.failures) == (3, 2)
-
-
-STREAMS = 200
-STEPS = 20
-
-
-@pytest.fixture
-def handled():
-    """List the numbers of the streams whose chunk has been handled."""
-    return []
-
-
-async def stream(shared, number, handled):
-    await shared.turn()
-    handled.append(number)
-
-
-async def passes(until):
-    """Let the event loop run until a condition holds; fail if it never does."""
-    for _ in range(10 * STREAMS):
-        if until():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("the condition never held")
-
-
-async def test_each_step_of_a_new_request_waits_for_few_of_many_streams(handled):
-    shared = Interleaver()
-    tasks = [asyncio.create_task(stream(shared, number, handled)) for number in range(STREAMS)]
-    await asyncio.sleep(0)
-    for _ in range(STEPS):
-        await asyncio.sleep(0)
-    assert len(handled) < 2 * STEPS
-    await asyncio.gather(*tasks)
-    assert handled == list(range(STREAMS))
-
-
-async def test_the_first_streams_of_a_pass_do_not_wait(handled):
-    shared = Interleaver()
-    turn = shared.turn()
-    with pytest.raises(StopIteration):
-        turn.send(None)
-    await asyncio.gather(*(stream(shared, number, handled) for number in range(3)))
-    assert handled == [0, 1, 2]
-
-
-async def test_a_stream_that_comes_while_others_wait_goes_behind_them(handled):
-    shared = Interleaver()
-    tasks = [asyncio.create_task(stream(shared, number, handled)) for number in range(STREAMS)]
-    await asyncio.sleep(0)
-    await stream(shared, STREAMS, handled)
-    assert handled == list(range(STREAMS + 1))
-    await asyncio.gather(*tasks)
-
-
-async def test_streams_that_are_cancelled_while_they_wait_take_no_turn_from_others(handled):
-    shared = Interleaver()
-    tasks = [asyncio.create_task(stream(shared, number, handled)) for number in range(STREAMS)]
-    await asyncio.sleep(0)
-    for task in tasks[:-1]:
-        task.cancel()
-    await asyncio.gather(*tasks[:-1], return_exceptions=True)
-    await passes(tasks[-1].done)
-    assert handled[-1] == STREAMS - 1
-    for _ in range(3):  # and the next streams find it as it was
-        await stream(shared, STREAMS, handled)
-
-
-async def test_turns_are_shared_by_all_streams_of_an_event_loop():
-    assert interleaver() is interleaver()

@@ -23,9 +23,10 @@ from protocol.model import Certainty, UpstreamFailed
 from transports.account import Account, Finding, failed
 from transports.accounts.configured import AccountType, ConfiguredAccount, SettingsT
 from transports.accounts.registry import AccountRecord, AccountRegistry
+from transports.clock import Clock
 from transports.store import ChangeFeed
 from transports.store.port import ACCOUNTS
-from transports.tasks import Clock, background_tasks, wait_for
+from transports.tasks import background_tasks, wait_for
 
 _LINGER_SECONDS = 1800.0
 """Requests of a removed account may continue for this long."""

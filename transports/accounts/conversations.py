@@ -34,9 +34,9 @@ import structlog
 
 from transports.accounts.grouped import GroupedWrites
 from transports.accounts.write_behind import PendingChange, WriteBehind
+from transports.clock import Clock
 from transports.store import Record, Records, Unreadable
 from transports.store.port import CONVERSATIONS
-from transports.tasks import Clock
 
 MOST_KEPT = 10_000
 _ABANDONED_SECONDS = 7 * 86400.0

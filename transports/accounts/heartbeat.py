@@ -8,9 +8,10 @@ import msgspec
 import structlog
 
 from transports.accounts.records import AccountLoad, ProcessRecord
+from transports.clock import Clock
 from transports.store import Records
 from transports.store.port import PROCESSES
-from transports.tasks import Clock, background_tasks_with_final, every
+from transports.tasks import background_tasks_with_final, every
 
 _LOOK_SECONDS = 2.0
 _LONGEST_SILENCE = 4.0

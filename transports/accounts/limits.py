@@ -35,9 +35,10 @@ import structlog
 
 from transports.account import Account
 from transports.accounts.availability import Requirement
+from transports.clock import Clock
 from transports.store import Limits, MemoryStore
 from transports.store.port import FULL, Bucket
-from transports.tasks import Clock, Trigger, background_tasks_with_final, every
+from transports.tasks import Trigger, background_tasks_with_final, every
 
 _ENTER_SECONDS = 1.0
 """Longest wait for the store, also for a request whose client has left. The store's own deadline is shorter."""

@@ -15,8 +15,8 @@ import msgspec
 import structlog
 from msgspec import Meta
 
+from transports.clock import Clock
 from transports.store.port import ACCOUNTS, ACTIONS, ATTENTION, COOLDOWNS, PAUSES, SESSIONS, Records, decode_record
-from transports.tasks import Clock
 
 _ACTION_SECONDS = 10.0
 """How long other processes can read who made a change."""

@@ -16,9 +16,10 @@ import structlog
 
 from transports.accounts.records import AttentionRecord, CooldownRecord, read_attention, read_cooldowns
 from transports.accounts.registry import AccountRegistry, PauseRecord
+from transports.clock import Clock
 from transports.store import ChangeFeed, Store
 from transports.store.port import ACTIONS, ATTENTION, COOLDOWNS, PAUSES, Collection, Unreadable
-from transports.tasks import Clock, Trigger, background_tasks_with_final
+from transports.tasks import Trigger, background_tasks_with_final
 
 _LAST_SAVE_SECONDS = 2.0
 

@@ -35,8 +35,8 @@ from transports.accounts.records import (
 )
 from transports.accounts.registry import PauseRecord
 from transports.accounts.shared_state import ActiveCooldown, SharedState
+from transports.clock import Clock
 from transports.observer import ELSEWHERE, AccountChange, AccountStats, Observer
-from transports.tasks import Clock
 from transports.tracing import NO_TRACER, Tracer
 
 _log = structlog.get_logger()

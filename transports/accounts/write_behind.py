@@ -18,9 +18,10 @@ import anyio
 import msgspec
 import structlog
 
+from transports.clock import Clock
 from transports.store import Change, Records
 from transports.store.port import CONVERSATIONS
-from transports.tasks import Clock, Trigger, background_tasks_with_final
+from transports.tasks import Trigger, background_tasks_with_final
 
 _HOLD_SECONDS = 0.05
 _LAST_SECONDS = 2.0

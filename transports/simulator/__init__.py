@@ -5,6 +5,7 @@ The site is imported when it is created, because a gateway with other upstreams 
 
 from typing import Any
 
+from transports.clock import Clock
 from transports.simulator.config import (
     PAGE_TOKENS,
     PLANS,
@@ -16,7 +17,6 @@ from transports.simulator.config import (
     read_account,
 )
 from transports.simulator.transport import TRANSPORT_TYPE, export_of, with_accounts
-from transports.tasks import Clock
 
 __all__ = [
     "PAGE_TOKENS",

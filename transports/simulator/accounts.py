@@ -4,12 +4,12 @@ import hmac
 import secrets
 from hashlib import sha256
 
+from transports.clock import Clock
 from transports.simulator.account_audit import AccountAudit
 from transports.simulator.config import SimulatedAccount, SimulatorConfig
 from transports.simulator.gems import Gems
 from transports.simulator.history import History
 from transports.simulator.quota import SimulatedQuota
-from transports.tasks import Clock
 
 _PSID, _PSIDTS = "__Secure-1PSID", "__Secure-1PSIDTS"
 

@@ -9,6 +9,7 @@ from collections import Counter
 import msgspec
 from starlette.responses import Response
 
+from transports.clock import Clock
 from transports.simulator import composition, models, prompt_directives
 from transports.simulator.accounts import SimulatedSession
 from transports.simulator.answer import PendingWork, SimulatedAnswer
@@ -24,7 +25,6 @@ from transports.simulator.request_checks import TurnRequest, require
 from transports.simulator.response_script import ResponseScript
 from transports.simulator.turn_context import TurnContext
 from transports.simulator.uploads import StoredUpload, UploadHost
-from transports.tasks import Clock
 from transports.web import wire
 
 _MOST_PROMPT_BYTES = 130_000

@@ -16,10 +16,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
+from transports.clock import Clock
 from transports.simulator.accounts import SimulatedSession
 from transports.simulator.breakable_stream import BreakableStream
 from transports.simulator.images import DrawnPicture, draw
-from transports.tasks import Clock
 
 FOLDERS = ("gg", "gg-dl", "rd-gg", "rd-gg-dl")
 """Folders of picture URLs, and of those that they redirect to."""

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from transports.clock import Clock
 from transports.simulator import encode
 from transports.simulator.answer import SimulatedAnswer
 from transports.simulator.config import Pace
 from transports.simulator.frame_forms import FrameForm
 from transports.simulator.prompt_directives import PromptScript
-from transports.tasks import Clock
 
 CUT = None
 """Yielded in place of bytes to cut the connection."""

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from transports.clock import Clock
 from transports.simulator import batch, encode, request_checks, uploads
 from transports.simulator.accounts import SimulatedAccounts, SimulatedSession
 from transports.simulator.breakable_stream import BreakableStream
@@ -25,7 +26,6 @@ from transports.simulator.generation import TurnHandler
 from transports.simulator.media import FOLDERS, SimulatedMedia, origin_of, picture_url
 from transports.simulator.profiles import Rules, StrictRules, UploadStep
 from transports.simulator.uploads import Resumable
-from transports.tasks import Clock
 from transports.web import wire
 
 _BUILD = "boq_assistant-bard-web-server_20261101.04_p{}"

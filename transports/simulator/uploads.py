@@ -12,7 +12,7 @@ from email.policy import HTTP
 import msgspec
 
 from protocol.model import StoredFile, media_type_of
-from transports.tasks import Clock
+from transports.clock import Clock
 
 _BOUNDARY = re.compile(r"""multipart/form-data; ?boundary="?([A-Za-z0-9'()+_,./:=?-]{1,70})"?""")
 _HEAD_LIMIT = 4096

@@ -3,8 +3,8 @@
 Source: reliability 2.2
 """
 
+from transports.clock import Clock
 from transports.store.port import Locks, StoreDown
-from transports.tasks import Clock
 
 
 class Barrier:

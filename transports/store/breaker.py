@@ -6,7 +6,7 @@ from typing import Protocol
 
 import anyio
 
-from transports.tasks import Clock
+from transports.clock import Clock
 
 
 class BreakerObserver(Protocol):

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from transports.clock import Clock
 from transports.store.port import Collection, Records
-from transports.tasks import Clock, every
+from transports.tasks import every
 
 _POLL_SECONDS = 1.0
 

@@ -5,9 +5,9 @@ from typing import Any, Protocol, cast
 
 import anyio
 
+from transports.clock import Clock
 from transports.store.breaker import BreakerObserver
 from transports.store.port import Backend, StoreDown
-from transports.tasks import Clock
 
 
 class StoreObserver(BreakerObserver, Protocol):

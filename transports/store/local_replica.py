@@ -35,6 +35,7 @@ import anyio
 import msgspec
 import structlog
 
+from transports.clock import Clock
 from transports.store.port import (
     ACCOUNTS,
     ATTENTION,
@@ -50,7 +51,6 @@ from transports.store.port import (
     StoreDown,
     Unreadable,
 )
-from transports.tasks import Clock
 
 REPLICATED = (ACCOUNTS, PAUSES, ATTENTION, LICENSES, KEYS)
 """The replicated collections; sessions are saved separately on each machine."""

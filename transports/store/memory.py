@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+from transports.clock import Clock
 from transports.store.encryption import Cipher
 from transports.store.port import COLLECTIONS, FULL, Bucket, Change, Collection, KeyRange, Record
 from transports.store.records import BaseRecords
-from transports.tasks import Clock
 
 _GRAIN = 1e-6
 """Shorter waits are rounding errors."""

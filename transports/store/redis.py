@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from transports.clock import Clock
 from transports.store import lua
 from transports.store.encryption import Cipher
 from transports.store.instrumented import StoreObserver
@@ -27,7 +28,7 @@ from transports.store.port import Bucket, Change, Collection, KeyRange, Record
 from transports.store.records import BaseRecords
 from transports.store.redis_connection import RedisConnection
 from transports.store.redis_server import RedisAddress, RedisPool, ScriptCall, evaluate
-from transports.tasks import Clock, background_tasks
+from transports.tasks import background_tasks
 
 _BEHIND = "\x7f"
 """Sorts after every character that a key may have."""

@@ -16,12 +16,12 @@ import structlog
 from redis.asyncio.connection import parse_url
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from transports.clock import Clock
 from transports.store.breaker import Breaker
 from transports.store.instrumented import StoreObserver
 from transports.store.lua import LuaScript
 from transports.store.redis_connection import RedisArgument, RedisConnection, TlsRedisConnection
 from transports.store.redis_errors import OPEN, TIMEOUT, RedisUnavailable, reason_of
-from transports.tasks import Clock
 
 _MOST_CONNECTIONS = 64
 _IDLE_SECONDS = 60.0

@@ -17,12 +17,12 @@ from typing import TypeVar
 
 import anyio.to_thread
 
+from transports.clock import Clock
 from transports.store import sqlite_queries
 from transports.store.encryption import Cipher
 from transports.store.port import FULL, Bucket, Change, Collection, KeyRange, Record, StoreDown
 from transports.store.records import BaseRecords
 from transports.store.sqlite_writer import Writer, is_busy, transaction
-from transports.tasks import Clock
 
 _BUSY_SECONDS = 5.0
 _MAINTENANCE_SECONDS = 1.0

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from protocol.model import Certainty, GatewayError, SignedOut
 from transports.account import Finding, failed, ok, warning
-from transports.tasks import Clock
+from transports.clock import Clock
 from transports.web import wire
 from transports.web.accounts import SiteAccount
 from transports.web.attention_reasons import AttentionReason

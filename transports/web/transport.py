@@ -30,8 +30,8 @@ from protocol.model import (
 )
 from transports.account import Account, Finding
 from transports.base import Deps, TransportType
+from transports.clock import Clock
 from transports.http import trusted
-from transports.tasks import Clock
 from transports.web import wire
 from transports.web.account_config import ACCOUNTS
 from transports.web.accounts import SiteAccount, WebAccounts, open_accounts

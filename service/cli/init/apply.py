@@ -20,8 +20,8 @@ from service.config.secrets import KEY_BYTES
 from service.licenses.auth import new_key
 from service.licenses.store import License, LicenseStore
 from transports.account import Finding, Level
+from transports.clock import SystemClock
 from transports.store import Store
-from transports.tasks import SystemClock
 
 Confirm = Callable[[str], bool]
 """Asks the operator about an account and returns the answer."""

@@ -80,7 +80,7 @@ import sys
 import msgspec
 from service.server.hypercorn import listen, run_app, url_of
 from transports import simulator
-from transports.tasks import SystemClock
+from transports.clock import SystemClock
 
 config = msgspec.json.decode(sys.argv[1], type=simulator.SimulatorConfig)
 listening = listen("127.0.0.1", 0, 64)

@@ -12,8 +12,8 @@ from service.config.loader import SettingsError, origin_of
 from service.config.schema import StoreSettings
 from service.storage.factory import open_store
 from tests.servers import RedisServer, programs
+from transports.clock import SystemClock
 from transports.store.port import ACCOUNTS, COOLDOWNS, SESSIONS
-from transports.tasks import SystemClock
 
 SECRET = "0123456789abcdef0123456789abcdef"
 

@@ -26,8 +26,8 @@ from service.jobs.runner import open_jobs
 from service.jobs.store import JobStore
 from tests.clock import ManualClock
 from tests.transports.conftest import request_for
+from transports.clock import SystemClock
 from transports.store import MemoryStore, Store
-from transports.tasks import SystemClock
 
 HANDLE = Handle(transport="web", account="one", token="{}")
 LATER = Handle(transport="web", account="one", token='{"later": 1}')

@@ -12,9 +12,9 @@ from service.licenses.auth import new_key
 from service.licenses.store import License, LicenseError, LicenseStore
 from tests.clock import ManualClock
 from tests.conftest import ROOT
+from transports.clock import SystemClock
 from transports.store import MemoryStore, SqliteStore, StoreDown
 from transports.store.port import LICENSES
-from transports.tasks import SystemClock
 
 DAY = 86400.0
 
@@ -22,7 +22,7 @@ ADDER = """
 import sys, anyio
 from pathlib import Path
 from service.licenses.store import License, LicenseStore
-from transports.tasks import SystemClock
+from transports.clock import SystemClock
 from transports.store import SqliteStore
 
 async def main():

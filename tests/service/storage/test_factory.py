@@ -15,10 +15,10 @@ from service.storage.factory import (
     open_stores,
     shown_url,
 )
+from transports.clock import SystemClock
 from transports.metrics import PrometheusStoreObserver
 from transports.store import Unreadable
 from transports.store.port import SESSIONS
-from transports.tasks import SystemClock
 
 ORIGIN = origin_of(None)
 

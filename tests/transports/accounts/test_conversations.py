@@ -10,9 +10,9 @@ from tests.clock import ManualClock
 from tests.conftest import ROOT
 from transports.accounts import Conversations
 from transports.accounts.conversations import StoredConversation
+from transports.clock import SystemClock
 from transports.store import MemoryStore, SqliteStore, StoreDown
 from transports.store.port import CONVERSATIONS
-from transports.tasks import SystemClock
 
 ONE = StoredConversation(account="a", conversation=b"c_1")
 TWO = StoredConversation(account="a", conversation=b"c_2")
@@ -20,7 +20,7 @@ TWO = StoredConversation(account="a", conversation=b"c_2")
 TAKER = """
 import sys, anyio
 from pathlib import Path
-from transports.tasks import SystemClock
+from transports.clock import SystemClock
 from transports.accounts import Conversations
 from transports.store import SqliteStore
 

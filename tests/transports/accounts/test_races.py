@@ -11,8 +11,8 @@ from tests.pools import GatewayProcess, leasing
 from tests.transports.store.conftest import open_store, servers  # noqa: F401 -- fixtures
 from transports.account import Account
 from transports.accounts import LeaseRequest, Requirement
+from transports.clock import SystemClock
 from transports.store import MemoryStore
-from transports.tasks import SystemClock
 
 CHAT = Requirement(family="pro", capability=Capability.CHAT, guest=False)
 ACCOUNTS = [Account(id="a", transport="t", concurrency=3), Account(id="b", transport="t", concurrency=2)]

@@ -11,10 +11,10 @@ import pytest
 
 from tests.clock import ManualClock
 from tests.servers import RecordingStoreObserver, RedisServer, programs
+from transports.clock import SystemClock
 from transports.store import Cipher, MemoryStore, SqliteStore
 from transports.store.redis import RedisStore
 from transports.store.redis_server import RedisAddress, RedisPool
-from transports.tasks import SystemClock
 
 
 class Stores:

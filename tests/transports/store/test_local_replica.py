@@ -4,11 +4,11 @@ import pytest
 
 from tests.clock import ManualClock
 from transports.accounts.registry import AccountRecord, AccountRegistry
+from transports.clock import SystemClock
 from transports.store import ChangeFeed, MemoryStore, ReplicatedRecords, StoreDown
 from transports.store.local_replica import REPLICATED
 from transports.store.port import ACCOUNTS, KEYS, LICENSES, MARKS, PAUSES, SESSIONS
 from transports.store.sqlite import SqliteStore
-from transports.tasks import SystemClock
 
 
 class Shared:

@@ -3,10 +3,10 @@ import pytest
 from service.server.certificate import write_certificate
 from tests.clock import ManualClock
 from tests.servers import RecordingStoreObserver, RedisServer, programs
+from transports.clock import SystemClock
 from transports.store.port import SESSIONS
 from transports.store.redis import RedisOptions, open_redis
 from transports.store.redis_server import RedisAddress
-from transports.tasks import SystemClock
 
 SECRET = "pa55"
 

@@ -11,9 +11,9 @@ import pytest
 
 from tests.clock import ManualClock
 from tests.conftest import ROOT
+from transports.clock import SystemClock
 from transports.store import FULL, SqliteStore, StoreDown
 from transports.store.port import COOLDOWNS, SESSIONS
-from transports.tasks import SystemClock
 
 HOUR = 3600.0
 HOLDS = """
@@ -30,7 +30,7 @@ COUNTS = """
 import sys
 from pathlib import Path
 import anyio
-from transports.tasks import SystemClock
+from transports.clock import SystemClock
 from transports.store import SqliteStore
 from transports.store.port import COOLDOWNS, SESSIONS
 

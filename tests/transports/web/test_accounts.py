@@ -12,8 +12,8 @@ from tests.clock import ManualClock
 from tests.transports.conftest import ACCOUNT, asking, connected, deps_for, request_for
 from transports import simulator, web
 from transports.accounts.registry import AccountRecord
+from transports.clock import SystemClock
 from transports.store import MemoryStore, StoreDown
-from transports.tasks import SystemClock
 
 SECOND = simulator.SimulatedAccount(psid="psid-2", psidts="psidts-2")
 THIRD = simulator.SimulatedAccount(psid="psid-3", psidts="psidts-3")

@@ -25,8 +25,8 @@ from protocol.model import (
 from service.server.certificate import write_certificate
 from tests.transports.conftest import ACCOUNT, asking, connected, deps_for, request_for
 from transports import simulator, web
+from transports.clock import SystemClock
 from transports.http import Timeouts
-from transports.tasks import SystemClock
 from transports.web import wire
 from transports.web.account_config import ACCOUNTS
 

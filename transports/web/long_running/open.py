@@ -19,7 +19,7 @@ from protocol.model import (
     WorkStarted,
     peek,
 )
-from transports.tasks import Clock
+from transports.clock import Clock
 from transports.web.long_running import research, video
 from transports.web.long_running.work import LongRunningWork, Prompt, WorkLocation, WorkSettings, location_of
 from transports.web.session.background import BackgroundWork

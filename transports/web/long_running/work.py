@@ -28,7 +28,7 @@ from protocol.model import (
     WorkStarted,
     estimate_tokens,
 )
-from transports.tasks import Clock
+from transports.clock import Clock
 from transports.web.codec.answer import SiteConversation
 from transports.web.codec.encode import Uploaded
 from transports.web.config import Tools

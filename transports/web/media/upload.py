@@ -30,8 +30,8 @@ from protocol.model import (
     UpstreamFailed,
     UpstreamTimeout,
 )
+from transports.clock import Clock
 from transports.http import CLIENT_ERRORS, mapped
-from transports.tasks import Clock
 from transports.web import wire
 from transports.web.codec.encode import Uploaded
 from transports.web.config import UploadProtocol, WebConfig

@@ -8,7 +8,8 @@ import anyio.abc
 import structlog
 
 from protocol.model import GatewayError
-from transports.tasks import Clock, background_tasks, wait_for
+from transports.clock import Clock
+from transports.tasks import background_tasks, wait_for
 
 _CLOSE_SECONDS = 5.0
 """How long shutdown waits for open work."""

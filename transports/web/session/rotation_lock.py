@@ -14,9 +14,9 @@ from contextlib import suppress
 
 import msgspec
 
+from transports.clock import Clock
 from transports.store import Locks
 from transports.store.barrier import Barrier
-from transports.tasks import Clock
 
 LOCK_SECONDS = 45.0
 """Longer than a rotation takes, and short enough for a takeover within the old value's grace period."""

@@ -23,7 +23,7 @@ from protocol.model import (
     UpstreamModel,
 )
 from transports.account import Quota
-from transports.tasks import Clock
+from transports.clock import Clock
 from transports.web import wire
 from transports.web.attention_reasons import AttentionReason
 from transports.web.codec import jspb

@@ -19,9 +19,9 @@ import structlog
 from msgspec import MsgspecError
 from msgspec.structs import replace
 
+from transports.clock import Clock
 from transports.store import Records
 from transports.store.port import SESSIONS, Record, StoreDown
-from transports.tasks import Clock
 from transports.web.session.cookies import header, merge
 from transports.web.session.record import (
     SessionRecord,

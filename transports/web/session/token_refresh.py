@@ -9,7 +9,8 @@ import random
 import structlog
 
 from protocol.model import GatewayError, SignedOut
-from transports.tasks import Clock, wait_for
+from transports.clock import Clock
+from transports.tasks import wait_for
 from transports.web.session.session import Session, SessionFailure
 
 _USED_SECONDS = 3 * 3600.0

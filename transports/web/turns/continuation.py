@@ -41,7 +41,8 @@ from protocol.model import (
     WebImage,
 )
 from transports.accounts.conversations import Conversations, StoredConversation
-from transports.tasks import Clock, every
+from transports.clock import Clock
+from transports.tasks import every
 from transports.web.codec.answer import SiteConversation
 from transports.web.session.session import Session
 from transports.web.turns.saved import Chats

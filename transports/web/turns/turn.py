@@ -30,8 +30,9 @@ from protocol.model import (
     estimate_tokens,
     peek,
 )
+from transports.clock import Clock
 from transports.http import CLIENT_ERRORS, is_html, mapped
-from transports.tasks import Clock, interleaver
+from transports.interleave import interleaver
 from transports.web import wire
 from transports.web.codec import encode, models
 from transports.web.codec.answer import AnswerReader, SiteConversation

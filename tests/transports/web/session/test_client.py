@@ -8,7 +8,7 @@ from protocol.model import Text
 from service.server.hypercorn import serve_loopback
 from tests.transports.conftest import ACCOUNT, FAST, Site, asking, connected, request_for
 from transports import simulator, web
-from transports.tasks import SystemClock
+from transports.clock import SystemClock
 from transports.web import wire
 
 

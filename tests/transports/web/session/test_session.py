@@ -11,12 +11,12 @@ from tests.clock import ManualClock
 from tests.pools import pool_of
 from tests.transports.conftest import asking, connected, deps_for, opened, request_for
 from transports import simulator, web
+from transports.clock import SystemClock
 from transports.failover import Failover as AccountRotation
 from transports.failover import FailoverPolicy
 from transports.simulator import encode
 from transports.store import MemoryStore, StoreDown
 from transports.store.port import SESSIONS
-from transports.tasks import SystemClock
 from transports.web.session.rotation import SessionRotation
 
 EXPIRED = web.WebAccount(id="one", cookies="__Secure-1PSID=psid-1; __Secure-1PSIDTS=expired", per_minute=0)

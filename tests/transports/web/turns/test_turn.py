@@ -18,8 +18,8 @@ from protocol.model import (
 from service.server.hypercorn import serve_loopback
 from tests.transports.conftest import ACCOUNT, FAST, Site, asking, connected, request_for
 from transports import simulator
+from transports.clock import SystemClock
 from transports.simulator import encode
-from transports.tasks import SystemClock
 from transports.web import wire
 from transports.web.errors import StaleToken
 from transports.web.turns.turn import TurnAnswer
