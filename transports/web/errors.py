@@ -100,7 +100,10 @@ def error_for_http(
     """
     match status:
         case 301 | 302 | 303 | 307 | 308:
-            reason = _reason_of(location)
+            address = location.partition("?")[0]  # without the query, which may contain other URLs
+            reason = AttentionReason.CONSENT if "consent" in address else AttentionReason.SIGNED_OUT
+            if "/sorry/" in address:
+                reason = AttentionReason.CHALLENGE
             return session_refused() if reason is AttentionReason.SIGNED_OUT else signed_out(reason)
         case 400 | 405:
             return _rejected(status, token)
@@ -148,11 +151,3 @@ def session_refused() -> SessionRefused:
     """Return the error for a response that suggests that the session is signed out."""
     reason = AttentionReason.SIGNED_OUT
     return SessionRefused(_NEEDS_ATTENTION, reason=reason, advice=ADVICE[reason])
-
-
-def _reason_of(location: str) -> AttentionReason:
-    """Return why the site redirects, by the host and path of the target; URLs in its query are ignored."""
-    address = location.partition("?")[0]
-    if "/sorry/" in address:
-        return AttentionReason.CHALLENGE
-    return AttentionReason.CONSENT if "consent" in address else AttentionReason.SIGNED_OUT

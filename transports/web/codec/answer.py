@@ -383,8 +383,13 @@ class AnswerReader:
         )
         self.model_id = jspb.text(inner, wire.INNER_MODEL_ID) or self.model_id
         self.model_name = jspb.text(inner, wire.INNER_MODEL_NAME) or self.model_name
-        progress = _progress_line(inner)
-        events: list[Event] = self._builder.add_progress(progress) if progress else []
+        events: list[Event] = []
+        # the tool that runs: the site's own text about it, else its name
+        for tool in (jspb.mapping(inner, wire.INNER_NEWS).get(wire.NEWS_TOOL), jspb.field(inner, wire.INNER_TOOL)):
+            name = jspb.text(tool, *wire.TOOL_NAME)
+            if name and jspb.integer(tool, *wire.TOOL_STATE) != wire.TOOL_DONE:
+                events = self._builder.add_progress(jspb.text(tool, *wire.TOOL_WORDS) or f"Running {name}…")
+                break
         if candidate is not None:
             now = read_candidate(candidate, read.known)
             grows = now.text is not None and not now.card and not now.complete
@@ -413,16 +418,6 @@ class AnswerReader:
         self.complete = self.finished = True
         usage = self._builder.usage(self._input_tokens)
         return [*events, Finish(reason="stop", usage=usage, rewritten=self._builder.rewritten(self._input_tokens))]
-
-
-def _progress_line(inner: Any) -> str:
-    """Return a progress line for the tool that runs: the site's own text, else the tool's name; empty if none runs."""
-    running = jspb.mapping(inner, wire.INNER_NEWS).get(wire.NEWS_TOOL)
-    for tool in (running, jspb.field(inner, wire.INNER_TOOL)):
-        name = jspb.text(tool, *wire.TOOL_NAME)
-        if name and jspb.integer(tool, *wire.TOOL_STATE) != wire.TOOL_DONE:
-            return jspb.text(tool, *wire.TOOL_WORDS) or f"Running {name}…"
-    return ""
 
 
 def _broken_off() -> UpstreamFailed:

@@ -5,6 +5,7 @@ The RPC `hNvQHb` (turns of a conversation) returns candidates of the same form.
 
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
@@ -253,20 +254,17 @@ def _playable(addresses: list[Any]) -> str:
 
     Source: "Media out"
     """
-    urls = [jspb.encodable(addresses, index) for index in range(len(addresses))]
-    return next(filter(_serves, urls), "") or jspb.encodable(addresses, wire.PAIR_URL)
-
-
-def _serves(address: str) -> bool:
-    try:
-        parts = urlsplit(address)
-        if parts.hostname != wire.PLAYABLE_HOST or parts.path.rstrip("/") != wire.PLAYABLE_PATH:
-            return False
-        (token, *_) = parse_qs(parts.query).get(wire.PLAYABLE_QUERY, [""])
-        plain = token.translate(_PLAIN_BASE64).rstrip("=")
-        return wire.PLAYABLE_WORD in urlsafe_b64decode(plain + "=" * (-len(plain) % 4))
-    except ValueError:
-        return False
+    for index in range(len(addresses)):
+        url = jspb.encodable(addresses, index)
+        with suppress(ValueError):
+            parts = urlsplit(url)
+            if parts.hostname != wire.PLAYABLE_HOST or parts.path.rstrip("/") != wire.PLAYABLE_PATH:
+                continue
+            (token, *_) = parse_qs(parts.query).get(wire.PLAYABLE_QUERY, [""])
+            plain = token.translate(_PLAIN_BASE64).rstrip("=")
+            if wire.PLAYABLE_WORD in urlsafe_b64decode(plain + "=" * (-len(plain) % 4)):
+                return url
+    return jspb.encodable(addresses, wire.PAIR_URL)
 
 
 def _lines(value: Any, depth: int = 0) -> Iterator[str]:

@@ -13,12 +13,14 @@ from yarl import URL
 
 from transports.web import wire
 from transports.web.codec.answer import SiteConversation
-from transports.web.config import AttachmentForm, Slots
+from transports.web.config import Slots
 
 _encode = msgspec.json.Encoder().encode
 
 _LEFT = {plain: quote_plus(plain) for plain in "!$'()*,?/:@"}
 """Characters that are allowed unquoted in a query, but not in a form."""
+
+_ATTACHMENT_KINDS = {"image": wire.ATTACHMENT_IMAGE, "video": wire.ATTACHMENT_VIDEO}
 
 
 class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,8 +86,14 @@ def generate_form(call: GenerateCall, access_token: str | None) -> bytes:
     else:
         chosen[wire.SLOT_MODE], chosen[wire.SLOT_CHAT_KIND] = [forms.slot_6], forms.slot_68
     slots: list[Any] = [None] * wire.SLOTS
-    files = [_attachment(file, forms.attachments) for file in call.files] or None
-    slots[wire.SLOT_PROMPT] = [call.prompt, 0, None, files, None, None, 0]
+    files: list[Any] = []
+    for file in call.files:
+        if forms.attachments == "short":
+            files.append([[file.path], file.name])
+            continue
+        kind = _ATTACHMENT_KINDS.get(file.mime.partition("/")[0].lower(), wire.ATTACHMENT_OTHER)
+        files.append([[file.path, kind, None, file.mime], file.name, *wire.ATTACHMENT_TAIL])
+    slots[wire.SLOT_PROMPT] = [call.prompt, 0, None, files or None, None, None, 0]
     slots[wire.SLOT_LANGUAGE] = [call.language]
     slots[wire.SLOT_CONVERSATION] = (
         wire.FRESH_CONVERSATION
@@ -98,14 +106,6 @@ def generate_form(call: GenerateCall, access_token: str | None) -> bytes:
     slots[wire.SLOT_MODEL_NUMBER] = call.model.number if call.model else None
     slots[wire.SLOT_THINKING] = _thinking(call)
     return _form(_compact([None, _compact(slots)]), access_token)
-
-
-def _attachment(file: Uploaded, form: AttachmentForm) -> list[Any]:
-    if form == "short":
-        return [[file.path], file.name]
-    kinds = {"image": wire.ATTACHMENT_IMAGE, "video": wire.ATTACHMENT_VIDEO}
-    kind = kinds.get(file.mime.partition("/")[0].lower(), wire.ATTACHMENT_OTHER)
-    return [[file.path, kind, None, file.mime], file.name, *wire.ATTACHMENT_TAIL]
 
 
 def generate_headers(call: GenerateCall, site: str) -> dict[str, str]:

@@ -191,7 +191,14 @@ class Cleaner:
                 and len(found.group()) <= _LONGEST_LINK
                 and not self._is_indented_code()
             ):
-                self._meet(found)
+                self._keep(found.start())
+                if self._open:  # a code span may be open, and then this is no markup
+                    self._mode, self._doubt_line = _Mode.DOUBT, self._line
+                    return True
+                self._cut(len(found.group()))
+                if found["tag"]:
+                    self._mode, self._depth = _Mode.TAG, 0
+                    self._name, self._closing = found["name"], found.group().startswith("</")
                 return True
             else:
                 position = self._read_other(found, text)
@@ -246,17 +253,6 @@ class Cleaner:
             end += 1  # an escaped backtick does not open a code span
         self._extend(text[found.start() : end])
         return end
-
-    def _meet(self, found: re.Match[str]) -> None:
-        """Remove markup, or enter DOUBT mode if a code span may be open."""
-        self._keep(found.start())
-        if self._open:
-            self._mode, self._doubt_line = _Mode.DOUBT, self._line
-            return
-        self._cut(len(found.group()))
-        if found["tag"]:
-            self._mode, self._depth = _Mode.TAG, 0
-            self._name, self._closing = found["name"], found.group().startswith("</")
 
     def _read_tag(self, final: bool) -> bool:
         """Remove text up to the end of the tag."""

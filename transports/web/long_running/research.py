@@ -10,7 +10,7 @@ import msgspec
 
 from protocol.model import Document, Event, Text, Thought, Waiting, WorkStarted
 from transports.web import wire
-from transports.web.codec.candidate import Candidate, Opened, ResearchPlan, read_candidate
+from transports.web.codec.candidate import Candidate, Opened, read_candidate
 from transports.web.codec.markup import clean
 from transports.web.codec.text import Prose
 from transports.web.long_running.work import FRESH, LongRunningWork, Phase, Prompt
@@ -58,9 +58,17 @@ async def confirm_plan(work: LongRunningWork) -> AsyncGenerator[Event]:
         yield Text(text=text)
         yield work.finish(text)
         return
-    yield Thought(text=_plan_text(candidate.plan))
+    plan = candidate.plan
+    lines = [f"Research plan: {plan.title}"]
+    for number, step in enumerate(plan.steps, 1):
+        lines.append(f"{number}. {step.label or step.body}")
+        if step.label and step.body:
+            lines.append(f"   {step.body}")
+    if plan.estimate:
+        lines.append(plan.estimate)
+    yield Thought(text="\n".join(lines) + "\n\n")
     yield _set_phase(work, Phase.CONFIRMING)
-    await work.send_next(turns[0], candidate.plan.confirm or _CONFIRM, FRESH)
+    await work.send_next(turns[0], plan.confirm or _CONFIRM, FRESH)
     yield _set_phase(work, Phase.REPORT)
 
 
@@ -113,14 +121,6 @@ def _newest(turns: list[SavedTurn]) -> Candidate | None:
 def _set_phase(work: LongRunningWork, phase: Phase) -> WorkStarted:
     assert work.location is not None, "a phase needs a location"  # noqa: S101
     return work.move_to(msgspec.structs.replace(work.location, phase=phase))
-
-
-def _plan_text(plan: ResearchPlan) -> str:
-    """Return a plan as text."""
-    steps = [f"{number}. {step.label or step.body}" for number, step in enumerate(plan.steps, 1)]
-    bodies = [f"\n   {step.body}" if step.label and step.body else "" for step in plan.steps]
-    lines = [f"Research plan: {plan.title}", *map("".join, zip(steps, bodies, strict=True))]
-    return "\n".join([*lines, *([plan.estimate] if plan.estimate else [])]) + "\n\n"
 
 
 def _finished(turns: list[SavedTurn]) -> Opened | None:

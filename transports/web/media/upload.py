@@ -179,23 +179,18 @@ class AccountUploads:
         return known
 
     async def _send_as(self, form: UploadProtocol, file: FilePart, name: str, headers: dict[str, str]) -> str:
-        send = self._send_resumable if form == "resumable" else self._send_multipart
-        return await send(file, name, headers)
-
-    async def _send_multipart(self, file: FilePart, name: str, headers: dict[str, str]) -> str:
-        form = aiohttp.FormData()
-        form.add_field(
-            wire.UPLOAD_FIELD,
-            BytesIO(file.data) if file.stored is None else file.stored,
-            filename=name,
-            content_type=file.mime,
-        )
-        url = self._session.site.config.hosts.upload + wire.UPLOAD_PATH
-        async with self._post(url, headers, form) as response:
-            return await _path_of(response)
-
-    async def _send_resumable(self, file: FilePart, name: str, headers: dict[str, str]) -> str:
+        """Send a file in one multipart request, or in the two requests of the resumable protocol."""
         config = self._session.site.config
+        if form == "multipart":
+            data = aiohttp.FormData()
+            data.add_field(
+                wire.UPLOAD_FIELD,
+                BytesIO(file.data) if file.stored is None else file.stored,
+                filename=name,
+                content_type=file.mime,
+            )
+            async with self._post(config.hosts.upload + wire.UPLOAD_PATH, headers, data) as response:
+                return await _path_of(response)
         start = {
             **headers,
             **wire.RESUMABLE_START,
