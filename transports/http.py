@@ -114,7 +114,18 @@ async def client(
     """
     socks = proxy is not None and urlsplit(proxy).scheme in _SOCKS
     if proxy is not None and socks:
-        connector = _socks(proxy, ca_file)
+        from transports.socks import SocksConnector
+
+        parts = urlsplit(proxy)
+        connector = SocksConnector(
+            parts.scheme,
+            parts.hostname or "",
+            parts.port or _PORTS[parts.scheme],
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            limit=0,
+            ssl=trusted(ca_file),
+        )
     else:
         connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, ssl=trusted(ca_file))
     timeout = aiohttp.ClientTimeout(
@@ -137,21 +148,6 @@ async def client(
     finally:
         with anyio.CancelScope(shield=True):  # closes its connections, even when cancelled
             await session.close()
-
-
-def _socks(proxy: str, ca_file: Path | None) -> aiohttp.TCPConnector:
-    from transports.socks import SocksConnector
-
-    parts = urlsplit(proxy)
-    return SocksConnector(
-        parts.scheme,
-        parts.hostname or "",
-        parts.port or _PORTS[parts.scheme],
-        username=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-        limit=0,
-        ssl=trusted(ca_file),
-    )
 
 
 def way_out(proxy: str | None) -> str:

@@ -103,20 +103,17 @@ class PrometheusObserver:
     def answered(self, served: Served) -> None:
         """Count an answer by its model."""
         answered = served.answered or UpstreamModel()
-        self._answers_of(served.transport, answered.family or _UNKNOWN, self._name(answered.label)).inc()
+        name = answered.label or _UNKNOWN
+        if answered.label and name not in self._names:
+            if len(self._names) < _MOST_NAMES:  # names come from the upstream, so their number is limited
+                self._names.add(name)
+            else:
+                name = _OTHER
+        self._answers_of(served.transport, answered.family or _UNKNOWN, name).inc()
 
     def model_mismatched(self, transport: str, requested: str, answered: str) -> None:
         """Count an answer by a model of another family than requested."""
         self._mismatches.labels(transport, requested, answered).inc()
-
-    def _name(self, name: str) -> str:
-        """Return a model's name as a label. Names come from the upstream, so their number is limited."""
-        if not name:
-            return _UNKNOWN
-        if name not in self._names and len(self._names) >= _MOST_NAMES:
-            return _OTHER
-        self._names.add(name)
-        return name
 
     def leased(self, transport: str, change: int) -> None:
         """Count a request that took (1) or released (-1) an account."""

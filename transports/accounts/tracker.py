@@ -133,7 +133,19 @@ class AccountTracker:
             return False
         self._accounts = now
         known = {state.account.id: state for state in self.states}
-        self.states = [self._update_state(known.pop(account.id, None), account) for account in now]
+        states: list[AccountState] = []
+        for account in now:
+            state = known.pop(account.id, None)
+            if state is None:
+                state = self._new_state(account)
+                self._emit(state, "added", by=self.deps.shared_state.actor_of(account.id, "added"))
+            else:
+                changed = _settings(state.account) != _settings(account)
+                state.account = account
+                if changed:
+                    self._emit(state, "changed", by=self.deps.shared_state.actor_of(account.id, "added"))
+            states.append(state)
+        self.states = states
         self._index()
         for removed in known.values():
             removed.retired = True
@@ -355,17 +367,6 @@ class AccountTracker:
         for state in self.states:
             if state.account.egress == egress and state.block_egress(until, now):
                 self._emit(state, "cooldown_started", reason=CooldownReason.ADDRESS, seconds=until - now, by=by)
-
-    def _update_state(self, state: AccountState | None, account: Account) -> AccountState:
-        if state is None:
-            state = self._new_state(account)
-            self._emit(state, "added", by=self.deps.shared_state.actor_of(account.id, "added"))
-        else:
-            changed = _settings(state.account) != _settings(account)
-            state.account = account
-            if changed:
-                self._emit(state, "changed", by=self.deps.shared_state.actor_of(account.id, "added"))
-        return state
 
     def _new_state(self, account: Account) -> AccountState:
         config = self._config

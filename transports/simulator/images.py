@@ -12,6 +12,7 @@ from transports.simulator.glyphs import Typesetter
 
 _ASPECT = re.compile(r"aspect ratio:?\s{0,3}(\d{1,4})\s?[:x/]\s?(\d{1,4})", re.IGNORECASE)
 _WIDEST = 4.0
+_BANDS = 24
 _MOST_CHARACTERS = 400
 _MOST_SOURCE_PIXELS = 40_000_000
 _SIDE = 1024
@@ -53,7 +54,16 @@ def size_of(aspect: float, longest: int) -> tuple[int, int]:
 def draw(picture: DrawnPicture, longest: int, *, png: bool, mark: bool) -> bytes:
     """Return the picture as PNG or JPEG; `mark` puts the site's visible mark into a corner."""
     size = size_of(picture.aspect, longest)
-    image = _background(picture, size)
+    image = Image.new("RGB", size)
+    painter = ImageDraw.Draw(image)
+    # the background: bands of colour that depend on the prompt and the number
+    digest = sha256(f"{picture.number} {picture.prompt}".encode("utf-8", "surrogatepass")).digest()
+    dark = [byte // 3 for byte in digest[:3]]
+    step = [byte // 40 for byte in digest[3:6]]
+    for band in range(_BANDS):
+        colour = tuple(min(255, low + band * more) for low, more in zip(dark, step, strict=True))
+        top, bottom = size[1] * band // _BANDS, size[1] * (band + 1) // _BANDS
+        painter.rectangle((0, top, size[0], bottom), fill=colour)
     scale = longest / _SIDE
     below = 0.0
     if picture.source is not None:
@@ -69,28 +79,13 @@ def draw(picture: DrawnPicture, longest: int, *, png: bool, mark: bool) -> bytes
             (x + radius * math.cos(turn * math.pi / 4), y + radius * math.sin(turn * math.pi / 4))
             for turn, radius in enumerate([reach, inner] * 4)
         ]
-        ImageDraw.Draw(image).polygon(points, fill="white")
+        painter.polygon(points, fill="white")
     out = BytesIO()
     if png:
         image.save(out, "PNG", compress_level=1)
     else:
         image.save(out, "JPEG", quality=85)
     return out.getvalue()
-
-
-def _background(picture: DrawnPicture, size: tuple[int, int]) -> Image.Image:
-    """Return bands of colour that depend on the prompt and the number."""
-    digest = sha256(f"{picture.number} {picture.prompt}".encode("utf-8", "surrogatepass")).digest()
-    dark = [byte // 3 for byte in digest[:3]]
-    step = [byte // 40 for byte in digest[3:6]]
-    image = Image.new("RGB", size)
-    painter = ImageDraw.Draw(image)
-    bands = 24
-    for band in range(bands):
-        colour = tuple(min(255, low + band * more) for low, more in zip(dark, step, strict=True))
-        top, bottom = size[1] * band // bands, size[1] * (band + 1) // bands
-        painter.rectangle((0, top, size[0], bottom), fill=colour)
-    return image
 
 
 def _show_source(image: Image.Image, source: bytes) -> float:

@@ -179,7 +179,13 @@ class StrictRules(Rules):
         require(is_uuid(slots[59]) and slots[59] == slots[59].upper(), "slot 59: a UUID in upper case")
         _check_place(slots)
         _check_files(first[3])
-        _check_tool_slots(slots)
+        if slots[49] == _VIDEO:
+            require(same(slots[54], []), "slot 54")
+            require(any(same(slots[55], [[aspect]]) for aspect in _ASPECTS), "slot 55")
+        else:
+            research = slots[49] == _RESEARCH
+            require(same(slots[54], [[[[[1]]]]] if research else None), "slot 54")
+            require(same(slots[55], [[1]] if research else None), "slot 55")
         _check_model_header(headers, slots)
         require(headers.get("x-goog-ext-73010989-jspb") == "[0]", "header x-goog-ext-73010989-jspb")
         require(headers.get("x-goog-ext-73010990-jspb") == "[0,0,0]", "header x-goog-ext-73010990-jspb")
@@ -300,18 +306,6 @@ def _check_files(value: Any) -> None:
                 require(same(rest, [None, None, None, None, None, None, [0]]), where)
             case _:
                 raise Departure(where)
-
-
-def _check_tool_slots(slots: list[Any]) -> None:
-    """Check slots 54 and 55, which research and videos set."""
-    tool = slots[49]
-    if tool == _VIDEO:
-        require(same(slots[54], []), "slot 54")
-        require(any(same(slots[55], [[aspect]]) for aspect in _ASPECTS), "slot 55")
-        return
-    research = tool == _RESEARCH
-    require(same(slots[54], [[[[[1]]]]] if research else None), "slot 54")
-    require(same(slots[55], [[1]] if research else None), "slot 55")
 
 
 def _check_model_header(headers: Mapping[str, str], slots: list[Any]) -> None:

@@ -178,7 +178,16 @@ def split_prompt(prompt: str) -> PromptParts:
 
     """
     document, rest = _split_document(prompt)
-    echo, rest = _split_echo(rest)
+    echo: str | None = None
+    kept: list[str] = []
+    until = len(rest)
+    # the last echo counts, and tags inside an echo have no effect
+    while (end := rest.rfind(_ECHO_END, 0, until)) >= 0 and (start := rest.rfind(_ECHO, 0, end)) >= 0:
+        if echo is None:
+            echo = rest[start + len(_ECHO) : end]
+        kept.append(rest[end + len(_ECHO_END) : until])
+        until = start
+    rest = rest[:until] + "".join(reversed(kept))
     attributes: dict[str, str] = {}
     for tag in _TAG.finditer(rest):
         inside = tag[1]
@@ -186,19 +195,6 @@ def split_prompt(prompt: str) -> PromptParts:
             raise ValueError(f"a tag ends with '/>': <sim{_shortened(inside)}>")
         attributes |= _attributes(inside[:-1], "sim")
     return PromptParts(echo=echo, document=document, attributes=attributes, rest=_TAG.sub("", rest).strip())
-
-
-def _split_echo(prompt: str) -> tuple[str | None, str]:
-    """Return the last echo's content, and the prompt without any echo: tags inside an echo have no effect."""
-    echo: str | None = None
-    kept: list[str] = []
-    until = len(prompt)
-    while (end := prompt.rfind(_ECHO_END, 0, until)) >= 0 and (start := prompt.rfind(_ECHO, 0, end)) >= 0:
-        if echo is None:
-            echo = prompt[start + len(_ECHO) : end]
-        kept.append(prompt[end + len(_ECHO_END) : until])
-        until = start
-    return echo, prompt[:until] + "".join(reversed(kept))
 
 
 def _split_document(prompt: str) -> tuple[PromptDocument | None, str]:

@@ -221,13 +221,21 @@ def read(slots: list[Any], headers: Mapping[str, str]) -> TurnRequest:
     prompt, tool, aspect = at(slots[0], 0), at(slots, 49), at(slots, 55, 0, 0)
     require(isinstance(prompt, str), "slot 0")
     model_id, capacity, number, thinking = _model(headers)
+    place: list[str] | None = None  # the ids of the turn that is continued
+    if slots[2] is not None:
+        require(isinstance(slots[2], list), "slot 2")
+        between = [one for one in cast("list[Any]", slots[2])[3:9] if one is not None]
+        require(not between, "slot 2: nulls between the ids and the context")
+        ids: list[Any] = [at(slots[2], index) or "" for index in (0, 1, 2, 9)]
+        require(all(isinstance(one, str) for one in ids), "slot 2")
+        place = ids if ids[0] else None
     return TurnRequest(
         prompt=prompt,
         temporary=at(slots, 45) == 1,
         as_browser=slots[68] == 2,
         tool=tool if is_number(tool) and tool in TOOLS else None,
         gem=slots[19] if isinstance(slots[19], str) and slots[19] else None,
-        place=_place(slots[2]),
+        place=place,
         files=_files(slots[0]),
         aspect=aspect if is_number(aspect) else None,
         model_id=model_id,
@@ -235,18 +243,6 @@ def read(slots: list[Any], headers: Mapping[str, str]) -> TurnRequest:
         number=number,
         extended=thinking == EXTENDED or (thinking is None and at(slots, 80) == EXTENDED),
     )
-
-
-def _place(value: Any) -> list[str] | None:
-    """Return the ids of the turn that is continued, or None for a fresh conversation."""
-    if value is None:
-        return None
-    require(isinstance(value, list), "slot 2")
-    between = [one for one in cast("list[Any]", value)[3:9] if one is not None]
-    require(not between, "slot 2: nulls between the ids and the context")
-    place = [at(value, index) or "" for index in (0, 1, 2, 9)]
-    require(all(isinstance(one, str) for one in place), "slot 2")
-    return place if place[0] else None
 
 
 def _files(first: Any) -> list[tuple[str, str]]:

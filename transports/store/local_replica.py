@@ -222,9 +222,13 @@ class LocalReplica:
         except Unreadable:
             return False
         restored = _decode(await self._store.get(MARKS, _name(collection, key)), _Restored)
-        if not _is_newer(replicated, record, restored):
-            return False
         before, put = record.version if record is not None else 0, 0
+        if restored is None:
+            newer = record is None or record.value == replicated.value
+        else:  # not if the store's record was changed after the restoration
+            newer = restored.put == before and replicated.version > restored.version
+        if not newer:
+            return False
         if replicated.value is not None:
             version = await self._store.put(collection, key, replicated.value, expected=before)
             if version is None:
@@ -380,15 +384,6 @@ class ReplicatedRecords:
             async with self._lock:
                 await self._replica.restore()
         raise StoreDown("the store keeps being emptied; check the server's persistence and eviction settings")
-
-
-def _is_newer(replicated: _ReplicaRecord, record: Record | None, restored: _Restored | None) -> bool:
-    """Return whether a replica's record is newer than the store's record and than what was restored there."""
-    if restored is None:
-        return record is None or record.value == replicated.value
-    if restored.put != (record.version if record is not None else 0):
-        return False  # changed after the restoration
-    return replicated.version > restored.version
 
 
 def _decode(record: Record | None, kind: type[StructT]) -> StructT | None:

@@ -167,13 +167,22 @@ class RedisStore(BaseRecords):
             limit = length * 2
 
     async def _write(self, changes: Sequence[Change]) -> list[int | None]:
-        """Apply several changes in one round trip; return the result of each."""
+        """Apply several changes in one round trip.
+
+        Return the result of each: its version, 0 for a removal, None if it did not apply.
+        """
         if len({(change.collection.name, change.key) for change in changes}) < len(changes):
             # one after the other: in one round trip, scripts that are new to the server run last
             return [(await self._write((change,)))[0] for change in changes]
         length = sum(len(change.value or b"") for change in changes)
         answers = await self._server.run_all([self._call(change) for change in changes], length)
-        return [_result(change, answer) for change, answer in zip(changes, answers, strict=True)]
+        results: list[int | None] = []
+        for change, answer in zip(changes, answers, strict=True):
+            if change.value is None:  # a removal
+                results.append(0 if answer else None)
+            else:
+                results.append(None if answer is None else int(answer))
+        return results
 
     async def _scan(self, key_range: KeyRange) -> list[Record]:
         """Return the records of a range; not a snapshot: each is read separately."""
@@ -240,13 +249,6 @@ def _ends(key_range: KeyRange) -> tuple[str, str]:
     if not key_range.reverse:
         return f"({after}" if after and after >= prefix else first, last
     return f"({after}" if after and after < prefix + _BEHIND else last, first
-
-
-def _result(change: Change, answer: Any) -> int | None:
-    """Return the result of a change: its version, 0 for a removal, None if it did not apply."""
-    if change.value is None:
-        return 0 if answer else None
-    return None if answer is None else int(answer)
 
 
 def _record(key: str, version: bytes, left: int, value: bytes) -> Record:

@@ -37,7 +37,11 @@ class _AnswerReader(asyncio.Protocol):
     def __init__(self, transport: asyncio.WriteTransport) -> None:
         """Read the answers that arrive on `transport` from now on."""
         self._transport = transport
-        self._reader = Reader(protocolError=InvalidResponse, replyError=_error_of, notEnoughData=_INCOMPLETE)
+        self._reader = Reader(
+            protocolError=InvalidResponse,
+            replyError=lambda text: NoScriptError(text) if text.startswith(_NO_SCRIPT) else ResponseError(text),
+            notEnoughData=_INCOMPLETE,
+        )
         self._received = 0
         """Bytes of the current answer received so far."""
         self._waiting: asyncio.Future[Any] | None = None
@@ -156,8 +160,3 @@ class RedisConnection(Connection):
 
 class TlsRedisConnection(SSLConnection, RedisConnection):
     """A `RedisConnection` over TLS."""
-
-
-def _error_of(text: str) -> ResponseError:
-    """Return the exception for an error answer of the server."""
-    return NoScriptError(text) if text.startswith(_NO_SCRIPT) else ResponseError(text)

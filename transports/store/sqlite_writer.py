@@ -90,7 +90,8 @@ class Writer:
         finally:
             if not write.finished and write in self._waiting:
                 self._waiting.remove(write)
-            self._pass_lead()
+            if self._waiting and not self._leading:
+                self._waiting[0].woken.set()
         return _outcome(write)
 
     def close(self) -> None:
@@ -140,10 +141,6 @@ class Writer:
         self._quick_writes += 1
         self._wrote_at = anyio.current_time()
         return True
-
-    def _pass_lead(self) -> None:
-        if self._waiting and not self._leading:
-            self._waiting[0].woken.set()
 
     def _commit(self, batch: list[_Write[Any]]) -> None:
         """Do a batch in one transaction; note each write's result or error."""
