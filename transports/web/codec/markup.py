@@ -192,7 +192,7 @@ class Cleaner:
                 and not self._is_indented_code()
             ):
                 self._keep(found.start())
-                if self._open:  # a code span may be open, and then this is no markup
+                if self._open:  # a code span may be open, which would make this plain text
                     self._mode, self._doubt_line = _Mode.DOUBT, self._line
                     return True
                 self._cut(len(found.group()))
