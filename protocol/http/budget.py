@@ -158,18 +158,16 @@ class ByteBudget:
         now = anyio.current_time()
         sender = min(self.senders, key=_since, default=None)
         if sender is None or now - sender.since < _SLOW_SECONDS:
-            sender = self._unfair(waiting) if now - waiting.since >= _SLOW_SECONDS else None
+            sender = None
+            if now - waiting.since >= _SLOW_SECONDS:
+                share, (owner, held) = self._share(), self._held.most_common(1)[0]
+                senders = [one for one in self.senders if one.owner == owner]
+                fits = self._held[waiting.hold.owner] + waiting.size <= share
+                if len(senders) > 1 and held > share and fits:
+                    sender = min(senders, key=_since)
         if sender is not None:
             self.senders.discard(sender)
             sender.cut()
-
-    def _unfair(self, waiting: "_Waiting") -> "Sender | None":
-        """Return the slowest client of the owner that holds the most, if that is unfair to a waiting request."""
-        share, (owner, held) = self._share(), self._held.most_common(1)[0]
-        senders = [sender for sender in self.senders if sender.owner == owner]
-        if len(senders) < 2 or held <= share or self._held[waiting.hold.owner] + waiting.size > share:
-            return None
-        return min(senders, key=_since)
 
 
 class Reservation:

@@ -76,7 +76,18 @@ class Download:
         sender = _DownloadSender(send, watcher)
         refusal: GatewayError | None = None
         with watcher:
-            refusal = await self._run(dict(scope["headers"]), scope["method"], sender)
+            request_headers: dict[bytes, bytes] = dict(scope["headers"])
+            etag = f'"{self._content.etag}"'
+            sent_tags = request_headers.get(b"if-none-match", b"").split(b",")
+            known_tags = [tag.strip().removeprefix(b"W/") for tag in sent_tags]
+            if etag.encode() in known_tags or b"*" in known_tags:
+                await sender.empty(304, {"etag": etag})
+            else:
+                try:
+                    async with self._media as stream:
+                        await self._send(stream, request_headers, scope["method"], sender)
+                except GatewayError as error:
+                    refusal = released(error)
         if watcher.gone:
             context.record.error = CLIENT_GONE
             return
@@ -85,21 +96,6 @@ class Download:
             context.record.error = refusal.code
             if not sender.started:
                 await self._refuse(refusal)(scope, receive, send)
-
-    async def _run(
-        self, request_headers: dict[bytes, bytes], method: str, sender: "_DownloadSender"
-    ) -> GatewayError | None:
-        etag = f'"{self._content.etag}"'
-        known_tags = [tag.strip().removeprefix(b"W/") for tag in request_headers.get(b"if-none-match", b"").split(b",")]
-        if etag.encode() in known_tags or b"*" in known_tags:
-            await sender.empty(304, {"etag": etag})
-            return None
-        try:
-            async with self._media as stream:
-                await self._send(stream, request_headers, method, sender)
-        except GatewayError as error:
-            return released(error)
-        return None
 
     async def _send(
         self, stream: MediaStream, request_headers: dict[bytes, bytes], method: str, sender: "_DownloadSender"

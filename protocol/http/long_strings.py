@@ -78,10 +78,20 @@ class LongStrings:
 
         """
         if self._open is not None:
-            block = self._continue(self._open, block)
+            end = self._open.end(block)
+            if end < 0:
+                self._open.feed(block)
+                return
+            self._open.feed(block[:end])
+            string = self._open.finish()
+            self._open = None
+            self._stored += string.file.size if string.file is not None else 0
+            placeholder = f"{'data:' if string.head else ''}file-{len(self.found)}"
+            self.found[placeholder] = string
+            self._body += placeholder.encode()
+            block = block[end:]
         self._body += block
-        if self._open is None:
-            self._open_string()
+        self._open_string()
 
     def finish(self) -> bytes:
         """Return the body without its long strings."""
@@ -109,21 +119,6 @@ class LongStrings:
         del self._body[quote + 1 :]
         self._open = _Decoding(head, self._spool.file(self._most))
         self._open.feed(content)
-
-    def _continue(self, decoding: "_Decoding", block: bytes) -> bytes:
-        """Decode the part of a block that belongs to the open string; return the rest of the block."""
-        end = decoding.end(block)
-        if end < 0:
-            decoding.feed(block)
-            return b""
-        decoding.feed(block[:end])
-        string = decoding.finish()
-        self._open = None
-        self._stored += string.file.size if string.file is not None else 0
-        placeholder = f"{'data:' if string.head else ''}file-{len(self.found)}"
-        self.found[placeholder] = string
-        self._body += placeholder.encode()
-        return block[end:]
 
 
 class _Decoding:

@@ -115,7 +115,15 @@ def _made(data: Content, image: Image.Image, image_format: ImageFormat, out: Con
     upright = _plain(ImageOps.exif_transpose(image), opaque=name == "jpeg")
     if size is not None and upright.size != size:
         upright = ImageOps.fit(upright, size, Image.Resampling.LANCZOS)
-    _encode(upright, cast("BinaryIO", out), name, quality, profile)
+    file = cast("BinaryIO", out)
+    if name == "png":
+        upright.save(file, "PNG", icc_profile=profile, exif=b"")
+    elif name == "jpeg":
+        quality = _JPEG_QUALITY if quality is None else quality
+        upright.save(file, "JPEG", quality=quality, icc_profile=profile, exif=b"")
+    else:
+        quality = _WEBP_QUALITY if quality is None else quality
+        upright.save(file, "WEBP", quality=quality, icc_profile=profile or "", exif=b"")
     return out.finish(), FORMATS[name]
 
 
@@ -129,21 +137,6 @@ def _plain(image: Image.Image, *, opaque: bool) -> Image.Image:
     ground = Image.new("RGB", image.size, "white")
     ground.paste(image, mask=image.getchannel("A"))
     return ground
-
-
-def _encode(image: Image.Image, out: BinaryIO, name: str, quality: int | None, profile: bytes | None) -> None:
-    if name == "png":
-        image.save(out, "PNG", icc_profile=profile, exif=b"")
-    elif name == "jpeg":
-        image.save(out, "JPEG", quality=_JPEG_QUALITY if quality is None else quality, icc_profile=profile, exif=b"")
-    else:
-        image.save(
-            out,
-            "WEBP",
-            quality=_WEBP_QUALITY if quality is None else quality,
-            icc_profile=profile or "",
-            exif=b"",
-        )
 
 
 def _unreadable() -> UpstreamFailed:

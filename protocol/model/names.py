@@ -163,7 +163,8 @@ class Catalogue:
             ModelUnknown: the base or the combination of suffixes does not exist; the message lists the valid ones.
 
         """
-        base = self._base(name)
+        fitting = (base for base in self._names if name == base or name.startswith(base + "-"))
+        base = max(fitting, key=len, default=None)
         if base is None:
             known = ", ".join(self._models)
             raise ModelUnknown(f"The model '{_shown(name)}' does not exist. Known models: {known}.")
@@ -201,10 +202,6 @@ class Catalogue:
             if (one.family, one.guest, one.upstream) == (model.family, model.guest, model.upstream)
         ]
         return max((one for one in same if one.replaced_by is None), key=lambda one: one.created, default=model)
-
-    def _base(self, name: str) -> str | None:
-        fits = (base for base in self._names if name == base or name.startswith(base + "-"))
-        return max(fits, key=len, default=None)
 
     def _suffixes(self, name: str, model: Model, suffixes: list[str]) -> tuple[Capability, bool]:
         if not suffixes:

@@ -77,15 +77,10 @@ def error_body(error: GatewayError) -> bytes:
 def error_response(error: GatewayError) -> Response:
     """Return an error as a response, with headers that tell an SDK whether and when to retry."""
     status, _ = status_of(error)
-    headers = _retry_headers(error)
-    if isinstance(error, Unauthorized):
-        headers["WWW-Authenticate"] = "Bearer"
-    return Response(error_body(error), status, headers, media_type="application/json")
-
-
-def _retry_headers(error: GatewayError) -> dict[str, str]:
     headers: dict[str, str] = {}
     match error:
+        case Unauthorized():
+            headers = {"WWW-Authenticate": "Bearer"}
         case SignedOut():
             headers = {"Retry-After": str(_PERSON_SECONDS), "x-should-retry": "false"}
         case Blocked():
@@ -98,13 +93,13 @@ def _retry_headers(error: GatewayError) -> dict[str, str]:
                 headers["x-should-retry"] = "false"
         case Saturated():
             headers = {"Retry-After": str(math.ceil(error.retry_after))}
-        case BadRequest() | Refused() | Forbidden():
-            headers = {"x-should-retry": "false"}
-        case UpstreamFailed(code="upstream_outcome_unknown") | ModelDowngraded():
+        case (
+            BadRequest() | Refused() | Forbidden() | UpstreamFailed(code="upstream_outcome_unknown") | ModelDowngraded()
+        ):
             headers = {"x-should-retry": "false"}
         case _:
             pass
-    return headers
+    return Response(error_body(error), status, headers, media_type="application/json")
 
 
 def in_stream(error: GatewayError) -> bytes:

@@ -1,6 +1,5 @@
 """The endpoints `GET /models` and `GET /models/{id}`."""
 
-from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -65,7 +64,13 @@ class Models:
     async def list(self, request: Request) -> ASGIResponse:
         """Return the models that the caller may use."""
         caller = caller_of(context_of(request.scope))
-        data = [self._object(name, selection) for name, selection in self._names() if caller.may_use(selection, name)]
+        data: list[ModelObject] = []
+        for selection in self._engine.catalogue.selections():
+            names = [selection.deprecated or selection.id]
+            if selection.deprecated is None:
+                suffix = selection.id.removeprefix(selection.model.id)
+                names += [alias + suffix for alias in selection.model.aliases]
+            data += [self._object(name, selection) for name in names if caller.may_use(selection, name)]
         return Response(encode_json(ModelList(data=data)), media_type="application/json")
 
     async def retrieve(self, request: Request) -> ASGIResponse:
@@ -80,14 +85,6 @@ class Models:
         selection = self._engine.catalogue.resolve(name)
         caller_of(context_of(request.scope)).permit(selection, name)
         return Response(encode_json(self._object(name, selection)), media_type="application/json")
-
-    def _names(self) -> Iterator[tuple[str, Selection]]:
-        for selection in self._engine.catalogue.selections():
-            yield selection.deprecated or selection.id, selection
-            if selection.deprecated is None:
-                suffix = selection.id.removeprefix(selection.model.id)
-                for alias in selection.model.aliases:
-                    yield alias + suffix, selection
 
     def _object(self, name: str, selection: Selection) -> ModelObject:
         model = selection.model

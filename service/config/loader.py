@@ -64,7 +64,13 @@ def convert(tree: Any, section: type[SectionT], origin: Origin, *, at: str = "",
     except msgspec.ValidationError as error:
         reason, _, location = str(error).partition(" - at `")
         path = ".".join(filter(None, (at, location.rstrip("`").removeprefix("$").lstrip("."))))
-        path, reason = _explained(reason, path, section, at)
+        field = reason.partition("`")[2].rstrip("`")
+        if reason.startswith("Object contains unknown field "):
+            known = _fields(section, path.removeprefix(at).lstrip("."))
+            expected = f"; expected one of: {', '.join(known)}" if known else ""
+            path, reason = ".".join(filter(None, (path, field))), f"unknown key{expected}"
+        elif reason.startswith("Object missing required field "):
+            path, reason = ".".join(filter(None, (path, field))), "is required"
         raise SettingsError(f"{origin.of(path)}: {path or 'the file'}: {reason}") from None
 
 
@@ -76,18 +82,6 @@ def _decode(folder: Path, kind: type, value: Any) -> Any:
         except RuntimeError:
             raise msgspec.ValidationError("The path names the home folder of an unknown user") from None
     raise msgspec.ValidationError(f"Expected `{'str' if kind is Path else kind.__name__}`")
-
-
-def _explained(reason: str, path: str, section: type[msgspec.Struct], at: str) -> tuple[str, str]:
-    """Return the full path of the invalid key and a readable reason."""
-    if reason.startswith("Object contains unknown field "):
-        field = reason.partition("`")[2].rstrip("`")
-        known = _fields(section, path.removeprefix(at).lstrip("."))
-        expected = f"; expected one of: {', '.join(known)}" if known else ""
-        return ".".join(filter(None, (path, field))), f"unknown key{expected}"
-    if reason.startswith("Object missing required field "):
-        return ".".join(filter(None, (path, reason.partition("`")[2].rstrip("`")))), "is required"
-    return path, reason
 
 
 def _fields(section: type[msgspec.Struct], path: str) -> list[str]:

@@ -182,17 +182,16 @@ class Fetcher:
         host = "" if parsed.scheme and not parsed.raw_host else (url.raw_host or "").lower()
         downgraded = base is not None and base.scheme == "https" and url.scheme != "https"
         is_plain = port is not None and port == _PORTS.get(url.scheme) and url.raw_user is None and not downgraded
-        if not is_plain or url.raw_password is not None or not self._is_allowed_host(host):
-            raise _NotFetched
-        return url.with_fragment(None)
-
-    def _is_allowed_host(self, host: str) -> bool:
         try:
             ipaddress.ip_address(host)
         except ValueError:
             name = host.removesuffix(".")
-            return _NAME.fullmatch(name) is not None and self._policy.allows_host(name)
-        return self._policy.allows_host(host) and self._policy.allows_address(host)
+            allowed = _NAME.fullmatch(name) is not None and self._policy.allows_host(name)
+        else:
+            allowed = self._policy.allows_host(host) and self._policy.allows_address(host)
+        if not is_plain or url.raw_password is not None or not allowed:
+            raise _NotFetched
+        return url.with_fragment(None)
 
 
 async def _body(response: aiohttp.ClientResponse, most: int) -> AsyncIterator[bytes]:

@@ -1,7 +1,7 @@
 """Converts a chat request to a `GenerationRequest`; refuses unsupported fields that would change the answer."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Literal, assert_never
 
@@ -65,27 +65,24 @@ def attachments(messages: Sequence[wire.Message]) -> list[Attachment]:
         BadRequest: a file is in a message of another role, or is sent by its id.
 
     """
-    return [
-        msgspec.structs.replace(found, message=index)
-        for index, message in enumerate(messages)
-        for found in _attachments_of(message, f"messages[{index}]")
-    ]
-
-
-def _attachments_of(message: wire.Message, where: str) -> Iterator[Attachment]:
-    for index, part in enumerate(message.content if isinstance(message.content, list) else ()):
-        at = f"{where}.content[{index}]"
-        if isinstance(part, wire.ContentText | wire.ContentRefusal):
-            continue
-        if not isinstance(message, wire.UserMessage | wire.AssistantMessage):
-            kind = type(part).__struct_config__.tag
-            text = f"A content part of type '{kind}' is allowed in user messages only (at '{at}')."
-            raise BadRequest(text, param=at, code="unsupported_content_part")
-        yield _attachment(part, at)
-    for index, image in enumerate(message.images or () if isinstance(message, wire.AssistantMessage) else ()):
-        if _is_data(url := image.image_url.url):
-            at = f"{where}.images[{index}]"
-            yield Attachment(at=at, param=f"{at}.image_url.url", source=Source(form="image", text=url))
+    found: list[Attachment] = []
+    for number, message in enumerate(messages):
+        where = f"messages[{number}]"
+        for index, part in enumerate(message.content if isinstance(message.content, list) else ()):
+            if isinstance(part, wire.ContentText | wire.ContentRefusal):
+                continue
+            at = f"{where}.content[{index}]"
+            if not isinstance(message, wire.UserMessage | wire.AssistantMessage):
+                kind = type(part).__struct_config__.tag
+                text = f"A content part of type '{kind}' is allowed in user messages only (at '{at}')."
+                raise BadRequest(text, param=at, code="unsupported_content_part")
+            found.append(msgspec.structs.replace(_attachment(part, at), message=number))
+        for index, image in enumerate(message.images or () if isinstance(message, wire.AssistantMessage) else ()):
+            if _is_data(url := image.image_url.url):
+                at = f"{where}.images[{index}]"
+                source = Source(form="image", text=url)
+                found.append(Attachment(at=at, param=f"{at}.image_url.url", source=source, message=number))
+    return found
 
 
 def _attachment(part: wire.ContentImage | wire.ContentAudio | wire.ContentFile, at: str) -> Attachment:
@@ -141,28 +138,26 @@ async def _take(one: Attachment, context: RequestContext) -> Attached:
 
 def shown(messages: Sequence[wire.Message], context: RequestContext) -> dict[int, tuple[MediaPart, ...]]:
     """Return the media that earlier answers linked, by message: each once, in its last message, newest first."""
+    caller = context.caller
+    if caller is None:
+        return {}
     seen: set[MediaRef] = set()
     by_message: dict[int, tuple[MediaPart, ...]] = {}
     for index in reversed(range(len(messages))):
         message = messages[index]
         if isinstance(message, wire.AssistantMessage):
-            refs = dict.fromkeys(ref for ref in _linked_media(message, context) if ref not in seen)
+            content = message.content or ()
+            texts = (
+                [content] if isinstance(content, str) else [p.text for p in content if isinstance(p, wire.ContentText)]
+            )
+            urls: list[str] = [url for text in texts for url in _LINK.findall(text)]
+            urls += [image.image_url.url for image in message.images or ()]
+            opened = [context.links.open(url, caller) for url in urls if not _is_data(url)]
+            refs = dict.fromkeys(ref for ref in opened if ref is not None and ref not in seen)
             kept = list(refs)[: max(0, context.limits.files - len(seen))]
             seen.update(kept)
             by_message[index] = tuple(MediaPart(ref=ref) for ref in kept)
     return by_message
-
-
-def _linked_media(message: wire.AssistantMessage, context: RequestContext) -> Iterator[MediaRef]:
-    caller, content = context.caller, message.content
-    texts = (
-        [content] if isinstance(content, str) else [p.text for p in content or () if isinstance(p, wire.ContentText)]
-    )
-    links = [link for text in texts for link in _LINK.findall(text)]
-    for url in (*links, *(image.image_url.url for image in message.images or ())):
-        ref = context.links.open(url, caller) if caller is not None and not _is_data(url) else None
-        if ref is not None:
-            yield ref
 
 
 def _is_data(url: str) -> bool:
@@ -186,7 +181,17 @@ async def read(
     """
     refuse_unsupported(body, selection)
     found = attachments(body.messages)
-    _check_files(found, body.messages, selection, catalogue, context.limits.files)
+    if found and selection.model.guest:
+        able = dict.fromkeys(
+            s.model.id for s in catalogue.selections() if not s.model.guest and s.capability is Capability.CHAT
+        )
+        text = f"The model '{selection.id}' takes text only. Use one of: {', '.join(able)}."
+        raise Unsupported(text, param=found[0].at, code="unsupported_content_part")
+    answered = max((i for i, one in enumerate(body.messages) if isinstance(one, wire.AssistantMessage)), default=-1)
+    new, most = [one for one in found if one.message > answered], context.limits.files
+    for several, limit, what in ((new, most, "at once"), (found, most * _TURNS_WITH_FILES, "per conversation")):
+        if len(several) > limit:
+            raise BadRequest(f"Too many files: send at most {limit} {what}.", param=several[limit].at)
     links = {} if selection.model.guest else shown(body.messages, context)
     files = _ConversationFiles(taken=await take_all(found, context), shown=links)
     turns = tuple(_turn(message, index, files) for index, message in enumerate(body.messages))
@@ -209,27 +214,6 @@ class _ConversationFiles(msgspec.Struct, frozen=True, kw_only=True):
     """Sent files by path."""
     shown: Mapping[int, tuple[MediaPart, ...]]
     """Media of earlier answers, by the index of their message."""
-
-
-def _check_files(
-    found: Sequence[Attachment],
-    messages: Sequence[wire.Message],
-    selection: Selection,
-    catalogue: Catalogue,
-    most: int,
-) -> None:
-    """Raise BadRequest if the model takes no files, or the new messages or the whole conversation have too many."""
-    if found and selection.model.guest:
-        able = dict.fromkeys(
-            s.model.id for s in catalogue.selections() if not s.model.guest and s.capability is Capability.CHAT
-        )
-        text = f"The model '{selection.id}' takes text only. Use one of: {', '.join(able)}."
-        raise Unsupported(text, param=found[0].at, code="unsupported_content_part")
-    answered = max((i for i, message in enumerate(messages) if isinstance(message, wire.AssistantMessage)), default=-1)
-    unanswered = [one for one in found if one.message > answered]
-    for several, limit, what in ((unanswered, most, "at once"), (found, most * _TURNS_WITH_FILES, "per conversation")):
-        if len(several) > limit:
-            raise BadRequest(f"Too many files: send at most {limit} {what}.", param=several[limit].at)
 
 
 def refuse_unsupported(body: wire.ChatRequest, selection: Selection) -> None:

@@ -128,7 +128,23 @@ async def take_inputs(body: wire.Edit, files: FormFiles, context: RequestContext
     if mask is not None:
         sources.append((mask, _MASK))
     taken = tuple(await gather([partial(_take, one, param, context) for one, param in sources]))
-    return Inputs(pictures=taken) if mask is None else await _masked(taken, context)
+    if mask is None:
+        return Inputs(pictures=taken)
+    first, last = taken[0], taken[-1]  # the last image is the mask for the first
+    size = None
+    if isinstance(first, FilePart):
+        with viewed(first.content) as view:
+            size = picture_size(view)
+    if size is None or not isinstance(last, FilePart):
+        message = (
+            "A mask cannot be combined with links of this gateway: "
+            "send the mask and the first image as files or data URLs."
+        )
+        raise BadRequest(message, param=_MASK)
+    work = partial(_describe, last, size)
+    description = await context.pixels.run(work, size[0] * size[1], context.memory, context.reserved().owner)
+    part = FilePart(data=description.picture, mime="image/png", name="mask.png")
+    return Inputs(pictures=(*taken[:-1], part), sentence=description.sentence)
 
 
 def _pictures(body: wire.Edit, files: FormFiles) -> Iterator[tuple[ImageSource, str]]:
@@ -156,25 +172,6 @@ async def _take(source: ImageSource, param: str, context: RequestContext) -> Pic
             raise BadRequest("An image has no 'image_url': send one.", param=f"{param}.image_url")
         part = await from_url(url, name="", param=param, context=context)
     return require(part, MediaKind.IMAGE, param)
-
-
-async def _masked(taken: tuple[Picture, ...], context: RequestContext) -> Inputs:
-    """Replace the last image, a mask for the first, by its black-and-white form."""
-    first, mask = taken[0], taken[-1]
-    size = None
-    if isinstance(first, FilePart):
-        with viewed(first.content) as view:
-            size = picture_size(view)
-    if size is None or not isinstance(mask, FilePart):
-        message = (
-            "A mask cannot be combined with links of this gateway: "
-            "send the mask and the first image as files or data URLs."
-        )
-        raise BadRequest(message, param=_MASK)
-    work = partial(_describe, mask, size)
-    description = await context.pixels.run(work, size[0] * size[1], context.memory, context.reserved().owner)
-    part = FilePart(data=description.picture, mime="image/png", name="mask.png")
-    return Inputs(pictures=(*taken[:-1], part), sentence=description.sentence)
 
 
 def _describe(mask: FilePart, size: tuple[int, int]) -> "MaskDescription":

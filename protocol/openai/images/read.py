@@ -69,7 +69,13 @@ def read_options(body: wire.ImageRequest, selection: Selection) -> ImageOptions:
 
     """
     refuse_unsupported(body)
-    size = _size(body.size)
+    size = None
+    if body.size is not None and body.size != "auto":
+        found = _SIZE.fullmatch(body.size)
+        size = (int(found[1]), int(found[2])) if found else (0, 0)
+        if not all(_LEAST_SIDE <= side <= _MOST_SIDE for side in size):
+            message = f"'size' must be 'auto' or '<width>x<height>', each from {_LEAST_SIDE} to {_MOST_SIDE} pixels."
+            raise BadRequest(message, param="size")
     rendition = Rendition.LARGE if size is not None and max(size) > _USUAL_SIDE else Rendition.USUAL
     if body.return_origin_image:  # only on request, since the original may carry a watermark
         rendition = Rendition.ORIGINAL
@@ -141,18 +147,6 @@ def refuse_unsupported(body: wire.ImageRequest) -> None:
         raise BadRequest(message, param="output_compression")
     if body.partial_images and not body.stream:
         raise BadRequest("'partial_images' requires 'stream': true.", param="partial_images")
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    """Return width and height, or None if the model decides."""
-    if text is None or text == "auto":
-        return None
-    found = _SIZE.fullmatch(text)
-    size = (int(found[1]), int(found[2])) if found else (0, 0)
-    if not all(_LEAST_SIDE <= side <= _MOST_SIDE for side in size):
-        message = f"'size' must be 'auto' or '<width>x<height>', each from {_LEAST_SIDE} to {_MOST_SIDE} pixels."
-        raise BadRequest(message, param="size")
-    return size
 
 
 def closest(size: tuple[int, int]) -> tuple[int, int]:

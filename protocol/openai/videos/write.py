@@ -13,13 +13,23 @@ _MESSAGE_SHOWN = 500
 
 def video(job: Job, now: float) -> wire.Video:
     """Return a job in OpenAI's form; `now` is in epoch seconds."""
-    error = _error(job)
+    error: wire.VideoError | None = None
+    if job.error is not None:
+        error = wire.VideoError(code=job.error.code, message=job.error.message)
+    elif job.reply is not None and film(job) is None:  # the model declined with a text
+        message = job.reply.text.strip()[:_MESSAGE_SHOWN] or "The model made no video."
+        error = wire.VideoError(code="content_filter", message=message)
+    progress = 0
+    if job.state is JobState.COMPLETED:
+        progress = 100
+    elif job.state is JobState.IN_PROGRESS:  # an estimate from the elapsed time
+        progress = max(0, min(_NEARLY, int(100 * (now - job.created) / _USUAL_SECONDS)))
     status: wire.Status = "failed" if error else job.state.value
     return wire.Video(
         id=job.id,
         model=job.model,
         status=status,
-        progress=_progress(job, now),
+        progress=progress,
         created_at=int(job.created),
         completed_at=int(job.completed) if job.completed is not None else None,
         expires_at=int(job.expires) if job.expires is not None and status == "completed" else None,
@@ -44,21 +54,3 @@ def film(job: Job) -> MediaRef | None:
     """Return the video of a job, or None."""
     media = job.reply.media if job.reply is not None else ()
     return next((piece.ref for piece in media if piece.ref.kind is MediaKind.VIDEO), None)
-
-
-def _error(job: Job) -> wire.VideoError | None:
-    if job.error is not None:
-        return wire.VideoError(code=job.error.code, message=job.error.message)
-    if job.reply is not None and film(job) is None:  # the model declined with a text
-        message = job.reply.text.strip()[:_MESSAGE_SHOWN] or "The model made no video."
-        return wire.VideoError(code="content_filter", message=message)
-    return None
-
-
-def _progress(job: Job, now: float) -> int:
-    """Estimate the progress in percent from the elapsed time."""
-    if job.state is JobState.COMPLETED:
-        return 100
-    if job.state is not JobState.IN_PROGRESS:
-        return 0
-    return max(0, min(_NEARLY, int(100 * (now - job.created) / _USUAL_SECONDS)))
