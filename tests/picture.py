@@ -107,7 +107,7 @@ def _accounts(folder, site):
     try:
         gateway.wait_for("account_attention_required")
         _run("gemini-gateway accounts check anna", folder)
-        listed = _run("gemini-gateway accounts list", folder)
+        listed = _list_accounts(folder)
         found = _run("gemini-gateway doctor", folder, columns=400)  # a long path would move the line breaks
     finally:
         gateway.stop()
@@ -116,6 +116,15 @@ def _accounts(folder, site):
     failed = next(number for number, line in enumerate(found) if "✗" in line)
     shown = [*found[:9], "…", *found[failed:]]
     return [*_prompt("gemini-gateway accounts list"), *listed, "", *_prompt("gemini-gateway doctor"), *shown]
+
+
+def _list_accounts(folder):
+    """List the accounts until the quotas, which the gateway reads and stores in the background, are complete."""
+    for _ in range(60):
+        listed = _run("gemini-gateway accounts list", folder)
+        if all(any(quota in line for line in listed) for quota in ("5h ", "week ", "pro unlimited")):
+            return listed
+    raise AssertionError("\n".join(listed))
 
 
 def _prompt(command):

@@ -118,12 +118,12 @@ class Diagnosis:
             clock = warning("clock", message, "Synchronize both with NTP.")
         yield _finding("store", clock)
         processes = await read_processes(store.records)
-        yield _finding("store", ok("processes", f"{len(processes)} gateway processes are running."))
+        yield _finding("store", ok("processes", f"Running gateway processes: {len(processes)}."))
         valid = [one for one in await LicenseStore(store.records, self._clock).all() if one.revoked is None]
         count = len(valid) + len(self._settings.licenses)
         advice = "Add one: gemini-gateway licenses add NAME"
         none = warning("licenses", "No client can use the gateway.", advice)
-        yield _finding("licenses", ok("licenses", f"{count} licenses are valid.") if count else none)
+        yield _finding("licenses", ok("licenses", f"Valid licenses: {count}.") if count else none)
 
     async def _check_accounts(self, store: Store) -> AsyncGenerator[DoctorFinding]:
         """Count each transport's accounts and check every account."""
@@ -138,7 +138,7 @@ class Diagnosis:
             for name in configs:
                 count = sum(row.transport == name for row in rows)
                 none = warning("accounts", "It has no account.", "Add one: gemini-gateway accounts add ID")
-                yield _finding(name, ok("accounts", f"It has {count} accounts.") if count else none)
+                yield _finding(name, ok("accounts", f"Number of accounts: {count}.") if count else none)
             for row in rows:
                 if row.message:
                     yield _finding(row.id, warning("state", f"{row.state.label}: {row.message}", ""))
