@@ -134,8 +134,7 @@ async def open_stores(
         open_local_replica(settings, origin, path, clock) as copy,
     ):
         if settings.key_file is None:
-            held = "cookies, keys and prompts, as plain text"
-            _log.warning("store_unencrypted", setting="store.key_file", held=held)
+            _log.warning("store_unencrypted", setting="store.key_file", plain_text="cookies, keys and prompts")
         if copy is not None:
             yield Store(ReplicatedRecords(store.records, copy, clock), store.locks, store.limits), copy
         else:
