@@ -51,7 +51,7 @@ class WebAccount(AccountSettings, frozen=True):
     capacity: Capacity | None = None
     """Capacity in the account's model header; None: by its plan and flags."""
     field13: bool | None = None
-    """Whether the model header carries the capacity one field later; None: by the account's flags."""
+    """Whether the capacity is the 13th value of the model header instead of the 12th; None: by the account's flags."""
     proxy: Proxy | None = None
     """Proxy for this account only: http, https, socks5, socks5h (the proxy resolves host names) or socks4."""
 

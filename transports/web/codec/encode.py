@@ -30,7 +30,7 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     capacity: int
     field13: bool = False
-    """The header carries the capacity one field later."""
+    """Whether the capacity is the 13th value of the header (index 12) instead of the 12th."""
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,7 +51,7 @@ class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
     capacity: int | None = None
     """The capacity for the model header; None: that of the plan in `wire.CAPACITIES`."""
     field13: bool = False
-    """The model header carries the capacity one field later."""
+    """Whether the capacity is the 13th value of the model header instead of the 12th."""
     trusted: bool = True
     """False: the site denies the account some features."""
     known: bool = True
