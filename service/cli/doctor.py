@@ -17,7 +17,7 @@ from service.cli.account_table import console, finding_line
 from service.cli.check import check
 from service.cli.options import config_option, settings_at, store_path_of
 from service.config.loader import Origin, SettingsError
-from service.config.schema import ServerSettings, Settings
+from service.config.schema import Settings
 from service.licenses.store import LicenseStore
 from service.server.hypercorn import run_loop
 from service.storage.factory import cipher_of, location_of, open_local_replica, open_store
@@ -86,14 +86,18 @@ class Diagnosis:
             yield _finding("settings", failed("config check", str(error), advice))
         else:
             yield _finding("settings", ok("config check", f"{self._origin.name}: ok"))
-        yield _finding("listener", await anyio.to_thread.run_sync(_check_listener, self._settings.server))
+        yield _finding("listener", await anyio.to_thread.run_sync(_check_listener, self._settings))
         location = location_of(self._settings.store, self._origin, self._path)
         try:
             async with open_store(self._settings.store, self._origin, self._path, self._clock) as store:
                 async for finding in self._check_store(store, str(location)):
                     yield finding
-                async for finding in self._check_accounts(store):
-                    yield finding
+                try:
+                    async for finding in self._check_accounts(store):
+                        yield finding
+                except OSError as error:
+                    advice = "The other accounts were not checked: run `gemini-gateway doctor` again."
+                    yield _finding("accounts", failed("accounts", str(error), advice))
         except SettingsError as error:
             yield _finding("store", failed("store", str(error), "Check [store], and that the store is running."))
         except OSError as error:
@@ -149,12 +153,13 @@ class Diagnosis:
                     yield _finding(row.id, failed("account", str(error), "Add the account again, or remove it."))
 
 
-def _check_listener(server: ServerSettings) -> Finding:
-    """Request /readyz at the address in the settings."""
-    where = f"{server.host}:{server.port}"
-    host = _WILDCARDS.get(server.host, server.host)
+def _check_listener(settings: Settings) -> Finding:
+    """Request /readyz from the listener that serves it: the one for operations if it has a port."""
+    listener = settings.operations if settings.operations.port else settings.server
+    where = f"{listener.host}:{listener.port}"
+    host = _WILDCARDS.get(listener.host, listener.host)
     try:
-        with closing(http.client.HTTPConnection(host, server.port, timeout=_ANSWER_SECONDS)) as connection:
+        with closing(http.client.HTTPConnection(host, listener.port, timeout=_ANSWER_SECONDS)) as connection:
             connection.request("GET", "/readyz")
             status = connection.getresponse().status
     except (OSError, http.client.HTTPException):

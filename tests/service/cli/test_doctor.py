@@ -1,7 +1,10 @@
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from service.cli import doctor as doctor_module
 from tests.service.cli.conftest import run_in_process
 from tests.service.cli.test_accounts import HEADER, SETTINGS, site
 
@@ -79,3 +82,40 @@ def test_a_terminal_gets_a_line_for_each_step_and_a_summary(tmp_path, site):
     lines = run_in_process(tmp_path, "doctor").stdout.splitlines()
     assert lines[0].startswith("settings ✓ config check")
     assert "steps: 0 failed, " in lines[-1]
+
+
+class Ready(BaseHTTPRequestHandler):
+    """Answers /readyz only, as the operations listener of a running gateway."""
+
+    def do_GET(self):
+        self.send_response(200 if self.path == "/readyz" else 404)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_the_operations_listener_is_asked_if_it_has_a_port(doctor, tmp_path):
+    with HTTPServer(("127.0.0.1", 0), Ready) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        try:
+            with (tmp_path / "gateway.toml").open("a") as file:
+                file.write(f"\n[operations]\nport = {server.server_port}\n")
+            _, found = doctor()
+        finally:
+            server.shutdown()
+    (finding,) = found["listener"]
+    assert finding["level"] == "ok"
+    assert f"127.0.0.1:{server.server_port}" in finding["message"]
+
+
+def test_a_failed_check_of_the_accounts_is_not_reported_as_the_stores(doctor, monkeypatch):
+    def broken(*_):
+        raise OSError("the replica is broken")
+
+    monkeypatch.setattr(doctor_module, "open_local_replica", broken)
+    status, found = doctor()
+    assert status == 1
+    assert "failed" not in levels(found["store"]).values()
+    (finding,) = found["accounts"]
+    assert (finding["level"], finding["message"]) == ("failed", "the replica is broken")
