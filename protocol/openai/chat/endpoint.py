@@ -37,7 +37,7 @@ from protocol.openai.chat.write import Rendering
 
 _LOOK_SECONDS = 1.0
 _PATIENCE_SECONDS = 1800.0
-"""The longest wait for a completion that another request runs."""
+"""The longest wait for a completion that another request runs; a completion that is resumed here is not limited."""
 
 
 async def _answer(
@@ -80,20 +80,20 @@ async def _retrieved(engine: Engine, job: Job, _: Selection, context: RequestCon
 @asynccontextmanager
 async def _finished(engine: Engine, context: RequestContext, identity: str) -> AsyncGenerator[Exchange]:
     """Yield a completion's stored answer, or resume it if no other request does."""
-    with anyio.move_on_after(_PATIENCE_SECONDS):
-        while True:
-            async with context.jobs.hold(identity) as mine:
-                job = await _find(context, identity)
-                if job.reply is not None:
-                    yield _exchange_of(job, job.reply)
-                    return
-                if mine:
-                    request = msgspec.structs.replace(job.request, id=context.id, handle=job.handle)
-                    job = msgspec.structs.replace(job, request=request)
-                    async with open_stored(engine, context.jobs, job, held=True) as exchange:
-                        yield exchange
-                    return
-            await anyio.sleep(_LOOK_SECONDS)
+    end = anyio.current_time() + _PATIENCE_SECONDS
+    while anyio.current_time() < end:
+        async with context.jobs.hold(identity) as mine:
+            job = await _find(context, identity)
+            if job.reply is not None:
+                yield _exchange_of(job, job.reply)
+                return
+            if mine:
+                request = msgspec.structs.replace(job.request, id=context.id, handle=job.handle)
+                job = msgspec.structs.replace(job, request=request)
+                async with open_stored(engine, context.jobs, job, held=True) as exchange:
+                    yield exchange
+                return
+        await anyio.sleep(_LOOK_SECONDS)
     raise UpstreamTimeout("The completion is not finished yet: fetch it again later.")
 
 
