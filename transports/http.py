@@ -163,7 +163,7 @@ def way_out(proxy: str | None) -> str:
         parts = urlsplit(proxy)
         return f"{parts.scheme}://{parts.hostname}:{parts.port or _PORTS[parts.scheme]}"
     except (ValueError, KeyError):
-        raise ValueError("proxy: is not a valid proxy address") from None
+        raise ValueError("not a valid proxy address") from None
 
 
 def mapped(error: Exception, *, started: bool = False) -> UpstreamFailed:

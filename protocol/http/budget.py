@@ -155,19 +155,21 @@ class ByteBudget:
 
     def _cut_one(self, waiting: "_Waiting") -> None:
         """Disconnect a client that sends too slowly, or one of an owner that holds more than its share."""
-        now = anyio.current_time()
         sender = min(self.senders, key=_since, default=None)
-        if sender is None or now - sender.since < _SLOW_SECONDS:
-            sender = None
-            if now - waiting.since >= _SLOW_SECONDS:
-                share, (owner, held) = self._share(), self._held.most_common(1)[0]
-                senders = [one for one in self.senders if one.owner == owner]
-                fits = self._held[waiting.hold.owner] + waiting.size <= share
-                if len(senders) > 1 and held > share and fits:
-                    sender = min(senders, key=_since)
+        if sender is None or anyio.current_time() - sender.since < _SLOW_SECONDS:
+            sender = self._sender_over_share(waiting)
         if sender is not None:
             self.senders.discard(sender)
             sender.cut()
+
+    def _sender_over_share(self, waiting: "_Waiting") -> "Sender | None":
+        """Return the slowest client of an owner that holds more than its share, if `waiting` may have its bytes."""
+        if anyio.current_time() - waiting.since < _SLOW_SECONDS:
+            return None
+        share, (owner, held) = self._share(), self._held.most_common(1)[0]
+        senders = [one for one in self.senders if one.owner == owner]
+        fits = self._held[waiting.hold.owner] + waiting.size <= share
+        return min(senders, key=_since) if len(senders) > 1 and held > share and fits else None
 
 
 class Reservation:

@@ -195,10 +195,12 @@ class _Parts:
         name = _text(self._options[b"name"], None)
         param = _shown(self._options[b"name"])
         if b"filename" in self._options:
-            content: Content = bytes(self._data)
+            content: Content
             if self._file is not None:
                 self._write(self._file)
                 content = self._file.finish()
+            else:
+                content = bytes(self._data)
             mime = self._headers.get(b"content-type")
             upload = Upload(
                 field=name,

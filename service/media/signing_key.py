@@ -42,7 +42,8 @@ async def open_url_signer(
 
     Raises:
         SettingsError: the key's file cannot be read, or is too short.
-        OSError: the store failed, unless `patient`.
+        StoreDown: the store is unavailable, unless `patient`.
+        Unreadable: the key's record is damaged, or is encrypted with another key.
 
     """
 

@@ -63,6 +63,13 @@ def stored_facts(value: bytes) -> Facts:
         return Facts()
 
 
+def _egress(account: WebAccount) -> str:
+    try:
+        return way_out(account.proxy)
+    except ValueError as error:
+        raise ValueError(f"proxy: {error}") from None
+
+
 ACCOUNTS = AccountType(
     settings=WebAccount,
     field="cookies",
@@ -74,7 +81,7 @@ ACCOUNTS = AccountType(
         "only one account may rotate a session, even with another authuser: sign in to it in a separate browser "
         "profile and export that session"
     ),
-    egress=lambda account: way_out(account.proxy),
+    egress=_egress,
     facts=stored_facts,
     parts=(
         CredentialPart(

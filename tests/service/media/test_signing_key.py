@@ -7,7 +7,7 @@ from service.config.secrets import KEY_BYTES
 from service.media.signed_urls import MediaUrls
 from service.media.signing_key import media_key, open_url_signer, stored_key
 from tests.clock import ManualClock
-from transports.store import MemoryStore, StoreDown
+from transports.store import MemoryStore, StoreDown, Unreadable
 
 ORIGIN = Origin(name="gateway.toml")
 
@@ -83,4 +83,15 @@ async def test_a_failed_local_store_is_not_waited_for():
     clock = ManualClock()
     with pytest.raises(StoreDown):
         async with open_url_signer(MediaSettings(), ORIGIN, Away(clock), clock, patient=False):
+            pass
+
+
+async def test_an_unreadable_key_is_an_error_even_if_an_unavailable_store_is_waited_for():
+    class Damaged(MemoryStore):
+        async def get(self, *arguments, **options):
+            raise Unreadable("damaged")
+
+    clock = ManualClock()
+    with pytest.raises(Unreadable):
+        async with open_url_signer(MediaSettings(), ORIGIN, Damaged(clock), clock, patient=True):
             pass
