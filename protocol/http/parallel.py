@@ -39,7 +39,7 @@ async def run_in_worker(work: Callable[[], ValueT]) -> ValueT:
 
 
 async def in_thread(work: Callable[[], ValueT], limiter: anyio.CapacityLimiter | None = None) -> ValueT:
-    """Run `work` in a thread, which keeps no reference to it after it returns."""
+    """Run `work` in a thread. The thread keeps no reference to `work` once it has finished."""
     return await anyio.to_thread.run_sync(_Once(work), limiter=limiter)
 
 

@@ -192,7 +192,7 @@ def valid_license_id(identity: str) -> str:
 
 
 def check_license(identity: str, key: str) -> None:
-    """Raise LicenseError unless id and key are valid: both appear in logs or headers."""
+    """Raise LicenseError unless id and key are valid: the id appears in logs, the key in a header."""
     valid_license_id(identity)
     if not KEY.fullmatch(key.encode("utf-8", "surrogatepass")):
         raise LicenseError("a license key is 8 to 256 printable ASCII characters without spaces")

@@ -22,7 +22,7 @@ _LONGEST_SECONDS = 600.0
 
 
 class GarbageCollector:
-    """Collects cycles of long-lived objects while no request is open."""
+    """Collects cycles of long-lived objects while no request is open, or if the last collection was ten minutes ago."""
 
     def __init__(self, in_flight: Callable[[], int], clock: Clock) -> None:
         """`in_flight` returns the number of open requests."""
@@ -36,7 +36,10 @@ class GarbageCollector:
         gc.set_threshold(_YOUNG, _NEVER, _NEVER)
 
     def collect_if_idle(self) -> None:
-        """Collect all generations if objects have aged and no request is open, or the last time was long ago."""
+        """Collect all generations if objects have survived a scan of the young generation.
+
+        It does nothing while requests are open, unless the last collection was ten minutes ago.
+        """
         _, aged, _ = gc.get_count()
         now = self._clock.monotonic()
         if aged and (not self._in_flight() or now - self._collected >= _LONGEST_SECONDS):

@@ -9,7 +9,7 @@ from transports.store.port import MARKS, PROCESSES
 
 _PAGE_SIZE = 500
 MIGRATED = tuple(collection for collection in COLLECTIONS if collection is not PROCESSES)
-"""All collections but the list of running processes, which is only valid in the store that they use."""
+"""All collections but the list of running processes, valid only in the store that these processes use."""
 
 
 class MigrateError(Exception):

@@ -59,14 +59,14 @@ class AttentionRecord(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     """Epoch seconds."""
     credential: str = ""
-    """`Facts.credential` at that time: with another one it is worth a try."""
+    """`Facts.credential` at that time: if the credential has changed since, the account is tried again."""
     check: str = ""
     """The transport's own check that found it, and that reports when it is over: until then no request is tried with
     the account. Empty: a request found it, and a request is tried now and then."""
 
     @property
     def finding(self) -> tuple[str, str]:
-        """The reason and the check; another time or message is not news."""
+        """The reason and the check; a different time or message alone is not reported."""
         return self.reason, self.check
 
 
@@ -77,7 +77,7 @@ class CooldownRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: all accounts of `egress`."""
     egress: str = ""
     family: str | None = None
-    """None: from everything."""
+    """None: every model family."""
     capability: Capability | None = None
     reason: CooldownReason
 

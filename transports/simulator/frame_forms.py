@@ -13,7 +13,7 @@ _MARK = re.compile(r"[*_`#\[\]~>]")
 _WORD = re.compile(r"\w\Z")
 _OPEN_FENCE = re.compile(r"(?m)^```")
 _WITHOUT_END_EVERY = 4
-"""Every n-th answer ends with a frame of state, without `e`."""
+"""Every n-th answer ends with a state frame instead of the end frame (`e`)."""
 
 
 class Ids(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +33,10 @@ class Ids(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FrameForm:
-    """The forms that a decoder must survive, in turn: dense and sparse arrays, content together with bookkeeping."""
+    """Alternates between frame forms that a decoder must accept.
+
+    The arrays are dense or sparse, with or without bookkeeping.
+    """
 
     exact = False
 

@@ -67,7 +67,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     task_id: str = ""
     """The id of a research task; empty for the placeholder."""
     marked: bool = False
-    """The site named a task or its placeholder, so this is certainly a document."""
+    """The entry has a task id or the placeholder, which only documents have."""
     citations: tuple[Cited, ...] = ()
 
 

@@ -1,7 +1,8 @@
 """One account's session at the site: bootstrap, status, activity. Source: "Session", "Batch calls".
 
 Callers get the session from `ready`. The first caller that finds it missing or stale fetches it; the others wait and
-share the result, also a failure. Before the fetch the store is read: another process may have renewed the cookies.
+share the result, even if it is a failure. Before the fetch the store is read: another process may have renewed the
+cookies.
 """
 
 from collections.abc import Callable, Iterable
@@ -137,7 +138,7 @@ class Session:
     async def ready(self, stale: Ready | None = None) -> Ready:
         """Return the session, fetching it if needed; `stale` is one that the site no longer accepts.
 
-        A failed attempt that started after this call, or after `stale` was fetched, is not repeated.
+        If another caller's attempt failed meanwhile, its error is raised instead of trying again.
 
         Raises:
             SignedOut: the account needs attention.
@@ -253,7 +254,8 @@ class Session:
         except GatewayError as error:
             _log.info("activity_ping_failed", account=self.name, error=type(error).__name__)
         else:
-            # only the account's status tells why the ping is denied; a second denial: the account may not send it
+            # The first denial may mean signed out, so the session is checked;
+            # a second one means this account may not ping.
             if not answers.denied(wire.RPC_ACTIVITY):
                 self._not_allowed.discard(wire.RPC_ACTIVITY)
             elif wire.RPC_ACTIVITY not in self._not_allowed:
@@ -283,7 +285,7 @@ class Session:
         return msgspec.structs.replace(ready, attempt=self._attempts)
 
     def _check(self, error: SignedOut | None) -> None:
-        """Report the result of a fetch, if background refreshes will report a recovery."""
+        """Report the result of a fetch, only with background refreshes, since nothing else would report a recovery."""
         if self.site.config.refresh_seconds:
             self.report(CHECK_SESSION, error)
 
