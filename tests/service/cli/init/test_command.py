@@ -255,8 +255,9 @@ class Terminal:
 
         Python's `input` misses one that comes just before it begins to wait.
         """
-        closed = False
+        closed, until = False, time.monotonic() + 90
         while not closed:
+            assert time.monotonic() < until, self.text
             self.type("\x03")
             while not closed and select.select([self._terminal], [], [], 3)[0]:
                 closed = not self._read()
