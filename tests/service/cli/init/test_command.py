@@ -207,11 +207,15 @@ def test_an_interrupt_between_any_two_steps_leaves_everything_as_it_was(run, tmp
 
 
 OWNING = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, "-m", "service", "init"])
 """
-"""Becomes the command once the terminal is its own, so that Ctrl-C reaches it."""
+"""Becomes the command once the terminal is its own, so that Ctrl-C reaches it.
+
+A shell starts its background jobs with SIGINT ignored, and they pass this on: the tests may be such a job.
+"""
 
 
 class Terminal:
