@@ -18,7 +18,7 @@ from itertools import islice
 import anyio
 
 from transports.store import Change, Records, StoreDown
-from transports.store.port import Collection
+from transports.store.records import SingleChanges
 from transports.tasks import background_tasks_with_final
 
 _GATHER_SECONDS = 0.002
@@ -26,43 +26,15 @@ _LAST_SECONDS = 2.0
 _MOST_AT_ONCE = 200
 
 
-class GroupedWrites:
+class GroupedWrites(SingleChanges):
     """Puts and removes records as `Records` does, several in one call, while it is open."""
 
     def __init__(self, records: Records) -> None:
-        """Write to `store`."""
+        """Write to `records`."""
         self._records = records
         self._waiting: dict[asyncio.Future[int | None], Change] = {}
         """Changes that are not written yet, by the futures that their callers await."""
         self._added = anyio.Event()
-
-    async def put(
-        self,
-        collection: Collection,
-        key: str,
-        value: bytes,
-        *,
-        expected: int | None = None,
-        seconds: float | None = None,
-    ) -> int | None:
-        """Write a record; return its version, or None if the expected version did not match.
-
-        Raises:
-            StoreDown: the store failed. The record may or may not have been written.
-
-        """
-        return await self._write(
-            Change(collection=collection, key=key, value=value, expected=expected, seconds=seconds)
-        )
-
-    async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
-        """Remove a record; return whether it was removed.
-
-        Raises:
-            StoreDown: the store failed. The record may or may not have been removed.
-
-        """
-        return await self._write(Change(collection=collection, key=key, value=None, expected=expected)) is not None
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -72,7 +44,7 @@ class GroupedWrites:
         ):
             yield
 
-    async def _write(self, change: Change) -> int | None:
+    async def _apply(self, change: Change) -> int | None:
         written: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._waiting[written] = change
         self._added.set()

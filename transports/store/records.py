@@ -11,7 +11,43 @@ from transports.store.encryption import Cipher, RecordEncryption
 from transports.store.port import Change, Collection, KeyRange, Record
 
 
-class BaseRecords(ABC):
+class SingleChanges(ABC):
+    """`put` and `remove` of `port.Records`, as changes that the subclass applies one by one or together."""
+
+    async def put(
+        self,
+        collection: Collection,
+        key: str,
+        value: bytes,
+        *,
+        expected: int | None = None,
+        seconds: float | None = None,
+    ) -> int | None:
+        """Write a record; return its version, or None if the expected version did not match.
+
+        Raises:
+            StoreDown: the store failed. The record may or may not have been written.
+
+        """
+        return await self._apply(
+            Change(collection=collection, key=key, value=value, expected=expected, seconds=seconds)
+        )
+
+    async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
+        """Remove a record; return whether it was removed.
+
+        Raises:
+            StoreDown: the store failed. The record may or may not have been removed.
+
+        """
+        return await self._apply(Change(collection=collection, key=key, value=None, expected=expected)) is not None
+
+    @abstractmethod
+    async def _apply(self, change: Change) -> int | None:
+        """Apply a change; return the version that was put, 0 for a removal, or None if it did not apply."""
+
+
+class BaseRecords(SingleChanges):
     """Base class of the backends; see `port.Records` for what the methods do."""
 
     def __init__(self, cipher: Cipher | None = None) -> None:
@@ -25,23 +61,8 @@ class BaseRecords(ABC):
             return record
         return self._encryption.decrypt(collection, record)
 
-    async def put(
-        self,
-        collection: Collection,
-        key: str,
-        value: bytes,
-        *,
-        expected: int | None = None,
-        seconds: float | None = None,
-    ) -> int | None:
-        """Write a record; return its version, or None if the expected version did not match."""
-        change = Change(collection=collection, key=key, value=value, expected=expected, seconds=seconds)
+    async def _apply(self, change: Change) -> int | None:
         return (await self._write(self._encrypted((change,))))[0]
-
-    async def remove(self, collection: Collection, key: str, *, expected: int | None = None) -> bool:
-        """Remove a record; return whether it was removed."""
-        change = Change(collection=collection, key=key, value=None, expected=expected)
-        return (await self._write((change,)))[0] is not None
 
     async def write(self, changes: Sequence[Change]) -> list[int | None]:
         """Apply several changes; return the result of each."""
