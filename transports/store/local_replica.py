@@ -29,6 +29,7 @@ Source: reliability 2.1
 import math
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -323,10 +324,7 @@ class ReplicatedRecords:
         reverse: bool = False,
     ) -> list[Record]:
         """Return the records whose keys begin with `prefix`, including restored ones."""
-
-        async def read() -> list[Record]:
-            return await self._store.scan(collection, prefix, after=after, limit=limit, reverse=reverse)
-
+        read = partial(self._store.scan, collection, prefix, after=after, limit=limit, reverse=reverse)
         return await (self._read_restored(read) if collection in REPLICATED else read())
 
     async def keys(
@@ -339,10 +337,7 @@ class ReplicatedRecords:
         reverse: bool = False,
     ) -> list[str]:
         """Return the keys of the records that `scan` would return, and of those that cannot be decrypted."""
-
-        async def read() -> list[str]:
-            return await self._store.keys(collection, prefix, after=after, limit=limit, reverse=reverse)
-
+        read = partial(self._store.keys, collection, prefix, after=after, limit=limit, reverse=reverse)
         return await (self._read_restored(read) if collection in REPLICATED else read())
 
     async def revisions(self) -> dict[str, int]:
