@@ -11,7 +11,7 @@ from protocol.model import GatewayError
 from service import wiring
 from service.accounts.views import AccountView, SharedFacts, account_view, unusable_view
 from transports.account import Account, Facts, Finding
-from transports.accounts.configured import AccountSettings, AccountType, DuplicateCredential
+from transports.accounts.configured import AccountSettings, AccountType, ConfiguredAccount, DuplicateCredential
 from transports.accounts.records import read_attention, read_cooldowns, read_processes
 from transports.accounts.registry import AccountRecord, AccountRegistry, AddResult
 from transports.base import Transport
@@ -103,7 +103,7 @@ class AccountService:
             AccountError: the account is invalid or exists already.
 
         """
-        if any(account.id == request.id for account in self._declared()):
+        if self._is_declared(request.id):
             raise AccountError(
                 "defined_in_settings",
                 f"account {request.id!r} is defined in the settings; choose another id or change it there",
@@ -113,11 +113,10 @@ class AccountService:
         others = [other for other in await self._registry.records(name) if other.id != record.id]
         try:
             account = account_type.from_record(record)
-            accounts, _ = account_type.merge(account_type.reconfigure(settings, {})[0], others)
+            accounts, _ = _merge_valid(account_type, settings, others)
             owners: dict[str, str] = {}
-            for other in accounts.values():
-                account_type.claim(owners, other)
-            account_type.claim(owners, account)
+            for one in (*accounts.values(), account):
+                account_type.claim(owners, one)
         except DuplicateCredential as error:
             raise AccountError("exists", str(error)) from None
         except ValueError as error:
@@ -138,7 +137,7 @@ class AccountService:
             AccountError: there is no account with this id, or it is defined in the settings.
 
         """
-        if any(declared.id == account for declared in self._declared()):
+        if self._is_declared(account):
             raise AccountError(
                 "defined_in_settings", f"account {account!r} is defined in the settings; remove it there, or pause it"
             )
@@ -230,13 +229,16 @@ class AccountService:
                 found += [kind.accounts.account_of(one, name) for one in kind.account_settings(config)]
         return found
 
+    def _is_declared(self, account: str) -> bool:
+        return any(one.id == account for one in self._declared())
+
     def _merge(self, transport: str, records: Sequence[AccountRecord]) -> tuple[dict[str, Account], dict[str, str]]:
         """Return the usable accounts of the store by id, and why the others are not used."""
         try:
             _, account_type, settings = account_type_of(self._configs, transport)
         except AccountError as error:
             return {}, {record.id: str(error) for record in records}
-        accounts, skipped = account_type.merge(account_type.reconfigure(settings, {})[0], records)
+        accounts, skipped = _merge_valid(account_type, settings, records)
         stored = {record.id for record in records}
         found = {id_: one for id_, one in accounts.items() if id_ in stored}
         return {id_: account_type.account_of(one.settings, transport) for id_, one in found.items()}, skipped
@@ -282,6 +284,14 @@ def account_type_of(
     if kind.accounts is None:
         raise AccountError("invalid_value", f"the transport {transport!r} has no accounts that can be added")
     return transport, kind.accounts, kind.account_settings(configs[transport])
+
+
+def _merge_valid(
+    account_type: AccountType[Any], settings: Sequence[AccountSettings], records: Sequence[AccountRecord]
+) -> tuple[dict[str, ConfiguredAccount[Any]], dict[str, str]]:
+    """Merge as `AccountType.merge`, with those accounts of the settings that are valid."""
+    declared, _ = account_type.reconfigure(settings, {})
+    return account_type.merge(declared, records)
 
 
 def _unknown_transport(configs: Mapping[str, msgspec.Struct], transport: str) -> AccountError:
