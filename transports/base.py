@@ -19,11 +19,10 @@ from protocol.model import (
 )
 from transports.account import Account, Finding, Report
 from transports.accounts.configured import AccountSettings, AccountType
+from transports.accounts.connected import ConnectionDeps
 from transports.accounts.conversations import Conversations
-from transports.accounts.registry import AccountRegistry
-from transports.clock import Clock
 from transports.observer import Observer
-from transports.store import ChangeFeed, Records, Store
+from transports.store import Records, Store
 
 ConfigT = TypeVar("ConfigT")
 ASGIApp = Callable[..., Any]
@@ -88,28 +87,20 @@ class Transport(Protocol):
         ...
 
 
-class Deps(msgspec.Struct, frozen=True, kw_only=True):
+class Deps(ConnectionDeps, frozen=True, kw_only=True):
     """Dependencies of a transport."""
 
-    name: str
-    """Its name in the settings."""
     process_id: str
     """Id of this process."""
-    clock: Clock
     store: Store
     local_replica: Records | None = None
     """This machine's copy of the sessions, if the store is shared with other machines."""
-    registry: AccountRegistry
-    change_feed: ChangeFeed
-    """Announces changes of the store; runs while the transport is connected."""
     conversations: Conversations
     observer: Observer
     shutting_down: Callable[[], bool] = lambda: False
     """Whether shutdown was announced: background work that another process can do is not begun."""
     report: Callable[[Report], None] = lambda _: None
     """Called with the results of the transport's own checks of its accounts; the pool applies them."""
-    only: str | None = None
-    """Connect only this account, without background work, because gateways may be running; None: all accounts."""
     serve: Serve
     """Serves an ASGI app on a loopback port."""
     files: FileKeeper

@@ -13,10 +13,11 @@ finds the account missing. `ConnectedAccount.use` and `unuse` count the requests
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 import anyio.abc
+import msgspec
 import structlog
 
 from protocol.model import Certainty, UpstreamFailed
@@ -35,33 +36,17 @@ _CLOSE_SECONDS = 10.0
 _log = structlog.get_logger()
 
 
-class ConnectionDeps(Protocol):
-    """The part of `transports.base.Deps` that is needed here."""
+class ConnectionDeps(msgspec.Struct, frozen=True, kw_only=True):
+    """Dependencies of connected accounts; `transports.base.Deps` adds those of the whole transport."""
 
-    @property
-    def name(self) -> str:
-        """The transport's name in the settings."""
-        ...
-
-    @property
-    def clock(self) -> Clock:
-        """The clock."""
-        ...
-
-    @property
-    def registry(self) -> AccountRegistry:
-        """The accounts of the store."""
-        ...
-
-    @property
-    def change_feed(self) -> ChangeFeed:
-        """Changes of the store."""
-        ...
-
-    @property
-    def only(self) -> str | None:
-        """The only account to connect, without background work; None: all."""
-        ...
+    name: str
+    """The transport's name in the settings."""
+    clock: Clock
+    registry: AccountRegistry
+    change_feed: ChangeFeed
+    """Announces changes of the store; runs while the transport is connected."""
+    only: str | None = None
+    """Connect only this account, without background work, because gateways may be running; None: all accounts."""
 
 
 class ConnectedAccount:
