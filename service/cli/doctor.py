@@ -20,6 +20,7 @@ from service.config.loader import Origin, SettingsError
 from service.config.schema import Settings
 from service.licenses.store import LicenseStore
 from service.server.hypercorn import run_loop
+from service.server.listeners import reachable_host
 from service.storage.factory import cipher_of, location_of, open_local_replica, open_store
 from service.telemetry import logs
 from transports.account import Finding, Level, failed, ok, warning
@@ -30,7 +31,6 @@ from transports.store import Store
 _LEASE, _OWNER = "doctor", "doctor"
 _SKEW_SECONDS = 5.0
 _ANSWER_SECONDS = 3.0
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where it can be reached
 
 
 class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,8 +156,7 @@ class Diagnosis:
 def _check_listener(settings: Settings) -> Finding:
     """Request /readyz from the listener that serves it: the one for operations if it has a port."""
     listener = settings.operations if settings.operations.port else settings.server
-    where = f"{listener.host}:{listener.port}"
-    host = _WILDCARDS.get(listener.host, listener.host)
+    where, host = f"{listener.host}:{listener.port}", reachable_host(listener.host)
     try:
         with closing(http.client.HTTPConnection(host, listener.port, timeout=_ANSWER_SECONDS)) as connection:
             connection.request("GET", "/readyz")

@@ -18,6 +18,7 @@ from hypercorn.config import Config
 
 from service.config.schema import ServerSettings
 from service.server import connection
+from service.server.listeners import local_url
 
 _STOP_SECONDS = 5.0
 """How long hypercorn may take to close idle connections."""
@@ -53,9 +54,8 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
 
 def url_of(listening: socket.socket, scheme: str = "http") -> str:
     """Return the URL of a listening socket."""
-    address: tuple[str, int] = listening.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])  # noqa: S104 -- where a client can reach it
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{address[1]}"
+    host, port = listening.getsockname()[:2]
+    return local_url(host, port, scheme)
 
 
 @asynccontextmanager

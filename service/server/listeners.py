@@ -1,4 +1,4 @@
-"""Lists the gateway's listeners: the API, and optionally probes with metrics and the admin API."""
+"""Lists the gateway's listeners: the API, and optionally probes with metrics and the admin API; and their URLs."""
 
 import socket
 from collections.abc import Iterable, Mapping
@@ -8,6 +8,7 @@ from service.config.schema import Settings
 API, OPERATIONS, ADMIN = "api", "operations", "admin"
 """Names of the listeners, and of their apps in `service.app.Running.apps`."""
 
+_LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where a client can reach a wildcard address
 _ANNOUNCEMENTS = {API: "Listening on", OPERATIONS: "Probes and metrics on", ADMIN: "Admin API on"}
 
 Sockets = Mapping[str, socket.socket]
@@ -24,6 +25,17 @@ def addresses(settings: Settings, host: str | None = None, port: int | None = No
         found[ADMIN] = (settings.admin.host, settings.admin.port)
     found[API] = (host or server.host, server.port if port is None else port)  # last, so that it is announced last
     return found
+
+
+def reachable_host(host: str) -> str:
+    """Return the address at which a client on this machine reaches a listener on `host`."""
+    return _LOOPBACKS.get(host, host)
+
+
+def local_url(host: str, port: int, scheme: str = "http") -> str:
+    """Return the URL at which a client on this machine reaches a listener."""
+    host = reachable_host(host)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def announcement(name: str, url: str) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from service.cli.options import CONFIG_VARIABLE, DEFAULT_CONFIG
 from service.config.schema import ServerSettings
+from service.server.listeners import local_url
 
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- loopback address for a wildcard
 _BODY = '{"model": "gemini-3-pro", "messages": [{"role": "user", "content": "Hello!"}]}'
 
 
@@ -19,8 +19,7 @@ def command_line(path: Path, *arguments: str) -> str:
 
 def base_url(server: ServerSettings) -> str:
     """Return the base URL for a client on this machine."""
-    host = _WILDCARDS.get(server.host, server.host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{server.port}{server.prefix}/v1"
+    return f"{local_url(server.host, server.port)}{server.prefix}/v1"
 
 
 def curl_line(base: str, key: str) -> str:
