@@ -112,7 +112,7 @@ class SnapshotReader:
         return after.startswith(before[: len(before) - len(tail)])
 
     def read(self, frame: Frame, added: bytes | None) -> FrameParts:
-        """Decode a frame; `fresh` is the result of `behind` for it.
+        """Decode a frame; `added` is the result of `behind` for it.
 
         Raises:
             DriftDetected: the frame is not an array of parts.
@@ -125,7 +125,7 @@ class SnapshotReader:
     def grown(self, added: bytes) -> str | None:
         """Return the whole text of a frame that differs from the last only in its text; None if it must be decoded.
 
-        `fresh` is the result of `behind` for the frame.
+        `added` is the result of `behind` for the frame.
         """
         tail = self._tail
         if not added.endswith(tail):

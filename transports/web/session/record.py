@@ -54,7 +54,7 @@ def from_export(cookies: dict[str, str]) -> SessionRecord:
 
 
 def restart_from_export(seed: SessionRecord, stored: SessionRecord) -> SessionRecord:
-    """Return the record of a new export that replaces `there`; its numbers continue from there."""
+    """Return the record of a new export that replaces `stored`; its numbers continue from there."""
     return msgspec.structs.replace(
         seed,
         gen=stored.gen + 1,
