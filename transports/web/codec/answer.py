@@ -31,7 +31,7 @@ import msgspec
 from protocol.model import Certainty, DriftDetected, Event, Finish, GatewayError, UpstreamFailed, Waiting
 from transports.web import wire
 from transports.web.codec import jspb
-from transports.web.codec.batch import token_of
+from transports.web.codec.batch import status_in, token_of
 from transports.web.codec.candidate import read_candidate
 from transports.web.codec.codes import error_for_code
 from transports.web.codec.events import EventBuilder, MediaRefs
@@ -333,9 +333,7 @@ class AnswerReader:
                 case wire.PART_ANSWER:
                     yield from self._answer(part, read)
                 case wire.PART_FAILURE:
-                    self._fail(
-                        jspb.integer(part, wire.FAILURE_STATUS) or 0, partial(error_for_http, token=token_of(part))
-                    )
+                    self._fail(status_in(part), partial(error_for_http, token=token_of(part)))
                 case wire.PART_END:
                     if not self._accepted:
                         message = "The upstream sent no answer."
