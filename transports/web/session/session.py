@@ -341,8 +341,7 @@ class Session:
             GatewayError: the site sent another page or none.
 
         """
-        session_store = self.site.session_store
-        version = session_store.version if session_store is not None else 0
+        version = self.site.cookies_version
         url = self.site.url(wire.APP_PATH)
         for _ in range(_MOST_REDIRECTS):  # a redirect may lead to the app again, under another path or query
             status, headers, body = await self.site.call("GET", url, {})
@@ -357,7 +356,7 @@ class Session:
         page = read_page(body.decode("utf-8", "replace"))
         if page is None:
             raise html_instead_of_frames()
-        if session_store is not None:
+        if self.site.session_store is not None:
             self.site.access_token = page.access_token or self.site.access_token
             self._set_by_page = (headers.getall("Set-Cookie", []), version)
             if page.access_token is not None:
