@@ -88,17 +88,16 @@ class WebAccounts(ConnectedAccounts[WebAccount, SiteAccount]):
     async def connect_account(self, configured: ConfiguredAccount[WebAccount] | None) -> AsyncGenerator[SiteAccount]:
         """Open an account's HTTP client and session; the session is fetched on first use or in the background."""
         config, deps = self._config, self._deps
-        settings = configured.settings if configured is not None else None
         async with AsyncExitStack() as stack:
-            proxy = settings.proxy if settings is not None else None
+            proxy = configured.settings.proxy if configured is not None else None
             http = await stack.enter_async_context(client(config.timeouts, proxy=proxy, ca_file=config.ca_file))
             background = await stack.enter_async_context(open_background_work(deps.clock))
-            if configured is None or settings is None:
+            if configured is None:
                 account = guest_of(config, deps.name)
                 session = Session(account.id, SiteClient(config, http, background, session_store=None), deps.clock)
                 yield SiteAccount(account, session, AccountUploads(session, deps.clock, self._upload_forms))
                 return
-            cookies = parse_export(configured.credential)
+            settings, cookies = configured.settings, parse_export(configured.credential)
             session_store = SessionStore(settings.id, cookies, deps.store.records, deps.clock, deps.local_replica)
             try:
                 await session_store.load()
