@@ -150,9 +150,7 @@ class ConversationReuse:
 
     async def put_back(self, resumed: Resumed, account: str) -> None:
         """Store a claimed conversation again: the site refused the new turn, so the conversation is unchanged."""
-        await self._keep(
-            resumed.key, StoredConversation(account=account, conversation=_encode(resumed.conversation)), self.seconds
-        )
+        await self._keep(resumed.key, account, resumed.conversation, self.seconds)
 
     def delete_soon(self, account: str, conversation: SiteConversation) -> None:
         """Delete a conversation at the site in the background."""
@@ -171,15 +169,11 @@ class ConversationReuse:
         conversation = answer.conversation
         if conversation is None or not (conversation.rid and conversation.context):
             return False
-        kept = StoredConversation(account=answer.served.account, conversation=_encode(conversation))
-        return await self._keep(key_of(request, turns), kept, self.seconds)
+        return await self._keep(key_of(request, turns), answer.served.account, conversation, self.seconds)
 
     async def delete_later(self, account: str, cid: str, seconds: float) -> None:
         """Delete an abandoned conversation after `seconds`, unless `cancel_deletion` is called before."""
-        conversation = SiteConversation(cid=cid, rid="")
-        await self._keep(
-            _abandoned_key(cid), StoredConversation(account=account, conversation=_encode(conversation)), seconds
-        )
+        await self._keep(_abandoned_key(cid), account, SiteConversation(cid=cid, rid=""), seconds)
 
     async def cancel_deletion(self, account: str, cid: str) -> None:
         """Cancel `delete_later` of a conversation: its answer has been read."""
@@ -217,18 +211,17 @@ class ConversationReuse:
             if len(again) < len(over):
                 _log.warning("conversations_left_upstream", account=account, count=len(over) - len(again))
             for one in again:
-                await self._keep(
-                    b"again:" + one.cid.encode("utf-8", "surrogatepass"),
-                    StoredConversation(account=account, conversation=_encode(one)),
-                    _RETRY_SECONDS,
-                )
+                await self._keep(b"again:" + one.cid.encode("utf-8", "surrogatepass"), account, one, _RETRY_SECONDS)
 
-    async def _keep(self, key: bytes, kept: StoredConversation, seconds: float) -> bool:
-        """Store a conversation; return whether the store took it."""
+    async def _keep(
+        self, key: bytes, account: str, conversation: SiteConversation | ExpiredConversation, seconds: float
+    ) -> bool:
+        """Store a conversation of an account; return whether the store took it."""
+        kept = StoredConversation(account=account, conversation=_encode(conversation))
         try:
             await self._kept.keep(key, kept, seconds=seconds)
         except OSError:
-            _log.warning("conversation_save_failed", account=kept.account)
+            _log.warning("conversation_save_failed", account=account)
             return False
         return True
 
