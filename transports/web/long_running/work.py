@@ -237,18 +237,13 @@ class LongRunningWork:
         """Sleep until the next poll."""
         await self.clock.sleep(self._settings.poll_seconds)
 
-    def finish(self, text: str, thoughts: str = "") -> Finish:
+    def finish(self, text: str) -> Finish:
         """Return the final event, and schedule the deletion of the conversation."""
         assert self.location is not None, "finish needs a location"  # noqa: S101
         cid, settings = self.location.cid, self._settings
         if settings.delete:
             self._background.later(settings.delete_seconds, "delete_conversation", lambda: self.chats.delete(cid))
-        reasoning = estimate_tokens(thoughts)
-        usage = Usage(
-            input_tokens=self.location.input_tokens,
-            output_tokens=estimate_tokens(text) + reasoning,
-            reasoning_tokens=reasoning,
-        )
+        usage = Usage(input_tokens=self.location.input_tokens, output_tokens=estimate_tokens(text))
         return Finish(reason="stop", usage=usage)
 
     async def send_next(self, turn: SavedTurn, text: str, slots: Slots) -> None:
