@@ -75,6 +75,11 @@ class Site:
     async def seen(self, what):
         return (await self.state())["seen"].get(what, 0)
 
+    async def order(self, **fault):
+        url = f"{self.base}/simulator/faults"
+        async with aiohttp.ClientSession() as session, session.post(url, json=fault) as response:
+            assert response.status == 200
+
     @asynccontextmanager
     async def connect(self, *accounts, deps=None, **settings):
         """Connect a web transport with these accounts, the site's first one by default."""

@@ -1,4 +1,3 @@
-import aiohttp
 import pytest
 from msgspec.structs import replace
 
@@ -24,11 +23,6 @@ STEPS = [
 
 def simulated(**fields):
     return simulator.SimulatedAccount(psid="psid-1", psidts="psidts-1", **fields)
-
-
-async def order(site, **fault):
-    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
-        assert answer.status == 200
 
 
 async def examined(transport, account="one"):
@@ -80,7 +74,7 @@ async def test_a_page_without_a_token_is_normal(open_site):
 
 async def test_an_unknown_status_is_a_warning(site):
     async with site.connect() as transport:
-        await order(site, where="otAQ7b", status=503)
+        await site.order(where="otAQ7b", status=503)
         findings = await examined(transport)
         assert not failed(findings)
         assert findings["account"].level is Level.WARNING
@@ -111,7 +105,7 @@ async def test_a_session_rotated_elsewhere_is_detected(open_site):
     async with open_site(clock=clock) as site, site.connect(deps=deps) as transport:
         await examined(transport)
         clock.advance(600)
-        await order(site, where="rotate", status=401, times=2)
+        await site.order(where="rotate", status=401, times=2)
         findings = await examined(transport)
         assert failed(findings) == ["rotation"]
         assert "something else" in findings["rotation"].message
@@ -144,7 +138,7 @@ async def test_each_account_status_has_a_message(open_site, status, level, advic
 )
 async def test_a_challenge_and_a_consent_have_different_reasons(site, location, advice):
     async with site.connect() as transport:
-        await order(site, where="app", status=302, location=location)
+        await site.order(where="app", status=302, location=location)
         findings = await examined(transport)
         assert list(findings)[-1] == "page"
         assert advice in findings["page"].advice

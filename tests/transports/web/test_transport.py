@@ -102,15 +102,10 @@ async def test_an_account_with_a_problem_has_its_reason(open_site, status, reaso
     assert caught.value.reason == reason
 
 
-async def order(site, **fault):
-    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
-        assert answer.status == 200
-
-
 async def test_a_stale_token_is_replaced_by_the_refusals_token(site):
     async with site.connect() as transport:
         await ask(transport, "<echo>x</echo>")
-        await order(site, where="token")
+        await site.order(where="token")
         before = await site.state()
         assert (await ask(transport, "<echo>again</echo>"))[0] == "again"
         assert (await ask(transport, "<echo>and again</echo>"))[0] == "and again"

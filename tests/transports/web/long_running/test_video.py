@@ -1,6 +1,5 @@
 import re
 
-import aiohttp
 import anyio
 import pytest
 
@@ -62,11 +61,6 @@ async def test_a_video_is_requested_polled_and_playable(open_site, refused, aspe
     assert (data == sample_media.WIDE_VIDEO) is wide
 
 
-async def order(site, **fault):
-    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
-        assert answer.status == 200
-
-
 @pytest.mark.parametrize("profile", ["strict", "site"])
 async def test_a_refused_video_that_the_site_makes_is_not_requested_again(open_site, profile):
     options = {"profile": profile, "video_refused_but_generated": True, "video_seconds": 0.3}
@@ -94,7 +88,7 @@ async def test_a_setting_disables_the_second_request_of_a_refused_video(site):
 @pytest.mark.parametrize("profile", ["strict", "site"])
 async def test_a_refused_video_is_not_requested_again_if_the_search_fails(open_site, profile):
     async with open_site(profile=profile) as site, site.connect(**FAST) as transport:
-        await order(site, where="MaZiqc", status=503, times=10)
+        await site.order(where="MaZiqc", status=503, times=10)
         with pytest.raises(UpstreamFailed) as caught:
             await film(transport, "a cat")
         assert caught.value.code == "upstream_outcome_unknown"

@@ -1,6 +1,5 @@
 from io import BytesIO
 
-import aiohttp
 import anyio
 import anyio.lowlevel
 import pytest
@@ -17,11 +16,6 @@ from transports import web
 from transports.web.config import WebConfig
 from transports.web.media.download import allowed, rendered
 from transports.web.wire import MEDIA_COOKIES
-
-
-async def order(site, **fault):
-    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
-        assert answer.status == 200
 
 
 async def tell(transport, text, model="gemini-3-pro-imagen"):
@@ -113,7 +107,7 @@ async def test_a_redirect_is_followed_only_to_known_hosts(open_site):
 async def test_another_content_than_a_picture_is_an_error_with_its_reason(site, fault, code):
     async with site.connect() as transport:
         (picture,) = await drawn(transport)
-        await order(site, where="media", **fault)
+        await site.order(where="media", **fault)
         with pytest.raises(GatewayError) as caught:
             await content(transport, picture.ref)
     assert caught.value.code == code

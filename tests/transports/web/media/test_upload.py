@@ -1,7 +1,6 @@
 import os
 from hashlib import blake2b
 
-import aiohttp
 import anyio
 import anyio.abc
 import msgspec
@@ -53,11 +52,6 @@ def said(events):
 async def drawn(transport, name="one"):
     events = await tell(transport, request_for("a lighthouse", "gemini-3-pro-imagen"), name)
     return next(event.ref for event in events if isinstance(event, Media))
-
-
-async def order(site, **fault):
-    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
-        assert answer.status == 200
 
 
 def asking(*turns, model="gemini-3-pro"):
@@ -117,7 +111,7 @@ async def test_a_guest_cannot_send_files(site):
 
 @pytest.mark.parametrize("status", [403, 500, 302])
 async def test_a_failed_upload_means_that_no_turn_was_sent(site, status):
-    await order(site, where="upload", status=status, times=2)
+    await site.order(where="upload", status=status, times=2)
     async with site.connect() as transport:
         with pytest.raises(UpstreamFailed) as caught:
             await tell(transport, asking((Role.USER, NOTE, PICTURE)))
@@ -162,7 +156,7 @@ async def test_a_file_on_disk_is_streamed_from_disk(site, tmp_path, monkeypatch,
 
 @pytest.mark.parametrize("status", [400, 404, 405, 501])
 async def test_a_host_that_refuses_one_protocol_gets_the_other_from_then_on(site, status):
-    await order(site, where="resumable", status=status)
+    await site.order(where="resumable", status=status)
     async with site.connect() as transport:
         if status == 501:
             with pytest.raises(UpstreamFailed):
@@ -177,7 +171,7 @@ async def test_a_host_that_refuses_one_protocol_gets_the_other_from_then_on(site
 async def test_accounts_of_a_process_share_the_upload_protocol_that_works(open_site):
     other = simulator.SimulatedAccount(psid="psid-2", psidts="psidts-2")
     async with open_site(ACCOUNT, other) as site:
-        await order(site, where="resumable", status=404)
+        await site.order(where="resumable", status=404)
         accounts = [
             web.WebAccount(id=name, cookies=simulator.export_of(one))
             for name, one in (("one", ACCOUNT), ("two", other))
@@ -190,7 +184,7 @@ async def test_accounts_of_a_process_share_the_upload_protocol_that_works(open_s
 
 @pytest.mark.parametrize("status", [401, 403, 413, 429])
 async def test_a_refusal_for_another_reason_keeps_the_protocol(site, status):
-    await order(site, where="resumable", status=status)
+    await site.order(where="resumable", status=status)
     async with site.connect() as transport:
         with pytest.raises(UpstreamFailed) as caught:
             await tell(transport, file_of(b"one"))
@@ -202,13 +196,13 @@ async def test_the_settings_choose_the_first_protocol(site):
     async with site.connect(upload_protocol="multipart") as transport:
         await tell(transport, file_of(b"one"))
         assert (await site.seen("resumable"), await site.seen("upload")) == (0, 1)
-        await order(site, where="upload", status=400)
+        await site.order(where="upload", status=400)
         assert "(text/plain, 5 bytes)" in said(await tell(transport, file_of(b"three")))
         assert (await site.seen("resumable"), await site.seen("upload")) == (1, 3)
 
 
 async def test_a_file_refused_by_both_protocols_keeps_their_order(site):
-    await order(site, where="upload", status=400, times=2)
+    await site.order(where="upload", status=400, times=2)
     async with site.connect() as transport:
         with pytest.raises(UpstreamFailed) as caught:
             await tell(transport, file_of(b"one"))

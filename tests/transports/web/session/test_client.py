@@ -1,6 +1,5 @@
 from urllib.parse import parse_qs
 
-import aiohttp
 import msgspec
 import pytest
 
@@ -15,11 +14,6 @@ from transports.web import wire
 async def ask(transport):
     async with asking(transport, request_for("<echo>ok</echo>"), transport.accounts[0]) as answer:
         return "".join([event.text async for event in answer if isinstance(event, Text)])
-
-
-async def order(site, **fault):
-    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
-        assert answer.status == 200
 
 
 def of_profile(number, **options):
@@ -76,7 +70,7 @@ async def test_settings_override_the_sites_model_header(site, options, capacity,
 
 @pytest.mark.parametrize("fault", [{"status": 400}, {"status": 403}, {"status": 429}, {"status": 503}, {"html": True}])
 async def test_a_usage_call_that_fails_changes_nothing(site, fault):
-    await order(site, where="jSf9Qc", times=10, **fault)
+    await site.order(where="jSf9Qc", times=10, **fault)
     async with site.connect() as transport:
         await ask(transport)
         assert transport.accounts[0].facts().plan == "advanced"

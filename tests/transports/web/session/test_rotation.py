@@ -1,4 +1,3 @@
-import aiohttp
 import anyio
 import anyio.lowlevel
 import pytest
@@ -26,11 +25,6 @@ from transports.web import wire
 from transports.web.session.record import decode, fingerprint
 from transports.web.session.rotation_lock import RotationIntent, encode_intent
 from transports.web.session.store import SessionStore
-
-
-async def order(site, **fault):
-    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
-        assert answer.status == 200
 
 
 async def test_a_rotated_value_is_saved_used_and_survives_a_restart(open_site):
@@ -337,7 +331,7 @@ async def test_rotation_calls_of_all_processes_are_a_minute_apart(open_site):
         site.connect(deps=deps_for(clock, store)) as one,
         site.connect(deps=deps_for(clock, store)) as two,
     ):
-        await order(site, where="rotate", status=429)
+        await site.order(where="rotate", status=429)
         assert await observed_rotation_of(one, store, clock, recorder).run_once() >= 60
         clock.advance(30)
         assert await observed_rotation_of(two, store, clock, recorder).run_once() >= 30

@@ -53,15 +53,10 @@ async def test_a_call_without_effect_leaves_the_intent_open(open_site):
         async with site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
             await begin_and_vanish(site, transport, store)
             clock.advance(61)
-            await order(site, {"where": "rotate", "status": 503})
+            await site.order(where="rotate", status=503)
             with pytest.raises(Exception, match="upstream"):
                 await rotation_of(transport, store, clock).rotate_now()
             assert read_intent((await store.get(INTENTS, "one")).value).open
             clock.advance(61)
             assert await rotation_of(transport, store, clock).rotate_now()
             assert not read_intent((await store.get(INTENTS, "one")).value).open
-
-
-async def order(site, fault):
-    async with aiohttp.ClientSession() as http, http.post(f"{site.base}/simulator/faults", json=fault) as response:
-        assert response.status == 200

@@ -1,6 +1,5 @@
 from contextlib import asynccontextmanager
 
-import aiohttp
 import anyio
 import anyio.lowlevel
 import pytest
@@ -34,11 +33,6 @@ def rotation_of(transport, store, clock):
 async def ask(transport, text="<echo>ok</echo>"):
     async with asking(transport, request_for(text), transport.accounts[0]) as answer:
         return "".join([event.text async for event in answer if isinstance(event, Text)])
-
-
-async def order(site, **fault):
-    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
-        assert answer.status == 200
 
 
 async def ask_at_once(transport, number, text="<echo>ok</echo>"):
@@ -143,7 +137,7 @@ async def test_concurrent_refusals_fetch_the_session_once(site):
     async with site.connect(rotate_seconds=0) as transport:
         await ask(transport)
         for where in ("generate", "app"):
-            await order(site, where=where, status=302, times=1000)
+            await site.order(where=where, status=302, times=1000)
         assert await ask_at_once(transport, 20) == ["signed_out"] * 20
         assert await site.seen("bootstrap") == 2
 
@@ -237,7 +231,7 @@ async def test_a_session_that_cannot_be_fetched_fails_over_to_another_account(op
         rotation = AccountRotation(
             transport, pool_of(transport.accounts, clock, queue_timeout_seconds=1.0), FailoverPolicy()
         )
-        await order(site, where="app", status=500)
+        await site.order(where="app", status=500)
         async with opened(rotation, request, 30) as exchange:
             assert [event async for event in exchange if isinstance(event, Media)]
         assert await site.seen("bootstrap") == 2

@@ -1,6 +1,5 @@
 from contextlib import asynccontextmanager
 
-import aiohttp
 import anyio
 import anyio.lowlevel
 import pytest
@@ -15,11 +14,6 @@ from transports import web
 async def ask(transport):
     async with asking(transport, request_for("<echo>ok</echo>"), transport.accounts[0]) as answer:
         return [event async for event in answer]
-
-
-async def order(site, **fault):
-    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
-        assert answer.status == 200
 
 
 @asynccontextmanager
@@ -133,7 +127,7 @@ async def test_tokens_of_a_signed_out_session_are_dropped_and_rarely_fetched_aga
         await start(clock, site)
         await ask(transport)
         await settled(clock)
-        await order(site, where="app", html=True, times=10)
+        await site.order(where="app", html=True, times=10)
         clock.advance(1201)
         await until(fetched(site, 2))
         with anyio.fail_after(60):
@@ -179,7 +173,7 @@ async def reported(reports, number):
 
 async def test_an_account_that_needs_attention_is_checked_again_and_its_recovery_reported(open_site):
     async with reporting(open_site) as (clock, site, _, reports):
-        await order(site, where="app", status=302, location="https://consent.google.com/m", times=2)
+        await site.order(where="app", status=302, location="https://consent.google.com/m", times=2)
         await start(clock, site)
         await reported(reports, 1)
         for seconds in (60, 120):
@@ -191,7 +185,7 @@ async def test_an_account_that_needs_attention_is_checked_again_and_its_recovery
 
 async def test_an_account_is_checked_at_once_when_another_process_renewed_its_session(open_site):
     async with reporting(open_site) as (clock, site, transport, reports):
-        await order(site, where="app", status=302)
+        await site.order(where="app", status=302)
         await start(clock, site)
         await reported(reports, 1)
         await settled(clock)
@@ -220,7 +214,7 @@ async def test_a_replaced_session_reports_nothing(open_site):
 
 async def test_without_background_refreshes_a_session_reports_nothing(open_site):
     async with reporting(open_site, refresh_seconds=0) as (_, site, transport, reports):
-        await order(site, where="app", status=302, times=9)
+        await site.order(where="app", status=302, times=9)
         with pytest.raises(SignedOut):
             await ask(transport)
         assert reports == []

@@ -1,6 +1,5 @@
 """Continued conversations at the simulated site, which refuses an unknown position."""
 
-import aiohttp
 import anyio
 import msgspec
 import pytest
@@ -66,11 +65,6 @@ async def saved(transport):
     chats = chats_of(transport)
     found = [await chats.turns(chat.cid) for chat in await chats.latest()]
     return [[said.prompt for said in reversed(turns)] for turns in found]
-
-
-async def order(site, **fault):
-    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
-        assert answer.status == 200
 
 
 async def until(site, what, count):
@@ -260,7 +254,7 @@ async def test_a_failed_deletion_is_retried_a_limited_number_of_times(open_site)
         deps = deps_for(clock, store)
         async with site.connect(deps=deps, reuse_seconds=30, rotate_seconds=0) as transport:
             await say(transport, asked("<echo>one</echo>"))
-            await order(site, where="GzXR5e", status=404, times=100)
+            await site.order(where="GzXR5e", status=404, times=100)
             for _ in range(5):
                 await sweep(clock, site, 1)
             await clock.until_asleep()

@@ -1,4 +1,3 @@
-import aiohttp
 import anyio
 import anyio.lowlevel
 import pytest
@@ -146,11 +145,6 @@ async def read_text(transport, text="<echo>ok</echo>", model="gemini-3-pro"):
         return "".join([event.text async for event in answer if isinstance(event, Text)])
 
 
-async def order(site, **fault):
-    async with aiohttp.ClientSession() as session, session.post(f"{site.base}/simulator/faults", json=fault) as answer:
-        assert answer.status == 200
-
-
 @pytest.mark.parametrize("page", PAGES)
 async def test_an_account_serves_with_the_token_in_any_form_of_the_page(open_site, page):
     async with open_site(page_token=page) as site, site.connect() as transport:
@@ -178,7 +172,7 @@ async def test_a_token_from_a_refusal_is_used_for_all_later_calls(open_site):
 async def test_a_turn_with_an_expired_token_is_retried_once(open_site, page):
     async with open_site(page_token=page) as site, site.connect(activity_seconds=0) as transport:
         await read_text(transport)
-        await order(site, where="token")
+        await site.order(where="token")
         before = await site.state()
         results = []
 
@@ -214,7 +208,7 @@ async def test_a_token_refused_twice_ends_the_attempt(site):
 async def test_a_stale_build_label_is_reloaded_once_for_all_requests(site):
     async with site.connect(activity_seconds=0) as transport:
         await read_text(transport)
-        await order(site, where="build")
+        await site.order(where="build")
         before = await site.seen("bootstrap")
         results = []
 
