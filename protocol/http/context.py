@@ -47,19 +47,19 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     transport: str | None = None
     account: str | None = None
     upstream_model: str | None = None
-    """The name, else the id, of the model that the upstream says has answered, in visible ASCII; None: it has not."""
+    """The name, or else the id, of the model that answered, in visible ASCII; None: the upstream did not report it."""
     upstream_model_id: str | None = None
-    """Its id."""
+    """The id of that model."""
     upstream_model_requested: str | None = None
-    """The id of the model that the upstream was asked for."""
+    """The id of the model that was requested from the upstream."""
     first_token: float | None = None
     """Seconds from the request's arrival to the first text or thought."""
     input_tokens: int = 0
     output_tokens: int = 0
     error: str | None = None
-    """The public code the request ended with, in the stream too."""
+    """The public code of the error that ended the request, also if the response had begun."""
     prompt: str | None = None
-    """Only where the operator switched it on."""
+    """The prompt, if the settings allow it in the log."""
     trace: str | None = None
     """The trace id, in hexadecimal; None: tracing is off."""
     sampled: bool = False
@@ -88,14 +88,14 @@ class ImageFormat(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     format: str | None = None
     """A picture as `png`, `jpeg` or `webp`."""
     quality: int | None = None
-    """Of 100, for a picture in a format that loses something; None: our choice."""
+    """From 0 to 100, for lossy formats; None: the default of the format."""
 
 
 UNCHANGED = ImageFormat()
 
 
 class Links(Protocol):
-    """Links to media that open in a browser without a key, below the address this request came to."""
+    """Makes and opens links to media, which need no license key; they begin with the public address of the request."""
 
     def sign(self, ref: MediaRef, caller: Caller, image_format: ImageFormat = UNCHANGED) -> str:
         """Return a signed URL for this caller; it is opaque and expires."""
@@ -118,24 +118,24 @@ class Fetch(Protocol):
     """Fetches the file that a caller names by URL."""
 
     async def __call__(self, url: str, collect: Collect, *, most: int) -> Content:
-        """Return what `collect` makes of at most `most` bytes of a public http(s) address.
+        """Fetch at most `most` bytes from a public http(s) URL and return the result of `collect`.
 
         Raises:
-            BadRequest: `image_url_not_allowed` or `image_url_unreachable`; says nothing of what is there.
-            Saturated: as `collect`, which raises TooLong where there are more bytes than may be.
+            BadRequest: fetching is off (`image_url_not_allowed`), or `image_url_unreachable` for any other reason.
+            Saturated: as `collect`, which raises TooLong if the file is larger.
 
         """
         ...
 
 
 class RequestContext(msgspec.Struct, kw_only=True):
-    """One request's context; the service makes it, protocols read it."""
+    """The context of one request; the service creates it, dialects read it."""
 
     id: str
     started: float
     """Monotonic seconds of the request's arrival."""
     created: float
-    """Epoch seconds of the same."""
+    """Epoch seconds of the request's arrival."""
     now: Callable[[], float]
     """The monotonic clock."""
     closing: ShutdownEvent
@@ -146,17 +146,17 @@ class RequestContext(msgspec.Struct, kw_only=True):
     fetch: Fetch
     jobs: Jobs
     memory: ByteBudget = msgspec.field(default_factory=ByteBudget)
-    """What the bodies of all requests of the process hold in memory."""
+    """The memory budget that all requests of the process share."""
     spool: Spool = msgspec.field(default_factory=Spool)
-    """Makes the files that long parts of bodies are kept in."""
+    """Creates the files for long parts of bodies."""
     timers: Timers = msgspec.field(default_factory=Timers)
     """The timers that the process's requests share."""
     pixels: PixelPool = msgspec.field(default_factory=PixelPool)
-    """Threads that work on pictures."""
+    """Threads that process pictures."""
     hold: Reservation | None = None
-    """What this request holds of `memory`."""
+    """The bytes of `memory` that this request has reserved; None: it has reserved none yet."""
     long_strings: dict[str, LongString] = {}
-    """The long strings of the request's body, which are on disk, by what stands for them in the decoded body."""
+    """The long strings of the body, which are on disk, by their placeholders in the decoded body."""
     caller: Caller | None = None
     attempts_before: int = 0
     """The number of earlier attempts, as the client's SDK reports it."""
@@ -164,13 +164,13 @@ class RequestContext(msgspec.Struct, kw_only=True):
     """Whether the operator wants prompts in the log."""
 
     def reserved(self) -> Reservation:
-        """Return what this request holds of `memory`, at first nothing."""
+        """Return the reservation of this request in `memory`; it is empty at first."""
         if self.hold is None:
             self.hold = Reservation(self.memory, self.caller.id if self.caller is not None else "")
         return self.hold
 
     def release(self) -> None:
-        """Give back what the request holds: its memory, and its files as far as nothing else uses them."""
+        """Give back the reserved memory, and drop the files, which are deleted unless something else uses them."""
         self.long_strings = {}
         if self.hold is not None:
             self.hold.release()
@@ -187,7 +187,7 @@ def attach(scope: Any, context: RequestContext) -> None:
 
 
 def detach(scope: Any) -> None:
-    """Take the context out of an ASGI scope that is done with: they refer to each other, and are freed at once."""
+    """Remove the context from the ASGI scope of a finished request: only the garbage collector would free the cycle."""
     scope.pop(_KEY, None)
 
 

@@ -60,16 +60,16 @@ class Embedding:
         self._files: dict[bytes, Content] = {}
 
     def placeholder(self, content: Content) -> str:
-        """Return the word that stands for a file in the text."""
-        word = secrets.token_hex(16)
-        self._files[word.encode()] = content
-        return word
+        """Return the placeholder of a file in the text."""
+        placeholder = secrets.token_hex(16)
+        self._files[placeholder.encode()] = content
+        return placeholder
 
     def fill(self, text: bytes) -> Pieces:
-        """Return the text with the files in it; their words occur in the order in which they were given."""
+        """Return the text with the files in it; their placeholders occur in the order in which they were created."""
         parts: list[bytes | tuple[Content]] = []
-        for word, content in self._files.items():
-            before, _, text = text.partition(word)
+        for placeholder, content in self._files.items():
+            before, _, text = text.partition(placeholder)
             parts += [before, (content,)]
         return Pieces([*parts, text])
 

@@ -25,7 +25,7 @@ ValueT = TypeVar("ValueT")
 _OFF_LOOP_BYTES = 1024 * 1024
 _SLICE = 1024 * 1024
 """The length of a slice of base64; a multiple of four."""
-_LONGEST_WORD = 64
+_LONGEST_PLACEHOLDER = 64
 """The longest placeholder of a string that was decoded while the body arrived."""
 _MAX_FRAMES = 1000
 _NAME_SHOWN = 128
@@ -86,7 +86,7 @@ async def from_base64(
         HttpError: the file is too large (413).
 
     """
-    long = context.long_strings.get(text) if len(text) < _LONGEST_WORD else None
+    long = context.long_strings.get(text) if len(text) < _LONGEST_PLACEHOLDER else None
     if long is not None:
         return await _take_long(long, name=name, param=param, declared=declared, context=context)
     if len(text) > context.limits.file_bytes * 2:
@@ -115,7 +115,7 @@ async def from_data_url(url: str, *, name: str, param: str, context: RequestCont
         HttpError: the file is too large (413).
 
     """
-    long = context.long_strings.get(url) if len(url) < _LONGEST_WORD else None
+    long = context.long_strings.get(url) if len(url) < _LONGEST_PLACEHOLDER else None
     head, comma, content = (long.head if long is not None else url).partition(",")
     declared, *extras = head[len("data:") :].split(";")
     if not comma or not extras or extras[-1].strip().lower() != "base64":

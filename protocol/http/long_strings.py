@@ -95,7 +95,7 @@ class LongStrings:
 
     def finish(self) -> bytes:
         """Return the body without its long strings."""
-        if self._open is not None:  # the body ends within a string: its decoder says so
+        if self._open is not None:  # the body ends within a string: its decoder reports that
             self._open = None
         return bytes(self._body)
 

@@ -143,7 +143,7 @@ class SignedOut(GatewayError):
     code = "no_account_available"
 
     def __init__(self, message: str, *, reason: str = "signed_out", advice: str = "") -> None:
-        """Set the code of the problem in `reason`, and a sentence that says how to fix it in `words`."""
+        """Set the code of the problem in `reason`, and a sentence that says how to fix it in `advice`."""
         super().__init__(message)
         self.reason, self.advice = reason, advice
 

@@ -47,11 +47,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """The features that this license includes."""
 
     def may_use(self, selection: Selection, name: str) -> bool:
-        """Return whether this license covers a selection, by its canonical name or by the name `asked`."""
+        """Return whether this license covers a selection, by its canonical name or by the requested `name`."""
         return self._refusal(selection, name) is None
 
     def permit(self, selection: Selection, name: str) -> None:
-        """Check that this license covers a selection that was requested by the name `asked`.
+        """Check that this license covers a selection that was requested by `name`.
 
         Raises:
             Forbidden: the license does not cover the model or the feature; the message names it.

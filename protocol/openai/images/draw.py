@@ -77,7 +77,7 @@ class Drawing:
     """A drawing whose first turn has begun."""
 
     def __init__(self, first: Exchange, turn: AsyncExitStack, further: _ConcurrentTurns) -> None:
-        """Read `first` to its end and close `turn`, which holds it; draw missing images with `aside`."""
+        """Read `first` to its end and close `turn`, which holds it; draw missing images with `further`."""
         self._first, self._turn, self._further = first, turn, further
 
     @property
