@@ -113,7 +113,7 @@ async def read_json(request: Request, decode: Callable[[bytes], ValueT]) -> Valu
 
     """
     context = context_of(request.scope)
-    is_short = 0 < _declared_length(request.scope) <= _OFF_LOOP_BYTES
+    is_short = 0 < _declared_length(dict(request.scope["headers"])) <= _OFF_LOOP_BYTES
     sink = None if is_short else LongStrings(context.spool, context.limits.file_bytes)
     rest = await receive_body(request.scope, request.receive, context, sink or _NoSink())
     if sink is not None and sink.resident:
@@ -157,7 +157,7 @@ async def receive_body(scope: Any, receive: Callable[[], Any], context: RequestC
         raise HttpError(415, "unsupported_media_type", "A request's body may not be compressed.")
     receiving = _Receiving(receive, context, sink)
     try:
-        receiving.expect(_declared_length(scope))
+        receiving.expect(_declared_length(headers))
         rest = await receiving.run()
     except GatewayError:
         context.release()
@@ -170,9 +170,9 @@ async def receive_body(scope: Any, receive: Callable[[], Any], context: RequestC
     return rest
 
 
-def _declared_length(scope: Any) -> int:
+def _declared_length(headers: dict[bytes, bytes]) -> int:
     """Return the length of the body as its header says, or 0."""
-    declared = dict(scope["headers"]).get(b"content-length", b"")
+    declared = headers.get(b"content-length", b"")
     return int(declared) if declared.isdigit() else 0
 
 
