@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from protocol.http.context import RequestLimits
+from protocol.http.context import Count, RequestLimits, Seconds
 from protocol.model import Feature, Model
 from service.config.loader import (
     ENVIRONMENT_PREFIX,
@@ -29,8 +29,6 @@ from transports.failover import FailoverPolicy
 from transports.router import Deadlines
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Count = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
 Ratio = Annotated[float, Meta(gt=0)]
 WebOrigin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s]+)\Z")]
 
