@@ -17,8 +17,6 @@ from protocol.http.parallel import run_in_worker
 from protocol.http.spool import collect
 from protocol.model import BadRequest, Content, FilePart, MediaKind, MediaPart, viewed
 
-__all__ = ["from_base64", "from_data_url", "from_url", "picture_size", "require", "sniff", "take"]
-
 ArgsP = ParamSpec("ArgsP")
 ValueT = TypeVar("ValueT")
 

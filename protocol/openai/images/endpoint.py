@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from protocol.http.context import RequestContext, caller_of
-from protocol.http.files import picture_size
+from protocol.http.media_types import picture_size
 from protocol.http.operation import Answer, Operation
 from protocol.http.parallel import gather
 from protocol.model import Caller, Catalogue, Engine, GenerationRequest, Selection, Served, viewed
