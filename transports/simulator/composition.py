@@ -10,10 +10,10 @@ from transports.simulator import encode, research, rich_content
 from transports.simulator.answer import PendingWork, SimulatedAnswer
 from transports.simulator.images import aspect_in, size_of
 from transports.simulator.media import picture_url
+from transports.simulator.request_checks import CANVAS, DEEP_THINK, IMAGE, MUSIC, RESEARCH, VIDEO
 from transports.simulator.turn_context import TurnContext
 from transports.simulator.video import REFUSAL, make_music, make_video
 
-RESEARCH, CANVAS, VIDEO, IMAGE, DEEP_THINK, MUSIC = 1, 2, 11, 14, 20, 21
 STORYBOOK = "storybook"
 
 _REFUSAL = "I can't help with that. (This refusal is simulated.)"

@@ -21,7 +21,7 @@ from transports.simulator.history import SavedHistoryTurn
 from transports.simulator.media import SimulatedMedia
 from transports.simulator.profiles import Rules
 from transports.simulator.prompt_directives import PromptScript, parse
-from transports.simulator.request_checks import TurnRequest, require
+from transports.simulator.request_checks import IMAGE, VIDEO, TurnRequest, require
 from transports.simulator.response_script import ResponseScript
 from transports.simulator.turn_context import TurnContext
 from transports.simulator.uploads import StoredUpload, UploadHost
@@ -140,7 +140,7 @@ class TurnHandler:
         if session.account is not None:
             wished = None if script.given else prompt_directives.tool_for(script.description)
             if wished is None and script.images is not None:
-                wished = prompt_directives.IMAGE
+                wished = IMAGE
             ask = msgspec.structs.replace(ask, tool=wished)
         plain = ask.tool is None and not script.given and script.web_images is None
         if plain and prompt_directives.wants_web_images(script.description):
@@ -157,7 +157,7 @@ class TurnHandler:
         if session.account is None:
             tools = ask.tool is not None or ask.gem is not None
             return wire.CODE_TOOL_NOT_ALLOWED if tools else script.error or family
-        if ask.tool == composition.VIDEO and not by_words:
+        if ask.tool == VIDEO and not by_words:
             refused_first = ask.place is None and self._config.video_first_turn_refused
             if family != "pro" or refused_first:
                 return wire.CODE_TOOL_NOT_ALLOWED
@@ -174,7 +174,7 @@ class TurnHandler:
     def _stream(self, context: TurnContext, served: str | int, seen: Counter[str]) -> BreakableStream:
         """Return the answer's stream, which saves the turn after it has been sent completely."""
         session, ask, script = context.owner, context.ask, context.script
-        made_all_the_same = self._config.video_refused_but_generated and ask.tool == composition.VIDEO
+        made_all_the_same = self._config.video_refused_but_generated and ask.tool == VIDEO
         refused = isinstance(served, int)
         work: PendingWork | None = None
         if refused and not (made_all_the_same and served == wire.CODE_TOOL_NOT_ALLOWED):
@@ -218,7 +218,7 @@ class TurnHandler:
         model = None
         if family != "unknown":
             # pictures are drawn by a model of another name
-            name = models.PICTURES if ask.tool == composition.IMAGE else ""
+            name = models.PICTURES if ask.tool == IMAGE else ""
             found = models.answering(family, context.owner.plan, extended=ask.extended and context.exact, name=name)
             model = found.id, found.name
         return Ids(

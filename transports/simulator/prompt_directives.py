@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from transports.simulator.request_checks import IMAGE, MUSIC, VIDEO
+
 _ECHO, _ECHO_END = "<echo>", "</echo>"
 _DOCUMENT_END = "</document>"
 _DOCUMENT = re.compile(r"<document(?=[\s>])([^<>]*)>")
@@ -39,8 +41,6 @@ Code = Annotated[int, msgspec.Meta(ge=1000, le=9999)]
 Status = Annotated[int, msgspec.Meta(ge=300, le=599)]
 Retry = Annotated[str, msgspec.Meta(pattern=r"^[ -~]{0,64}\Z")]
 Location = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{0,2000}\Z")]
-
-IMAGE, VIDEO, MUSIC = 14, 11, 21
 
 _NEAR = r"\b[^.!?\n]{0,80}?\b"
 _MAKE = r"\b(?:generate|create|draw|make|paint|render|produce|compose|design)"

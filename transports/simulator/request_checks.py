@@ -19,7 +19,7 @@ from transports.web import wire
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 FEWEST = 69
 """Slots in the shortest request that known clients send."""
-TOOLS = (1, 2, 11, 14, 20, 21)
+RESEARCH, CANVAS, VIDEO, IMAGE, DEEP_THINK, MUSIC = TOOLS = (1, 2, 11, 14, 20, 21)
 EXTENDED = 2
 
 
