@@ -102,10 +102,8 @@ encode_intent = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(RotationIntent).decode
 
 
-def read_intent(value: bytes | None) -> RotationIntent | None:
-    """Decode a stored intent; return None if it is missing or unreadable."""
-    if value is None:
-        return None
+def read_intent(value: bytes) -> RotationIntent | None:
+    """Decode a stored intent; return None if it is unreadable."""
     try:
         return _decode(value)
     except msgspec.MsgspecError:
