@@ -42,12 +42,15 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
     envelope: bool = False
 
 
+MediaStep = Literal["preview", "original", "next", "final", "clip"]
+
+
 class Medium(msgspec.Struct, frozen=True, kw_only=True):
     """A medium that a URL of the media host names."""
 
     owner: SimulatedSession
     what: DrawnPicture | Clip
-    step: Literal["preview", "original", "next", "final", "clip"]
+    step: MediaStep
     until: float
 
 
@@ -66,13 +69,12 @@ class SimulatedMedia:
         self._drawn_bytes = 0
         self._drawers: anyio.CapacityLimiter | None = None
 
-    def add(self, owner: SimulatedSession, what: DrawnPicture | Clip, step: str = "") -> str:
+    def add(self, owner: SimulatedSession, what: DrawnPicture | Clip, step: MediaStep | None = None) -> str:
         """Keep a picture or a clip of an account; return its token."""
         token = "sim-" + secrets.token_urlsafe(24)
         step = step or ("preview" if isinstance(what, DrawnPicture) else "clip")
         until = self._clock.monotonic() + self._seconds
-        tree = {"owner": owner, "what": what, "step": step, "until": until}
-        self._media[token] = Medium(**tree)  # pyright: ignore[reportArgumentType]
+        self._media[token] = Medium(owner=owner, what=what, step=step, until=until)
         while len(self._media) > _MOST_MEDIA:
             self._media.popitem(last=False)
         return token
