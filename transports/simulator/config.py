@@ -115,7 +115,7 @@ def read_account(text: str) -> SimulatedAccount:
     """Read an account that is written `PSID:PSIDTS:PLAN[:QUOTA[:STATUS]]`.
 
     Raises:
-        ValueError: the text is not written so; the message says what was expected.
+        ValueError: the text does not have this form; the message says what was expected.
 
     """
     psid, psidts, plan, quota, status, *more = [*text.split(":"), "", "", "", ""]

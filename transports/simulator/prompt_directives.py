@@ -79,7 +79,7 @@ class PromptParts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PromptScript(msgspec.Struct, frozen=True, kw_only=True):
-    """How one answer comes. `after` counts the text frames that are sent before a fault."""
+    """How one answer is sent. `after` counts the text frames that are sent before a fault."""
 
     text: str
     given: bool = True

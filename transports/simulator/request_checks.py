@@ -78,12 +78,12 @@ class BatchCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TurnRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A StreamGenerate request, understood."""
+    """What a StreamGenerate request asks for."""
 
     prompt: str
     temporary: bool
     as_browser: bool
-    """A temporary chat is asked for as browsers do: with slot 68."""
+    """Whether a temporary chat is requested as browsers request it: by slot 68."""
     tool: int | None
     gem: str | None
     place: list[str] | None
@@ -119,7 +119,7 @@ def form(body: bytes, access_token: str | None) -> tuple[list[tuple[str, str]], 
 
     """
     try:
-        text = body.decode("ascii").removesuffix("&")  # browsers end a form so
+        text = body.decode("ascii").removesuffix("&")  # browsers end a form with it
         pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, max_num_fields=10)
     except ValueError:
         raise Departure("form") from None

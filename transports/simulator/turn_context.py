@@ -42,7 +42,7 @@ class TurnContext(msgspec.Struct, frozen=True, kw_only=True):
         if source is None and self.previous is not None and self.previous.answer.pictures:
             source = self.media.picture(self.previous.answer.pictures[0])
             if source is not None and isinstance(source.source, DrawnPicture):
-                source = msgspec.structs.replace(source, source=None)  # no deeper
+                source = msgspec.structs.replace(source, source=None)  # the source's own source is not drawn
         picture = DrawnPicture(
             prompt=words or self.script.alt or self.script.description or self.script.text,
             number=number,
