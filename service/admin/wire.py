@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from service.accounts.views import AccountStatus, AccountView
 from transports.account import Finding
+from transports.accounts.registry import AccountId
 
 Reason = Annotated[str, Meta(max_length=500)]
 
@@ -18,7 +19,7 @@ class RequestBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class NewAccount(RequestBody, frozen=True):
     """An account to add or replace."""
 
-    id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z")]
+    id: AccountId
     secret: Annotated[str, Meta(min_length=1)]
     """The credential. For a website account: the session cookies, as a Cookie header, a browser's JSON or Netscape
     export, or the two values on two lines."""
