@@ -12,6 +12,7 @@ from transports.accounts.records import (
     CooldownReason,
     CooldownRecord,
     ProcessRecord,
+    scope_text,
     status_of,
 )
 from transports.accounts.registry import AccountRecord, PauseRecord
@@ -85,9 +86,7 @@ class SharedFacts(msgspec.Struct, frozen=True, kw_only=True):
 def account_view(account: Account, record: AccountRecord | None, shared: SharedFacts) -> AccountView:
     """Build the view of an account; `record` is None for an account of the settings."""
     cooldowns = tuple(
-        CooldownView(
-            scope=f"{one.family or '*'}/{one.capability or '*'}", reason=one.reason, until=shared.now + seconds
-        )
+        CooldownView(scope=scope_text(one.family, one.capability), reason=one.reason, until=shared.now + seconds)
         for one, seconds in shared.cooldowns
         if one.account == account.id or (not one.account and one.egress == account.egress)
     )

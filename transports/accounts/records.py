@@ -70,6 +70,11 @@ class AttentionRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.reason, self.check
 
 
+def scope_text(family: str | None, capability: Capability | None) -> str:
+    """Return the scope of a cooldown as `family/capability`; `*` matches all."""
+    return f"{family or '*'}/{capability or '*'}"
+
+
 class CooldownRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Record of a cooldown of an account or an IP address; it ends when the record expires."""
 
@@ -85,7 +90,7 @@ class CooldownRecord(msgspec.Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """The record's key; those of one account begin with its id and a slash."""
         owner = self.account or f"~{self.egress}"
-        return f"{owner}/{self.family or '*'}/{self.capability or '*'}"
+        return f"{owner}/{scope_text(self.family, self.capability)}"
 
 
 class AccountLoad(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,6 +31,7 @@ from transports.accounts.records import (
     AttentionRecord,
     CooldownReason,
     CooldownRecord,
+    scope_text,
     status_of,
 )
 from transports.accounts.registry import PauseRecord
@@ -396,7 +397,7 @@ class AccountTracker:
             account=state.account.id,
             transport=self.transport,
             event=event,
-            scope="" if scope == EVERYTHING else f"{scope[0] or '*'}/{scope[1] or '*'}",
+            scope="" if scope == EVERYTHING else scope_text(*scope),
             reason=str(reason),
             message=message,
             seconds=seconds,
