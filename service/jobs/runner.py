@@ -80,9 +80,9 @@ class Runner:
         if await self._store.unfinished(job.request.caller.id, job.kind) >= limit:
             message = f"This license has {limit} unfinished jobs, the maximum. Wait until one completes."
             raise RateLimited(message, retry_after=_FULL_SECONDS, code="rate_limit_exceeded")
-        holder = _holder()
-        await self._store.put(job, self._expires(job), JobLock(holder, self._settings.lock_ttl_seconds))
-        self._tasks.start_soon(self._work, job, holder)
+        lock = self._new_lock()
+        await self._store.put(job, self._expires(job), lock)
+        self._tasks.start_soon(self._work, job, lock.holder)
 
     async def save(self, job: Job) -> None:
         """Save the current state of a job without running it."""
@@ -108,30 +108,30 @@ class Runner:
     @asynccontextmanager
     async def hold(self, job_id: str) -> AsyncGenerator[bool]:
         """Hold the lock of a job within the context; yields False if another worker holds it."""
-        holder = _holder()
-        if await self._store.acquire(job_id, JobLock(holder, self._settings.lock_ttl_seconds)) is None:
+        lock = self._new_lock()
+        if await self._store.acquire(job_id, lock) is None:
             yield False
             return
-        self._held[holder] = None
+        self._held[lock.holder] = None
         try:
             yield True
         finally:
-            await self._release(holder)
+            await self._release(lock.holder)
 
     async def resume_unfinished(self) -> None:
         """Resume unfinished jobs that no worker holds."""
         for job_id in await self._store.idle(JobKind.VIDEO):
-            holder = _holder()
-            job = await self._store.acquire(job_id, JobLock(holder, self._settings.lock_ttl_seconds))
+            lock = self._new_lock()
+            job = await self._store.acquire(job_id, lock)
             if job is None:
                 continue
             if not job.over and (job.state is JobState.QUEUED or job.handle is not None):
                 _log.info("job_resumed", job=job.id, started=job.handle is not None)
-                self._tasks.start_soon(self._work, job, holder)
+                self._tasks.start_soon(self._work, job, lock.holder)
                 continue
             if not job.over:
-                await self._change(holder, self._failed(job, _UNKNOWN))
-            await self._store.release(holder)
+                await self._change(lock.holder, self._failed(job, _UNKNOWN))
+            await self._store.release(lock.holder)
 
     async def run(self) -> None:
         """Renew locks and resume unfinished jobs periodically, until cancelled."""
@@ -210,6 +210,9 @@ class Runner:
         except GatewayError as failure:
             _log.warning("job_write_failed", job=job.id, code=failure.code)
 
+    def _new_lock(self) -> JobLock:
+        return JobLock(secrets.token_hex(8), self._settings.lock_ttl_seconds)
+
     def _done(self, job: Job, **changes: object) -> Job:
         return msgspec.structs.replace(trimmed(job), completed=self._clock.wall(), **changes)
 
@@ -230,10 +233,6 @@ class Runner:
                 await self._store.release(holder)
             except Saturated:
                 _log.warning("job_lock_release_failed")
-
-
-def _holder() -> str:
-    return secrets.token_hex(8)
 
 
 @asynccontextmanager
