@@ -11,12 +11,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from protocol.model import Served, UpstreamModel
 from transports.observer import ELSEWHERE, AccountChange, AccountStats
 
+MULTIPROCESS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+"""Environment variable with the directory in which the workers of one gateway put their metrics together; set only if
+there are several. prometheus_client reads it at import, and then cannot remove a series."""
+
 _SECONDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _STORE_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 _MOST_NAMES = 32
 _UNKNOWN, _OTHER = "unknown", "other"
-_SEVERAL = "PROMETHEUS_MULTIPROC_DIR"
-"""Set if several processes share their metrics through files: a series cannot be removed then."""
 
 
 class PrometheusObserver:
@@ -150,7 +152,7 @@ class PrometheusObserver:
         for key, count in stats.by_status.items():
             self._account_states.labels(stats.transport, *key).set(count)
         for account in before.rotated.keys() - stats.rotated.keys():
-            if _SEVERAL in os.environ:
+            if MULTIPROCESS_DIRECTORY in os.environ:
                 self._rotated.labels(account).set(0)
             else:
                 self._rotated.remove(account)

@@ -12,9 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service.server.shutdown import Shutdown
-
-MULTIPROCESS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
-"""Where the workers of one gateway put their metrics together; prometheus_client reads it at import."""
+from transports.metrics import MULTIPROCESS_DIRECTORY
 
 PATHS = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
 

@@ -24,9 +24,9 @@ import anyio.abc
 import structlog
 from prometheus_client.multiprocess import mark_process_dead  # pyright: ignore[reportUnknownVariableType]
 
-from service.server.health import MULTIPROCESS_DIRECTORY
 from service.server.hypercorn import run_loop
 from service.server.listeners import Sockets, fd_arguments
+from transports.metrics import MULTIPROCESS_DIRECTORY
 
 BAD_SETTINGS = 78
 """Exit status of a process with invalid settings (EX_CONFIG)."""
