@@ -12,6 +12,8 @@ import hypothesis
 import pytest
 import structlog
 
+from tests.clock import ManualClock
+
 hypothesis.settings.register_profile("steady", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("steady")
 vars(httpx2._config.DEFAULT_TIMEOUT_CONFIG).update(connect=90.0, read=90.0, write=90.0, pool=90.0)  # a busy machine
@@ -183,6 +185,11 @@ def logs_of_its_own(monkeypatch):
 @pytest.fixture(scope="session")
 def anyio_backend():
     return "asyncio"
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
 
 
 @pytest.fixture(scope="session", params=["strict", "site"])

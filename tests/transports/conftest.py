@@ -93,6 +93,11 @@ class Site:
 
 
 @pytest.fixture
+def store(clock):
+    return MemoryStore(clock)
+
+
+@pytest.fixture
 def open_site():
     """Open simulated sites with a test's own settings."""
 

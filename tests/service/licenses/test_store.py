@@ -168,11 +168,6 @@ class Far(MemoryStore):
 
 
 @pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
 def far(clock):
     return Far(clock)
 

@@ -6,7 +6,6 @@ import weakref
 import pytest
 
 from service.server.garbage_collection import GarbageCollector
-from tests.clock import ManualClock
 
 
 class Node:
@@ -26,11 +25,6 @@ class Requests:
 @pytest.fixture
 def requests():
     return Requests()
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
 
 
 @pytest.fixture

@@ -4,17 +4,11 @@ import msgspec
 import pytest
 
 from service.storage.migrate import MIGRATED, MigrateError, StoreEndpoint, migrate
-from tests.clock import ManualClock
 from tests.stores import EncryptedView
 from transports.store import COLLECTIONS, Cipher, MemoryStore, StoreDown
 from transports.store.port import COOLDOWNS, MARKS, PROCESSES, SESSIONS
 
 OLD, NEW = Cipher(b"a" * 32), Cipher(b"b" * 32)
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
 
 
 @pytest.fixture

@@ -1,21 +1,8 @@
 import anyio
-import pytest
 
-from tests.clock import ManualClock
 from transports.accounts import Heartbeat
 from transports.accounts.records import AccountLoad, read_processes
-from transports.store import MemoryStore
 from transports.store.port import PROCESSES
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def store(clock):
-    return MemoryStore(clock)
 
 
 async def test_a_running_process_is_listed_with_its_open_requests(store, clock):

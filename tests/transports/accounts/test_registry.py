@@ -3,24 +3,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from protocol.model import Capability
-from tests.clock import ManualClock
 from transports.accounts.records import AttentionRecord, CooldownReason, CooldownRecord
 from transports.accounts.registry import AccountAction, AccountRecord, AccountRegistry, AddResult
-from transports.store import MemoryStore
 from transports.store.port import ACCOUNTS, ATTENTION, COOLDOWNS, PAUSES, SESSIONS, Unreadable
 
 ONE = AccountRecord(id="one", transport="web", secret="canary", created=1.0, by="me")
 ATTENTION_RECORD = AttentionRecord(reason="consent", message="Answer the page.", at=1.0)
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def store(clock):
-    return MemoryStore(clock)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 import anyio
 import pytest
 
-from tests.clock import ManualClock
 from transports.accounts.write_behind import WriteBehind
 from transports.store import MemoryStore, StoreDown
 from transports.store.port import CONVERSATIONS
@@ -19,11 +18,6 @@ class CountingStore(MemoryStore):
             raise StoreDown("down")
         self.calls.append([change.key for change in changes])
         return await super().write(changes)
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
 
 
 @pytest.fixture

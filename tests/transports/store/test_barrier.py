@@ -1,6 +1,5 @@
 import pytest
 
-from tests.clock import ManualClock
 from transports.store import MemoryStore, StoreDown
 from transports.store.barrier import Barrier
 
@@ -27,11 +26,6 @@ class Server(MemoryStore):
         if self.down:
             raise StoreDown("down")
         return await super().acquire(name, owner, seconds) if epoch == self.server else None
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
 
 
 @pytest.fixture

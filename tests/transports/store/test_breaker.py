@@ -1,7 +1,6 @@
 import anyio
 import pytest
 
-from tests.clock import ManualClock
 from tests.servers import RecordingStoreObserver
 from transports.store.breaker import Breaker
 
@@ -15,11 +14,6 @@ class Probes:
     async def __call__(self):
         self.asked += 1
         return self.answers.pop(0)
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
 
 
 @pytest.fixture

@@ -1,11 +1,8 @@
-from tests.clock import ManualClock
-from transports.store import ChangeFeed, MemoryStore
+from transports.store import ChangeFeed
 from transports.store.port import COOLDOWNS, PAUSES
 
 
-async def test_a_handler_may_subscribe_to_another_collection():
-    clock = ManualClock()
-    store = MemoryStore(clock)
+async def test_a_handler_may_subscribe_to_another_collection(clock, store):
     change_feed, calls = ChangeFeed(store, clock), []
 
     async def cooldowns_changed():
@@ -21,9 +18,7 @@ async def test_a_handler_may_subscribe_to_another_collection():
     assert calls == ["pauses", "rests"]
 
 
-async def test_a_handler_is_called_once_per_change_of_any_process():
-    clock = ManualClock()
-    store = MemoryStore(clock)
+async def test_a_handler_is_called_once_per_change_of_any_process(clock, store):
     change_feed, calls = ChangeFeed(store, clock), []
 
     async def heed():

@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.clock import ManualClock
 from transports.accounts.registry import AccountRecord, AccountRegistry
 from transports.clock import SystemClock
 from transports.store import ChangeFeed, MemoryStore, ReplicatedRecords, StoreDown
@@ -60,11 +59,6 @@ class Machine:
 
 def entry(name, secret="s"):
     return AccountRecord(id=name, transport="web", secret=secret, created=1.0, by="me")
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
 
 
 @pytest.fixture

@@ -3,11 +3,9 @@
 import aiohttp
 import pytest
 
-from tests.clock import ManualClock
 from tests.transports.conftest import ACCOUNT, connected, deps_for
 from tests.transports.web.session.test_rotation import rotation_of
 from transports import simulator
-from transports.store import MemoryStore
 from transports.store.port import INTENTS
 from transports.web import wire
 from transports.web.session.record import fingerprint
@@ -32,9 +30,7 @@ async def begin_and_vanish(site, transport, store):
             assert response.status == 200
 
 
-async def test_an_open_rotation_is_taken_over_after_the_sites_minimum_gap(open_site):
-    clock = ManualClock()
-    store = MemoryStore(clock)
+async def test_an_open_rotation_is_taken_over_after_the_sites_minimum_gap(open_site, clock, store):
     async with open_site(clock=clock, grace_seconds=120) as site:
         async with site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
             await begin_and_vanish(site, transport, store)
@@ -46,9 +42,7 @@ async def test_an_open_rotation_is_taken_over_after_the_sites_minimum_gap(open_s
     assert (judged["rotations"], judged["forks"], judged["hasty"]) == (2, 1, 0)
 
 
-async def test_a_call_without_effect_leaves_the_intent_open(open_site):
-    clock = ManualClock()
-    store = MemoryStore(clock)
+async def test_a_call_without_effect_leaves_the_intent_open(open_site, clock, store):
     async with open_site(clock=clock, grace_seconds=300) as site:
         async with site.connect(deps=deps_for(clock, store), rotate_seconds=0) as transport:
             await begin_and_vanish(site, transport, store)
