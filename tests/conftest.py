@@ -25,7 +25,7 @@ PROCESS_FIXTURES = {"gateway", "open_terminal", "redis", "servers", "start_comma
 PROCESS_STORES = {"redis", "valkey"}
 KEY = "sk-test-0123456789abcdef"
 
-SETTINGS = """
+BASE_SETTINGS = """
 [server]
 port = 0
 
@@ -35,7 +35,10 @@ grace_seconds = 10
 [[licenses]]
 id = "tester"
 key = "{key}"
+"""
+"""Settings without a transport."""
 
+SETTINGS = f"""{BASE_SETTINGS}
 [transports.simulator.pace]
 first_token_seconds = 0.0
 tokens_per_second = 0.0

@@ -7,7 +7,7 @@ import httpx2 as httpx
 import pytest
 
 from tests.architecture.conftest import TOYS
-from tests.conftest import KEY, SETTINGS
+from tests.conftest import BASE_SETTINGS, KEY, SETTINGS
 
 ONLY_IMAGES = "sk-test-only-images-0123"
 LICENSES = f"""
@@ -108,7 +108,7 @@ def test_the_other_dialect_is_unaffected(client):
 
 
 def test_a_client_that_disconnects_ends_its_answer(toy):
-    gateway = toy.start(FAST.partition("[transports")[0] + SLOW)
+    gateway = toy.start(BASE_SETTINGS.format(key=KEY) + SLOW)
     question = {**HELLO, "question": f"<echo>{'many words ' * 200}</echo>", "stream": True}
     headers = {"x-api-key": KEY}
     with httpx.stream("POST", f"{gateway.origin}/toy/answers", json=question, headers=headers) as response:

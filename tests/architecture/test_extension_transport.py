@@ -12,22 +12,15 @@ import httpx2 as httpx
 import pytest
 
 from tests.architecture.conftest import TOYS
-from tests.conftest import KEY
+from tests.conftest import BASE_SETTINGS, KEY
 
-SETTINGS = """
-[server]
-port = 0
-
-[[licenses]]
-id = "tester"
-key = "{key}"
-
+SETTINGS = f"""{BASE_SETTINGS}
 [[models.add]]
 id = "toy-model"
 family = "toy"
 
 [transports.toy]
-url = "{url}"
+url = "{{url}}"
 """
 FIRST, SECOND = "toy-first-canary", "toy-second-canary"
 

@@ -6,7 +6,7 @@ import time
 import httpx2 as httpx
 import pytest
 
-from tests.conftest import KEY, SETTINGS
+from tests.conftest import BASE_SETTINGS, KEY
 
 HELLO = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "<echo>ok</echo>"}]}
 NEEDS_ATTENTION = 'gateway_accounts{capability="chat",kind="session",state="needs_attention",transport="web"}'
@@ -56,7 +56,7 @@ def start(start_command, start_gateway):
             f'[[transports.web.accounts]]\nid = "{file.stem}"\nper_minute = 0\ncookies_file = "{file}"\n'
             for file in files
         )
-        plain = SETTINGS.format(key=KEY).partition("[transports")[0]
+        plain = BASE_SETTINGS.format(key=KEY)
         return start_gateway(f"{plain}[transports.web]\nguest = false\n[transports.web.hosts]\n{hosts}{entries}"), files
 
     return start_both

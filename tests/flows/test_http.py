@@ -7,7 +7,7 @@ import time
 import httpx2 as httpx
 import pytest
 
-from tests.conftest import KEY, SETTINGS
+from tests.conftest import BASE_SETTINGS, KEY, SETTINGS
 
 AUTH = {"Authorization": f"Bearer {KEY}"}
 HELLO = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "<echo>hi</echo>"}]}
@@ -151,7 +151,7 @@ upload = "{url}"
 def test_without_an_account_only_a_guests_model_is_offered(start_command, start_gateway):
     site = start_command("simulate", "--port", "0", "--tokens-per-second", "0", "--first-token-seconds", "0")
     url = site.wait_for("Base URL").rpartition(" ")[2].strip()
-    gateway = start_gateway(SETTINGS.format(key=KEY).partition("[transports")[0] + GUEST_ONLY.format(url=url))
+    gateway = start_gateway(BASE_SETTINGS.format(key=KEY) + GUEST_ONLY.format(url=url))
     with httpx.Client(base_url=gateway.base_url, headers=AUTH, timeout=90) as http:
         for model in ("gemini-3-pro", "gemini-3-pro-video", "gemini-2.5-flash-free-imagen"):
             response = http.post("/chat/completions", json={**HELLO, "model": model})

@@ -9,26 +9,19 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from tests.conftest import KEY, ROOT, Gateway, Process
+from tests.conftest import BASE_SETTINGS, KEY, ROOT, Gateway, Process
 
 EXPORT = "simulated-psid\nsimulated-psidts-1\n"
 PROFILE = "simulated-profile\nsimulated-psidts-2\n"
-SETTINGS = """
-[server]
-port = 0
-
-[[licenses]]
-id = "tester"
-key = "{key}"
-
+SETTINGS = f"""{BASE_SETTINGS}
 [transports.web]
 guest = false
 rotate_seconds = 0
 
 [transports.web.hosts]
-site = "{site}"
-accounts = "{site}"
-upload = "{site}"
+site = "{{site}}"
+accounts = "{{site}}"
+upload = "{{site}}"
 """
 
 

@@ -6,7 +6,7 @@ import httpx2 as httpx
 import openai
 import pytest
 
-from tests.conftest import KEY, SETTINGS
+from tests.conftest import BASE_SETTINGS, KEY
 
 HEADER = "x-gateway-upstream-model"
 AUTH = {"Authorization": f"Bearer {KEY}"}
@@ -35,7 +35,7 @@ def start_web(start_command, start_gateway):
             f'cookies = "__Secure-1PSID=psid-{number}; __Secure-1PSIDTS=psidts-{number}"\n'
             for number in (1, 2)
         )
-        plain = SETTINGS.format(key=KEY).partition("[transports")[0]
+        plain = BASE_SETTINGS.format(key=KEY)
         return start_gateway(f"{plain}[transports.web]\n{settings}\n[transports.web.hosts]\n{hosts}{known}")
 
     return start

@@ -7,7 +7,7 @@ import httpx2 as httpx
 import openai
 import pytest
 
-from tests.conftest import KEY, SETTINGS, Gateway
+from tests.conftest import BASE_SETTINGS, KEY, SETTINGS, Gateway
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
 
@@ -239,7 +239,7 @@ def site_url(site):
 
 def site_settings(site):
     cookies = site.wait_for("Account").partition(": ")[2].strip()
-    plain = SETTINGS.format(key=KEY).partition("[transports.simulator.pace]")[0]
+    plain = BASE_SETTINGS.format(key=KEY)
     plain = plain.replace("grace_seconds = 10", "grace_seconds = 0.1")
     hosts = "".join(f'{name} = "{site_url(site)}"\n' for name in ("site", "accounts", "upload"))
     return (
