@@ -6,7 +6,6 @@ differ from run to run, so the picture shows fixed ones.
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from rich.terminal_theme import SVG_EXPORT_THEME
 from rich.text import Text
 
 from tests.conftest import KEY, ROOT, Process, Site
+from tests.servers import free_port
 
 PICTURE = ROOT / "docs" / "terminal.svg"
 COLUMNS = 96
@@ -94,8 +94,7 @@ def _demo(folder):
 def _accounts(folder, site):
     """Serve with an account that works and one that is signed out, and ask how they are."""
     (folder / "gateway.key").write_text(KEY * 2)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     (folder / "gateway.toml").write_text(SETTINGS.format(site=site, port=port))
     for command in (
         "licenses add team",
