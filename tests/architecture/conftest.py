@@ -1,13 +1,22 @@
 """A copy of the gateway's packages, to which a test adds a dialect or a transport."""
 
 import os
+import re
 import shutil
 
+import httpx2 as httpx
 import pytest
 
 from tests.conftest import ROOT, Gateway
 
 TOYS = ROOT / "tests" / "architecture" / "toys"
+
+
+def tokens(gateway):
+    """Return the counted tokens of the license, by direction."""
+    text = httpx.get(f"{gateway.origin}/metrics").text
+    found = re.findall(r'gateway_license_tokens_total{direction="(\w+)",license="tester"} (\S+)', text)
+    return {direction: float(count) for direction, count in found}
 
 
 class Extended:

@@ -1,12 +1,11 @@
 """A dialect costs one folder and one line in `service/wiring.py`: the toy shows it, over a real socket."""
 
 import json
-import re
 
 import httpx2 as httpx
 import pytest
 
-from tests.architecture.conftest import TOYS
+from tests.architecture.conftest import TOYS, tokens
 from tests.conftest import BASE_SETTINGS, KEY, SETTINGS
 
 ONLY_IMAGES = "sk-test-only-images-0123"
@@ -39,36 +38,26 @@ def client(gateway):
         yield opened
 
 
-def tokens(client):
-    """Return the counted tokens of the license, by direction."""
-    found = re.findall(r'gateway_license_tokens_total{direction="(\w+)",license="tester"} (\S+)', metrics(client))
-    return {direction: float(count) for direction, count in found}
-
-
-def metrics(client):
-    return client.get("/metrics").text
-
-
-def test_a_whole_answer_is_written_and_counted(client):
-    before = tokens(client)
+def test_a_whole_answer_is_written_and_counted(client, gateway):
+    before = tokens(gateway)
     response = client.post("/toy/answers", json=HELLO)
     assert response.status_code == 200
     assert response.json()["answer"] == "hello from a toy"
     assert response.headers["x-request-id"].startswith("req_")
-    after = tokens(client)
+    after = tokens(gateway)
     assert after["output"] - before.get("output", 0) == response.json()["tokens"] > 0
     assert after["input"] > before.get("input", 0)
 
 
-def test_a_streamed_answer_is_written_and_counted(client):
-    before = tokens(client)
+def test_a_streamed_answer_is_written_and_counted(client, gateway):
+    before = tokens(gateway)
     with client.stream("POST", "/gemini_official/toy/answers", json={**HELLO, "stream": True}) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         events = [json.loads(line.removeprefix("data: ")) for line in response.iter_lines() if line]
     assert events[0] == {"begin": True}
     assert "".join(event.get("more", "") for event in events) == "hello from a toy"
     assert events[-1] == {"end": "stop"}
-    assert tokens(client)["output"] > before.get("output", 0)
+    assert tokens(gateway)["output"] > before.get("output", 0)
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-api-key": "sk-wrong-0123456789"}, {"authorization": f"Bearer {KEY}"}])

@@ -1,7 +1,6 @@
 """A transport with accounts costs one folder and one line in `service/wiring.py`: the toy shows it over sockets."""
 
 import json
-import re
 import subprocess
 import sys
 import threading
@@ -11,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx2 as httpx
 import pytest
 
-from tests.architecture.conftest import TOYS
+from tests.architecture.conftest import TOYS, tokens
 from tests.conftest import BASE_SETTINGS, KEY
 
 SETTINGS = f"""{BASE_SETTINGS}
@@ -131,9 +130,7 @@ class Toy:
             time.sleep(0.05)
 
     def tokens(self):
-        text = httpx.get(f"{self.gateway.origin}/metrics").text
-        found = re.findall(r'gateway_license_tokens_total{direction="(\w+)",license="tester"} (\S+)', text)
-        return {direction: float(count) for direction, count in found}
+        return tokens(self.gateway)
 
 
 def test_added_accounts_share_the_load_and_tokens_are_counted(gateway, upstream):
