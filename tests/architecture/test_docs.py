@@ -3,10 +3,11 @@
 import re
 from functools import cache
 
+from tests.architecture.checks import sources
 from tests.conftest import ROOT
 
 CITED = re.compile(r"Source: (.*?)(?:\"\"\"|\n\n|\Z)", re.DOTALL)
-MODULES = sorted(path for room in ("service", "protocol", "transports") for path in (ROOT / room).rglob("*.py"))
+MODULES = sources()
 CITING = [(str(path.relative_to(ROOT)), CITED.findall(path.read_text())) for path in MODULES]
 CITING = [(name, cited) for name, cited in CITING if cited]
 

@@ -5,10 +5,10 @@ import re
 import subprocess
 import sys
 
+from tests.architecture.checks import ROOMS, sources
 from tests.conftest import ROOT
 
-ROOMS = ("service", "protocol", "transports")
-SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+SOURCES = sources()
 TESTS = sorted(path for room in ROOMS for path in (ROOT / "tests" / room).rglob("test_*.py"))
 LONGEST_FILE, LONGEST_FUNCTION, DEEPEST = 500, 60, 4
 BLOCKS = (ast.For, ast.AsyncFor, ast.While, ast.If, ast.With, ast.AsyncWith, ast.Try, ast.Match)
