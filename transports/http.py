@@ -150,7 +150,7 @@ async def client(
             await session.close()
 
 
-def way_out(proxy: str | None) -> str:
+def egress_of(proxy: str | None) -> str:
     """Return the address of a proxy without its credentials; empty: no proxy.
 
     Raises:

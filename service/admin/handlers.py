@@ -120,8 +120,8 @@ class AdminHandlers:
         """Check an account step by step."""
         with map_errors():
             findings = tuple([finding async for finding in self._accounts.check(request.account)])
-        well = not any(finding.level is Level.FAILED for finding in findings)
-        return _json(CheckResult(account=request.account, healthy=well, findings=findings))
+        healthy = not any(finding.level is Level.FAILED for finding in findings)
+        return _json(CheckResult(account=request.account, healthy=healthy, findings=findings))
 
     async def export(self, request: AdminRequest) -> ASGIResponse:
         """Return an account's credential."""

@@ -8,7 +8,7 @@ from tests import proxies
 from tests.transports.conftest import connected
 from transports import web
 from transports.clock import SystemClock
-from transports.http import CLIENT_ERRORS, Timeouts, client, is_html, mapped, trusted, way_out
+from transports.http import CLIENT_ERRORS, Timeouts, client, egress_of, is_html, mapped, trusted
 
 PSID = "__Secure-1PSID=psid-1; __Secure-1PSIDTS=psidts-1"
 
@@ -83,11 +83,11 @@ async def test_a_client_is_closed_even_if_its_block_was_cancelled():
 
 
 def test_the_egress_name_contains_no_credentials():
-    assert way_out(None) == ""
-    assert way_out("socks5h://me:secret@Proxy.example") == "socks5h://proxy.example:1080"
+    assert egress_of(None) == ""
+    assert egress_of("socks5h://me:secret@Proxy.example") == "socks5h://proxy.example:1080"
     for bad in ("ftp://proxy.example", "http://u:secret@h:99999"):
         with pytest.raises(ValueError, match="address") as caught:
-            way_out(bad)
+            egress_of(bad)
         assert "secret" not in str(caught.value)
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from transports.account import Account, AccountKind, Facts
 from transports.accounts.configured import GUEST, AccountOption, AccountType, CredentialPart
-from transports.http import way_out
+from transports.http import egress_of
 from transports.web import wire
 from transports.web.attention_reasons import NEVER_ROTATED
 from transports.web.config import WebAccount, WebConfig
@@ -65,7 +65,7 @@ def stored_facts(value: bytes) -> Facts:
 
 def _egress(account: WebAccount) -> str:
     try:
-        return way_out(account.proxy)
+        return egress_of(account.proxy)
     except ValueError as error:
         raise ValueError(f"proxy: {error}") from None
 
