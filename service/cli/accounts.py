@@ -6,7 +6,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
@@ -17,7 +17,7 @@ from service.accounts.offline import transport_opener
 from service.accounts.service import AccountError, AccountService, NewAccountRequest, account_type_of
 from service.cli.account_table import account_details, account_notes, accounts_table, console, finding_line
 from service.cli.credentials import read_credential
-from service.cli.options import config_option, settings_at, store_path_of
+from service.cli.options import ResultT, config_option, settings_at, store_path_of
 from service.server.hypercorn import run_loop
 from service.storage.factory import location_of, open_local_replica, open_store
 from service.telemetry import logs
@@ -26,7 +26,6 @@ from transports.accounts.registry import AddResult
 from transports.clock import SystemClock
 from transports.store import StoreDown
 
-ResultT = TypeVar("ResultT")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _account = click.argument("account", metavar="ID")
 
