@@ -1,4 +1,4 @@
-"""Contexts for tests of what a dialect reads and writes: links that can be read, URLs that lead where the test says."""
+"""Contexts for tests of dialects: links that can be read, and URLs that serve the content a test gives."""
 
 import msgspec
 import pytest
@@ -10,25 +10,25 @@ BASE = "https://gateway.example/gemini_official/media/"
 
 
 class PlainLinks:
-    """Links whose token is the upstream's URL in hexadecimal; only what was sealed opens."""
+    """Links whose token is the upstream's URL in hexadecimal; only links that were signed can be opened."""
 
     def __init__(self):
-        self._sealed = {}
+        self._signed = {}
 
     def sign(self, ref, caller, look=None):
         url = BASE + ref.url.encode("utf-8", "surrogatepass").hex()
-        self._sealed[url, caller.id] = ref
+        self._signed[url, caller.id] = ref
         return url
 
     def open(self, url, caller):
-        return self._sealed.get((url, caller.id))
+        return self._signed.get((url, caller.id))
 
     def ours(self, url):
         return url.startswith(BASE)
 
 
 class Web:
-    """What URLs lead to."""
+    """Serves the content of URLs."""
 
     def __init__(self):
         self.pages, self.asked = {}, []

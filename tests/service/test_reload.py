@@ -27,8 +27,8 @@ class Gateway:
         self.path.write_text(settings)
         self.settings, self.origin = load(self.path, {}), origin_of(self.path, {})
         self.clock, self.registry = ManualClock(), CollectorRegistry()
-        book = LicenseStore(MemoryStore(self.clock), self.clock)
-        self.licenses = Licenses(fixed_licenses(self.settings.licenses, self.origin), book)
+        license_store = LicenseStore(MemoryStore(self.clock), self.clock)
+        self.licenses = Licenses(fixed_licenses(self.settings.licenses, self.origin), license_store)
         self.reload = Reload(self.settings, self.origin, self.licenses, self.registry)
 
     async def look(self):

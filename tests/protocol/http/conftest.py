@@ -1,4 +1,4 @@
-"""ASGI by hand: what the client does is data, what it gets is a list."""
+"""An ASGI connection for tests: they give the messages of the client, and get a list of the answers."""
 
 import time
 

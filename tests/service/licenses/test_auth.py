@@ -30,7 +30,7 @@ def store():
 
 
 @pytest.fixture
-def book(store):
+def license_store(store):
     return LicenseStore(store, ManualClock())
 
 
@@ -38,19 +38,19 @@ async def caller(licenses, key):
     return await licenses.caller(key.encode())
 
 
-async def test_a_license_is_found_by_its_key_until_it_is_revoked(book, store):
+async def test_a_license_is_found_by_its_key_until_it_is_revoked(license_store, store):
     key = new_key()
-    await book.add(License(id="team", models=("gemini-3-*",), created=1.0), key)
-    licenses = Licenses([], book)
+    await license_store.add(License(id="team", models=("gemini-3-*",), created=1.0), key)
+    licenses = Licenses([], license_store)
     found = await caller(licenses, key)
     assert (found.id, found.models) == ("team", ("gemini-3-*",))
     await LicenseStore(store, ManualClock()).revoke("team", 2.0)
     assert await caller(licenses, key) is None
-    assert await book.all() == [License(id="team", models=("gemini-3-*",), created=1.0, revoked=2.0)]
+    assert await license_store.all() == [License(id="team", models=("gemini-3-*",), created=1.0, revoked=2.0)]
 
 
-async def test_licenses_of_the_settings_are_valid_next_to_those_of_the_store(book):
-    licenses = Licenses([("fixed-key-1", License(id="fixed"))], book)
+async def test_licenses_of_the_settings_are_valid_next_to_those_of_the_store(license_store):
+    licenses = Licenses([("fixed-key-1", License(id="fixed"))], license_store)
     assert (await caller(licenses, "fixed-key-1")).id == "fixed"
     assert await caller(licenses, "fixed-key-2") is None
 
@@ -97,22 +97,22 @@ async def test_the_cost_does_not_depend_on_the_number_of_licenses():
 @pytest.mark.parametrize(
     "key", [b"", b"short", b"\xff\xfe\xfd\xfc" * 3, b"x" * 10_000, b"fixed key 1", b"fixed-key-1\x00", b"fixed-key-2"]
 )
-async def test_an_invalid_key_identifies_no_license(book, key):
-    assert await Licenses([("fixed-key-1", License(id="fixed"))], book).caller(key) is None
+async def test_an_invalid_key_identifies_no_license(license_store, key):
+    assert await Licenses([("fixed-key-1", License(id="fixed"))], license_store).caller(key) is None
 
 
-async def test_the_caller_has_the_licenses_features(book):
+async def test_the_caller_has_the_licenses_features(license_store):
     key = new_key()
-    await book.add(License(id="team", features=(Feature.CHAT,)), key)
-    licenses = Licenses([("fixed-key-1", License(id="fixed", features=(Feature.IMAGES,)))], book)
+    await license_store.add(License(id="team", features=(Feature.CHAT,)), key)
+    licenses = Licenses([("fixed-key-1", License(id="fixed", features=(Feature.IMAGES,)))], license_store)
     assert (await caller(licenses, key)).features == (Feature.CHAT,)
     assert (await caller(licenses, "fixed-key-1")).features == (Feature.IMAGES,)
 
 
-async def test_while_the_store_is_down_known_licenses_stay_valid_and_unknown_ones_get_an_error(book, store):
+async def test_while_the_store_is_down_known_licenses_stay_valid_and_unknown_ones_get_an_error(license_store, store):
     known, unknown = new_key(), new_key()
-    await book.add(License(id="team"), known)
-    licenses = Licenses([("fixed-key-1", License(id="fixed"))], book)
+    await license_store.add(License(id="team"), known)
+    licenses = Licenses([("fixed-key-1", License(id="fixed"))], license_store)
     assert (await caller(licenses, known)).id == "team"
     store.down = True
     assert (await caller(licenses, "fixed-key-1")).id == "fixed"

@@ -1,4 +1,4 @@
-"""One contract for the book of licenses in every kind of store."""
+"""One contract for licenses in every kind of store."""
 
 import subprocess
 import sys
@@ -26,31 +26,31 @@ from transports.clock import SystemClock
 from transports.store import SqliteStore
 
 async def main():
-    book = LicenseStore(SqliteStore(Path(sys.argv[1]), SystemClock()), SystemClock())
-    await (book.add(License(id="team"), sys.argv[2]) if sys.argv[2] else book.revoke("team", 2.0))
+    license_store = LicenseStore(SqliteStore(Path(sys.argv[1]), SystemClock()), SystemClock())
+    await (license_store.add(License(id="team"), sys.argv[2]) if sys.argv[2] else license_store.revoke("team", 2.0))
 
 anyio.run(main)
 """
 
 
 @pytest.fixture
-async def books(open_store):
-    """The books of two processes."""
+async def license_stores(open_store):
+    """The license stores of two processes."""
     return [LicenseStore(await open_store(), SystemClock()) for _ in range(2)]
 
 
 @pytest.fixture
-def book(books):
-    return books[0]
+def license_store(license_stores):
+    return license_stores[0]
 
 
-async def find(book, key):
-    return await book.find(sha256(key.encode()).digest())
+async def find(license_store, key):
+    return await license_store.find(sha256(key.encode()).digest())
 
 
-async def test_only_a_digest_is_stored(book, open_store):
+async def test_only_a_digest_is_stored(license_store, open_store):
     key = new_key()
-    await book.add(License(id="team"), key)
+    await license_store.add(License(id="team"), key)
     (record,) = await (await open_store()).scan(LICENSES)
     assert record.key == "team"
     assert key.encode() not in record.value
@@ -64,17 +64,17 @@ async def test_ids_and_keys_are_fit_for_logs_and_headers(identity, key):
         await LicenseStore(MemoryStore(ManualClock()), ManualClock()).add(License(id=identity), key)
 
 
-async def test_ids_and_keys_are_unique_and_only_existing_licenses_are_revoked(books):
-    book, other = books
+async def test_ids_and_keys_are_unique_and_only_existing_licenses_are_revoked(license_stores):
+    license_store, other = license_stores
     key = new_key()
-    await book.add(License(id="team"), key)
+    await license_store.add(License(id="team"), key)
     for again in (("team", new_key()), ("other", key), ("team", key)):
         with pytest.raises(LicenseError, match="exists already"):
             await other.add(License(id=again[0]), again[1])
-    for nobody in ("nobody", "no body", ""):
+    for unknown in ("nobody", "no body", ""):
         with pytest.raises(LicenseError, match="no license"):
-            await book.revoke(nobody, 1.0)
-    assert (await find(book, key)).id == "team"
+            await license_store.revoke(unknown, 1.0)
+    assert (await find(license_store, key)).id == "team"
 
 
 async def test_concurrent_additions_of_one_id_succeed_once(open_store):
@@ -91,61 +91,61 @@ async def test_concurrent_additions_of_one_id_succeed_once(open_store):
         for key in keys:
             tasks.start_soon(add, key)
     assert len(added) == 1
-    book = LicenseStore(await open_store(), ManualClock())
-    assert [key for key in keys if await find(book, key)] == added
+    license_store = LicenseStore(await open_store(), ManualClock())
+    assert [key for key in keys if await find(license_store, key)] == added
 
 
-async def test_a_revoked_id_may_be_added_again_and_its_old_key_stays_invalid(books):
-    book, other = books
+async def test_a_revoked_id_may_be_added_again_and_its_old_key_stays_invalid(license_stores):
+    license_store, other = license_stores
     old, new = new_key(), new_key()
-    await book.add(License(id="bob", created=1.0), old)
+    await license_store.add(License(id="bob", created=1.0), old)
     assert (await find(other, old)).id == "bob"
-    await book.revoke("bob", 2.0)
+    await license_store.revoke("bob", 2.0)
     with pytest.raises(LicenseError, match="revoked already"):
-        await book.revoke("bob", 2.5)
+        await license_store.revoke("bob", 2.5)
     assert await find(other, old) is None
     assert not await other.valid("bob")
     again = License(id="bob", models=("gemini-3-*",), features=(Feature.CHAT,), created=3.0)
-    await book.add(again, new)
+    await license_store.add(again, new)
     assert await find(other, old) is None
     assert await find(other, new) == again
     assert await other.valid("bob")
     assert await other.all() == [again]
     with pytest.raises(LicenseError, match="exists already"):
-        await book.add(License(id="bob"), new_key())
+        await license_store.add(License(id="bob"), new_key())
 
 
-async def test_features_are_kept(book):
+async def test_features_are_kept(license_store):
     key, every = new_key(), new_key()
-    await book.add(License(id="team", features=(Feature.CHAT, Feature.IMAGES)), key)
-    assert (await find(book, key)).features == (Feature.CHAT, Feature.IMAGES)
-    await book.add(License(id="all"), every)
-    assert (await find(book, every)).features == tuple(Feature)
+    await license_store.add(License(id="team", features=(Feature.CHAT, Feature.IMAGES)), key)
+    assert (await find(license_store, key)).features == (Feature.CHAT, Feature.IMAGES)
+    await license_store.add(License(id="all"), every)
+    assert (await find(license_store, every)).features == tuple(Feature)
 
 
-async def test_an_unreadable_license_blocks_no_other(book, open_store):
+async def test_an_unreadable_license_blocks_no_other(license_store, open_store):
     key = new_key()
-    await book.add(License(id="team"), key)
+    await license_store.add(License(id="team"), key)
     await (await open_store()).put(LICENSES, "odd", b"nonsense")
-    assert (await find(book, key)).id == "team"
-    assert [found.id for found in await book.all()] == ["team"]
+    assert (await find(license_store, key)).id == "team"
+    assert [found.id for found in await license_store.all()] == ["team"]
     with pytest.raises(LicenseError):
-        await book.revoke("odd", 1.0)
+        await license_store.revoke("odd", 1.0)
     with pytest.raises(LicenseError, match="exists already"):
-        await book.add(License(id="odd"), new_key())
+        await license_store.add(License(id="odd"), new_key())
 
 
 async def test_additions_and_revocations_of_another_process_apply_at_once(tmp_path):
     path, key = tmp_path / "gateway.sqlite3", new_key()
     store = SqliteStore(path, SystemClock())
     try:
-        book = LicenseStore(store, SystemClock())
-        assert await find(book, key) is None
+        license_store = LicenseStore(store, SystemClock())
+        assert await find(license_store, key) is None
         for argument, expected in ((key, "team"), ("", None)):
             await anyio.run_process(
                 [sys.executable, "-c", ADDER, str(path), argument], cwd=ROOT, stderr=subprocess.PIPE
             )
-            found = await find(book, key)
+            found = await find(license_store, key)
             assert (found.id if found else None) == expected
     finally:
         store.close()
@@ -174,7 +174,7 @@ def far(clock):
 
 @pytest.fixture
 def distant(far, clock):
-    """A book that looks each second."""
+    """A license store that checks for changes once a second."""
     return LicenseStore(far, clock, fresh_seconds=1.0)
 
 
