@@ -103,7 +103,6 @@ class WebTransport:
             deps = LongRunningDeps(
                 session=session,
                 sender=sender,
-                background=session.site.background,
                 reuse=reuse,
                 clock=self._clock,
                 open_media=lambda ref: self.media(ref, Rendition.USUAL),

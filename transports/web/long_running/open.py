@@ -22,7 +22,6 @@ from protocol.model import (
 from transports.clock import Clock
 from transports.web.long_running import research, video
 from transports.web.long_running.work import LongRunningWork, Prompt, WorkLocation, WorkSettings, location_of
-from transports.web.session.background import BackgroundWork
 from transports.web.session.session import Session
 from transports.web.turns.continuation import ConversationReuse
 from transports.web.turns.saved import Chats
@@ -36,7 +35,6 @@ class LongRunningDeps(msgspec.Struct, frozen=True, kw_only=True):
 
     session: Session
     sender: TurnSender
-    background: BackgroundWork
     reuse: ConversationReuse
     clock: Clock
     open_media: OpenMedia
@@ -57,7 +55,8 @@ async def open_work(
             "This model needs a signed-in account, but only guests serve it here. Add an account.", param="model"
         )
     requested = await deps.sender.served()
-    config = deps.session.site.config
+    site = deps.session.site
+    config = site.config
     settings = WorkSettings(
         transport=requested.transport,
         account=requested.account,
@@ -67,7 +66,7 @@ async def open_work(
         tools=config.tools,
         retry_video=config.video_1053 == "search",
     )
-    work = LongRunningWork(deps.sender, Chats(deps.session), deps.background, deps.clock, settings)
+    work = LongRunningWork(deps.sender, Chats(deps.session), site.background, deps.clock, settings)
     work_events = _start_or_resume(deps, work, request, prompt)
     watched = _delete_if_abandoned(deps, requested.account, work_events)
     stack.push_async_callback(watched.aclose)
