@@ -5,22 +5,20 @@ threads, in slices, since decoding holds the interpreter's lock.
 """
 
 import binascii
-from collections.abc import Callable
 from functools import partial
-from typing import ParamSpec, TypeVar
 
 from protocol.http.context import RequestContext, RequestLimits
 from protocol.http.errors import HttpError
 from protocol.http.long_strings import LongString
-from protocol.http.media_types import has_frames, picture_size, sniff
+from protocol.http.media_types import sniff
 from protocol.http.parallel import run_in_worker
+from protocol.http.picture_structure import TooManyBlocks, read_structure
 from protocol.http.spool import collect
-from protocol.model import BadRequest, Content, FilePart, MediaKind, MediaPart, viewed
-
-ArgsP = ParamSpec("ArgsP")
-ValueT = TypeVar("ValueT")
+from protocol.model import BadRequest, Content, FilePart, MediaKind, MediaPart, View, viewed
 
 _OFF_LOOP_BYTES = 1024 * 1024
+_WALKED_ON_LOOP = 64 * 1024
+"""The type and structure of a longer file are checked in a worker thread: a walk takes far more time per byte."""
 _SLICE = 1024 * 1024
 """The length of a slice of base64; a multiple of four."""
 _LONGEST_PLACEHOLDER = 64
@@ -68,7 +66,8 @@ async def take(
         raise _too_long(context.limits, param)
     if not data:
         raise BadRequest(f"The file at '{param}' is empty.", param=param, code="invalid_image")
-    mime = await _run(len(data), _checked_type, data, declared or "", param, context.limits)
+    check = partial(_checked_type, data, declared or "", param, context.limits)
+    mime = await run_in_worker(check, context.reserved().owner) if len(data) > _WALKED_ON_LOOP else check()
     if isinstance(data, bytes):
         return FilePart(data=data, mime=mime, name=_name(name, mime))
     return FilePart(stored=data, mime=mime, name=_name(name, mime))
@@ -90,7 +89,8 @@ async def from_base64(
     if len(text) > context.limits.file_bytes * 2:
         raise _too_long(context.limits, param)
     try:
-        data = await _run(len(text), _decode, text)
+        decode = partial(_decode, text)
+        data = await run_in_worker(decode, context.reserved().owner) if len(text) > _OFF_LOOP_BYTES else decode()
     except ValueError:
         raise _no_base64(param) from None
     return await take(data, name=name, param=param, declared=declared, context=context)
@@ -166,13 +166,6 @@ def require(part: FilePart | MediaPart, kind: MediaKind, param: str) -> FilePart
     raise BadRequest(f"The file at '{param}' is not of the kind '{kind}': send one that is.", param=param, code=code)
 
 
-async def _run(size: int, work: Callable[ArgsP, ValueT], *args: ArgsP.args, **kwargs: ArgsP.kwargs) -> ValueT:
-    """Run `work`, in a worker thread if `size` is large."""
-    if size <= _OFF_LOOP_BYTES:
-        return work(*args, **kwargs)
-    return await run_in_worker(lambda: work(*args, **kwargs))
-
-
 def _decode(text: str) -> bytes:
     """Decode base64.
 
@@ -201,17 +194,26 @@ def _checked_type(data: Content, declared: str, param: str, limits: RequestLimit
             raise BadRequest(message, param=param, code="unsupported_image")
         if not mime.startswith("image/"):
             return mime
-        size = picture_size(view)
-        if size is None:
-            message = f"The image at '{param}' is broken: its header has no size."
-            raise BadRequest(message, param=param, code="invalid_image")
-        if size[0] * size[1] > limits.pixels:
-            message = f"The image at '{param}' is too large: send at most {limits.pixels} pixels."
-            raise BadRequest(message, param=param, code="image_too_large")
-        if has_frames(view, _MAX_FRAMES):
-            message = f"The animation at '{param}' is too long: send at most {_MAX_FRAMES} frames."
-            raise BadRequest(message, param=param, code="image_too_large")
+        _check_structure(view, param, limits)
     return mime
+
+
+def _check_structure(view: View, param: str, limits: RequestLimits) -> None:
+    try:
+        structure = read_structure(view)
+    except TooManyBlocks:
+        message = f"The image at '{param}' has too many blocks for its length: save it again, without metadata."
+        raise BadRequest(message, param=param, code="invalid_image") from None
+    if structure is None:
+        message = f"The image at '{param}' is broken: its header has no size."
+        raise BadRequest(message, param=param, code="invalid_image")
+    width, height = structure.stored_size
+    if width * height > limits.pixels:
+        message = f"The image at '{param}' is too large: send at most {limits.pixels} pixels."
+        raise BadRequest(message, param=param, code="image_too_large")
+    if structure.frames > _MAX_FRAMES:
+        message = f"The animation at '{param}' is too long: send at most {_MAX_FRAMES} frames."
+        raise BadRequest(message, param=param, code="image_too_large")
 
 
 def _agrees(declared: str, mime: str) -> bool:

@@ -1,5 +1,6 @@
-"""Runs several coroutines concurrently and waits for all."""
+"""Runs several coroutines concurrently and waits for all; runs blocking work in threads."""
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -7,35 +8,47 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
+from protocol.http.budget import ByteBudget, Reservation
 from protocol.model import GatewayError, released
 
 ValueT = TypeVar("ValueT")
 
 _AT_ONCE = 2
+_MOST_WAITING = 1000
 
 
 class WorkerThreads:
-    """Threads for one kind of work: at most two at once in each event loop."""
+    """Threads for one kind of work: at most two at once in each event loop, one piece of work per license in turn."""
 
     def __init__(self, name: str) -> None:
         """Keep the limit under `name`."""
-        self._limiter: RunVar[anyio.CapacityLimiter] = RunVar(f"gemini_gateway.{name}")
+        self._slots: RunVar[ByteBudget] = RunVar(f"gemini_gateway.{name}")
 
-    async def run(self, work: Callable[[], ValueT]) -> ValueT:
-        """Run `work` in a thread; wait while two others run."""
-        limiter = self._limiter.get(None)
-        if limiter is None:
-            limiter = anyio.CapacityLimiter(_AT_ONCE)
-            self._limiter.set(limiter)
-        return await in_thread(work, limiter)
+    async def run(self, work: Callable[[], ValueT], owner: str = "") -> ValueT:
+        """Run `work` for a license (`owner`) in a thread; wait while two others run.
+
+        Raises:
+            Saturated: too much work waits.
+
+        """
+        slots = self._slots.get(None)
+        if slots is None:
+            slots = ByteBudget(_AT_ONCE, math.inf, most_waiting=_MOST_WAITING)
+            self._slots.set(slots)
+        slot = Reservation(slots, owner)
+        try:
+            await slot.raise_to(1)
+            return await in_thread(work)
+        finally:
+            slot.release()
 
 
 _workers = WorkerThreads("worker")
 
 
-async def run_in_worker(work: Callable[[], ValueT]) -> ValueT:
-    """Run `work` in a worker thread; at most two run at once."""
-    return await _workers.run(work)
+async def run_in_worker(work: Callable[[], ValueT], owner: str = "") -> ValueT:
+    """Run `work` for a license in a worker thread, as `WorkerThreads.run`."""
+    return await _workers.run(work, owner)
 
 
 async def in_thread(work: Callable[[], ValueT], limiter: anyio.CapacityLimiter | None = None) -> ValueT:

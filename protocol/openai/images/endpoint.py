@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from protocol.http.context import RequestContext, caller_of
-from protocol.http.media_types import picture_size
 from protocol.http.operation import Answer, Operation
 from protocol.http.parallel import gather
+from protocol.http.picture_structure import picture_size
 from protocol.model import Caller, Catalogue, Engine, GenerationRequest, Selection, Served, viewed
 from protocol.openai.images import wire, write
 from protocol.openai.images.draw import Drawing, Drawn, drawing

@@ -12,8 +12,8 @@ from protocol.http.body import decode_body, read_json
 from protocol.http.context import RequestContext
 from protocol.http.files import from_url, require, take
 from protocol.http.form import Form, Upload, is_form, read_form
-from protocol.http.media_types import picture_size
 from protocol.http.parallel import gather
+from protocol.http.picture_structure import picture_size
 from protocol.model import BadRequest, FilePart, MediaKind, MediaPart, viewed
 from protocol.openai.images import wire
 
