@@ -35,7 +35,7 @@ from service.media.routes import MediaRoutes
 from service.media.signed_urls import MediaUrls, UrlSigner
 from service.media.signing_key import open_url_signer
 from service.middleware.concurrency_limit import ConcurrencyLimit, RequestSlots
-from service.middleware.forwarded import PublicAddress
+from service.middleware.forwarded import ForwardedValidation, PublicAddress
 from service.middleware.load_shedding import CgroupMemory, LoadMonitor, LoadShedding
 from service.middleware.request_context import RequestContextMiddleware, RequestDeps
 from service.middleware.routing import HttpValidation, RequestRouter
@@ -212,7 +212,7 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
         shared.append(Route(prefix + media_route.path, limited, methods=["GET"], name=media_route.path))
     dialect_routes = _dialect_routes(settings, engine, base.licenses, slots)
     router = RequestRouter(default, [*((route, default) for route in shared), *dialect_routes])
-    api = with_middleware(settings, router, base.load_monitor, metrics, request_deps)
+    api = with_middleware(settings, router, base.load_monitor, metrics, request_deps, address=address)
     apps = {API: api, OPERATIONS: operations.app()}
     if settings.admin.tokens:
         from service.admin.setup import RunningGateway, create_admin_app
@@ -249,8 +249,14 @@ async def _open_url_signer(
         yield signer
 
 
-def with_middleware(
-    settings: Settings, router: RequestRouter, monitor: LoadMonitor, metrics: Metrics, deps: RequestDeps
+def with_middleware(  # noqa: PLR0913 -- the layers' dependencies
+    settings: Settings,
+    router: RequestRouter,
+    monitor: LoadMonitor,
+    metrics: Metrics,
+    deps: RequestDeps,
+    *,
+    address: PublicAddress,
 ) -> Any:
     """Return the router, wrapped in HTTP validation, load shedding, CORS and the request context.
 
@@ -268,7 +274,8 @@ def with_middleware(
             expose_headers=_EXPOSED,
         )
 
-    validated = HttpValidation(router, settings.limits.header_bytes, router.refuse)
+    forwarded = ForwardedValidation(router, address, router.refuse)
+    validated = HttpValidation(forwarded, settings.limits.header_bytes, router.refuse)
     shed = LoadShedding(validated, monitor, settings.overload.long_body_bytes, router.refuse)
     return RequestContextMiddleware(cors(shed), metrics, deps, lambda error: cors(router.refuse(error)))
 

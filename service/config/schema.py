@@ -29,6 +29,7 @@ from transports.failover import FailoverPolicy
 from transports.router import Deadlines
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
+_PUBLIC_URL = r"^(https?://[^/\s?#@\\]+(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)*/?)?\Z"
 Ratio = Annotated[float, Meta(gt=0)]
 WebOrigin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s]+)\Z")]
 
@@ -46,8 +47,9 @@ class ServerSettings(Section, frozen=True):
     workers: Count = 1
     prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/gemini_official"
     """Path prefix of the API; the paths also work without it."""
-    public_url: Annotated[str, Meta(pattern=r"^(https?://[^/\s]+)?\Z")] = ""
-    """Base of links in responses, such as `https://gateway.example`; empty: the address the request was sent to."""
+    public_url: Annotated[str, Meta(pattern=_PUBLIC_URL)] = ""
+    """Base of links in responses, such as `https://gateway.example` or, if a proxy removes a path prefix,
+    `https://host.example/ai`; empty: the address the request was sent to."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks whose `Forwarded` and `X-Forwarded-*` headers are trusted."""
     cors_origins: tuple[WebOrigin, ...] = ()

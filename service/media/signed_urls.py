@@ -110,8 +110,8 @@ class MediaUrls(msgspec.Struct, frozen=True):
 
     def open(self, url: str, caller: Caller) -> MediaRef | None:
         """Return the media that a URL signed for this caller refers to; None if it is invalid."""
-        _, found, token = url.partition(PATH)
-        signed = self.signer.open(_END.split(token, maxsplit=1)[0]) if found else None
+        _, found, token = _END.split(url, maxsplit=1)[0].rpartition(PATH)
+        signed = self.signer.open(token) if found else None
         return signed.ref if signed is not None and signed.license == caller.id else None
 
     def ours(self, url: str) -> bool:

@@ -10,7 +10,8 @@ from starlette.routing import Route
 
 from protocol.openai import DIALECT
 from service.app import open_app, with_middleware
-from service.config.schema import ServerSettings, Settings, SettingsError, load, origin_of
+from service.config.schema import Origin, ServerSettings, Settings, SettingsError, load, origin_of
+from service.middleware.forwarded import PublicAddress
 from service.middleware.load_shedding import OverloadStep
 from service.middleware.routing import RequestRouter
 from service.server.hypercorn import serve_loopback
@@ -38,7 +39,8 @@ async def client(monitor):
     endpoints = {"/fail": fail, "/fail/{id}": fail, "/fine": fine}
     router = RequestRouter(DIALECT, [(Route(path, endpoint), DIALECT) for path, endpoint in endpoints.items()])
     settings = Settings(server=ServerSettings(cors_origins=(ORIGIN["Origin"],)))
-    app = with_middleware(settings, router, monitor, Metrics(CollectorRegistry(), 100), request_deps())
+    address = PublicAddress.of(settings.server, Origin(name="gateway.toml"))
+    app = with_middleware(settings, router, monitor, Metrics(CollectorRegistry(), 100), request_deps(), address=address)
     async with serve_loopback(app) as url, httpx.AsyncClient(base_url=url) as opened:
         yield opened
 

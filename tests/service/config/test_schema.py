@@ -102,6 +102,10 @@ def test_the_environment_takes_precedence_over_the_file(tmp_path):
         ("[server]\ncors_origins = ['example.com']", {}, ["server.cors_origins[0]"]),
         ("[server]\nprefix = '/x\\n'".replace("'", '"'), {}, ["server.prefix"]),
         ('[server]\npublic_url = "https://x\\n"', {}, ["server.public_url"]),
+        ("[server]\npublic_url = 'https://x/a//b'", {}, ["server.public_url"]),
+        ("[server]\npublic_url = 'https://x/../b'", {}, ["server.public_url"]),
+        ("[server]\npublic_url = 'https://x/a?b'", {}, ["server.public_url"]),
+        ("[server]\npublic_url = 'https://u@x/a'", {}, ["server.public_url"]),
         ("[[licenses]]\nid = 'a'\nfeatures = ['x']", {}, ["licenses[0].features", "'x'"]),
     ],
 )

@@ -43,6 +43,11 @@ def test_a_query_or_fragment_after_a_link_is_ignored():
     assert links().open(f"{link}?a=b", ME) == links().open(f"{link}#here", ME) == REF
 
 
+def test_a_link_below_a_folder_that_is_called_media_opens():
+    link = links(base="https://gateway.example/media/gemini_official").sign(REF, ME)
+    assert links().open(f"{link}?a=/media/x", ME) == REF
+
+
 def test_links_of_this_gateway_are_recognised_even_if_invalid():
     clock = ManualClock()
     link = links(clock).sign(REF, ME)
