@@ -163,7 +163,7 @@ class _Headers:
                 self._texts[key] = f"{self._texts[key]},{text}" if key in self._texts else text
 
     def forwarded(self) -> list[dict[str, str]]:
-        """Return the parameters of each element of `Forwarded`. Source: RFC 7239, 4."""
+        """Return the parameters of each element of `Forwarded` (RFC 7239, 4)."""
         return [_fields(element) for element in _ELEMENT.findall(self._texts.get("forwarded", "")) if element.strip()]
 
     def elements(self, name: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Checks the host and port that a request, a proxy or the settings name.
 
 Links begin with them, so only what can stand there is valid: a DNS name, an IPv4 address, or an IPv6 address in
-brackets, each with or without a port. Source: RFC 9110, 7.2; RFC 3986, 3.2.2.
+brackets, each with or without a port (RFC 9110, 7.2; RFC 3986, 3.2.2).
 """
 
 import ipaddress
