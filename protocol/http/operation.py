@@ -196,8 +196,8 @@ class Operation(Generic[BodyT]):
 
     read: Callable[[Request], Awaitable[BodyT]]
     """Reads and decodes the request's body."""
-    select: Callable[[BodyT, Catalogue, Caller], tuple[Selection, str]]
-    """Returns the requested model, and the name by which the client asked for it."""
+    select: Callable[[BodyT, Catalogue, Caller], Selection]
+    """Returns the requested model."""
     answer: Callable[[Engine, BodyT, Selection, RequestContext], Awaitable[Answer[Any, Any] | Accepted]]
     """Reads the rest of the request, such as its files, and returns its answer."""
 
@@ -213,8 +213,8 @@ class Operation(Generic[BodyT]):
         sent = [value for name, value in request.scope["headers"] if name == _ATTEMPTS]
         context.attempts_before = int(sent[0]) if sent and sent[0].isdigit() and len(sent[0]) < 4 else 0
         body = await self.read(request)
-        selection, name = self.select(body, engine.catalogue, caller)
-        caller.permit(selection, name)
+        selection = self.select(body, engine.catalogue, caller)
+        caller.permit(selection)
         record.model = selection.id
         answer = await self.answer(engine, body, selection, context)
         if context.keep_prompt:

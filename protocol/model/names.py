@@ -5,11 +5,18 @@ upstream model a base stands for, by `Model.family`, `Model.upstream` and the mo
 
 Example: `gemini-3.5-flash-canvas-extended` is the base `gemini-3.5-flash` with the capability canvas and extended
 thinking.
+
+Clients write names in many ways: `models/gemini-3-pro`, `google/gemini-3-pro`, `GEMINI-3-PRO`, `gemini-3-pro:latest`.
+`Catalogue.resolve` makes a `Selection` of each; its `id` and `name` are the only spellings that licenses, logs and
+conversations see.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import string
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from enum import StrEnum
+from urllib.parse import unquote
 
 import msgspec
 
@@ -17,8 +24,16 @@ from protocol.model.errors import ModelUnknown
 
 _EXTENDED = "extended"
 _SHOWN = 64
+_NEAR = 0.75
+"""The least similarity of names that are suggested for a name that does not exist."""
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 """Names that are safe in a header, a path and a metric label."""
+_LONGEST = 256
+_AROUND = string.whitespace + "/\u00a0\u200b\ufeff"
+"""Characters around a name that are ignored."""
+_PROVIDER_END = re.compile("[/:]")
+_TAG = re.compile(r"[:@](latest|stable|default)\Z")
+"""A version that some clients append to each model name."""
 
 
 class Capability(StrEnum):
@@ -85,19 +100,45 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     capability: Capability = Capability.CHAT
     extended: bool = False
     """Whether the site's extended thinking is on."""
-    deprecated: str | None = None
-    """The requested name, if it is deprecated."""
+    base: str | None = None
+    """The base that was requested, as the catalogue spells it, if it is an alias or a deprecated model."""
 
     @property
     def id(self) -> str:
         """The canonical name of this selection."""
+        return f"{self.model.id}{self._suffix}"
+
+    @property
+    def name(self) -> str:
+        """The requested name, with the base as the catalogue spells it and the suffixes in their usual order."""
+        return f"{self.base or self.model.id}{self._suffix}"
+
+    @property
+    def deprecated(self) -> str | None:
+        """The requested name, if it is deprecated."""
+        return None if self.base is None or self.base in self.model.aliases else self.name
+
+    @property
+    def _suffix(self) -> str:
         capability = "" if self.capability is Capability.CHAT else f"-{self.capability}"
-        return f"{self.model.id}{capability}{'-' + _EXTENDED if self.extended else ''}"
+        return f"{capability}{'-' + _EXTENDED if self.extended else ''}"
 
 
 def _shown(name: str) -> str:
     """Return a caller's model name shortened and cleaned for an error message."""
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in name[:_SHOWN])
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """Yield what a name may stand for: the name in lower case, then without a provider before it or a tag after it."""
+    text = name.strip(_AROUND)
+    if len(text) > _LONGEST:
+        return
+    text = unquote(text).strip(_AROUND).lower()
+    for spelling in dict.fromkeys((text, _TAG.sub("", text))):
+        yield spelling
+        for end in _PROVIDER_END.finditer(spelling):
+            yield spelling[end.end() :]
 
 
 class Catalogue:
@@ -111,7 +152,8 @@ class Catalogue:
 
         """
         self._models: dict[str, Model] = {}
-        self._names: dict[str, Model] = {}
+        self._names: dict[str, tuple[str, Model]] = {}
+        """Each base and alias as it is spelled, and its model, by the name in lower case."""
         found = list(models)
         families = {model.family: model.capabilities for model in found if model.capabilities}
         for given in found:
@@ -120,9 +162,9 @@ class Catalogue:
             for name in (model.id, *model.aliases):
                 if not _NAME.fullmatch(name):
                     raise ValueError(f"the model name {name!r} has characters other than letters, digits and '._-:/'")
-                if name in self._names:
-                    raise ValueError(f"the model name {name!r} occurs twice")
-                self._names[name] = model
+                if name.lower() in self._names:
+                    raise ValueError(f"the model name {name!r} occurs twice; upper and lower case are the same")
+                self._names[name.lower()] = name, model
         for model in self._models.values():
             if model.replaced_by is not None and model.replaced_by not in self._models:
                 raise ValueError(f"{model.id!r} is replaced by {model.replaced_by!r}, which is not in the catalogue")
@@ -157,24 +199,45 @@ class Catalogue:
         return cls(known.values())
 
     def resolve(self, name: str) -> Selection:
-        """Parse a model name.
+        """Parse a model name as clients write it: in any case, with blanks, a provider's prefix or a version tag.
 
         Raises:
             ModelUnknown: the base or the combination of suffixes does not exist; the message lists the valid ones.
 
         """
-        fitting = (base for base in self._names if name == base or name.startswith(base + "-"))
-        base = max(fitting, key=len, default=None)
-        if base is None:
-            known = ", ".join(self._models)
-            raise ModelUnknown(f"The model '{_shown(name)}' does not exist. Known models: {known}.")
-        model = self._names[base]
-        deprecated = name if model.replaced_by is not None else None
+        advice = ""
+        for spelling in _spellings(name):
+            fitting = (base for base in self._names if spelling == base or spelling.startswith(base + "-"))
+            base = max(fitting, key=len, default=None)
+            if base is None:
+                continue
+            try:
+                return self._parse(spelling, base)
+            except ValueError as error:
+                advice = advice or str(error)
+        raise ModelUnknown(f"The model '{_shown(name)}' does not exist. {advice or self._advice(name)}")
+
+    def _parse(self, spelling: str, base: str) -> Selection:
+        """Return the selection of a name in lower case that begins with a base.
+
+        Raises:
+            ValueError: the base does not take these suffixes; the message lists those that it takes.
+
+        """
+        listed, model = self._names[base]
         if model.replaced_by is not None:
             model = self._models[model.replaced_by]
-        suffixes = name[len(base) + 1 :].split("-") if len(name) > len(base) else []
-        capability, extended = self._suffixes(name, model, suffixes)
-        return Selection(model=model, capability=capability, extended=extended, deprecated=deprecated)
+        suffixes = spelling[len(base) + 1 :].split("-") if len(spelling) > len(base) else []
+        capability, extended = _parse_suffixes(model, suffixes)
+        return Selection(
+            model=model, capability=capability, extended=extended, base=listed if listed != model.id else None
+        )
+
+    def _advice(self, name: str) -> str:
+        """Return a sentence that lists the models, after those whose names are nearest to a name."""
+        names = [selection.name for selection in self.selections()]
+        near = (get_close_matches(spelling[:_SHOWN], names, cutoff=_NEAR) for spelling in _spellings(name))
+        return f"{_guess(next(filter(None, near), ()))}Known models: {', '.join(self._models)}."
 
     def selections(self) -> Iterator[Selection]:
         """Yield every valid selection in the order of the catalogue, including deprecated bases."""
@@ -184,11 +247,8 @@ class Catalogue:
                 for extended in (False, True):
                     if extended and capability not in {Capability.CHAT, Capability.CANVAS}:
                         continue
-                    selection = Selection(model=model, capability=capability, extended=extended)
-                    if listed.replaced_by:
-                        old = listed.id + selection.id.removeprefix(model.id)
-                        selection = msgspec.structs.replace(selection, deprecated=old)
-                    yield selection
+                    base = listed.id if listed.replaced_by else None
+                    yield Selection(model=model, capability=capability, extended=extended, base=base)
 
     def newest(self, model: Model) -> Model:
         """Return the newest base that stands for the same upstream model.
@@ -203,19 +263,29 @@ class Catalogue:
         ]
         return max((one for one in same if one.replaced_by is None), key=lambda one: one.created, default=model)
 
-    def _suffixes(self, name: str, model: Model, suffixes: list[str]) -> tuple[Capability, bool]:
-        if not suffixes:
-            return Capability.CHAT, False
-        allowed = {c.value: c for c in model.capabilities if c is not Capability.CHAT}
-        possible = f"'{model.id}' takes one of: {', '.join(allowed)}; or {_EXTENDED}, alone or with canvas."
-        chosen = [suffix for suffix in suffixes if suffix != _EXTENDED]
-        extended = len(chosen) < len(suffixes)
-        wrong = (
-            any(suffix not in allowed for suffix in chosen)
-            or len(chosen) > 1
-            or len(suffixes) - len(chosen) > 1
-            or (extended and chosen not in ([], [Capability.CANVAS.value]))
-        )
-        if wrong:
-            raise ModelUnknown(f"The model '{_shown(name)}' does not exist: {possible}")
-        return (allowed[chosen[0]] if chosen else Capability.CHAT), extended
+
+def _parse_suffixes(model: Model, suffixes: list[str]) -> tuple[Capability, bool]:
+    """Return the capability that suffixes mean, and whether extended thinking is on.
+
+    Raises:
+        ValueError: the model does not take these suffixes.
+
+    """
+    allowed = {c.value: c for c in model.capabilities if c is not Capability.CHAT}
+    chosen = [suffix for suffix in suffixes if suffix != _EXTENDED]
+    extended = len(chosen) < len(suffixes)
+    wrong = (
+        any(suffix not in allowed for suffix in chosen)
+        or len(chosen) > 1
+        or len(suffixes) - len(chosen) > 1
+        or (extended and chosen not in ([], [Capability.CANVAS.value]))
+    )
+    if wrong:
+        near = [f"{model.id}-{one}" for suffix in chosen for one in get_close_matches(suffix, allowed, 1, _NEAR)]
+        takes = f"'{model.id}' takes one of: {', '.join(allowed)}; or {_EXTENDED}, alone or with canvas."
+        raise ValueError(f"{_guess(near[:1])}{takes}")
+    return (allowed[chosen[0]] if chosen else Capability.CHAT), extended
+
+
+def _guess(near: Sequence[str]) -> str:
+    return f"Did you mean {' or '.join(repr(one) for one in near)}? " if near else ""

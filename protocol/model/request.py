@@ -46,23 +46,24 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[Feature, ...] = tuple(Feature)
     """The features that this license includes."""
 
-    def may_use(self, selection: Selection, name: str) -> bool:
-        """Return whether this license covers a selection, by its canonical name or by the requested `name`."""
-        return self._refusal(selection, name) is None
+    def may_use(self, selection: Selection) -> bool:
+        """Return whether this license covers a selection, by its `id` or its `name`."""
+        return self._refusal(selection) is None
 
-    def permit(self, selection: Selection, name: str) -> None:
-        """Check that this license covers a selection that was requested by `name`.
+    def permit(self, selection: Selection) -> None:
+        """Check that this license covers a selection.
 
         Raises:
             Forbidden: the license does not cover the model or the feature; the message names it.
 
         """
-        refusal = self._refusal(selection, name)
+        refusal = self._refusal(selection)
         if refusal is not None:
             raise refusal
 
-    def _refusal(self, selection: Selection, name: str) -> Forbidden | None:
-        if not any(fnmatchcase(one, pattern) for one in (selection.id, name) for pattern in self.models):
+    def _refusal(self, selection: Selection) -> Forbidden | None:
+        names = (selection.id, selection.name)
+        if not any(fnmatchcase(name, pattern) for name in names for pattern in self.models):
             return Forbidden(
                 f"This license does not allow the model '{selection.id}': use a model that '/v1/models' lists."
             )

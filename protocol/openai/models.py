@@ -66,11 +66,10 @@ class Models:
         caller = caller_of(context_of(request.scope))
         data: list[ModelObject] = []
         for selection in self._engine.catalogue.selections():
-            names = [selection.deprecated or selection.id]
+            named = [selection]
             if selection.deprecated is None:
-                suffix = selection.id.removeprefix(selection.model.id)
-                names += [alias + suffix for alias in selection.model.aliases]
-            data += [self._object(name, selection) for name in names if caller.may_use(selection, name)]
+                named += [msgspec.structs.replace(selection, base=alias) for alias in selection.model.aliases]
+            data += [self._object(one) for one in named if caller.may_use(one)]
         return Response(encode_json(ModelList(data=data)), media_type="application/json")
 
     async def retrieve(self, request: Request) -> ASGIResponse:
@@ -81,13 +80,12 @@ class Models:
             Forbidden: the license does not cover the model.
 
         """
-        name = request.path_params["model"]
-        selection = self._engine.catalogue.resolve(name)
-        caller_of(context_of(request.scope)).permit(selection, name)
-        return Response(encode_json(self._object(name, selection)), media_type="application/json")
+        selection = self._engine.catalogue.resolve(request.path_params["model"])
+        caller_of(context_of(request.scope)).permit(selection)
+        return Response(encode_json(self._object(selection)), media_type="application/json")
 
-    def _object(self, name: str, selection: Selection) -> ModelObject:
-        model = selection.model
+    def _object(self, selection: Selection) -> ModelObject:
+        model, name = selection.model, selection.name
         newest = msgspec.structs.replace(selection, model=self._engine.catalogue.newest(model)).id
         pictures = _PICTURES.get(selection.capability)
         return ModelObject(

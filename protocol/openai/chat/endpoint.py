@@ -58,7 +58,7 @@ async def _answer(
 
 CREATE = Operation(
     read=lambda request: read_json(request, wire.decode_request),
-    select=lambda body, catalogue, _caller: (catalogue.resolve(body.model), body.model),
+    select=lambda body, catalogue, _caller: catalogue.resolve(body.model),
     answer=_answer,
 )
 
@@ -112,6 +112,6 @@ def _exchange_of(job: Job, reply: Reply) -> Exchange:
 
 RETRIEVE = Operation(
     read=lambda request: _find(context_of(request.scope), request.path_params["completion"]),
-    select=lambda job, _catalogue, _caller: (job.request.selection, job.model),
+    select=lambda job, _catalogue, _caller: job.request.selection,
     answer=_retrieved,
 )

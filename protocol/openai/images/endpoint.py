@@ -8,7 +8,7 @@ from protocol.http.context import RequestContext, caller_of
 from protocol.http.operation import Answer, Operation
 from protocol.http.parallel import gather
 from protocol.http.picture_structure import picture_size
-from protocol.model import Caller, Catalogue, Engine, GenerationRequest, Selection, Served, viewed
+from protocol.model import Engine, GenerationRequest, Selection, Served, viewed
 from protocol.openai.images import wire, write
 from protocol.openai.images.draw import Drawing, Drawn, drawing
 from protocol.openai.images.inputs import FormFiles, Inputs, read_edit, read_generation, take_inputs
@@ -19,11 +19,6 @@ _MIMES = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 
 Edit = tuple[wire.Edit, FormFiles]
 PicturesAnswer = Answer[write.Delivered, write.Pictures]
-
-
-def _select(body: wire.ImageRequest, catalogue: Catalogue, caller: Caller) -> tuple[Selection, str]:
-    selection = select(body.model, catalogue, caller)
-    return selection, body.model or selection.id
 
 
 async def _generate(
@@ -41,9 +36,11 @@ async def _edit(engine: Engine, body: Edit, selection: Selection, context: Reque
     return _answer(engine, options, inputs, context, "image_edit.completed")
 
 
-GENERATE = Operation(read=read_generation, select=_select, answer=_generate)
+GENERATE = Operation(
+    read=read_generation, select=lambda body, catalogue, caller: select(body.model, catalogue, caller), answer=_generate
+)
 EDIT = Operation(
-    read=read_edit, select=lambda body, catalogue, caller: _select(body[0], catalogue, caller), answer=_edit
+    read=read_edit, select=lambda body, catalogue, caller: select(body[0].model, catalogue, caller), answer=_edit
 )
 
 

@@ -106,7 +106,7 @@ def select(name: str | None, catalogue: Catalogue, caller: Caller) -> Selection:
     """
     if name is None:
         drawing = _drawing(catalogue)
-        return next((one for one in drawing if caller.may_use(one, one.id)), drawing[0])
+        return next((one for one in drawing if caller.may_use(one)), drawing[0])
     selection = catalogue.resolve(name)
     if selection.capability is Capability.CHAT and not selection.extended:
         selection = msgspec.structs.replace(selection, capability=Capability.IMAGEN)

@@ -15,8 +15,6 @@ from protocol.http.form import Upload
 from protocol.http.operation import Accepted, Operation
 from protocol.model import (
     BadRequest,
-    Caller,
-    Catalogue,
     Engine,
     FilePart,
     Job,
@@ -38,12 +36,6 @@ _HEADERS = {"cache-control": "private, max-age=3600", "x-content-type-options": 
 Body = tuple[wire.VideoRequest, Upload | None]
 
 
-def _select(body: Body, catalogue: Catalogue, caller: Caller) -> tuple[Selection, str]:
-    name = body[0].model
-    selection = read.select(name, catalogue, caller)
-    return selection, name or selection.id
-
-
 async def _create(engine: Engine, body: Body, selection: Selection, context: RequestContext) -> Accepted:
     if not engine.offers(selection):
         raise Unsupported(
@@ -57,7 +49,11 @@ async def _create(engine: Engine, body: Body, selection: Selection, context: Req
     return Accepted(request=job.request, response=_response(write.video(job, context.created)))
 
 
-CREATE = Operation(read=read.read_body_of, select=_select, answer=_create)
+CREATE = Operation(
+    read=read.read_body_of,
+    select=lambda body, catalogue, caller: read.select(body[0].model, catalogue, caller),
+    answer=_create,
+)
 
 
 class StoredVideos:

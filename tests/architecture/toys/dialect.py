@@ -50,9 +50,9 @@ async def read(request: Request) -> Question:
     return await read_json(request, msgspec.json.Decoder(Question).decode)
 
 
-def select(body: Question, catalogue: Catalogue, caller: Caller) -> tuple[Selection, str]:
-    """Return the model, and its name in the request."""
-    return catalogue.resolve(body.model), body.model
+def select(body: Question, catalogue: Catalogue, caller: Caller) -> Selection:
+    """Return the model."""
+    return catalogue.resolve(body.model)
 
 
 async def answer(engine: Engine, body: Question, selection: Selection, context: RequestContext) -> Answer[Event, Reply]:

@@ -88,7 +88,7 @@ def operation(*, model="gemini-3-pro", streamed=False, seen=None):
             seen.append(request)
         return Answer(request=request, exchange=engine.open(request), writer=Writer(), fold=fold, streamed=streamed)
 
-    return Operation(read=read, select=lambda name, catalogue, _: (catalogue.resolve(name), name), answer=answer)
+    return Operation(read=read, select=lambda name, catalogue, _: catalogue.resolve(name), answer=answer)
 
 
 async def ask(connection, engine, asked, caller=None):

@@ -51,12 +51,74 @@ def test_a_deprecated_name_resolves_to_its_replacement():
         "gemini-3-pro-extended-extended",
         "gemini-3-pro-imagen-extended",
         "gemini-3-pro-",
+        "google/gemini-3-pro-preview",
         "gemini-3-pro--canvas",
         "gemini-3-pro-chat",
     ],
 )
 def test_an_invalid_combination_of_suffixes_names_the_valid_ones(name):
     with pytest.raises(ModelUnknown, match=r"takes one of: .*canvas"):
+        CATALOGUE.resolve(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("models/gemini-3-pro", "gemini-3-pro"),
+        ("google/gemini-3-pro", "gemini-3-pro"),
+        ("openrouter/google/gemini-3-pro-canvas", "gemini-3-pro-canvas"),
+        ("projects/p/locations/global/publishers/google/models/gemini-3-pro", "gemini-3-pro"),
+        ("google-gla:gemini-3-pro", "gemini-3-pro"),
+        ("models%2Fgemini-3-pro", "gemini-3-pro"),
+        ("/gemini-3-pro/", "gemini-3-pro"),
+        ("GEMINI-3-PRO", "gemini-3-pro"),
+        ("Google/Gemini-3.5-Flash-IMAGEN", "gemini-3.5-flash-imagen"),
+        (" gemini-3-pro\n", "gemini-3-pro"),
+        ("\ufeffgemini-3-pro\u00a0", "gemini-3-pro"),
+        ("gemini-3-pro:latest", "gemini-3-pro"),
+        ("models/gemini-3-pro-imagen@default", "gemini-3-pro-imagen"),
+        ("openai/OWN:latest", "gemini-3.6-flash"),
+        ("vendor/Own-Canvas-Extended", "gemini-3.6-flash-canvas-extended"),
+        ("vendor:own-extended-canvas", "gemini-3.6-flash-canvas-extended"),
+        ("google/own/tuned", "gemini-2.5-flash"),
+    ],
+)
+def test_each_way_to_write_a_name_selects_the_model_that_is_meant(name, canonical):
+    catalogue = Catalogue.build(aliases={"Own": "gemini-3.6-flash", "own/tuned": "gemini-2.5-flash"})
+    assert catalogue.resolve(name).id == canonical
+
+
+@pytest.mark.parametrize(
+    ("sent", "name", "deprecated"),
+    [
+        ("gemini-3-pro-extended-canvas", "gemini-3-pro-canvas-extended", None),
+        ("openai/own-imagen:latest", "Own-imagen", None),
+        ("models/GEMINI-2.5-PRO-video", "gemini-2.5-pro-video", "gemini-2.5-pro-video"),
+    ],
+)
+def test_a_selection_has_the_requested_name_as_the_catalogue_spells_it(sent, name, deprecated):
+    selection = Catalogue.build(aliases={"Own": "gemini-3.6-flash"}).resolve(sent)
+    assert (selection.name, selection.deprecated) == (name, deprecated)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("gemini-3-por", "gemini-3-pro"),
+        ("google/gemini_3_pro", "gemini-3-pro"),
+        ("models/gemini-2.5-flash:free", "gemini-2.5-flash-free"),
+        ("gemini-3.5-flsh-imagen", "gemini-3.5-flash-imagen"),
+        ("gemini-3-pro-image-preview", "gemini-3-pro-imagen"),
+    ],
+)
+def test_an_unknown_name_gets_the_nearest_names(name, near):
+    with pytest.raises(ModelUnknown, match=f"Did you mean '{near}'"):
+        CATALOGUE.resolve(name)
+
+
+@pytest.mark.parametrize("name", ["", " ", "/", ":latest", "a/" * 40_000, "gemini-3-pro/" * 1000])
+def test_a_name_without_a_model_is_unknown(name):
+    with pytest.raises(ModelUnknown, match="Known models"):
         CATALOGUE.resolve(name)
 
 
@@ -99,6 +161,7 @@ def test_an_operators_model_replaces_the_default_of_that_id():
         {"aliases": {"x": "nowhere"}},
         {"upstream": {"nowhere": {}}},
         {"aliases": {"gemini-3-pro": "gemini-2.5-flash"}},
+        {"aliases": {"Gemini-3-Pro": "gemini-2.5-flash"}},
         {"models": [Model(id="a", family="pro", replaced_by="b")]},
     ],
 )

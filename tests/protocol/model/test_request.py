@@ -27,7 +27,7 @@ CATALOGUE = Catalogue.build()
 
 
 def may(caller, name):
-    return caller.may_use(CATALOGUE.resolve(name), name)
+    return caller.may_use(CATALOGUE.resolve(name))
 
 
 def test_a_caller_may_use_what_a_pattern_of_the_license_covers():
@@ -36,6 +36,21 @@ def test_a_caller_may_use_what_a_pattern_of_the_license_covers():
     assert may(caller, "gemini-3-pro")
     assert may(caller, "gemini-2.5-pro-video")  # the requested name counts, not the answering model
     assert not may(caller, "gemini-3-pro-video")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("google/*", "google/gemini-3-pro"),
+        ("GEMINI-*", "GEMINI-3-PRO"),
+        ("*:latest", "gemini-3-pro:latest"),
+        ("gemini-3-pro", "gemini-3-pro-imagen"),
+        ("own", "openai/own-video"),
+    ],
+)
+def test_a_pattern_is_compared_with_the_normal_form_of_a_name_only(pattern, name):
+    catalogue = Catalogue.build(aliases={"own": "gemini-3-pro"})
+    assert not Caller(id="l1", models=(pattern,)).may_use(catalogue.resolve(name))
 
 
 def test_a_license_without_patterns_covers_everything():
@@ -56,6 +71,6 @@ def test_a_license_without_patterns_covers_everything():
 def test_a_feature_that_the_license_lacks_is_named(name, feature):
     caller = Caller(id="l1", features=tuple(f for f in Feature if f != feature))
     with pytest.raises(Forbidden, match=f"'{feature}'") as caught:
-        caller.permit(CATALOGUE.resolve(name), name)
+        caller.permit(CATALOGUE.resolve(name))
     assert caught.value.code == "license_required"
-    Caller(id="l1", features=(Feature(feature),)).permit(CATALOGUE.resolve(name), name)
+    Caller(id="l1", features=(Feature(feature),)).permit(CATALOGUE.resolve(name))

@@ -39,7 +39,7 @@ def test_without_a_name_the_first_covered_model_is_selected():
 def test_images_require_the_feature_of_the_license(name):
     caller = Caller(id="me", features=(Feature.CHAT, Feature.VIDEO))
     with pytest.raises(Forbidden) as caught:
-        caller.permit(select(name, CATALOGUE, caller), "")
+        caller.permit(select(name, CATALOGUE, caller))
     assert caught.value.code == "license_required"
     assert "'images'" in caught.value.message
 

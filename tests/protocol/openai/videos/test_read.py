@@ -115,7 +115,7 @@ def test_a_model_that_makes_no_videos_is_refused(name, error):
 def test_videos_require_the_feature_of_the_license(name):
     caller = Caller(id="me", features=(Feature.CHAT,))
     with pytest.raises(Forbidden) as caught:
-        caller.permit(read.select(name, CATALOGUE, caller), "")
+        caller.permit(read.select(name, CATALOGUE, caller))
     assert caught.value.code == "license_required"
 
 
