@@ -89,6 +89,23 @@ class ImageFormat(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """A picture as `png`, `jpeg` or `webp`."""
     quality: int | None = None
     """From 0 to 100, for lossy formats; None: the default of the format."""
+    aspect: tuple[int, int] | None = None
+    """A picture cropped to this aspect ratio, such as (16, 9); its longer side keeps its length."""
+    longest: int | None = None
+    """A picture whose longer side has this many pixels."""
+
+    def size_for(self, width: int, height: int) -> tuple[int, int]:
+        """Return the size that a picture of this width and height gets."""
+        if self.size is not None:
+            return self.size
+        across, down = self.aspect or (width, height)
+        scale = (self.longest or max(width, height)) / max(across, down)
+        return max(1, round(across * scale)), max(1, round(down * scale))
+
+    @property
+    def keeps_pictures(self) -> bool:
+        """Whether a picture stays as the upstream sends it."""
+        return self.size is None and self.format is None and self.aspect is None and self.longest is None
 
 
 UNCHANGED = ImageFormat()

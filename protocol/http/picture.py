@@ -1,9 +1,11 @@
-"""Converts an upstream's picture to the requested size and format.
+"""Converts an upstream's picture to the requested size and format, and turns a request's picture upright.
 
 The picture fills the requested size and is cropped evenly ("cover"). Metadata such as camera and location is removed;
-the color profile is kept.
+the color profile is kept. A picture's structure is read before Pillow opens it, so that no file costs more than an
+honest one of its length (`protocol.http.picture_structure`).
 """
 
+import math
 import struct
 from functools import partial
 from io import BytesIO
@@ -11,11 +13,12 @@ from typing import BinaryIO, cast
 
 from PIL import Image, ImageOps
 
-from protocol.http.context import ImageFormat, RequestContext
-from protocol.http.parallel import in_thread
+from protocol.http.context import UNCHANGED, ImageFormat, RequestContext
+from protocol.http.parallel import run_in_worker
+from protocol.http.picture_structure import PictureStructure, TooManyBlocks, read_structure
 from protocol.http.pixels import MOST_PIXELS
 from protocol.http.spool import ContentWriter, Spool, collect
-from protocol.model import Content, MediaStream, TooLong, UpstreamFailed, View, viewed
+from protocol.model import BadRequest, Content, FilePart, MediaStream, TooLong, UpstreamFailed, View, viewed
 
 FORMATS = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 """The formats of results, with their media types."""
@@ -35,7 +38,18 @@ _BROKEN = (
     Image.DecompressionBombWarning,
 )
 """What Pillow raises for bytes that it cannot read; a warning, only if warnings are errors."""
-_PROFILED = frozenset({"RGB", "RGBA"})
+_PROFILED = frozenset({"RGB", "RGBA", "P"})
+"""The modes whose color profile stays right when they become RGB."""
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by its EXIF orientation."""
 
 
 async def whole_picture(stream: MediaStream, context: RequestContext) -> Content:
@@ -60,43 +74,73 @@ async def fitted(data: Content, image_format: ImageFormat, context: RequestConte
         Saturated: the memory budget or the disk is full.
 
     """
-    pixels = await in_thread(partial(_pixels, data))
-    if image_format.size is not None:
-        pixels += image_format.size[0] * image_format.size[1]
-    hold, work = context.reserved(), partial(fit, data, image_format, context.spool)
+    hold = context.reserved()
+    structure = await run_in_worker(partial(_structure, data), hold.owner)
+    pixels = math.prod(structure.size)
+    wanted = image_format.size_for(*structure.size)
+    if wanted != structure.size:
+        pixels += math.prod(wanted)
+    work = partial(fit, data, image_format, context.spool)
     made, mime = await context.pixels.run(work, pixels, context.memory, hold.owner)
     if isinstance(made, bytes) and made is not data:
         await hold.add(len(made))
     return made, mime
 
 
-def _pixels(data: Content) -> int:
-    """Return the number of pixels, as the header says."""
+async def turned_upright(part: FilePart, param: str, context: RequestContext) -> FilePart:
+    """Return a picture of a request, turned upright if it has an EXIF orientation; `param` is its path.
+
+    Raises:
+        BadRequest: the picture is to be turned, and cannot be read (`invalid_image`).
+        Saturated: the memory budget or the disk is full.
+
+    """
+    orientation = await run_in_worker(partial(_orientation, part.content), context.reserved().owner)
+    if orientation == 1:
+        return part
     try:
-        with viewed(data) as view, _opened(view) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise _unreadable()
-            return image.width * image.height
-    except _BROKEN:
-        raise _unreadable() from None
+        made, mime = await fitted(part.content, UNCHANGED, context)
+    except UpstreamFailed:
+        message = f"The image at '{param}' cannot be read: save it again, without an EXIF orientation."
+        raise BadRequest(message, param=param, code="invalid_image") from None
+    if isinstance(made, bytes):
+        return FilePart(data=made, mime=mime, name=part.name)
+    return FilePart(stored=made, mime=mime, name=part.name)
+
+
+def _orientation(data: Content) -> int:
+    with viewed(data) as view:
+        structure = read_structure(view)
+        return structure.orientation if structure is not None else 1
+
+
+def _structure(data: Content) -> PictureStructure:
+    """Return the structure of a picture that may be decoded."""
+    with viewed(data) as view:
+        try:
+            structure = read_structure(view)
+        except TooManyBlocks:
+            raise _unreadable() from None
+        if structure is None or math.prod(structure.stored_size) > MOST_PIXELS:
+            raise _unreadable()
+        return structure
 
 
 def fit(data: Content, image_format: ImageFormat, spool: Spool) -> tuple[Content, str]:
-    """Return a picture of the size and format that are asked for, and its media type.
+    """Return an upright picture of the size and format that are asked for, and its media type.
 
     None keeps the size or format, which is a key of `FORMATS`. A picture that needs no change stays as it is, byte
     for byte. The quality (0 to 100) is for lossy formats. Call this in a thread, since it decodes the picture.
 
     Raises:
-        UpstreamFailed: the picture cannot be read, or has too many pixels.
+        UpstreamFailed: the picture cannot be read, or has too many pixels or blocks.
         Saturated: the disk is full.
 
     """
+    structure = _structure(data)
     try:
         with viewed(data) as view, _opened(view) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise _unreadable()
-            return _made(data, image, image_format, ContentWriter(spool, MOST_BYTES))
+            return _made(data, image, structure, image_format, ContentWriter(spool, MOST_BYTES))
     except _BROKEN:
         raise _unreadable() from None
 
@@ -106,14 +150,20 @@ def _opened(view: View) -> Image.Image:
     return Image.open(file, formats=_READ)
 
 
-def _made(data: Content, image: Image.Image, image_format: ImageFormat, out: ContentWriter) -> tuple[Content, str]:
-    own, size, quality = (image.format or "").lower(), image_format.size, image_format.quality
+def _made(
+    data: Content, image: Image.Image, structure: PictureStructure, image_format: ImageFormat, out: ContentWriter
+) -> tuple[Content, str]:
+    own, quality = (image.format or "").lower(), image_format.quality
+    size = image_format.size_for(*structure.size)
     name = image_format.format or (own if own in FORMATS else "png")
-    if size in {None, image.size} and name == own and (quality is None or name == "png"):
+    is_final = size == structure.size and name == own and structure.orientation == 1
+    if is_final and (quality is None or name == "png"):
         return data, FORMATS[name]
     profile = image.info.get("icc_profile") if image.mode in _PROFILED else None
-    upright = _plain(ImageOps.exif_transpose(image), opaque=name == "jpeg")
-    if size is not None and upright.size != size:
+    upright = _plain(image, opaque=name == "jpeg")
+    if structure.orientation in _TURNS:
+        upright = upright.transpose(_TURNS[structure.orientation])
+    if upright.size != size:
         upright = ImageOps.fit(upright, size, Image.Resampling.LANCZOS)
     file = cast("BinaryIO", out)
     if name == "png":
@@ -129,6 +179,8 @@ def _made(data: Content, image: Image.Image, image_format: ImageFormat, out: Con
 
 def _plain(image: Image.Image, *, opaque: bool) -> Image.Image:
     """Return a picture as RGB or, if it has transparency and need not be opaque, as RGBA."""
+    if image.mode.startswith("I;16"):
+        image = _with_8_bits(image)
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
     image = image if image.mode == "RGBA" else image.convert("RGBA")
@@ -137,6 +189,15 @@ def _plain(image: Image.Image, *, opaque: bool) -> Image.Image:
     ground = Image.new("RGB", image.size, "white")
     ground.paste(image, mask=image.getchannel("A"))
     return ground
+
+
+def _with_8_bits(image: Image.Image) -> Image.Image:
+    """Scale grey values of 16 bits: Pillow's conversion makes all above 255 white."""
+    transparent = image.info.get("transparency")
+    image = Image.eval(image, lambda value: value * (1 / 257)).convert("L")
+    if isinstance(transparent, int):
+        image.info["transparency"] = transparent // 257
+    return image
 
 
 def _unreadable() -> UpstreamFailed:

@@ -68,7 +68,7 @@ class MediaRoutes:
         async with self._engine.media(ref, image_format.rendition) as stream:
             if not stream.mime.startswith(_SHOWN):
                 raise UpstreamFailed("The upstream did not return a media file.")
-            if image_format.size is None and image_format.format is None:
+            if image_format.keeps_pictures:
                 yield stream
                 return
             from protocol.http.picture import fitted, whole_picture

@@ -113,7 +113,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def take_inputs(body: wire.Edit, files: FormFiles, context: RequestContext) -> Inputs:
-    """Read all images of an edit, and its mask.
+    """Read all images of an edit, and its mask, and turn them upright.
 
     Raises:
         BadRequest: there are no images or too many, one is not an image, or the mask cannot be used.
@@ -172,7 +172,12 @@ async def _take(source: ImageSource, param: str, context: RequestContext) -> Pic
         if url is None:
             raise BadRequest("An image has no 'image_url': send one.", param=f"{param}.image_url")
         part = await from_url(url, name="", param=param, context=context)
-    return require(part, MediaKind.IMAGE, param)
+    part = require(part, MediaKind.IMAGE, param)
+    if isinstance(part, MediaPart):
+        return part
+    from protocol.http.picture import turned_upright
+
+    return await turned_upright(part, param, context)
 
 
 def _describe(mask: FilePart, size: tuple[int, int]) -> "MaskDescription":

@@ -5,16 +5,19 @@ from io import BytesIO
 
 import anyio
 import anyio.lowlevel
+import msgspec
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageCms, ImageFile
 
 from protocol.http import picture
 from protocol.http.context import ImageFormat
 from protocol.http.embed import slices
-from protocol.http.picture import fitted, whole_picture
+from protocol.http.picture import fitted, turned_upright, whole_picture
 from protocol.http.spool import Spool
-from protocol.model import StoredFile, UpstreamFailed
+from protocol.model import BadRequest, FilePart, StoredFile, UpstreamFailed
 from tests.protocol.conftest import make_context
+from tests.protocol.http.test_media_types import chunk
+from tests.protocol.http.test_picture_structure import HOSTILE
 
 
 def fit(data, **look):
@@ -101,14 +104,117 @@ def test_a_picture_is_turned_upright_and_loses_its_metadata():
     assert not seen(data).getexif()
 
 
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def claiming(width, height):
     """Return a PNG whose header claims a given number of pixels."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def cornered(mode="RGB", *, name="PNG", **more):
+    """Return a picture of 60x30 whose upper left corner is red (black where there is no color), the rest white."""
+    image = Image.new("RGB", (60, 30), "white")
+    image.paste("red" if mode not in {"1", "L", "LA"} else "black", (0, 0, 20, 15))
+    out = BytesIO()
+    image.convert(mode).save(out, name, **more)
+    return out.getvalue()
+
+
+CORNERS = {1: (5, 5), 2: (54, 5), 3: (54, 24), 4: (5, 24), 5: (5, 5), 6: (24, 5), 7: (24, 54), 8: (5, 54)}
+"""Where the upper left corner of the stored picture is seen, by orientation."""
+
+
+@pytest.mark.parametrize("orientation", CORNERS)
+@pytest.mark.parametrize("name", ["PNG", "WEBP", "JPEG"])
+def test_every_orientation_is_turned_upright_even_if_nothing_else_changes(name, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data, _ = fit(cornered(name=name, exif=exif))
+    image = seen(data).convert("RGB")
+    assert image.size == ((60, 30) if orientation < 5 else (30, 60))
+    assert image.getpixel(CORNERS[orientation])[1] < 60
+    corners = {(x, y) for x in (5, image.width - 6) for y in (5, image.height - 6)} - {CORNERS[orientation]}
+    assert all(image.getpixel(corner)[1] > 200 for corner in corners)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK"])
+def test_every_mode_keeps_what_a_person_sees(mode):
+    name = "JPEG" if mode == "CMYK" else "PNG"
+    image = seen(fit(cornered(mode, name=name), size=(120, 60), format="png")[0]).convert("RGB")
+    dark, light = image.getpixel((10, 10)), image.getpixel((100, 50))
+    assert dark[1] < 30
+    assert min(light) > 240
+    assert (dark[0] > 200) == (mode in {"P", "RGBA", "CMYK"})
+
+
+def test_grey_of_16_bits_keeps_its_shades():
+    image = Image.new("I;16", (30, 10))
+    for x in range(30):
+        for y in range(10):
+            image.putpixel((x, y), (0, 0x8000, 0xFFFF)[x // 10])
+    for more, clear in (({}, 255), ({"transparency": 0x8000}, 0)):
+        out = BytesIO()
+        image.save(out, "PNG", **more)
+        made = seen(fit(out.getvalue(), format="webp")[0]).convert("RGBA")
+        shades = [made.getpixel((x, 5)) for x in (5, 15, 25)]
+        assert [round(shade[0] / 64) for shade in shades][:: 1 if clear else 2] == ([0, 2, 4] if clear else [0, 4])
+        assert [shade[3] for shade in shades] == [255, clear, 255]
+
+
+def test_a_palette_with_transparency_and_an_animation_show_their_first_frame():
+    frames = [Image.new("P", (20, 10), index) for index in (1, 2)]
+    for frame in frames:
+        frame.putpalette([0, 0, 0, 200, 10, 10, 10, 200, 10])
+        frame.paste(0, (0, 0, 10, 10))
+    for name in ("PNG", "GIF"):
+        out = BytesIO()
+        frames[0].save(out, name, save_all=True, append_images=frames[1:], transparency=0)
+        made = seen(fit(out.getvalue(), size=(40, 20), format="png")[0])
+        assert made.getpixel((5, 5))[3] == 0
+        assert made.getpixel((35, 10)) == (200, 10, 10, 255)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_the_color_profile_is_kept(mode):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = drawn(mode=mode, colour=0, icc_profile=profile)
+    for name in ("png", "jpeg", "webp"):
+        assert seen(fit(data, size=(10, 10), format=name)[0]).info["icc_profile"] == profile
+
+
+@pytest.mark.parametrize(
+    ("look", "size"),
+    [
+        ({"aspect": (16, 9)}, (640, 360)),
+        ({"aspect": (9, 16)}, (360, 640)),
+        ({"longest": 1024}, (1024, 768)),
+        ({"longest": 100, "aspect": (1, 1)}, (100, 100)),
+        ({"longest": 100, "aspect": (21, 9)}, (100, 43)),
+        ({"size": (30, 20), "longest": 100, "aspect": (1, 1)}, (30, 20)),
+    ],
+)
+def test_a_picture_gets_the_aspect_and_the_longest_side(look, size):
+    assert seen(fit(drawn((640, 480)), **look)[0]).size == size
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_picture_is_an_upstream_error_before_it_is_opened(name, monkeypatch):
+    monkeypatch.setattr(Image, "open", None)
+    with pytest.raises(UpstreamFailed) as caught:
+        fit(HOSTILE[name](), format="png")
+    assert caught.value.code == "upstream_protocol_error"
+
+
+async def test_a_picture_of_a_request_is_turned_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = FilePart(data=cornered(name="JPEG", exif=exif), mime="image/jpeg", name="a.jpg")
+    upright = await turned_upright(turned, "image", make_context())
+    assert (seen(upright.data).size, upright.mime, upright.name) == ((30, 60), "image/jpeg", "a.jpg")
+    assert await turned_upright(upright, "image", make_context()) is upright
+    broken = msgspec.structs.replace(turned, data=turned.data[:-400])
+    with pytest.raises(BadRequest) as caught:
+        await turned_upright(broken, "image[1]", make_context())
+    assert (caught.value.param, caught.value.code) == ("image[1]", "invalid_image")
 
 
 @pytest.mark.parametrize(
