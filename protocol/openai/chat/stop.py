@@ -1,4 +1,7 @@
-"""Ends an answer at its first stop sequence or token limit, which the upstream does not support.
+"""Ends the text of an answer at its first stop sequence or token limit, which the upstream does not support.
+
+Only the words end there. The answer is read to its end, because the pictures, films and documents that the upstream
+makes come after the words, and are delivered.
 
 Text arrives in pieces, and a stop sequence may span several. Characters that may begin one are held back until the next
 piece decides. Example with the stop "END": the pieces "The E" and "ND." yield "The " and end the answer; the pieces
@@ -141,31 +144,38 @@ class _Output:
 
 
 class _Cut:
-    """Cuts one answer at its first bound."""
+    """Cuts the text of one answer at its first bound."""
 
     def __init__(self, bounds: Bounds, input_tokens: int) -> None:
         self._cutter, self._said = Cutter(bounds.stops), _Output(bounds.tokens)
         self._input_tokens = input_tokens
-        self.finish: Finish | None = None
+        self._reason: FinishReason | None = None
         """Set once a bound is reached."""
 
     def take(self, event: Event) -> Iterator[Event]:
-        """Read an event; yield the events before the bound."""
+        """Read an event; yield it without the text and thoughts behind the bound."""
+        if self._reason is None:
+            yield from self._say(event)
+        if self._reason is None:
+            if isinstance(event, Thought):
+                self._said.think(event.text)
+            if not isinstance(event, Text):
+                yield event
+        elif isinstance(event, Finish):
+            usage = self._said.usage(self._input_tokens)
+            yield msgspec.structs.replace(event, reason=self._reason, usage=usage)
+        elif not isinstance(event, Text | Thought):
+            yield event
+
+    def _say(self, event: Event) -> Iterator[Text]:
+        """Yield the text that is before the bound, and note whether the bound is reached."""
         if isinstance(event, Text):
             piece = self._said.say(self._cutter.push(event.text))
         else:
             piece = self._said.say(self._cutter.rest()) if isinstance(event, _PARTING) else ""
         if piece:
             yield Text(text=piece)
-        reason: FinishReason | None = "length" if self._said.full else "stop" if self._cutter.found else None
-        if reason is not None:
-            self.finish = Finish(reason=reason, usage=self._said.usage(self._input_tokens))
-            yield self.finish
-            return
-        if isinstance(event, Thought):
-            self._said.think(event.text)
-        if not isinstance(event, Text):
-            yield event
+        self._reason = "length" if self._said.full else "stop" if self._cutter.found else None
 
 
 def _cut_rewritten(whole: Rewritten, bounds: Bounds, input_tokens: int) -> Rewritten:
@@ -183,7 +193,7 @@ def _cut_rewritten(whole: Rewritten, bounds: Bounds, input_tokens: int) -> Rewri
 
 
 async def cut(events: AsyncIterable[Event], bounds: Bounds, input_tokens: int) -> AsyncIterator[Event]:
-    """Yield events up to the first bound, then `Finish`; no part of a stop sequence is yielded."""
+    """Yield the events with the text up to the first bound; no part of a stop sequence is yielded."""
     bounded = _Cut(bounds, input_tokens)
     async for event in events:
         if isinstance(event, Finish) and event.rewritten is not None:
@@ -191,5 +201,3 @@ async def cut(events: AsyncIterable[Event], bounds: Bounds, input_tokens: int) -
             event = msgspec.structs.replace(event, rewritten=whole)  # noqa: PLW2901 -- the same, cut
         for kept in bounded.take(event):
             yield kept
-        if bounded.finish is not None:
-            return

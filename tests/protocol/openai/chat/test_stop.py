@@ -1,9 +1,23 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.model import Finish, Rewritten, Text, Thought, Usage, WebImage, estimate_tokens
+from protocol.model import (
+    Document,
+    Finish,
+    Media,
+    MediaKind,
+    MediaRef,
+    Rewritten,
+    Text,
+    Thought,
+    Usage,
+    WebImage,
+    estimate_tokens,
+)
 from protocol.openai.chat.stop import Bounds, Cutter, cut
 
+USAGE = Usage(input_tokens=1, output_tokens=9)
+END = Finish(reason="stop", usage=USAGE)
 PIECES = st.lists(st.text(st.sampled_from("abS"), max_size=6), max_size=12)
 STOPS = st.lists(st.text(st.sampled_from("abS"), min_size=1, max_size=4), min_size=1, max_size=4)
 
@@ -44,7 +58,7 @@ async def test_an_answer_without_the_stop_is_unchanged():
 
 
 async def test_an_answer_cut_at_a_stop_has_its_own_usage():
-    given = [Text(text="one ST"), Text(text="OP two"), Text(text="never")]
+    given = [Text(text="one ST"), Text(text="OP two"), Thought(text="hm"), Text(text="never"), END]
     got = [event async for event in cut(events(*given), Bounds(stops=("STOP",)), 7)]
     assert "".join(event.text for event in got if isinstance(event, Text)) == "one "
     assert got[-1] == Finish(reason="stop", usage=Usage(input_tokens=7, output_tokens=1))
@@ -107,7 +121,7 @@ async def test_the_token_limit_cuts_the_text(pieces, tokens):
 
 
 async def test_the_first_limit_reached_ends_the_answer():
-    given_events = [Text(text="one two "), Text(text="three STOP"), Text(text=" four")]
+    given_events = [Text(text="one two "), Text(text="three STOP"), Text(text=" four"), END]
     for tokens, reason, text in (
         (2, "length", "one two "),
         (3, "length", "one two thre"),
@@ -117,7 +131,15 @@ async def test_the_first_limit_reached_ends_the_answer():
         assert ("".join(event.text for event in got[:-1]), got[-1].reason) == (text, reason)
 
 
-USAGE = Usage(input_tokens=1, output_tokens=9)
+async def test_what_the_upstream_made_comes_after_the_words_have_ended():
+    ref = MediaRef(transport="t", account="a", kind=MediaKind.VIDEO, url="https://x")
+    made = [Media(ref=ref), WebImage(url="https://x/1.jpg"), Document(title="t", kind="html"), Media(ref=ref)]
+    for bounds, reason in ((Bounds(stops=("STOP",)), "stop"), (Bounds(tokens=1), "length")):
+        given_events = [Text(text="one STOP two"), made[0], Text(text="three"), *made[1:], END]
+        got = [event async for event in cut(events(*given_events), bounds, 1)]
+        assert got[0] == Text(text="one ")
+        assert got[1:-1] == made
+        assert (got[-1].reason, got[-1].usage.output_tokens) == (reason, 1)
 
 
 async def test_a_rewritten_answer_is_cut_in_its_final_form():
@@ -127,10 +149,10 @@ async def test_a_rewritten_answer_is_cut_in_its_final_form():
     stop = [event async for event in cut(events(Text("another"), finish), Bounds(stops=("STOP",)), 1)]
     assert stop[0] == Text("another")
     assert (stop[-1].reason, stop[-1].usage) == ("stop", USAGE)
-    assert stop[-1].rewritten.pieces == (Text("one "),)
+    assert stop[-1].rewritten.pieces == (Text("one "), image)
     assert stop[-1].rewritten.reason == "stop"
     (*_, short) = [event async for event in cut(events(finish), Bounds(tokens=1), 1)]
-    assert (short.rewritten.pieces, short.rewritten.reason) == ((Text("one "),), "length")
+    assert (short.rewritten.pieces, short.rewritten.reason) == ((Text("one "), image), "length")
     assert (short.rewritten.usage.output_tokens, short.rewritten.usage.reasoning_tokens) == (2, 1)
     (*_, same) = [event async for event in cut(events(finish), Bounds(), 1)]
     assert same.rewritten == whole

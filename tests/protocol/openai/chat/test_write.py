@@ -134,8 +134,8 @@ async def test_a_stop_sequence_is_found_after_a_picture_but_not_across_it():
     events = [Text(text="one S"), picture, Text(text="TOP two S"), Text(text="TOP three"), picture]
     for ends, rest in ((bounds(["STOP"]), "TOP two "), (bounds(tokens=2), "TOP")):
         message = await whole(events, ends)
-        assert message["content"] == f"one S\n\n![p]({link})\n\n{rest}"
-        assert len(message["images"]) == 1
+        assert message["content"] == f"one S\n\n![p]({link})\n\n{rest}\n\n![p]({link})"
+        assert len(message["images"]) == 2
 
 
 async def test_a_stop_sequence_is_found_across_a_citation():
