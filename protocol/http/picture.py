@@ -95,8 +95,8 @@ async def turned_upright(part: FilePart, param: str, context: RequestContext) ->
         Saturated: the memory budget or the disk is full.
 
     """
-    orientation = await run_in_worker(partial(_orientation, part.content), context.reserved().owner)
-    if orientation == 1:
+    structure = await run_in_worker(partial(_read, part.content), context.reserved().owner)
+    if structure is None or structure.orientation == 1:
         return part
     try:
         made, mime = await fitted(part.content, UNCHANGED, context)
@@ -108,22 +108,20 @@ async def turned_upright(part: FilePart, param: str, context: RequestContext) ->
     return FilePart(stored=made, mime=mime, name=part.name)
 
 
-def _orientation(data: Content) -> int:
+def _read(data: Content) -> PictureStructure | None:
     with viewed(data) as view:
-        structure = read_structure(view)
-        return structure.orientation if structure is not None else 1
+        return read_structure(view)
 
 
 def _structure(data: Content) -> PictureStructure:
     """Return the structure of a picture that may be decoded."""
-    with viewed(data) as view:
-        try:
-            structure = read_structure(view)
-        except TooManyBlocks:
-            raise _unreadable() from None
-        if structure is None or math.prod(structure.stored_size) > MOST_PIXELS:
-            raise _unreadable()
-        return structure
+    try:
+        structure = _read(data)
+    except TooManyBlocks:
+        raise _unreadable() from None
+    if structure is None or math.prod(structure.stored_size) > MOST_PIXELS:
+        raise _unreadable()
+    return structure
 
 
 def fit(data: Content, image_format: ImageFormat, spool: Spool) -> tuple[Content, str]:
