@@ -7,6 +7,7 @@ in blocks, in a worker thread, to a sink that keeps its long parts on disk; the 
 """
 
 import asyncio
+import codecs
 import json
 import math
 import re
@@ -349,7 +350,7 @@ async def decode_body(body: bytes, decode: Callable[[bytes], ValueT]) -> ValueT:
 
 def _decode(body: bytes, decode: Callable[[bytes], ValueT]) -> ValueT:
     try:
-        return decode(body)
+        return decode(body.removeprefix(codecs.BOM_UTF8))
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `")
         path = path.rstrip("`").removeprefix("$")

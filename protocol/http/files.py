@@ -162,8 +162,9 @@ def require(part: FilePart | MediaPart, kind: MediaKind, param: str) -> FilePart
     found = part.ref.kind.value if isinstance(part, MediaPart) else part.mime.partition("/")[0]
     if found == kind.value:
         return part
-    code = "unsupported_image" if kind is MediaKind.IMAGE else None
-    raise BadRequest(f"The file at '{param}' is not of the kind '{kind}': send one that is.", param=param, code=code)
+    raise BadRequest(
+        f"The file at '{param}' is not of the kind '{kind}': send one that is.", param=param, code=f"unsupported_{kind}"
+    )
 
 
 def _decode(text: str) -> bytes:

@@ -33,7 +33,6 @@ from protocol.openai.chat.stop import Bounds
 Attached = FilePart | MediaPart
 
 _LINK = re.compile(r"\]\(<?(https?://[^\s()<>]{1,10000})")
-_AUDIO = {"wav": "audio/wav", "mp3": "audio/mpeg", "ogg": "audio/ogg", "flac": "audio/flac", "m4a": "audio/mp4"}
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,19 +77,19 @@ def attachments(messages: Sequence[wire.Message]) -> list[Attachment]:
                 raise BadRequest(text, param=at, code="unsupported_content_part")
             found.append(msgspec.structs.replace(_attachment(part, at), message=number))
         for index, image in enumerate(message.images or () if isinstance(message, wire.AssistantMessage) else ()):
-            if _is_data(url := image.image_url.url):
+            if _is_data(url := image.url):
                 at = f"{where}.images[{index}]"
                 source = Source(form="image", text=url)
-                found.append(Attachment(at=at, param=f"{at}.image_url.url", source=source, message=number))
+                found.append(Attachment(at=at, param=f"{at}.{image.path}", source=source, message=number))
     return found
 
 
 def _attachment(part: wire.ContentImage | wire.ContentAudio | wire.ContentFile, at: str) -> Attachment:
     match part:
-        case wire.ContentImage(image_url=image):
-            return Attachment(at=at, param=f"{at}.image_url.url", source=Source(form="image", text=image.url))
+        case wire.ContentImage():
+            return Attachment(at=at, param=f"{at}.{part.path}", source=Source(form="image", text=part.url))
         case wire.ContentAudio(input_audio=audio):
-            source = Source(form="audio", text=audio.data, declared=_AUDIO[audio.format])
+            source = Source(form="audio", text=audio.data, declared="")
             return Attachment(at=at, param=f"{at}.input_audio.data", source=source)
         case wire.ContentFile(file=file):
             if file.file_id is not None:
@@ -151,7 +150,7 @@ def shown(messages: Sequence[wire.Message], context: RequestContext) -> dict[int
                 [content] if isinstance(content, str) else [p.text for p in content if isinstance(p, wire.ContentText)]
             )
             urls: list[str] = [url for text in texts for url in _LINK.findall(text)]
-            urls += [image.image_url.url for image in message.images or ()]
+            urls += [image.url for image in message.images or ()]
             opened = [context.links.open(url, caller) for url in urls if not _is_data(url)]
             refs = dict.fromkeys(ref for ref in opened if ref is not None and ref not in seen)
             kept = list(refs)[: max(0, context.limits.files - len(seen))]
@@ -222,22 +221,20 @@ def refuse_unsupported(body: wire.ChatRequest, selection: Selection) -> None:
     requested = {
         "n": (body.n or 1) > 1,
         "tools": bool(body.tools),
-        "tool_choice": body.tool_choice not in (None, "auto", "none"),
+        "tool_choice": bool(body.tool_choice) and body.tool_choice not in ("auto", "none"),
         "functions": bool(body.functions),
-        "function_call": body.function_call not in (None, "auto", "none"),
+        "function_call": bool(body.function_call) and body.function_call not in ("auto", "none"),
         "response_format": body.response_format is not None and body.response_format.type != "text",
         "logprobs": bool(body.logprobs),
         "top_logprobs": bool(body.top_logprobs),
         "logit_bias": bool(body.logit_bias),
-        "modalities": body.modalities is not None and not {"text"} <= set(body.modalities) <= ways,
-        "audio": body.audio is not None,
-        "web_search_options": body.web_search_options is not None,
+        "modalities": bool(body.modalities) and not {"text"} <= set(body.modalities or ()) <= ways,
+        "audio": bool(body.audio),
+        "web_search_options": bool(body.web_search_options),
     }
     for field, is_set in requested.items():
         if is_set:
             raise BadRequest(f"'{field}' {_NOT_YET}.", param=field, code="unsupported_parameter")
-    if body.stream_options is not None and not body.stream:
-        raise BadRequest("'stream_options' requires 'stream': true.", param="stream_options")
 
 
 def _turn(message: wire.Message, index: int, files: _ConversationFiles) -> Turn:
@@ -298,14 +295,7 @@ def _parts(content: wire.Content | None, where: str, taken: Mapping[str, Attache
 
 
 def bounds(body: wire.ChatRequest) -> Bounds:
-    """Return the stop sequences and the token limit of a request.
-
-    Raises:
-        BadRequest: a stop sequence is empty.
-
-    """
-    stops = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
-    if "" in stops:
-        raise BadRequest("A stop sequence in 'stop' is empty: remove it.", param="stop")
+    """Return the stop sequences and the token limit of a request; an empty sequence counts as none."""
+    stops = (body.stop,) if isinstance(body.stop, str) else body.stop or ()
     limits = [tokens for tokens in (body.max_tokens, body.max_completion_tokens) if tokens is not None]
-    return Bounds(stops=stops, tokens=min(limits, default=None))
+    return Bounds(stops=tuple(filter(None, stops)), tokens=min(limits, default=None))

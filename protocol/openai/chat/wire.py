@@ -5,9 +5,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-Temperature = Annotated[float, Meta(ge=0, le=2)]
-Share = Annotated[float, Meta(ge=0, le=1)]
-Penalty = Annotated[float, Meta(ge=-2, le=2)]
+from protocol.http.lenient import LenientDecoder
+
 Positive = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(pattern=r"^[^\s<|\\/>]+\Z", min_length=1, max_length=64)]
 """The name of an author; it has no characters that could be mistaken for the layout of a prompt."""
@@ -31,20 +30,32 @@ class ImageUrl(msgspec.Struct, frozen=True):
     """The URL of an image: a data URL, a link of this gateway, or an http(s) URL."""
 
     url: str
-    detail: Literal["auto", "low", "high"] | None = None
 
 
-class ContentImage(msgspec.Struct, frozen=True, tag="image_url"):
+class ShownImage(msgspec.Struct, frozen=True):
+    """An image of an earlier answer, from its `images`."""
+
+    image_url: ImageUrl | str
+
+    @property
+    def url(self) -> str:
+        """The URL of the image."""
+        return self.image_url if isinstance(self.image_url, str) else self.image_url.url
+
+    @property
+    def path(self) -> str:
+        """The path of the URL."""
+        return "image_url" if isinstance(self.image_url, str) else "image_url.url"
+
+
+class ContentImage(ShownImage, frozen=True, tag="image_url"):
     """An image."""
-
-    image_url: ImageUrl
 
 
 class InputAudio(msgspec.Struct, frozen=True):
-    """Sound, in base64."""
+    """Sound, in base64 or as a data URL; its format is detected."""
 
     data: str
-    format: Literal["wav", "mp3", "ogg", "flac", "m4a"]
 
 
 class ContentAudio(msgspec.Struct, frozen=True, tag="input_audio"):
@@ -67,12 +78,6 @@ class ContentFile(msgspec.Struct, frozen=True, tag="file"):
     file: InputFile
 
 
-class ShownImage(msgspec.Struct, frozen=True):
-    """An image of an earlier answer, from its `images`."""
-
-    image_url: ImageUrl
-
-
 Part = ContentText | ContentRefusal | ContentImage | ContentAudio | ContentFile
 Content = str | list[Part]
 
@@ -87,29 +92,29 @@ class Function(msgspec.Struct, frozen=True):
 class ToolCall(msgspec.Struct, frozen=True):
     """A tool call of the assistant."""
 
-    id: CallId
     function: Function
+    id: CallId = ""
     type: Literal["function"] = "function"
 
 
 class SystemMessage(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
     """The operator's instructions."""
 
-    content: Content
+    content: Content | None = None
     name: Name | None = None
 
 
 class DeveloperMessage(msgspec.Struct, frozen=True, tag="developer", tag_field="role"):
     """The developer's instructions."""
 
-    content: Content
+    content: Content | None = None
     name: Name | None = None
 
 
 class UserMessage(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
     """A message of the user."""
 
-    content: Content
+    content: Content | None = None
     name: Name | None = None
 
 
@@ -127,15 +132,15 @@ class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="
 class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
     """The result of a tool."""
 
-    content: Content
-    tool_call_id: CallId
+    content: Content | None = None
+    tool_call_id: CallId = ""
 
 
 class FunctionMessage(msgspec.Struct, frozen=True, tag="function", tag_field="role"):
     """The result of a function, in the older form of the API."""
 
-    content: Content | None
     name: FunctionName
+    content: Content | None = None
 
 
 Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
@@ -154,7 +159,7 @@ class ResponseFormat(msgspec.Struct, frozen=True):
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of `POST /chat/completions`."""
+    """The body of `POST /chat/completions`, without fields that are ignored: the site has no such options."""
 
     model: str
     messages: Annotated[list[Message], Meta(min_length=1, max_length=2000)]
@@ -176,16 +181,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     audio: dict[str, Any] | None = None
     web_search_options: dict[str, Any] | None = None
 
-    # validated and then ignored: the site has no such options
-    temperature: Temperature | None = None
-    top_p: Share | None = None
-    frequency_penalty: Penalty | None = None
-    presence_penalty: Penalty | None = None
     max_tokens: Positive | None = None
     max_completion_tokens: Positive | None = None
-    seed: int | None = None
-    user: str | None = None
-    reasoning_effort: str | None = None
 
 
-decode_request = msgspec.json.Decoder(ChatRequest).decode
+decode_request = LenientDecoder(ChatRequest).decode

@@ -12,6 +12,7 @@ from protocol.http.body import decode_body, read_json
 from protocol.http.context import RequestContext
 from protocol.http.files import from_url, require, take
 from protocol.http.form import Form, Upload, is_form, read_form
+from protocol.http.lenient import LenientDecoder
 from protocol.http.parallel import gather
 from protocol.http.picture_structure import picture_size
 from protocol.model import BadRequest, FilePart, MediaKind, MediaPart, viewed
@@ -43,14 +44,14 @@ async def read_generation(request: Request) -> wire.Generation:
 
     """
     if not is_form(request):
-        body = await read_json(request, wire.decode_generation)
+        body = await read_json(request, wire.GENERATIONS.decode)
     else:
         form = await read_form(request)
-        body = await _converted(form, wire.Generation)
+        body = await _converted(form, wire.GENERATIONS)
         for upload in form.files:
             raise _no_pictures(upload.field)
     for field in ("image", "images", "mask"):
-        if getattr(body, field) is not None:
+        if getattr(body, field):
             raise _no_pictures(field)
     return body
 
@@ -64,9 +65,9 @@ async def read_edit(request: Request) -> tuple[wire.Edit, FormFiles]:
 
     """
     if not is_form(request):
-        return await read_json(request, wire.decode_edit), FormFiles()
+        return await read_json(request, wire.EDITS.decode), FormFiles()
     form = await read_form(request)
-    body = await _converted(form, wire.Edit)
+    body = await _converted(form, wire.EDITS)
     pictures: list[Upload] = []
     mask: Upload | None = None
     for upload in form.files:
@@ -84,7 +85,7 @@ async def read_edit(request: Request) -> tuple[wire.Edit, FormFiles]:
     return body, FormFiles(pictures=tuple(pictures), mask=mask)
 
 
-async def _converted(form: Form, kind: type[ImageRequestT]) -> ImageRequestT:
+async def _converted(form: Form, decoder: LenientDecoder[ImageRequestT]) -> ImageRequestT:
     fields: dict[str, str] = {}
     for name, value in form.fields.items():
         key = name.partition("[")[0] if _PICTURE.fullmatch(name) else name
@@ -92,7 +93,7 @@ async def _converted(form: Form, kind: type[ImageRequestT]) -> ImageRequestT:
             message = f"The form has several values of '{key}': send the images as files, or use JSON."
             raise BadRequest(message, param=key)
         fields[key] = value
-    return await decode_body(b"", lambda _: msgspec.convert(fields, kind, strict=False))
+    return await decode_body(b"", lambda _: decoder.convert(fields))
 
 
 def _no_pictures(field: str) -> BadRequest:

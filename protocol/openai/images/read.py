@@ -30,8 +30,10 @@ _USUAL_SIDE = 1024
 _ASPECTS = ((1, 1), (5, 4), (4, 3), (3, 2), (16, 9), (21, 9), (4, 5), (3, 4), (2, 3), (9, 16))
 """The aspect ratios that the models draw."""
 _STYLES = {"vivid": "Style: vivid, hyper-real and dramatic.", "natural": "Style: natural, nothing hyper-real."}
-_QUALITIES = frozenset({"low", "medium", "high", "xhigh", "max"})
+_QUALITIES = ("low", "medium", "high", "xhigh", "max")
 _LOSSY = frozenset({"jpeg", "webp"})
+_BEST = 100
+"""The default of `output_compression`."""
 
 
 class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,11 +90,11 @@ def read_options(body: wire.ImageRequest, selection: Selection) -> ImageOptions:
             rendition=rendition,
             size=size,
             format=body.output_format,
-            quality=body.output_compression,
+            quality=body.output_compression if body.output_format in _LOSSY else None,
         ),
         inline=(body.response_format or ("b64_json" if body.stream else "url")) == "b64_json",
         stream=bool(body.stream),
-        quality=body.quality if body.quality in _QUALITIES else None,
+        quality=next((known for known in _QUALITIES if known == body.quality), None),
     )
 
 
@@ -134,7 +136,7 @@ def _drawing(catalogue: Catalogue) -> list[Selection]:
 def refuse_unsupported(body: wire.ImageRequest) -> None:
     """Raise BadRequest for the first field that is not supported."""
     for field in ("frame_count", "frame_duration_ms", "svg", "markup"):
-        if getattr(body, field) is not None:
+        if getattr(body, field):
             message = f"'{field}' is not supported by this gateway."
             raise BadRequest(message, param=field, code="unsupported_parameter")
     if not body.prompt.strip():
@@ -142,7 +144,7 @@ def refuse_unsupported(body: wire.ImageRequest) -> None:
     if body.background == "transparent":
         message = "The models draw no transparent background: set 'background' to 'opaque' or 'auto'."
         raise Unsupported(message, param="background")
-    if body.output_compression is not None and body.output_format not in _LOSSY:
+    if body.output_compression not in {None, _BEST} and body.output_format not in _LOSSY:
         message = "'output_compression' requires an 'output_format' of 'jpeg' or 'webp'."
         raise BadRequest(message, param="output_compression")
     if body.partial_images and not body.stream:

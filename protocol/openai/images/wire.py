@@ -5,43 +5,38 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from protocol.http.lenient import LenientDecoder
+
+Text = Annotated[str, Meta(min_length=1)]
+"""A text that is unset if it is empty."""
 Prompt = Annotated[str, Meta(min_length=1, max_length=32_000)]
-Quality = Literal["low", "medium", "high", "xhigh", "max", "auto", "standard", "hd"]
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """An image in a JSON body."""
 
-    image_url: str | None = None
+    image_url: Text | None = None
     """A data URL, a link of this gateway, or a public URL."""
-    file_id: str | None = None
+    file_id: Text | None = None
     """The id of a file at OpenAI; not supported."""
 
 
 class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields of both endpoints."""
+    """The fields of both endpoints, without those that are ignored: the site has no such options."""
 
     prompt: Prompt
-    model: str | None = None
+    model: Text | None = None
     n: Annotated[int, Meta(ge=1, le=4)] | None = None
-    size: str | None = None
+    size: Text | None = None
     response_format: Literal["url", "b64_json"] | None = None
     output_format: Literal["png", "jpeg", "webp"] | None = None
     output_compression: Annotated[int, Meta(ge=0, le=100)] | None = None
-    quality: Quality | None = None
-    """Ignored: the site decides."""
+    quality: Any = None
+    """Repeated in the answer; the site decides."""
     background: Literal["transparent", "opaque", "auto"] | None = None
-    moderation: Literal["low", "auto"] | None = None
-    """Ignored: the site has no such option."""
     style: Literal["vivid", "natural"] | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
     stream: bool | None = None
     partial_images: Annotated[int, Meta(ge=0, le=3)] | None = None
-    complexity: Literal["low", "medium", "high"] | None = None
-    """Ignored: the site decides."""
-    input_fidelity: Literal["high", "low"] | None = None
-    """Ignored: the site decides."""
     return_origin_image: bool | None = None
     """An extension: return the original instead of the 1K rendition."""
     frame_count: int | None = None
@@ -61,9 +56,9 @@ class Generation(ImageRequest, frozen=True, kw_only=True):
 class Edit(ImageRequest, frozen=True, kw_only=True):
     """A body of `/images/edits`: JSON, or the fields of a form."""
 
-    image: str | Source | list[str | Source] | None = None
+    image: Text | Source | list[str | Source] | None = None
     images: list[str | Source] | None = None
-    mask: str | Source | None = None
+    mask: Text | Source | None = None
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -125,5 +120,4 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     usage: Usage
 
 
-decode_generation = msgspec.json.Decoder(Generation).decode
-decode_edit = msgspec.json.Decoder(Edit).decode
+GENERATIONS, EDITS = LenientDecoder(Generation), LenientDecoder(Edit)

@@ -4,7 +4,6 @@ import re
 import secrets
 from collections.abc import Mapping
 
-import msgspec
 from starlette.requests import Request
 
 from protocol.http.body import decode_body, read_json
@@ -47,11 +46,11 @@ async def read_body_of(request: Request) -> tuple[wire.VideoRequest, Upload | No
 
     """
     if not is_form(request):
-        return await read_json(request, wire.decode_request), None
+        return await read_json(request, wire.REQUESTS.decode), None
     form = await read_form(request)
     inner = {found[1]: value for name, value in form.fields.items() if (found := _INNER.fullmatch(name))}
     fields = {**form.fields, **({_REFERENCE: inner} if inner else {})}
-    body = await decode_body(b"", lambda _: msgspec.convert(fields, wire.VideoRequest))
+    body = await decode_body(b"", lambda _: wire.REQUESTS.convert(fields))
     files = [upload for upload in form.files if upload.name or upload.data]
     if any(upload.field != _REFERENCE for upload in files) or len(files) > 1:
         raise BadRequest("The form has an unknown file: send at most one, as 'input_reference'.", param=_REFERENCE)

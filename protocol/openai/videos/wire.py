@@ -5,6 +5,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from protocol.http.lenient import LenientDecoder
+
+Text = Annotated[str, Meta(min_length=1)]
+"""A text that is unset if it is empty."""
 Size = Literal["720x1280", "1280x720", "1024x1792", "1792x1024"]
 Status = Literal["queued", "in_progress", "completed", "failed"]
 
@@ -12,18 +16,18 @@ Status = Literal["queued", "in_progress", "completed", "failed"]
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
     """The URL of the first frame; in a form it is a file."""
 
-    image_url: str | None = None
-    file_id: str | None = None
+    image_url: Text | None = None
+    file_id: Text | None = None
 
 
 class VideoRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The body of `POST /videos`."""
 
     prompt: Annotated[str, Meta(min_length=1)]
-    model: str | None = None
-    seconds: Literal["4", "8", "12", 4, 8, 12] | None = None
+    model: Text | None = None
+    seconds: Literal[4, 8, 12] | None = None
     size: Size | None = None
-    input_reference: Reference | str | None = None
+    input_reference: Reference | Text | None = None
 
 
 class VideoError(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,4 +73,4 @@ class VideoDeleted(msgspec.Struct, frozen=True, kw_only=True):
     deleted: bool = True
 
 
-decode_request = msgspec.json.Decoder(VideoRequest).decode
+REQUESTS = LenientDecoder(VideoRequest)

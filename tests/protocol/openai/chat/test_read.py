@@ -104,7 +104,7 @@ def asked_bounds(text):
 
 
 CALL = '{"id": %s, "type": "function", "function": {"name": %s, "arguments": "{}"}}'
-FORGERIES = [r'"a\n"', r'"a\nuser: x"', '"a b"', '"<a>"', '""', '"' + "x" * 300 + '"']
+FORGERIES = [r'"a\n"', r'"a\nuser: x"', '"a b"', '"<a>"', '"' + "x" * 300 + '"']
 
 
 @pytest.mark.parametrize("name", FORGERIES)
@@ -212,7 +212,6 @@ WRONG = [
     (user({"type": "image_url"}), "messages[0].content[0].image_url", "invalid_value"),
     (user({"type": "image_url", "image_url": {}}), "messages[0].content[0].image_url.url", "invalid_value"),
     (user({"type": "image_url", "image_url": {"url": 1}}), "messages[0].content[0].image_url.url", "invalid_value"),
-    (user(text("x"), image(detail="huge")), "messages[0].content[1].image_url.detail", "invalid_value"),
     (user(text("x"), image(b"<svg>")), "messages[0].content[1].image_url.url", "unsupported_image"),
     (user(image(b"%PDF-1.7", "application/pdf")), "messages[0].content[0].image_url.url", "unsupported_image"),
     (user(linked("data:nonsense")), "messages[0].content[0].image_url.url", "invalid_image"),
@@ -222,8 +221,7 @@ WRONG = [
     (user(file(file_id="file-1")), "messages[0].content[0].file.file_id", "unsupported_parameter"),
     (user(file(file_data="####")), "messages[0].content[0].file.file_data", "invalid_image"),
     (user(file(file_data="https://x/a")), "messages[0].content[0].file.file_data", "invalid_image"),
-    (user(audio(PNG)), "messages[0].content[0].input_audio.data", "unsupported_image"),
-    (user(audio(kind="midi")), "messages[0].content[0].input_audio.format", "invalid_value"),
+    (user(audio(PNG)), "messages[0].content[0].input_audio.data", "unsupported_audio"),
     (user({"type": "video"}), "messages[0].content[0].type", "invalid_value"),
     ({"role": "system", "content": [image()]}, "messages[0].content[0]", "unsupported_content_part"),
     ({"role": "tool", "tool_call_id": "c", "content": [image()]}, "messages[0].content[0]", "unsupported_content_part"),

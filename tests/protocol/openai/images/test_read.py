@@ -123,7 +123,7 @@ def test_the_default_format_is_a_link_and_base64_for_streams():
         ({"output_compression": 9, "output_format": "png"}, "output_compression"),
         ({"partial_images": 2}, "partial_images"),
         ({"frame_count": 4}, "frame_count"),
-        ({"svg": {}}, "svg"),
+        ({"svg": "x"}, "svg"),
         ({"markup": "x"}, "markup"),
     ],
 )
