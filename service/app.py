@@ -204,7 +204,7 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
     operations = Operations(base.registry, base.shutdown, base.load_monitor)
     slots = RequestSlots(base.shutdown, settings.limits.concurrency, settings.limits.concurrency_per_license)
     default = wiring.DIALECTS[0]
-    media = MediaRoutes(engine, base.url_signer, base.licenses.valid, _media_cache(settings.media))
+    media = MediaRoutes(engine, base.url_signer, base.licenses.current, _media_cache(settings.media))
     shared = [] if settings.operations.port else operations.routes()
     media_route = media.route(default.refuse)
     limited = ConcurrencyLimit(media_route.endpoint, slots, default.refuse)  # a signed URL needs no license key

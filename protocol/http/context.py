@@ -119,7 +119,7 @@ class Links(Protocol):
         ...
 
     def open(self, url: str, caller: Caller) -> MediaRef | None:
-        """Return the media of a URL that `sign` made for this caller; None if it is invalid."""
+        """Return the media of a URL that `sign` made for this caller and that its license includes; else None."""
         ...
 
     def ours(self, url: str) -> bool:

@@ -1,6 +1,7 @@
 """Runs the operations of every dialect in the same steps, so that no dialect can forget one.
 
-    read the body -> resolve the model -> check the license's permission -> record -> answer, streamed or whole -> usage
+    read the body -> resolve the model -> check the license's permission -> record -> answer, streamed or whole,
+    without the media that the license does not include -> usage
 
 A dialect describes an operation by three functions (`Operation`): one reads the body, one names the model, and one
 returns the `Answer`: an exchange that is not open yet, and the writer of its steps. Everything else happens here and in
@@ -13,7 +14,7 @@ Example:
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import parse_qs
@@ -29,6 +30,7 @@ from protocol.http.embed import Pieces, PiecesResponse
 from protocol.http.errors import CLIENT_GONE, ASGIResponse, ClientGone, Refuse
 from protocol.http.response import Payload, WholeResponse
 from protocol.http.stream import EventStream, EventWriter, Steps
+from protocol.http.withhold import within_license
 from protocol.model import (
     Caller,
     Catalogue,
@@ -224,6 +226,7 @@ class Operation(Generic[BodyT]):
             answer.response.raw_headers += headers
             return answer.response
         record.stream = answer.streamed
+        answer = replace(answer, exchange=within_license(answer.exchange, caller))
         if answer.streamed:
             return EventStream(answer.exchange, answer.writer, refuse, headers)
         return WholeResponse(partial(_whole, answer, context, [_JSON, *headers]), refuse)

@@ -39,11 +39,13 @@ from protocol.model.exchange import (
     Usage,
     Waiting,
     WebImage,
+    Withheld,
     WorkStarted,
     estimate_tokens,
     estimated_bytes,
     peek,
 )
+from protocol.model.features import NOTICE, Feature, notice_of
 from protocol.model.jobs import Job, JobError, JobKind, JobPage, Jobs, JobState
 from protocol.model.media import MediaKind, MediaRef, MediaStream, Rendition
 from protocol.model.media_types import is_iso_media, media_type_of
@@ -57,7 +59,6 @@ from protocol.model.port import Engine
 from protocol.model.reply import Reply, fold
 from protocol.model.request import (
     Caller,
-    Feature,
     FilePart,
     GenerationRequest,
     Handle,
@@ -71,6 +72,7 @@ from protocol.model.request import (
 from protocol.model.stored import Content, FileKeeper, StoredFile, TooLong, View, viewed
 
 __all__ = [
+    "NOTICE",
     "BadRequest",
     "Blocked",
     "Caller",
@@ -138,12 +140,14 @@ __all__ = [
     "View",
     "Waiting",
     "WebImage",
+    "Withheld",
     "WorkStarted",
     "estimate_tokens",
     "estimated_bytes",
     "fold",
     "is_iso_media",
     "media_type_of",
+    "notice_of",
     "peek",
     "released",
     "viewed",

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from protocol.model.features import Feature
 from protocol.model.media import MediaRef
 from protocol.model.request import Handle
 
@@ -83,6 +84,12 @@ class Document(msgspec.Struct, frozen=True, tag="document", kw_only=True):
     """The language, such as `html` or `python`; `markdown` for prose."""
 
 
+class Withheld(msgspec.Struct, frozen=True, tag="withheld"):
+    """Something that the upstream made, and that the license does not include; it was left out here."""
+
+    feature: Feature
+
+
 class WorkStarted(msgspec.Struct, frozen=True, tag="work_started"):
     """Long-running work has begun; its result can be fetched by this handle. A later handle replaces it."""
 
@@ -91,7 +98,7 @@ class WorkStarted(msgspec.Struct, frozen=True, tag="work_started"):
     """False: the request is still being sent, and the work may be lost if the connection breaks."""
 
 
-Piece = Text | Media | WebImage | Citation | Document
+Piece = Text | Media | WebImage | Citation | Document | Withheld
 """An event that is content of the answer."""
 
 
@@ -115,7 +122,7 @@ class Finish(msgspec.Struct, frozen=True, tag="finish"):
     """None: the answer is what was streamed."""
 
 
-Event = Waiting | Thought | Text | Media | WebImage | Citation | Document | WorkStarted | Finish
+Event = Waiting | Thought | Text | Media | WebImage | Citation | Document | Withheld | WorkStarted | Finish
 
 
 class UpstreamModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -79,7 +79,7 @@ class JobPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Jobs(Protocol):
-    """Stores and runs jobs. A license can access only its own jobs."""
+    """Stores and runs jobs. A license can access only its own jobs, by its `Caller.owner`."""
 
     async def submit(self, job: Job) -> None:
         """Store a new job and run it in the background.
@@ -100,15 +100,15 @@ class Jobs(Protocol):
         """
         ...
 
-    async def find(self, license_id: str, kind: JobKind, job_id: str) -> Job | None:
+    async def find(self, owner: str, kind: JobKind, job_id: str) -> Job | None:
         """Return a job of a license, or None."""
         ...
 
-    async def page(self, license_id: str, kind: JobKind, page: JobPage) -> tuple[Sequence[Job], bool]:
+    async def page(self, owner: str, kind: JobKind, page: JobPage) -> tuple[Sequence[Job], bool]:
         """Return some of a license's jobs, and whether there are more."""
         ...
 
-    async def remove(self, license_id: str, kind: JobKind, job_id: str) -> bool:
+    async def remove(self, owner: str, kind: JobKind, job_id: str) -> bool:
         """Delete a job of a license and stop it; return whether it existed."""
         ...
 

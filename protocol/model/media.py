@@ -6,6 +6,8 @@ from typing import Protocol
 
 import msgspec
 
+from protocol.model.features import Feature
+
 
 class MediaKind(StrEnum):
     """The kind of media."""
@@ -13,6 +15,13 @@ class MediaKind(StrEnum):
     IMAGE = "image"
     VIDEO = "video"
     AUDIO = "audio"
+
+
+_FEATURE_OF_KIND = {
+    MediaKind.IMAGE: Feature.IMAGES,
+    MediaKind.VIDEO: Feature.VIDEO,
+    MediaKind.AUDIO: Feature.MUSIC,
+}
 
 
 class Rendition(StrEnum):
@@ -38,6 +47,13 @@ class MediaRef(msgspec.Struct, frozen=True, kw_only=True):
     """The upstream's URL."""
     original: str = ""
     """What the transport needs to fetch the original; empty if `url` is the only rendition."""
+    part_of: Feature | None = None
+    """The feature that it is a part of, if that is another than its kind's: a storybook's picture, a song's film."""
+
+    @property
+    def feature(self) -> Feature:
+        """The feature that a license must include to get this media."""
+        return self.part_of or _FEATURE_OF_KIND[self.kind]
 
 
 class MediaStream(Protocol):

@@ -18,6 +18,7 @@ from protocol.model.exchange import (
     Thought,
     Usage,
     WebImage,
+    Withheld,
 )
 
 
@@ -79,7 +80,7 @@ async def fold(events: AsyncIterable[Event]) -> Reply:
     reply: Reply | None = None
     async for event in events:
         match event:
-            case Text() | Media() | WebImage() | Citation() | Document():
+            case Text() | Media() | WebImage() | Citation() | Document() | Withheld():
                 pieces.add(event)
             case Thought():
                 thoughts.append(event.text)

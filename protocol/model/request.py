@@ -8,30 +8,12 @@ from hashlib import blake2b
 import msgspec
 
 from protocol.model.errors import Forbidden
+from protocol.model.features import FEATURE_OF, Feature
 from protocol.model.media import MediaRef
-from protocol.model.names import Capability, Selection
+from protocol.model.names import Selection
 from protocol.model.stored import Content, StoredFile
 
-
-class Feature(StrEnum):
-    """A feature that a license can include."""
-
-    CHAT = "chat"
-    IMAGES = "images"
-    VIDEO = "video"
-    CANVAS = "canvas"
-    RESEARCH = "research"
-    STORYBOOK = "storybook"
-
-
-_FEATURE_OF = {
-    Capability.CHAT: Feature.CHAT,
-    Capability.IMAGEN: Feature.IMAGES,
-    Capability.VIDEO: Feature.VIDEO,
-    Capability.CANVAS: Feature.CANVAS,
-    Capability.DEEPSEARCH: Feature.RESEARCH,
-    Capability.STORYBOOK: Feature.STORYBOOK,
-}
+_ALL_FEATURES = frozenset(Feature)
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,12 +21,28 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     """The id of the license, never its key. It may be logged."""
+    serial: str | None = None
+    """Tells a license of the store from earlier ones with the same id; None: a license of the settings."""
 
     models: tuple[str, ...] = ("*",)
     """Shell-style patterns of the model ids this license may call."""
 
     features: tuple[Feature, ...] = tuple(Feature)
     """The features that this license includes."""
+
+    def includes(self, feature: Feature) -> bool:
+        """Return whether this license includes a feature."""
+        return feature in self.features
+
+    @property
+    def owner(self) -> str:
+        """What its media links, jobs and conversations belong to: never the same for two licenses."""
+        return self.id if self.serial is None else f"{self.id}+{self.serial}"
+
+    @property
+    def includes_all(self) -> bool:
+        """Whether this license includes every feature."""
+        return _ALL_FEATURES.issubset(self.features)
 
     def may_use(self, selection: Selection) -> bool:
         """Return whether this license covers a selection, by its `id` or its `name`."""
@@ -61,13 +59,23 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         if refusal is not None:
             raise refusal
 
+    def permit_feature(self, feature: Feature) -> None:
+        """Check that this license includes a feature.
+
+        Raises:
+            Forbidden: it does not; the message names the feature.
+
+        """
+        if feature not in self.features:
+            raise Forbidden(f"This license does not include '{feature}'.", code="license_required")
+
     def _refusal(self, selection: Selection) -> Forbidden | None:
         names = (selection.id, selection.name)
         if not any(fnmatchcase(name, pattern) for name in names for pattern in self.models):
             return Forbidden(
                 f"This license does not allow the model '{selection.id}': use a model that '/v1/models' lists."
             )
-        feature = _FEATURE_OF[selection.capability]
+        feature = FEATURE_OF[selection.capability]
         if feature not in self.features:
             message = f"This license does not include '{feature}', which the model '{selection.id}' needs."
             return Forbidden(message, code="license_required")

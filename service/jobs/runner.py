@@ -77,7 +77,7 @@ class Runner:
 
         """
         limit = self._settings.unfinished_per_license
-        if await self._store.unfinished(job.request.caller.id, job.kind) >= limit:
+        if await self._store.unfinished(job.request.caller.owner, job.kind) >= limit:
             message = f"This license has {limit} unfinished jobs, the maximum. Wait until one completes."
             raise RateLimited(message, retry_after=_FULL_SECONDS, code="rate_limit_exceeded")
         lock = self._new_lock()
@@ -90,17 +90,17 @@ class Runner:
             job = msgspec.structs.replace(job, completed=self._clock.wall())
         await self._store.put(trimmed(job), self._expires(job))
 
-    async def find(self, license_id: str, kind: JobKind, job_id: str) -> Job | None:
+    async def find(self, owner: str, kind: JobKind, job_id: str) -> Job | None:
         """Return a license's job."""
-        return await self._store.find(license_id, kind, job_id)
+        return await self._store.find(owner, kind, job_id)
 
-    async def page(self, license_id: str, kind: JobKind, page: JobPage) -> tuple[Sequence[Job], bool]:
+    async def page(self, owner: str, kind: JobKind, page: JobPage) -> tuple[Sequence[Job], bool]:
         """Return some of a license's jobs, and whether there are more."""
-        return await self._store.page(license_id, kind, page)
+        return await self._store.page(owner, kind, page)
 
-    async def remove(self, license_id: str, kind: JobKind, job_id: str) -> bool:
+    async def remove(self, owner: str, kind: JobKind, job_id: str) -> bool:
         """Remove a license's job, and cancel it if it runs; return whether it existed."""
-        removed = await self._store.remove(license_id, kind, job_id)
+        removed = await self._store.remove(owner, kind, job_id)
         if removed and job_id in self._running:
             self._running[job_id].cancel()
         return removed

@@ -81,17 +81,17 @@ class JobStore:
                 await self._records.remove(JOB_INDEX, _key(_OPEN, job))
         return done
 
-    async def find(self, license_id: str, kind: JobKind, job_id: str) -> Job | None:
+    async def find(self, owner: str, kind: JobKind, job_id: str) -> Job | None:
         """Return a license's job."""
         with _store_errors():
             job = await self._read(job_id)
-        return job if job is not None and (job.request.caller.id, job.kind) == (license_id, kind) else None
+        return job if job is not None and (job.request.caller.owner, job.kind) == (owner, kind) else None
 
-    async def page(self, license_id: str, kind: JobKind, page: JobPage) -> tuple[Sequence[Job], bool]:
+    async def page(self, owner: str, kind: JobKind, page: JobPage) -> tuple[Sequence[Job], bool]:
         """Return some of a license's jobs, and whether there are more."""
-        prefix, after, reverse = f"{_LISTED}/{kind}/{license_id}/", "", page.order == "desc"
+        prefix, after, reverse = f"{_LISTED}/{kind}/{owner}/", "", page.order == "desc"
         if page.after is not None:
-            last = await self.find(license_id, kind, page.after)
+            last = await self.find(owner, kind, page.after)
             if last is None:
                 return [], False
             after = _key(_LISTED, last)
@@ -107,9 +107,9 @@ class JobStore:
                 found += [job for job in jobs if job is not None]
         return found[: page.limit], len(found) > page.limit
 
-    async def remove(self, license_id: str, kind: JobKind, job_id: str) -> bool:
+    async def remove(self, owner: str, kind: JobKind, job_id: str) -> bool:
         """Remove a license's job; return whether it existed."""
-        job = await self.find(license_id, kind, job_id)
+        job = await self.find(owner, kind, job_id)
         if job is None:
             return False
         with _store_errors():
@@ -118,10 +118,10 @@ class JobStore:
                 await self._records.remove(JOB_INDEX, _key(index, job))
         return removed
 
-    async def unfinished(self, license_id: str, kind: JobKind) -> int:
+    async def unfinished(self, owner: str, kind: JobKind) -> int:
         """Count a license's unfinished jobs."""
         with _store_errors():
-            return len(await self._records.keys(JOB_INDEX, f"{_OPEN}/{kind}/{license_id}/"))
+            return len(await self._records.keys(JOB_INDEX, f"{_OPEN}/{kind}/{owner}/"))
 
     async def acquire(self, job_id: str, lock: JobLock) -> Job | None:
         """Acquire the lock of a job and return the job; None if another worker holds it or the job is unreadable."""
@@ -206,7 +206,7 @@ def _store_errors() -> Generator[None]:
 
 
 def _key(index: str, job: Job) -> str:
-    return f"{index}/{job.kind}/{job.request.caller.id}/{job.created:020.6f}/{job.id}"
+    return f"{index}/{job.kind}/{job.request.caller.owner}/{job.created:020.6f}/{job.id}"
 
 
 def _id(key: str) -> str:

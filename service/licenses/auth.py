@@ -70,7 +70,7 @@ class Licenses:
     def fixed(self, fixed: Sequence[tuple[str, License]]) -> None:
         self._fixed = fixed
         self._by_digest = {sha256(key.encode()).digest(): granted for key, granted in fixed}
-        self._fixed_ids = {granted.id for _, granted in fixed}
+        self._fixed_by_id = {granted.id: granted for _, granted in fixed}
 
     async def caller(self, key: bytes) -> Caller | None:
         """Return the caller that a license key identifies, or None if the key is not valid.
@@ -86,19 +86,26 @@ class Licenses:
         if found is None:
             with _store_errors():
                 found = await self._store.find(digest)
-        return Caller(id=found.id, models=found.models, features=found.features) if found else None
+            if found is not None and found.id in self._fixed_by_id:  # the license of the settings counts
+                found = None
+        return found.caller if found else None
 
-    async def valid(self, identity: str) -> bool:
-        """Return whether there is a license with this id that is not revoked.
+    async def current(self, owner: str) -> Caller | None:
+        """Return the caller with this `Caller.owner` and its current license; None if the license has ended.
 
         Raises:
             Saturated: the store failed.
 
         """
-        if identity in self._fixed_ids:
-            return True
+        identity, stored, serial = owner.partition("+")
+        if not stored:
+            fixed = self._fixed_by_id.get(identity)
+            return fixed.caller if fixed is not None else None
+        if identity in self._fixed_by_id:
+            return None
         with _store_errors():
-            return await self._store.valid(identity)
+            found = await self._store.current(identity, serial)
+        return found.caller if found is not None else None
 
 
 @contextmanager

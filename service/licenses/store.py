@@ -8,13 +8,14 @@ Source: reliability 2.3
 
 import math
 import re
+import secrets
 from hashlib import sha256
 
 import anyio
 import msgspec
 import structlog
 
-from protocol.model import Feature
+from protocol.model import Caller, Feature
 from transports.clock import Clock
 from transports.store import Record, Records, StoreDown
 from transports.store.port import LICENSES
@@ -23,6 +24,7 @@ KEY = re.compile(rb"[\x21-\x7e]{8,256}")
 _ID = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _KNOWN_SECONDS = 86400.0
 """How long cached licenses are used while the store cannot be reached."""
+_SERIAL_BYTES = 8
 _ALL = "*"
 """Stored for all features, including future ones."""
 
@@ -42,6 +44,13 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
     created: float = 0.0
     """Epoch seconds."""
     revoked: float | None = None
+    serial: str | None = None
+    """See `protocol.model.Caller.serial`; the store chooses it."""
+
+    @property
+    def caller(self) -> Caller:
+        """The caller that has this license."""
+        return Caller(id=self.id, serial=self.serial, models=self.models, features=self.features)
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +61,7 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[str, ...] = (_ALL,)
     created: float
     revoked: float | None = None
+    serial: str = ""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -74,7 +84,7 @@ class LicenseStore:
         self._lock = anyio.Lock(fast_acquire=True)
 
     async def add(self, granted: License, key: str) -> None:
-        """Add a license; a revoked one may be added again, with another key.
+        """Add a license; the id of a revoked one may be used again, for a license that owns nothing of the earlier one.
 
         Raises:
             LicenseError: the id or key is invalid or in use.
@@ -88,7 +98,13 @@ class LicenseStore:
         free = record is None or (old is not None and old.revoked is not None)
         used = any(entry.digest == digest for name, entry in entries.items() if name != granted.id)
         features = (_ALL,) if set(granted.features) == set(Feature) else tuple(map(str, granted.features))
-        entry = _Entry(digest=digest, models=granted.models, features=features, created=granted.created)
+        entry = _Entry(
+            digest=digest,
+            models=granted.models,
+            features=features,
+            created=granted.created,
+            serial=secrets.token_hex(_SERIAL_BYTES),
+        )
         expected = record.version if record is not None else 0
         if used or not free or await self._records.put(LICENSES, granted.id, _encode(entry), expected=expected) is None:
             raise LicenseError(f"the license {granted.id!r}, or one with this key, exists already")
@@ -121,12 +137,15 @@ class LicenseStore:
         identity = self._ids.get(digest)
         return _license(identity, self._entries[identity]) if identity is not None else None
 
-    async def valid(self, identity: str) -> bool:
-        """Return whether there is a license with this id that is not revoked."""
+    async def current(self, identity: str, serial: str) -> License | None:
+        """Return the license with this id and serial, unless it is revoked."""
         await self._refresh()
-        if identity not in self._entries:
+        if identity not in self._entries or self._entries[identity].serial != serial:
             await self._refresh(force=True)
-        return identity in self._entries and self._entries[identity].revoked is None
+        entry = self._entries.get(identity)
+        if entry is None or entry.serial != serial or entry.revoked is not None:
+            return None
+        return _license(identity, entry)
 
     async def _refresh(self, *, force: bool = False) -> None:
         """Check for changes if the last check is too old, with `force` always; simultaneous callers share one check.
@@ -181,6 +200,7 @@ def _license(identity: str, entry: _Entry) -> License:
         features=known,
         created=entry.created,
         revoked=entry.revoked,
+        serial=entry.serial,
     )
 
 

@@ -1,7 +1,7 @@
 """Serves `GET {prefix}/media/{token}`: media behind signed URLs, for browsers without a license key.
 
-The signed URL itself is the permission (see `service.media.signed_urls`). It names the license it was made for, and
-stops working when that license does.
+The signed URL itself is the permission (see `service.media.signed_urls`). It names the license it was made for: it
+ends with that license, and with the feature that the media need.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -17,8 +17,8 @@ from protocol.http.download import Content, Download
 from protocol.http.embed import slices
 from protocol.http.errors import HttpError, Refuse
 from protocol.http.operation import Endpoint
+from protocol.model import Caller, Engine, MediaRef, MediaStream, UpstreamFailed
 from protocol.model import Content as FileContent
-from protocol.model import Engine, MediaRef, MediaStream, UpstreamFailed
 from service.media.cache import MediaCache
 from service.media.signed_urls import PATH, UrlSigner
 
@@ -34,7 +34,8 @@ _HEADERS = {
 _SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif", "video/", "audio/")
 """Media types that a browser displays and does not execute."""
 
-Valid = Callable[[str], Awaitable[bool]]
+FindCaller = Callable[[str], Awaitable[Caller | None]]
+"""Returns the current license with this `Caller.owner`, or None if it has ended."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -42,17 +43,19 @@ _encode = msgspec.msgpack.Encoder().encode
 class MediaRoutes:
     """Serves signed media URLs."""
 
-    def __init__(self, engine: Engine, signer: UrlSigner, valid: Valid, cache: MediaCache | None) -> None:
-        """Serve links of licenses whose id is `valid`; keep opened media in `cache`, if there is one."""
-        self._engine, self._signer, self._valid, self._cache = engine, signer, valid, cache
+    def __init__(self, engine: Engine, signer: UrlSigner, find: FindCaller, cache: MediaCache | None) -> None:
+        """Serve links of the licenses that `find` returns; keep opened media in `cache`, if there is one."""
+        self._engine, self._signer, self._find, self._cache = engine, signer, find, cache
 
     def route(self, refuse: Refuse) -> Route:
         """Return the route; `refuse` writes its errors."""
 
         async def answer(request: Request) -> Download:
             signed = self._signer.open(request.path_params["token"])
-            if signed is None or not await self._valid(signed.license):
+            caller = await self._find(signed.owner) if signed is not None else None
+            if signed is None or caller is None:
                 raise HttpError(404, "not_found", "This media link is invalid or has expired.")
+            caller.permit_feature(signed.ref.feature)
             name = sha256(_encode((signed.ref, signed.image_format))).hexdigest()
             media = self._media(signed.ref, signed.image_format, context_of(request.scope))
             if self._cache is not None:

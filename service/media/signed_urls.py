@@ -33,7 +33,8 @@ class SignedUrl(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The content of a token."""
 
     ref: MediaRef
-    license: str
+    owner: str
+    """The `Caller.owner` of the license that it was made for."""
     expires: int
     """Epoch seconds."""
     image_format: ImageFormat
@@ -54,10 +55,10 @@ class UrlSigner:
         """Use another key for new tokens; tokens of earlier keys can still be opened here."""
         self._keys.insert(0, key)
 
-    def token(self, ref: MediaRef, license_id: str, image_format: ImageFormat) -> str:
+    def token(self, ref: MediaRef, owner: str, image_format: ImageFormat) -> str:
         """Return a token, safe in a URL's path."""
         expires = int(self._clock.wall() + self._seconds)
-        plain = _encode(SignedUrl(ref=ref, license=license_id, expires=expires, image_format=image_format))
+        plain = _encode(SignedUrl(ref=ref, owner=owner, expires=expires, image_format=image_format))
         nonce = secrets.token_bytes(_NONCE_BYTES)
         encrypted = nonce + _cipher(self._keys[0]).encrypt(nonce, plain, _CONTEXT)
         return _text(encrypted)
@@ -106,13 +107,15 @@ class MediaUrls(msgspec.Struct, frozen=True):
 
     def sign(self, ref: MediaRef, caller: Caller, image_format: ImageFormat = UNCHANGED) -> str:
         """Return a signed URL for this caller."""
-        return f"{self.base(self.scope)}{PATH}{self.signer.token(ref, caller.id, image_format)}"
+        return f"{self.base(self.scope)}{PATH}{self.signer.token(ref, caller.owner, image_format)}"
 
     def open(self, url: str, caller: Caller) -> MediaRef | None:
-        """Return the media that a URL signed for this caller refers to; None if it is invalid."""
+        """Return the media of a URL that was signed for this caller and that it may use; else None."""
         _, found, token = _END.split(url, maxsplit=1)[0].rpartition(PATH)
         signed = self.signer.open(token) if found else None
-        return signed.ref if signed is not None and signed.license == caller.id else None
+        if signed is None or signed.owner != caller.owner or not caller.includes(signed.ref.feature):
+            return None
+        return signed.ref
 
     def ours(self, url: str) -> bool:
         """Return whether a URL points to this gateway's media, valid or not."""

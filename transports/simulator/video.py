@@ -63,7 +63,8 @@ def make_video(context: TurnContext) -> tuple[SimulatedAnswer, VideoWork]:
         refused=script.refuse == "video",
         job=str(uuid.uuid4()),
     )
-    return msgspec.structs.replace(work.pending, thoughts=script.thoughts), work
+    answer = work.pending if seconds else work.answer(now)
+    return msgspec.structs.replace(answer, thoughts=script.thoughts), work
 
 
 def make_music(context: TurnContext) -> SimulatedAnswer:

@@ -14,6 +14,7 @@ from protocol.model import (
     Capability,
     Certainty,
     Exchange,
+    Feature,
     FileKeeper,
     FilePart,
     GatewayError,
@@ -94,7 +95,12 @@ class WebTransport:
         """Send the request, in the conversation that it continues if possible; see `transports.base.Transport.open`."""
         connected, reuse = self.connected.of(account.id), self._reuse
         session, capability = connected.session, request.selection.capability
-        media_refs = MediaRefs(transport=self.name, account=account.id, capability=capability)
+        media_refs = MediaRefs(
+            transport=self.name,
+            account=account.id,
+            capability=capability,
+            documents=request.caller.includes(Feature.CANVAS),
+        )
         sender = TurnSender(session, request.selection, media_refs, self._clock)
         connected.use()
         stack.callback(connected.unuse)

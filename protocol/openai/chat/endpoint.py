@@ -64,7 +64,7 @@ CREATE = Operation(
 
 
 async def _find(context: RequestContext, identity: str) -> Job:
-    job = await context.jobs.find(caller_of(context).id, JobKind.CHAT, identity)
+    job = await context.jobs.find(caller_of(context).owner, JobKind.CHAT, identity)
     if job is None:
         raise HttpError(404, "not_found", "No stored completion has this id: create it again.")
     return job
@@ -88,7 +88,9 @@ async def _finished(engine: Engine, context: RequestContext, identity: str) -> A
                 yield _exchange_of(job, job.reply)
                 return
             if mine:
-                request = msgspec.structs.replace(job.request, id=context.id, handle=job.handle)
+                request = msgspec.structs.replace(
+                    job.request, id=context.id, caller=caller_of(context), handle=job.handle
+                )
                 job = msgspec.structs.replace(job, request=request)
                 async with open_stored(engine, context.jobs, job, held=True) as exchange:
                     yield exchange

@@ -24,11 +24,12 @@ from protocol.model import (
     Thought,
     Usage,
     WebImage,
+    Withheld,
     estimate_tokens,
     estimated_bytes,
 )
 
-_PARTING = Finish | Media | WebImage | Document
+_PARTING = Finish | Media | WebImage | Document | Withheld
 """Events that separate texts: no stop sequence spans them."""
 
 

@@ -27,7 +27,9 @@ from protocol.model import (
     Usage,
     Waiting,
     WebImage,
+    Withheld,
     WorkStarted,
+    notice_of,
 )
 from protocol.openai.chat import response_wire
 from protocol.openai.errors import in_stream
@@ -76,6 +78,8 @@ class Rendering:
                 return self._cite()
             case Document():
                 return [response_wire.Delta(document=response_wire.DocumentEntry(title=piece.title, kind=piece.kind))]
+            case Withheld():
+                return [response_wire.Delta(content=self._show(notice_of(piece.feature)))]
 
     def add_text(self, text: str) -> tuple[str, list[response_wire.Delta]]:
         """Return the content that a text adds, and the deltas that follow it."""
@@ -223,7 +227,7 @@ class CompletionWriter:
             case Text():
                 text, more = self._rendering.add_text(event.text)
                 return (self._text(text) if text else b"") + self._chunks(more)
-            case Media() | WebImage() | Citation() | Document():
+            case Media() | WebImage() | Citation() | Document() | Withheld():
                 return self._chunks(self._rendering.render(event))
             case Thought():
                 return self._chunk(response_wire.Delta(reasoning_content=event.text))

@@ -16,6 +16,7 @@ from protocol.http.operation import Accepted, Operation
 from protocol.model import (
     BadRequest,
     Engine,
+    Feature,
     FilePart,
     Job,
     JobKind,
@@ -66,22 +67,23 @@ class StoredVideos:
     async def list(self, request: Request) -> ASGIResponse:
         """Return a page of the caller's videos."""
         context = context_of(request.scope)
+        caller_of(context).permit_feature(Feature.VIDEO)
         page = read.page(request.query_params)
-        jobs, more = await context.jobs.page(caller_of(context).id, JobKind.VIDEO, page)
+        jobs, more = await context.jobs.page(caller_of(context).owner, JobKind.VIDEO, page)
         return _response(write.videos(jobs, context.created, more=more))
 
     async def retrieve(self, request: Request) -> ASGIResponse:
         """Return a video of the caller."""
         context = context_of(request.scope)
-        job = await _job(request, context)
+        job = await _permitted(request, context)
         context.record.upstream_model = job.upstream_model or None
         return _response(write.video(job, context.created))
 
     async def delete(self, request: Request) -> ASGIResponse:
-        """Delete a video of the caller, and stop its job if it runs."""
+        """Delete a video of the caller, and stop its job if it runs; the license need not include videos any more."""
         context = context_of(request.scope)
         identity = request.path_params["video"]
-        if not await context.jobs.remove(caller_of(context).id, JobKind.VIDEO, identity):
+        if not await context.jobs.remove(caller_of(context).owner, JobKind.VIDEO, identity):
             raise _unknown()
         return _response(wire.VideoDeleted(id=identity))
 
@@ -91,7 +93,7 @@ class StoredVideos:
         if request.query_params.get("variant", "video") != "video":
             message = "Only the variant 'video' is available: the site has no thumbnails or sprite sheets."
             raise BadRequest(message, param="variant", code="unsupported_value")
-        job = await _job(request, context)
+        job = await _permitted(request, context)
         film = write.film(job)
         if film is None:
             error = write.video(job, context.created).error
@@ -111,10 +113,19 @@ class StoredVideos:
             yield stream
 
 
-async def _job(request: Request, context: RequestContext) -> Job:
-    job = await context.jobs.find(caller_of(context).id, JobKind.VIDEO, request.path_params["video"])
+async def _permitted(request: Request, context: RequestContext) -> Job:
+    """Return a video of the caller.
+
+    Raises:
+        HttpError: there is none (404).
+        Forbidden: the license no longer covers it.
+
+    """
+    caller = caller_of(context)
+    job = await context.jobs.find(caller.owner, JobKind.VIDEO, request.path_params["video"])
     if job is None:
         raise _unknown()
+    caller.permit(job.request.selection)
     return job
 
 

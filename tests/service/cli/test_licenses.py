@@ -37,7 +37,7 @@ def test_a_license_is_for_the_features_that_it_was_added_with(command):
     command("licenses", "add", "all")
     listed = [line.split("\t") for line in command("licenses", "list").stdout.splitlines()]
     assert sorted((row[0], row[-1]) for row in listed) == [
-        ("all", "chat images video canvas research storybook"),
+        ("all", "chat images video music canvas research storybook"),
         ("bob", "chat images"),
     ]
     command("licenses", "revoke", "bob")

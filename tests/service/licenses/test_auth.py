@@ -46,7 +46,9 @@ async def test_a_license_is_found_by_its_key_until_it_is_revoked(license_store, 
     assert (found.id, found.models) == ("team", ("gemini-3-*",))
     await LicenseStore(store, ManualClock()).revoke("team", 2.0)
     assert await caller(licenses, key) is None
-    assert await license_store.all() == [License(id="team", models=("gemini-3-*",), created=1.0, revoked=2.0)]
+    (revoked,) = await license_store.all()
+    assert (revoked.id, revoked.models, revoked.created, revoked.revoked) == ("team", ("gemini-3-*",), 1.0, 2.0)
+    assert await licenses.current(found.owner) is None
 
 
 async def test_licenses_of_the_settings_are_valid_next_to_those_of_the_store(license_store):
@@ -113,18 +115,42 @@ async def test_while_the_store_is_down_known_licenses_stay_valid_and_unknown_one
     known, unknown = new_key(), new_key()
     await license_store.add(License(id="team"), known)
     licenses = Licenses([("fixed-key-1", License(id="fixed"))], license_store)
-    assert (await caller(licenses, known)).id == "team"
+    team = await caller(licenses, known)
     store.down = True
     assert (await caller(licenses, "fixed-key-1")).id == "fixed"
-    assert await licenses.valid("fixed")
-    assert (await caller(licenses, known)).id == "team"
-    assert await licenses.valid("team")
-    for ask in (lambda: caller(licenses, unknown), lambda: licenses.valid("other")):
+    assert (await licenses.current("fixed")).id == "fixed"
+    assert await caller(licenses, known) == team
+    assert await licenses.current(team.owner) == team
+    for ask in (lambda: caller(licenses, unknown), lambda: licenses.current("other+1")):
         with pytest.raises(Saturated) as caught:
             await ask()
         assert (caught.value.code, caught.value.retry_after) == ("state_unavailable", 5.0)
     store.down = False
     assert await caller(licenses, unknown) is None
+
+
+async def test_a_name_that_is_used_again_owns_nothing_of_the_earlier_license(license_store):
+    licenses = Licenses([("fixed-key-1", License(id="fixed"))], license_store)
+    owners = []
+    for key in (new_key(), new_key()):
+        await license_store.add(License(id="team"), key)
+        owners.append((await caller(licenses, key)).owner)
+        await license_store.revoke("team", 2.0)
+    assert len({*owners, "team"}) == 3
+    assert (await caller(licenses, "fixed-key-1")).owner == "fixed"
+
+
+async def test_a_license_of_the_settings_takes_its_name_from_one_of_the_store(license_store):
+    key = new_key()
+    await license_store.add(License(id="team"), key)
+    licenses = Licenses([], license_store)
+    stored = await caller(licenses, key)
+    licenses.fixed = [("fixed-key-1", License(id="team", features=(Feature.CHAT,)))]
+    assert await caller(licenses, key) is None
+    assert await licenses.current(stored.owner) is None
+    fixed = await caller(licenses, "fixed-key-1")
+    assert (fixed.features, fixed.owner != stored.owner) == ((Feature.CHAT,), True)
+    assert await licenses.current(fixed.owner) == fixed
 
 
 def settings_of(*licenses):

@@ -5,6 +5,7 @@ import sys
 from hashlib import sha256
 
 import anyio
+import msgspec
 import pytest
 
 from protocol.model import Feature
@@ -99,18 +100,22 @@ async def test_a_revoked_id_may_be_added_again_and_its_old_key_stays_invalid(lic
     license_store, other = license_stores
     old, new = new_key(), new_key()
     await license_store.add(License(id="bob", created=1.0), old)
-    assert (await find(other, old)).id == "bob"
+    first = await find(other, old)
+    assert await other.current("bob", first.serial) == first
     await license_store.revoke("bob", 2.0)
     with pytest.raises(LicenseError, match="revoked already"):
         await license_store.revoke("bob", 2.5)
     assert await find(other, old) is None
-    assert not await other.valid("bob")
+    assert await other.current("bob", first.serial) is None
     again = License(id="bob", models=("gemini-3-*",), features=(Feature.CHAT,), created=3.0)
     await license_store.add(again, new)
     assert await find(other, old) is None
-    assert await find(other, new) == again
-    assert await other.valid("bob")
-    assert await other.all() == [again]
+    second = await find(other, new)
+    assert second == msgspec.structs.replace(again, serial=second.serial)
+    assert second.serial != first.serial
+    assert await other.current("bob", second.serial) == second
+    assert await other.current("bob", first.serial) is None
+    assert await other.all() == [second]
     with pytest.raises(LicenseError, match="exists already"):
         await license_store.add(License(id="bob"), new_key())
 

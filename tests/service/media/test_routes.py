@@ -55,14 +55,14 @@ class Server:
 @pytest.fixture
 def serve():
     @asynccontextmanager
-    async def open_one(engine=None, shelf=None, valid=lambda identity: identity == "me"):
+    async def open_one(engine=None, shelf=None, known=(ME,)):
         clock, engine = ManualClock(), engine or Engine()
 
-        async def is_valid(identity):
-            return valid(identity)
+        async def find(owner):
+            return next((caller for caller in known if caller.owner == owner), None)
 
         seal = UrlSigner(b"k" * 32, clock, 60.0)
-        app = Starlette(routes=[MediaRoutes(engine, seal, is_valid, shelf).route(error_response)])
+        app = Starlette(routes=[MediaRoutes(engine, seal, find, shelf).route(error_response)])
 
         async def with_context(scope, receive, send):
             if scope["type"] == "http":

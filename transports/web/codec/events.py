@@ -25,6 +25,7 @@ from protocol.model import (
     Capability,
     Citation,
     Event,
+    Feature,
     Media,
     MediaKind,
     MediaRef,
@@ -34,6 +35,7 @@ from protocol.model import (
     Thought,
     Usage,
     WebImage,
+    Withheld,
     estimate_tokens,
 )
 from transports.web.codec.candidate import Candidate, Opened
@@ -43,6 +45,9 @@ from transports.web.codec.text import Prose, ScriptText, TextDelta
 
 _SHAKY = re.compile(r"\s*(?:`{3,}|\\.?)\s*\Z")
 """The end of a text that may disappear in the next frame, even if it was in several frames before."""
+
+_DOCUMENTS = frozenset({Capability.CANVAS, Capability.STORYBOOK})
+"""The capabilities whose answer is a document."""
 
 _WINDOW = 64
 """Number of characters at the end of a text that `_SHAKY` is searched in."""
@@ -54,6 +59,8 @@ class MediaRefs(msgspec.Struct, frozen=True, kw_only=True):
     transport: str = ""
     account: str = ""
     capability: Capability = Capability.CHAT
+    documents: bool = True
+    """Whether the caller gets a document that it did not request."""
 
 
 class EventBuilder:
@@ -62,12 +69,14 @@ class EventBuilder:
     def __init__(self, refs: MediaRefs) -> None:
         """Start an empty answer."""
         self._refs = refs
+        self._book = Feature.STORYBOOK if refs.capability is Capability.STORYBOOK else None
         self._prose = Prose()
         self._text, self._cleaner, self._thinking = TextDelta(), Cleaner(), Thinking()
         self._last = Candidate(rcid="", text="", thoughts="", complete=False)
         self._opened: Canvas | Book | None = None
         self._paused = self._begun = False
         """Whether the text waits for the document, and whether the document has started."""
+        self._document_withheld = False
         self._seen_before = False
         """An earlier frame had a document."""
         self._seen_media: set[str] = set()
@@ -93,6 +102,7 @@ class EventBuilder:
         If the snapshot contradicts what was returned, return nothing more until a later snapshot agrees again.
         """
         before = self._last
+        self._document_withheld = self._document_withheld or self._withholds_document(now)
         now = self._last = msgspec.structs.replace(
             now,
             text=before.text if now.text is None else now.text,
@@ -114,7 +124,7 @@ class EventBuilder:
             if self._first(picture.id or picture.url):
                 known = cid and rid and now.rcid and picture.id
                 original = msgspec.json.encode([rid, now.rcid, cid, picture.id]).decode() if known else ""
-                self._pictures.append(self._media(MediaKind.IMAGE, picture.url, original))
+                self._pictures.append(Media(ref=self._ref(MediaKind.IMAGE, picture.url, original, self._book)))
         if not self._contradicts(now):
             events += self._write(now, settled=settled)
         if now.complete:
@@ -228,8 +238,16 @@ class EventBuilder:
         document = now.document
         if document is None or not document.body or self._refs.capability.long_running:
             return None
-        requested = self._refs.capability in {Capability.CANVAS, Capability.STORYBOOK}
-        return document if requested or document.marked or fenced(document.body) else None
+        if self._refs.capability in _DOCUMENTS:
+            return document
+        return document if self._refs.documents and _is_canvas(document) else None
+
+    def _withholds_document(self, now: Candidate) -> bool:
+        """Return whether the candidate has a document that the caller does not get."""
+        document, capability = now.document, self._refs.capability
+        if document is None or self._refs.documents or capability in _DOCUMENTS or capability.long_running:
+            return False
+        return bool(document.body) and _is_canvas(document)
 
     def _write_text(self, *, last: bool) -> list[Event]:
         text = self._last.text or ""
@@ -270,7 +288,7 @@ class EventBuilder:
         return events
 
     def _open(self, document: Opened) -> Canvas | Book:
-        if self._refs.capability is Capability.STORYBOOK:
+        if self._book is not None:
             return Book(document.id, self._pictures)
         return Canvas(document.id)
 
@@ -311,16 +329,19 @@ class EventBuilder:
             for found in now.web_pictures
             if found.url.startswith(("http://", "https://")) and self._first(found.url)
         ]
-        book = self._refs.capability is Capability.STORYBOOK
-        if not book or (now.complete and self._opened is None):
+        if self._book is None or (now.complete and self._opened is None):
             events += self._pictures[self._shown :]
             self._shown = len(self._pictures)
-        media: list[tuple[MediaKind, str]] = []
+        media: list[MediaRef] = []
         if now.music is not None:
-            media += [(MediaKind.AUDIO, now.music.mp3), (MediaKind.VIDEO, now.music.mp4)]
+            found = (MediaKind.AUDIO, now.music.mp3), (MediaKind.VIDEO, now.music.mp4)
+            media += [self._ref(kind, url, part_of=Feature.MUSIC) for kind, url in found]
         if now.film is not None and not self._refs.capability.long_running:
-            media.append((MediaKind.VIDEO, now.film.url))
-        return [*events, *(self._media(kind, url) for kind, url in media if self._first(url))]
+            media.append(self._ref(MediaKind.VIDEO, now.film.url))
+        events += [Media(ref=ref) for ref in media if self._first(ref.url)]
+        if now.complete and self._document_withheld:
+            events.append(Withheld(feature=Feature.CANVAS))
+        return events
 
     def _first(self, name: str) -> bool:
         """Record a media id or URL; return whether it is new."""
@@ -329,10 +350,16 @@ class EventBuilder:
         self._seen_media.add(name)
         return True
 
-    def _media(self, kind: MediaKind, url: str, original: str = "") -> Media:
+    def _ref(self, kind: MediaKind, url: str, original: str = "", part_of: Feature | None = None) -> MediaRef:
         refs = self._refs
-        ref = MediaRef(transport=refs.transport, account=refs.account, kind=kind, url=url, original=original)
-        return Media(ref=ref)
+        return MediaRef(
+            transport=refs.transport, account=refs.account, kind=kind, url=url, original=original, part_of=part_of
+        )
+
+
+def _is_canvas(document: Opened) -> bool:
+    """Return whether a document that was not requested is one, and not a card."""
+    return document.marked or fenced(document.body)
 
 
 def _text(events: list[Event]) -> str:

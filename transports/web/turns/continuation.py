@@ -24,6 +24,8 @@ import msgspec
 import structlog
 
 from protocol.model import (
+    NOTICE,
+    Caller,
     Event,
     FilePart,
     Finish,
@@ -240,14 +242,15 @@ class ConversationRecorder:
 
     async def events(self) -> AsyncGenerator[Event]:
         """Yield the events; store the conversation before the last one, as the next request may follow at once."""
-        content = _AnswerContent()
+        caller = self._request.caller
+        content = _AnswerContent(caller)
         async for event in self._answer.events:
             if isinstance(event, _KEPT):
                 content.add(event)
             elif isinstance(event, Finish):
                 rewritten = event.rewritten
                 if rewritten is not None and not self._request.streamed:
-                    content = _AnswerContent(rewritten.pieces)
+                    content = _AnswerContent(caller, rewritten.pieces)
                 turns = answered(self._request, content.text.getvalue(), content.shown)
                 self._kept = await self._reuse.keep(self._request, self._answer, turns)
             yield event
@@ -260,9 +263,13 @@ class ConversationRecorder:
 
 
 class _AnswerContent:
-    """An answer's text and media, collected for its conversation's key without keeping each event."""
+    """An answer's text and the media that its caller gets, collected for its conversation's key.
 
-    def __init__(self, pieces: Iterable[Piece] = ()) -> None:
+    It does not keep each event.
+    """
+
+    def __init__(self, caller: Caller, pieces: Iterable[Piece] = ()) -> None:
+        self._caller = caller
         self.text = StringIO()
         self.shown: dict[MediaRef, None] = {}
         for piece in pieces:
@@ -274,7 +281,8 @@ class _AnswerContent:
                 self.text.write(piece.text)
             case Media() | WebImage():
                 self.text.write("\n\n")  # media are shown in a paragraph of their own
-                self.shown.update({piece.ref: None} if isinstance(piece, Media) else {})
+                if isinstance(piece, Media) and self._caller.includes(piece.ref.feature):
+                    self.shown[piece.ref] = None
             case _:
                 pass
 
@@ -309,7 +317,7 @@ def split_history(turns: tuple[Turn, ...]) -> Split | None:
 def key_of(request: GenerationRequest, turns: tuple[Turn, ...]) -> bytes:
     """Return the key of the conversation that holds `turns`, for this request's caller and model alone."""
     digest = blake2b(digest_size=32)
-    digest.update(_packed([request.caller.id, request.selection.id]))
+    digest.update(_packed([request.caller.owner, request.selection.id]))
     for turn in turns:
         found = turn.digests.get(__name__)
         if found is None:
@@ -339,6 +347,8 @@ def _content(turn: Turn) -> Iterator[str | bytes]:
     text = turn.text
     if turn.role is Role.ASSISTANT and "](" in text:
         text = _SHOWN.sub("\n", text)
+    if turn.role is Role.ASSISTANT and "left out: " in text:
+        text = NOTICE.sub("\n", text)
     lines = "\n".join(line.rstrip() for line in text.splitlines() if line.strip()).strip()
     # half of a surrogate pair cannot be encoded
     yield lines if lines.isascii() else lines.encode("utf-8", "replace").decode()
