@@ -2,13 +2,17 @@
 
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_type_hints
+from typing import Any, TypeVar, cast
 
 import msgspec
+from msgspec import inspect
 
-ENVIRONMENT_PREFIX = "GEMINI_GATEWAY__"
+from service.config.environment import keys_of, resolve, settings_in
+from service.config.expected import choices_of, example_of, expected, fields_of, find, shape_of
+from transports.secret_files import decode_text
 
 SectionT = TypeVar("SectionT", bound=msgspec.Struct)
 
@@ -31,25 +35,22 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
     def of(self, path: str) -> str:
         """Name the source of the setting at a path such as `server.port`: the file or an environment variable."""
+        variable = self.variable_of(path)
+        return f"the environment ({variable})" if variable else self.name
+
+    def variable_of(self, path: str) -> str | None:
+        """Return the environment variable that sets the setting at a path, or part of it; None: the file does."""
         keys = [key.partition("[")[0] for key in path.split(".")]
-        for name in self.variables:
-            own = keys_of(name)
-            if all(a == b for a, b in zip(own, keys, strict=False)):
-                return f"the environment ({name})"
-        return self.name
+        same = (name for name in self.variables if all(a == b for a, b in zip(keys_of(name), keys, strict=False)))
+        return next(same, None)
 
 
 def origin_of(path: Path | None, environment: Mapping[str, str] | None = None) -> Origin:
     """Return the origin of settings that are read from an optional file and the environment."""
-    variables = tuple(sorted(name for name in environment or () if name.startswith(ENVIRONMENT_PREFIX)))
+    variables = tuple(settings_in(environment or {}))
     if path is None:
         return Origin(name="the environment", variables=variables)
     return Origin(name=str(path), path=path.absolute(), folder=path.absolute().parent, variables=variables)
-
-
-def keys_of(variable: str) -> list[str]:
-    """Return the section and key that an environment variable sets."""
-    return variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
 
 
 def convert(tree: Any, section: type[SectionT], origin: Origin, *, at: str = "", strict: bool = True) -> SectionT:
@@ -59,19 +60,41 @@ def convert(tree: Any, section: type[SectionT], origin: Origin, *, at: str = "",
         SettingsError: a key is unknown or missing, or a value has the wrong type.
 
     """
+    shape = shape_of(section)
     try:
-        return msgspec.convert(tree, section, strict=strict, dec_hook=partial(_decode, origin.folder))
+        return msgspec.convert(resolve(tree, shape), section, strict=strict, dec_hook=partial(_decode, origin.folder))
     except msgspec.ValidationError as error:
         reason, _, location = str(error).partition(" - at `")
-        path = ".".join(filter(None, (at, location.rstrip("`").removeprefix("$").lstrip("."))))
+        path = location.rstrip("`").removeprefix("$").lstrip(".")
         field = reason.partition("`")[2].rstrip("`")
         if reason.startswith("Object contains unknown field "):
-            known = _fields(section, path.removeprefix(at).lstrip("."))
-            expected = f"; expected one of: {', '.join(known)}" if known else ""
-            path, reason = ".".join(filter(None, (path, field))), f"unknown key{expected}"
+            path, reason = ".".join(filter(None, (path, field))), _unknown(shape, path, field)
         elif reason.startswith("Object missing required field "):
             path, reason = ".".join(filter(None, (path, field))), "is required"
+        elif reason.startswith(("Expected `", "Invalid ")):
+            reason = _expected(shape, path, origin.variable_of(".".join(filter(None, (at, path)))))
+        path = ".".join(filter(None, (at, path)))
         raise SettingsError(f"{origin.of(path)}: {path or 'the file'}: {reason}") from None
+
+
+def _unknown(shape: inspect.Type, path: str, field: str) -> str:
+    """Say that a key is unknown, with the nearest one and all that there are."""
+    found, _ = find(shape, path)
+    known = [one.encode_name for one in fields_of(found)] if found is not None else []
+    close = get_close_matches(field, known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"unknown key{hint}" + (f"; expected one of: {', '.join(known)}" if known else "")
+
+
+def _expected(shape: inspect.Type, path: str, variable: str | None) -> str:
+    """Say what the setting at a path takes, with an example."""
+    found, default = find(shape, path)
+    if found is None:
+        return "expected a table"
+    example = example_of(found, default)
+    if variable is not None and keys_of(variable)[-1] == path.rpartition(".")[2]:
+        return f"expected {expected(found)}; for example {variable}={example}"
+    return f"expected {expected(found)}" + ("" if choices_of(found) else f"; for example {example}")
 
 
 def _decode(folder: Path, kind: type, value: Any) -> Any:
@@ -80,22 +103,8 @@ def _decode(folder: Path, kind: type, value: Any) -> Any:
         try:
             return folder / Path(value).expanduser()
         except RuntimeError:
-            raise msgspec.ValidationError("The path names the home folder of an unknown user") from None
+            raise msgspec.ValidationError("the path names the home folder of an unknown user") from None
     raise msgspec.ValidationError(f"Expected `{'str' if kind is Path else kind.__name__}`")
-
-
-def _fields(section: type[msgspec.Struct], path: str) -> list[str]:
-    """Return the keys of the section at `path`, or an empty list if `path` is not a section."""
-    found: Any = section
-    for name in filter(None, path.split(".")):
-        plain = name.partition("[")[0]
-        hints = get_type_hints(found) if isinstance(found, type) and issubclass(found, msgspec.Struct) else {}
-        found = hints.get(plain)
-        if "[" in name:
-            found = next(iter(get_args(found)), None)
-    if isinstance(found, type) and issubclass(found, msgspec.Struct):
-        return [field.encode_name for field in msgspec.structs.fields(found)]
-    return []
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -106,13 +115,13 @@ def read(path: Path) -> dict[str, Any]:
 
     """
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(decode_text(path.read_bytes()))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{path}: is not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: is not valid TOML: {error}") from None
+    except ValueError as error:
+        raise SettingsError(f"{path}: {error}") from None
 
 
 def with_value(tree: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
@@ -121,13 +130,3 @@ def with_value(tree: dict[str, Any], keys: list[str], value: Any) -> dict[str, A
     below = tree.get(head)
     inner = cast("dict[str, Any]", below) if isinstance(below, dict) else {}
     return {**tree, head: with_value(inner, rest, value) if rest else value}
-
-
-def value_of(text: str) -> Any:
-    """Parse an environment variable: JSON for a list or table, otherwise plain text."""
-    if text.startswith(("[", "{")):
-        try:
-            return msgspec.json.decode(text)
-        except msgspec.DecodeError:
-            return text
-    return text

@@ -1,7 +1,7 @@
 """The settings schema: one TOML file, overridden by environment variables, with secrets in separate files.
 
-An environment variable `GEMINI_GATEWAY__SECTION__KEY` overrides `key` under `[section]`; lists and tables
-are given as JSON. Each transport defines the schema of its own section: see `service.wiring`.
+An environment variable `GEMINI_GATEWAY__SECTION__KEY` overrides `key` under `[section]`; `service.config.environment`
+says how values are written. Each transport defines the schema of its own section: see `service.wiring`.
 """
 
 from collections.abc import Mapping
@@ -13,17 +13,9 @@ from msgspec import Meta
 
 from protocol.http.context import Count, RequestLimits, Seconds
 from protocol.model import Feature, Model
-from service.config.loader import (
-    ENVIRONMENT_PREFIX,
-    Origin,
-    SettingsError,
-    convert,
-    keys_of,
-    origin_of,
-    read,
-    value_of,
-    with_value,
-)
+from service.config.environment import ENVIRONMENT_PREFIX, keys_of, misspelt, nearest, settings_in
+from service.config.expected import shape_of
+from service.config.loader import Origin, SettingsError, convert, origin_of, read, with_value
 from transports.accounts import PoolConfig
 from transports.failover import FailoverPolicy
 from transports.router import Deadlines
@@ -31,7 +23,14 @@ from transports.router import Deadlines
 Port = Annotated[int, Meta(ge=0, le=65535)]
 _PUBLIC_URL = r"^(https?://[^/\s?#@\\]+(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)*/?)?\Z"
 Ratio = Annotated[float, Meta(gt=0)]
-WebOrigin = Annotated[str, Meta(pattern=r"^(\*|https?://[^/\s]+)\Z")]
+WebOrigin = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\*|https?://[^/\s]+)\Z",
+        description="`*`, or an origin: scheme and host, without a path",
+        examples=["https://app.example"],
+    ),
+]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -311,11 +310,19 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
     origin: Origin = origin_of(path, environment)
     tree = read(path) if path is not None else {}
     settings = convert(tree, Settings, origin_of(path))
-    if not origin.variables:
+    wrong = misspelt(environment, shape_of(Settings))
+    if wrong is not None:
+        raise SettingsError(f"{wrong[0]}: sets nothing; did you mean {wrong[1]}?")
+    variables = settings_in(environment)
+    if not variables:
         return settings
-    for name in origin.variables:
+    for name, text in variables.items():
         keys = keys_of(name)
         if not all(keys):
             raise SettingsError(f"{name}: expected the form {ENVIRONMENT_PREFIX}SECTION__KEY")
-        tree = with_value(tree, keys, value_of(environment[name]))
-    return convert(tree, Settings, origin, strict=False)
+        if keys[0] not in Settings.__struct_fields__:
+            close = nearest(name, shape_of(Settings))
+            hint = f"did you mean {close}?" if close else f"sections: {', '.join(Settings.__struct_fields__)}"
+            raise SettingsError(f"the environment ({name}): {keys[0]}: unknown key; {hint}")
+        tree = with_value(tree, keys, text)
+    return convert(tree, Settings, origin)

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 import yaml
 
-from service.config.loader import ENVIRONMENT_PREFIX
+from service.config.environment import ENVIRONMENT_PREFIX
 from service.config.schema import load
 from tests.conftest import ROOT
 from tests.deploy import dockerfile

@@ -84,29 +84,33 @@ def test_the_environment_takes_precedence_over_the_file(tmp_path):
     [
         ("[server]\nprot = 1", {}, ["gateway.toml", "server.prot", "unknown key", "host, port"]),
         ("[serve]\n", {}, ["gateway.toml", "serve", "unknown key", "server"]),
-        ("[server]\nport = '8000'", {}, ["gateway.toml", "server.port", "int", "str"]),
+        ("[server]\nport = '8000'", {}, ["gateway.toml", "server.port", "a whole number from 0 to 65535", "8000"]),
         ("[server]\nport = 70000", {}, ["server.port", "65535"]),
         ("[server]\nprefix = 'x'", {}, ["server.prefix"]),
         ("[[licenses]]\nid = 'a'\nkei = 'b'", {}, ["licenses[0].kei", "unknown key", "key_file"]),
         ("[log]\nlevel = 'loud'", {}, ["log.level"]),
         ("x = [", {}, ["gateway.toml", "TOML"]),
-        ("", {"GEMINI_GATEWAY__SERVER__PORT": "many"}, ["GEMINI_GATEWAY__SERVER__PORT", "server.port", "int"]),
+        (
+            "",
+            {"GEMINI_GATEWAY__SERVER__PORT": "many"},
+            ["server.port", "a whole number", "example GEMINI_GATEWAY__SERVER__PORT=8000"],
+        ),
         ("", {"GEMINI_GATEWAY__SERVER__PROT": "1"}, ["GEMINI_GATEWAY__SERVER__PROT", "server.prot", "unknown key"]),
         ("", {"GEMINI_GATEWAY__SERVER__": "1"}, ["GEMINI_GATEWAY__SERVER__"]),
-        ("", {"GEMINI_GATEWAY__SERVER__PORT__X": "1"}, ["GEMINI_GATEWAY__SERVER__PORT__X", "server.port", "int"]),
+        ("", {"GEMINI_GATEWAY__SERVER__PORT__X": "1"}, ["GEMINI_GATEWAY__SERVER__PORT__X", "server.port", "number"]),
         (
             "",
             {"GEMINI_GATEWAY__LICENSES": '[{"key": "x"}]'},
             ["GEMINI_GATEWAY__LICENSES", "licenses[0].id", "required"],
         ),
         ("[server]\ncors_origins = ['example.com']", {}, ["server.cors_origins[0]"]),
-        ("[server]\nprefix = '/x\\n'".replace("'", '"'), {}, ["server.prefix"]),
-        ('[server]\npublic_url = "https://x\\n"', {}, ["server.public_url"]),
+        ("[server]\nprefix = '/x\\ny'".replace("'", '"'), {}, ["server.prefix"]),
+        ('[server]\npublic_url = "https://x\\ny"', {}, ["server.public_url"]),
         ("[server]\npublic_url = 'https://x/a//b'", {}, ["server.public_url"]),
         ("[server]\npublic_url = 'https://x/../b'", {}, ["server.public_url"]),
         ("[server]\npublic_url = 'https://x/a?b'", {}, ["server.public_url"]),
         ("[server]\npublic_url = 'https://u@x/a'", {}, ["server.public_url"]),
-        ("[[licenses]]\nid = 'a'\nfeatures = ['x']", {}, ["licenses[0].features", "'x'"]),
+        ("[[licenses]]\nid = 'a'\nfeatures = ['x']", {}, ["licenses[0].features[0]", "one of: chat, images"]),
     ],
 )
 def test_an_invalid_setting_is_named_with_the_expected_value(tmp_path, text, environment, words):
@@ -120,7 +124,7 @@ def test_an_invalid_setting_is_named_with_the_expected_value(tmp_path, text, env
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("GEMINI_GATEWAY__TRANSPORTS__WEB__GUEST", "maybe", ["transports.web.guest", "bool"]),
+        ("GEMINI_GATEWAY__TRANSPORTS__WEB__GUEST", "maybe", ["transports.web.guest", "true or false"]),
         ("GEMINI_GATEWAY__TRANSPORTS__WEB__GUESTS", "true", ["transports.web.guests", "unknown key"]),
         ("GEMINI_GATEWAY__TRANSPORTS__WEB__ACCOUNTS", '[{"idd": "x"}]', ["transports.web.accounts[0].idd"]),
         ("GEMINI_GATEWAY__TRANSPORTS__WEBB__GUEST", "true", ["transports.webb", "unknown transport"]),

@@ -13,7 +13,7 @@ def test_surrounding_whitespace_is_removed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(None, "cannot be read: No such file"), (b"\xff canary", "is not UTF-8")]
+    ("content", "reason"), [(None, "cannot be read: No such file"), (b"\xff canary", "is neither UTF-8")]
 )
 def test_an_error_names_the_setting_and_the_file_but_not_the_content(tmp_path, content, reason):
     file = tmp_path / "secret"

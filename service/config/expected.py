@@ -1,0 +1,122 @@
+"""Describes the value that a setting takes, for error messages, by the types of the settings schema."""
+
+import re
+from functools import cache
+from typing import Any, cast
+
+import msgspec
+from msgspec import inspect
+
+_KEYS = re.compile(r"\[[^\]]*\]|[^.\[]+")
+
+
+@cache
+def shape_of(section: type[msgspec.Struct]) -> inspect.Type:
+    """Return the description of a settings section's type."""
+    return inspect.type_info(section)
+
+
+def bare(shape: inspect.Type) -> inspect.Type:
+    """Return a type without its metadata and without None."""
+    if isinstance(shape, inspect.Metadata):
+        return bare(shape.type)
+    if isinstance(shape, inspect.UnionType):
+        return bare(next(one for one in shape.types if not isinstance(one, inspect.NoneType)))
+    return shape
+
+
+def child_of(shape: inspect.Type, key: str) -> inspect.Type | None:
+    """Return the type below `key` in a table; None if the table has no such key, or it is no table."""
+    shape = bare(shape)
+    if isinstance(shape, inspect.DictType):
+        return shape.value_type
+    return next((field.type for field in fields_of(shape) if field.encode_name == key), None)
+
+
+def fields_of(shape: inspect.Type) -> tuple[inspect.Field, ...]:
+    """Return the fields of a settings section, or nothing if the type is none."""
+    shape = bare(shape)
+    return shape.fields if isinstance(shape, inspect.StructType) else ()
+
+
+def find(shape: inspect.Type, path: str) -> tuple[inspect.Type | None, Any]:
+    """Return the type and the default at a path such as `licenses[0].features[1]`; None if there is no such setting."""
+    default: Any = msgspec.NODEFAULT
+    found: inspect.Type | None = shape
+    for name in _KEYS.findall(path):
+        if found is None:
+            break
+        below = bare(found)
+        if not name.startswith("["):
+            default = next((field.default for field in fields_of(below) if field.encode_name == name), default)
+            found = child_of(below, name)
+        elif isinstance(below, inspect.VarTupleType):
+            found, default = below.item_type, msgspec.NODEFAULT
+        else:
+            found = below.value_type if isinstance(below, inspect.DictType) else None
+    return found, default
+
+
+def expected(shape: inspect.Type) -> str:
+    """Return a few words on the values that a type takes, such as `a whole number from 0 to 65535`."""
+    if isinstance(shape, inspect.Metadata) and (shape.extra_json_schema or {}).get("description"):
+        return str(cast("dict[str, Any]", shape.extra_json_schema)["description"])
+    shape = bare(shape)
+    choices = choices_of(shape)
+    if choices:
+        return f"one of: {', '.join(choices)}"
+    if isinstance(shape, inspect.IntType | inspect.FloatType):
+        return f"a {'whole ' if isinstance(shape, inspect.IntType) else ''}number{_range(shape)}"
+    names: dict[type, str] = {
+        inspect.BoolType: "true or false",
+        inspect.VarTupleType: "a list",
+        inspect.DictType: "a table",
+        inspect.StructType: "a table",
+        inspect.CustomType: "a path",
+    }
+    return names.get(type(shape), "text")
+
+
+def choices_of(shape: inspect.Type) -> tuple[str, ...]:
+    """Return the values of an enumeration, or nothing if the type is none."""
+    shape = bare(shape)
+    if isinstance(shape, inspect.LiteralType):
+        return tuple(str(value) for value in shape.values)
+    if isinstance(shape, inspect.EnumType):
+        return tuple(str(member.value) for member in shape.cls)
+    return ()
+
+
+def _range(shape: inspect.IntType | inspect.FloatType) -> str:
+    least = f" from {shape.ge:g}" if shape.ge is not None else f" above {shape.gt:g}" if shape.gt is not None else ""
+    return least + (f" to {shape.le:g}" if shape.le is not None else "")
+
+
+def example_of(shape: inspect.Type, default: Any = msgspec.NODEFAULT) -> str:
+    """Return a value that the setting takes, as JSON or plain text; the default if it has one."""
+    if default not in (msgspec.NODEFAULT, None, "", ()) and not isinstance(default, msgspec.Struct):
+        return default if isinstance(default, str) else msgspec.json.encode(default, enc_hook=str).decode()
+    if isinstance(shape, inspect.Metadata) and (shape.extra_json_schema or {}).get("examples"):
+        return str(cast("dict[str, Any]", shape.extra_json_schema)["examples"][0])
+    shape = bare(shape)
+    if isinstance(shape, inspect.VarTupleType):
+        item = example_of(shape.item_type)
+        return f"[{item}]" if item.startswith("{") else f'["{item}"]'
+    if isinstance(shape, inspect.StructType):
+        required = [field for field in shape.fields if field.required] or shape.fields[:1]
+        pairs = (f'"{field.encode_name}": "{example_of(field.type)}"' for field in required)
+        return f"{{{', '.join(pairs)}}}"
+    return _plain_example(shape)
+
+
+def _plain_example(shape: inspect.Type) -> str:
+    if choices := choices_of(shape):
+        return choices[0]
+    if isinstance(shape, inspect.IntType | inspect.FloatType):
+        return f"{shape.ge or 1:g}"
+    names: dict[type, str] = {
+        inspect.BoolType: "true",
+        inspect.DictType: '{"name": "value"}',
+        inspect.CustomType: "/path/to/file",
+    }
+    return names.get(type(shape), "text")
