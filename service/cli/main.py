@@ -14,6 +14,8 @@ from service.imports import spare
 _COMMAND = "gemini-gateway"
 _COMPLETION_VARIABLE = "_GEMINI_GATEWAY_COMPLETE"
 """Environment variable by which the completion script asks click for completions."""
+_INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells report it."""
 
 
 class _Subcommand(NamedTuple):
@@ -91,9 +93,18 @@ def completion(context: click.Context, shell: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; invalid settings exit with status 78, an unavailable store with 1, and one line each."""
+    """Run the command, and exit with its status.
+
+    0: done. 1: it failed, or the store or a port is not available now. 2: wrong usage. 78: wrong settings. 130: Ctrl-C.
+    """
     try:
-        cli(arguments, prog_name=_COMMAND)
+        status = cli(arguments, prog_name=_COMMAND, standalone_mode=False)
+    except click.Abort as error:
+        click.echo("Aborted!", err=True)
+        sys.exit(_INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else 1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except Exception as error:
         from service.config.loader import SettingsError
         from service.server.workers import BAD_SETTINGS
@@ -109,3 +120,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"gemini-gateway: {message}", err=True)
         is_wrong = isinstance(error, SettingsError) and not isinstance(error, StoreUnreachable)
         sys.exit(BAD_SETTINGS if is_wrong else 1)
+    if isinstance(status, int) and status:
+        sys.exit(status)

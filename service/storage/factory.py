@@ -19,7 +19,7 @@ _log = structlog.get_logger()
 
 
 class StoreUnreachable(SettingsError):
-    """The store's server does not answer; the settings may be valid."""
+    """The store does not work at the moment; the settings may be valid."""
 
 
 class StoreLocation(msgspec.Struct, frozen=True):
@@ -161,7 +161,8 @@ async def open_local_replica(
     try:
         store = SqliteStore(copy, clock, cipher_of(settings, origin))
     except OSError as error:
-        raise SettingsError(
+        kind = StoreUnreachable if isinstance(error, StoreDown) else SettingsError
+        raise kind(
             f"{origin.of('store.local_replica_path')}: store.local_replica_path: {error.strerror or error}"
         ) from None
     with closing(store):
@@ -209,14 +210,16 @@ class _NullObserver:
 
 @contextmanager
 def store_errors(location: StoreLocation, origin: Origin) -> Generator[None]:
-    """Turn an error of the store into a SettingsError that names the setting."""
+    """Turn an error of the store into a SettingsError that names the setting; StoreUnreachable if it may pass."""
     try:
         yield
     except OSError as error:
+        kind = StoreUnreachable if isinstance(error, StoreDown) else SettingsError
+        reason = error.strerror or error
         if location.path is None:
-            kind = StoreUnreachable if isinstance(error, StoreDown) else SettingsError
-            raise kind(f"{origin.of('store.url')}: store.url: {error.strerror or error}") from None
-        raise SettingsError(f"store.path: {location.path}: {error.strerror or error}") from None
+            raise kind(f"{origin.of('store.url')}: store.url: {reason}") from None
+        where = "" if kind is StoreUnreachable else f"{location.path}: "  # its own messages name the file
+        raise kind(f"{origin.of('store.path')}: store.path: {where}{reason}") from None
 
 
 def shown_url(url: str) -> str:

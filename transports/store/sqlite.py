@@ -8,6 +8,7 @@ If the clock was set, `_adjust_clock` shifts the stored times in the next write,
 Example: a lock expires at 1000.0 and the clock is set back from 990 to 500: it then expires at 510.0, still in 10 s.
 """
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -81,6 +82,8 @@ class SqliteStore(BaseRecords):
             self._quick.execute("PRAGMA wal_autocheckpoint=0")  # that waits for the disk: a thread does it
             self._writer = Writer(self._quick, lambda: self._connect(_BUSY_SECONDS))
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
+                raise OSError(errno.EINVAL, "is not a database of this gateway; choose another path") from None
             raise self._down(error) from error
 
     def close(self) -> None:
@@ -243,6 +246,8 @@ class SqliteStore(BaseRecords):
         self._adjusted_at, self._offset = now, wall - now
 
     def _down(self, error: sqlite3.Error) -> StoreDown:
+        if is_busy(error):
+            return StoreDown(f"the store {self._path} is locked by another process; try again")
         return StoreDown(f"the store {self._path} failed: {error}")
 
 

@@ -4,10 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from service.cli.main import cli
+from service.config.loader import SettingsError
+from service.storage.factory import StoreUnreachable
 from tests.conftest import ROOT
 
 ASK = """
@@ -72,3 +75,32 @@ def test_an_unexpected_error_is_not_hidden(command, monkeypatch):
     monkeypatch.setattr("service.cli.config_dump.settings_at", lambda path: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         command("config", "check")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (SettingsError("wrong"), 78),
+        (StoreUnreachable("away"), 1),
+        (OSError(5, "Input/output error", "a"), 1),
+        (click.ClickException("failed"), 1),
+        (click.UsageError("unknown"), 2),
+        (KeyboardInterrupt(), 130),
+        (click.Abort(), 1),
+    ],
+    ids=repr,
+)
+def test_the_exit_status_tells_wrong_settings_from_passing_trouble(command, monkeypatch, error, status):
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr("service.cli.config_dump.settings_at", fail)
+    done = command("config", "check")
+    assert done.returncode == status
+    assert done.stderr.strip()
+
+
+def test_a_declined_prompt_and_wrong_usage_have_their_own_status(command):
+    assert command("accounts", "remove", "x", given="n\n").returncode == 1
+    assert command("serve", "--prot", "1").returncode == 2
+    assert command("unknown").returncode == 2
