@@ -31,7 +31,7 @@ _BOOLEANS = {
     **dict.fromkeys(("false", "no", "off", "0", "f", "n", "disable", "disabled"), False),
 }
 _QUANTITY = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?) *([a-z]+)", re.IGNORECASE)
-_UNITS = {
+_UNITS: dict[str, dict[str, float]] = {
     "_bytes": {
         "b": 1,
         **{f"{letter}{end}": 1024**power for power, letter in enumerate("kmgt", 1) for end in ("", "ib")},
@@ -46,6 +46,7 @@ _UNITS = {
     },
 }
 """What a unit multiplies, by the end of the setting's name."""
+_NO_UNITS: dict[str, float] = {}
 
 
 class VariableText(str):
@@ -168,7 +169,7 @@ def _number(text: str, *, whole: bool) -> int | float | str:
 
 def _quantity(text: str, key: str) -> int | float | None:
     """Return a size in bytes or a time in seconds that is written with its unit, such as `64MiB` or `10 min`."""
-    units = next((units for end, units in _UNITS.items() if key.endswith(end)), {})
+    units = next((units for end, units in _UNITS.items() if key.endswith(end)), _NO_UNITS)
     match = _QUANTITY.fullmatch(text)
     if match is None or match[2].lower() not in units:
         return None

@@ -59,8 +59,8 @@ def find(shape: inspect.Type, path: str) -> tuple[inspect.Type | None, Any]:
 
 def expected(shape: inspect.Type) -> str:
     """Return a few words on the values that a type takes, such as `a whole number from 0 to 65535`."""
-    if isinstance(shape, inspect.Metadata) and (shape.extra_json_schema or {}).get("description"):
-        return str(cast("dict[str, Any]", shape.extra_json_schema)["description"])
+    if description := _notes(shape).get("description"):
+        return description
     shape = bare(shape)
     choices = choices_of(shape)
     if choices:
@@ -75,6 +75,13 @@ def expected(shape: inspect.Type) -> str:
         inspect.CustomType: "a path",
     }
     return names.get(type(shape), "text")
+
+
+def _notes(shape: inspect.Type) -> dict[str, Any]:
+    """Return what `Meta` says on a type for people: `description` and `examples`."""
+    if not isinstance(shape, inspect.Metadata):
+        return {}
+    return cast("dict[str, Any]", shape.extra_json_schema or {})  # pyright: ignore[reportUnknownMemberType]
 
 
 def choices_of(shape: inspect.Type) -> tuple[str, ...]:
@@ -96,8 +103,8 @@ def example_of(shape: inspect.Type, default: Any = msgspec.NODEFAULT) -> str:
     """Return a value that the setting takes, as JSON or plain text; the default if it has one."""
     if default not in (msgspec.NODEFAULT, None, "", ()) and not isinstance(default, msgspec.Struct):
         return default if isinstance(default, str) else msgspec.json.encode(default, enc_hook=str).decode()
-    if isinstance(shape, inspect.Metadata) and (shape.extra_json_schema or {}).get("examples"):
-        return str(cast("dict[str, Any]", shape.extra_json_schema)["examples"][0])
+    if examples := _notes(shape).get("examples"):
+        return examples[0]
     shape = bare(shape)
     if isinstance(shape, inspect.VarTupleType):
         item = example_of(shape.item_type)
