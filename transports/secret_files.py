@@ -53,7 +53,7 @@ def read_secret(path: Path) -> str:
     """Return the text of a secret file without surrounding whitespace.
 
     Raises:
-        ValueError: as `read_secret_bytes`, or the file is no text, as `decode_text`.
+        ValueError: as `read_secret_bytes`, or the file is not text, as `decode_text`.
 
     """
     data = _read(path)

@@ -1,6 +1,7 @@
 """Describes the value that a setting takes, for error messages, by the types of the settings schema."""
 
 import re
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, cast
 
@@ -8,6 +9,16 @@ import msgspec
 from msgspec import inspect
 
 _KEYS = re.compile(r"\[[^\]]*\]|[^.\[]+")
+
+_TEXT = ("text", "text")
+_PLAIN: dict[type, tuple[str, str]] = {
+    inspect.BoolType: ("true or false", "true"),
+    inspect.VarTupleType: ("a list", "[]"),
+    inspect.DictType: ("a table", '{"name": "value"}'),
+    inspect.StructType: ("a table", "{}"),
+    inspect.CustomType: ("a path", "/path/to/file"),
+}
+"""How a type is called, and an example of it."""
 
 
 @cache
@@ -26,7 +37,7 @@ def bare(shape: inspect.Type) -> inspect.Type:
 
 
 def child_of(shape: inspect.Type, key: str) -> inspect.Type | None:
-    """Return the type below `key` in a table; None if the table has no such key, or it is no table."""
+    """Return the type below `key` in a table; None if there is no such key."""
     shape = bare(shape)
     if isinstance(shape, inspect.DictType):
         return shape.value_type
@@ -34,7 +45,7 @@ def child_of(shape: inspect.Type, key: str) -> inspect.Type | None:
 
 
 def fields_of(shape: inspect.Type) -> tuple[inspect.Field, ...]:
-    """Return the fields of a settings section, or nothing if the type is none."""
+    """Return the fields of a settings section, or nothing if it has none."""
     shape = bare(shape)
     return shape.fields if isinstance(shape, inspect.StructType) else ()
 
@@ -66,15 +77,12 @@ def expected(shape: inspect.Type) -> str:
     if choices:
         return f"one of: {', '.join(choices)}"
     if isinstance(shape, inspect.IntType | inspect.FloatType):
-        return f"a {'whole ' if isinstance(shape, inspect.IntType) else ''}number{_range(shape)}"
-    names: dict[type, str] = {
-        inspect.BoolType: "true or false",
-        inspect.VarTupleType: "a list",
-        inspect.DictType: "a table",
-        inspect.StructType: "a table",
-        inspect.CustomType: "a path",
-    }
-    return names.get(type(shape), "text")
+        least = (
+            f" from {shape.ge:g}" if shape.ge is not None else f" above {shape.gt:g}" if shape.gt is not None else ""
+        )
+        most = f" to {shape.le:g}" if shape.le is not None else ""
+        return f"a {'whole ' if isinstance(shape, inspect.IntType) else ''}number{least}{most}"
+    return _PLAIN.get(type(shape), _TEXT)[0]
 
 
 def _notes(shape: inspect.Type) -> dict[str, Any]:
@@ -85,18 +93,13 @@ def _notes(shape: inspect.Type) -> dict[str, Any]:
 
 
 def choices_of(shape: inspect.Type) -> tuple[str, ...]:
-    """Return the values of an enumeration, or nothing if the type is none."""
+    """Return the values of an enumeration, or nothing if it has none."""
     shape = bare(shape)
     if isinstance(shape, inspect.LiteralType):
         return tuple(str(value) for value in shape.values)
     if isinstance(shape, inspect.EnumType):
         return tuple(str(member.value) for member in shape.cls)
     return ()
-
-
-def _range(shape: inspect.IntType | inspect.FloatType) -> str:
-    least = f" from {shape.ge:g}" if shape.ge is not None else f" above {shape.gt:g}" if shape.gt is not None else ""
-    return least + (f" to {shape.le:g}" if shape.le is not None else "")
 
 
 def example_of(shape: inspect.Type, default: Any = msgspec.NODEFAULT) -> str:
@@ -113,17 +116,27 @@ def example_of(shape: inspect.Type, default: Any = msgspec.NODEFAULT) -> str:
         required = [field for field in shape.fields if field.required] or shape.fields[:1]
         pairs = (f'"{field.encode_name}": "{example_of(field.type)}"' for field in required)
         return f"{{{', '.join(pairs)}}}"
-    return _plain_example(shape)
-
-
-def _plain_example(shape: inspect.Type) -> str:
     if choices := choices_of(shape):
         return choices[0]
-    if isinstance(shape, inspect.IntType | inspect.FloatType):
-        return f"{shape.ge or 1:g}"
-    names: dict[type, str] = {
-        inspect.BoolType: "true",
-        inspect.DictType: '{"name": "value"}',
-        inspect.CustomType: "/path/to/file",
-    }
-    return names.get(type(shape), "text")
+    is_number = isinstance(shape, inspect.IntType | inspect.FloatType)
+    return f"{shape.ge or 1:g}" if is_number else _PLAIN.get(type(shape), _TEXT)[1]
+
+
+def unknown_key(shape: inspect.Type, path: str, field: str) -> str:
+    """Say that a table at `path` takes no such key, with the nearest one and all that it takes."""
+    found, _ = find(shape, path)
+    known = [one.encode_name for one in fields_of(found)] if found is not None else []
+    close = get_close_matches(field, known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"unknown key{hint}" + (f"; expected one of: {', '.join(known)}" if known else "")
+
+
+def wrong_value(shape: inspect.Type, path: str, variable: str | None) -> str:
+    """Say what the setting at a path takes, with an example; `variable` is the environment variable that sets it."""
+    found, default = find(shape, path)
+    if found is None:
+        return "expected a table"
+    example = example_of(found, default)
+    if variable is not None:
+        return f"expected {expected(found)}; for example {variable}={example}"
+    return f"expected {expected(found)}" + ("" if choices_of(found) else f"; for example {example}")

@@ -2,16 +2,14 @@
 
 import tomllib
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
-from msgspec import inspect
 
 from service.config.environment import keys_of, resolve, settings_in
-from service.config.expected import choices_of, example_of, expected, fields_of, find, shape_of
+from service.config.expected import shape_of, unknown_key, wrong_value
 from transports.secret_files import decode_text
 
 SectionT = TypeVar("SectionT", bound=msgspec.Struct)
@@ -68,33 +66,15 @@ def convert(tree: Any, section: type[SectionT], origin: Origin, *, at: str = "",
         path = location.rstrip("`").removeprefix("$").lstrip(".")
         field = reason.partition("`")[2].rstrip("`")
         if reason.startswith("Object contains unknown field "):
-            path, reason = ".".join(filter(None, (path, field))), _unknown(shape, path, field)
+            path, reason = ".".join(filter(None, (path, field))), unknown_key(shape, path, field)
         elif reason.startswith("Object missing required field "):
             path, reason = ".".join(filter(None, (path, field))), "is required"
         elif reason.startswith(("Expected `", "Invalid ")):
-            reason = _expected(shape, path, origin.variable_of(".".join(filter(None, (at, path)))))
+            variable = origin.variable_of(".".join(filter(None, (at, path))))
+            exact = variable is not None and keys_of(variable)[-1] == path.rpartition(".")[2]
+            reason = wrong_value(shape, path, variable if exact else None)
         path = ".".join(filter(None, (at, path)))
         raise SettingsError(f"{origin.of(path)}: {path or 'the file'}: {reason}") from None
-
-
-def _unknown(shape: inspect.Type, path: str, field: str) -> str:
-    """Say that a key is unknown, with the nearest one and all that there are."""
-    found, _ = find(shape, path)
-    known = [one.encode_name for one in fields_of(found)] if found is not None else []
-    close = get_close_matches(field, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"unknown key{hint}" + (f"; expected one of: {', '.join(known)}" if known else "")
-
-
-def _expected(shape: inspect.Type, path: str, variable: str | None) -> str:
-    """Say what the setting at a path takes, with an example."""
-    found, default = find(shape, path)
-    if found is None:
-        return "expected a table"
-    example = example_of(found, default)
-    if variable is not None and keys_of(variable)[-1] == path.rpartition(".")[2]:
-        return f"expected {expected(found)}; for example {variable}={example}"
-    return f"expected {expected(found)}" + ("" if choices_of(found) else f"; for example {example}")
 
 
 def _decode(folder: Path, kind: type, value: Any) -> Any:

@@ -1,9 +1,6 @@
 """What editors and shells add to settings does not matter; what is wrong is named, with what goes and an example."""
 
 import os
-import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -99,12 +96,3 @@ def test_a_gateway_runs_with_files_of_a_windows_editor(tmp_path, encoding):
     gateway = Gateway(tmp_path, settings, env={**os.environ, "GEMINI_GATEWAY__LOG__LEVEL": "INFO\r\n"})
     gateway.stop()
     assert gateway.status() == 0
-
-
-def test_ctrl_c_at_a_prompt_ends_with_130(tmp_path):
-    (tmp_path / "gateway.toml").write_text("")
-    command = [sys.executable, "-m", "service", "accounts", "remove", "x"]
-    with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stderr.read(len("Remove x")) == b"Remove x"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130

@@ -14,7 +14,7 @@ def test_text_is_read_in_the_encodings_of_windows_editors(encoding, mark):
 
 
 @pytest.mark.parametrize("data", [b"\xff canary", b"a\0b", b"\xff\xfea", codecs.BOM_UTF32_LE + b"a\0\0\0", b"\xe9"])
-def test_what_is_no_text_is_refused_without_showing_it(data):
+def test_other_data_is_refused_without_showing_it(data):
     with pytest.raises(ValueError, match="neither UTF-8 nor UTF-16") as caught:
         decode_text(data)
     assert "canary" not in str(caught.value)

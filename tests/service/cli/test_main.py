@@ -100,6 +100,17 @@ def test_the_exit_status_tells_wrong_settings_from_passing_trouble(command, monk
     assert done.stderr.strip()
 
 
+def test_ctrl_c_at_a_prompt_is_an_interruption(command, monkeypatch):
+    def interrupted(*_, **__):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise click.Abort from None  # as click's own prompts do
+
+    monkeypatch.setattr("service.cli.accounts.click.confirm", interrupted)
+    assert command("accounts", "remove", "x").returncode == 130
+
+
 def test_a_declined_prompt_and_wrong_usage_have_their_own_status(command):
     assert command("accounts", "remove", "x", given="n\n").returncode == 1
     assert command("serve", "--prot", "1").returncode == 2
