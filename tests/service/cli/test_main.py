@@ -1,5 +1,6 @@
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -103,7 +104,7 @@ def test_the_exit_status_tells_wrong_settings_from_passing_trouble(command, monk
 def test_ctrl_c_at_a_prompt_is_an_interruption(command, monkeypatch):
     def interrupted(*_, **__):
         try:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:
             raise click.Abort from None  # as click's own prompts do
 
