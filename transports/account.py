@@ -1,6 +1,6 @@
 """Accounts as pools see them, what transports report about them, and the findings of an account check."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 
 import msgspec
@@ -63,6 +63,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     quotas: tuple[Quota, ...] = ()
 
 
+async def reachable() -> None:
+    """Return at once: the account needs no connection of its own."""
+
+
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """An account as the pool sees it; the credential itself stays with the transport."""
 
@@ -84,6 +88,9 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Proxy of its requests, without credentials; accounts with the same one share an IP address."""
     facts: Callable[[], Facts] = Facts
     """Returns its current facts."""
+    reach: Callable[[], Awaitable[None]] = reachable
+    """Connects to the upstream as its requests do, without its credential. Raises Disconnected or UpstreamTimeout if
+    its egress does not work, another GatewayError for an error of the upstream."""
 
     @property
     def guest(self) -> bool:

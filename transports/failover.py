@@ -131,7 +131,7 @@ class Failover:
         time = asyncio.get_running_loop().time
         least = call.deadline - _LEAST_LEFT * (call.deadline - time())
         only = request.handle.account if request.handle is not None else None
-        call.failure, retrying = None, 0
+        call.failure, retrying, attempts = None, 0, 0
         self._in_flight += 1
         try:
             home = await transport.home(request)
@@ -149,17 +149,18 @@ class Failover:
                 except GatewayError as error:
                     decision = self._failed(error, call, lease)
                     await call.stack.aclose()
-                    lease_request = msgspec.structs.replace(
-                        lease_request, tried=lease_request.tried | {lease.account.id}
-                    )
+                    costs = decision.next is not NextStep.OTHER_EGRESS
+                    attempts += costs
+                    tried = {lease.account.id} if costs else self.pool.accounts.behind(lease.account.egress)
+                    lease_request = msgspec.structs.replace(lease_request, tried=lease_request.tried | tried)
                     if decision.next is NextStep.RETRY_ONCE and not _may_run_twice(request):
                         raise _unknown(error) from None
-                    if time() > least or not self._may_retry(decision, request, len(lease_request.tried)):
+                    if time() > least or not self._may_retry(decision, request, attempts):
                         raise
                     call.failure = released(error)
                 self._observer.retried(transport.name)
-                self._retrying += not retrying
-                retrying = 1
+                self._retrying += costs and not retrying
+                retrying |= costs
         finally:
             self._in_flight -= 1
             self._retrying -= retrying
@@ -225,6 +226,8 @@ class Failover:
         call.stack.callback(self._answer_ended, exchange, call)
         self._in_flight += 1
         self._throttle.accept(self._clock.monotonic())
+        if lease.state.blocked is not None and lease.state.blocked.reason is CooldownReason.PROXY:
+            self.pool.accounts.unblock_egress(lease.account.egress)
         if self.pool.accounts.mark_working(lease.state, call.requirement):
             _log.info("account_recovered", account=lease.account.id)
         return exchange.over(self._observed(exchange, call, lease))
@@ -270,7 +273,8 @@ class Failover:
         call.span.failed(error.code)  # the stack is closed without the error when another account is asked
         decision = self._apply_decision(error, call, lease)
         call.lease = None
-        if isinstance(error, ModelDowngraded) or not isinstance(error, UpstreamFailed):
+        unrelated = isinstance(error, ModelDowngraded) or decision.next is NextStep.OTHER_EGRESS
+        if unrelated or not isinstance(error, UpstreamFailed):
             self._withdraw(lease)  # says nothing about the health of the account or the upstream
             return decision
         now = self._clock.monotonic()
@@ -290,12 +294,17 @@ class Failover:
         reason = CooldownReason.PACE if isinstance(error, Throttled) else CooldownReason.QUOTA
         if isinstance(error, RateLimited) and reason is CooldownReason.QUOTA and error.retry_after is None:
             error.retry_after = self._reset(lease, requirement)
-        decision = decide(error, state.failures(requirement.key, reason, now), jitter=self._rng())
+        failures, proxied = state.failures(requirement.key, reason, now), bool(lease.account.egress)
+        decision = decide(error, failures, jitter=self._rng(), proxied=proxied)
         if decision.attention and accounts.mark_needs_attention(state, decision.attention, decision.message):
             _log.error("account_attention_required", account=lease.account.id, reason=decision.attention)
         if isinstance(error, Blocked):
             error.retry_after = decision.cooldown
             accounts.block_egress(lease.account.egress, decision.cooldown)
+        elif decision.next is NextStep.OTHER_EGRESS:
+            egress, problem = lease.account.egress, decision.message
+            _log.warning("egress_failed", account=lease.account.id, egress=egress, problem=problem)
+            accounts.block_egress(egress, decision.cooldown, CooldownReason.PROXY, problem)
         elif decision.cooldown:
             accounts.cool_down(state, requirement.key, decision.cooldown, reason)
         elif isinstance(error, ModelDowngraded):  # the account works with other models
@@ -326,6 +335,8 @@ class Failover:
 
     def _may_retry(self, decision: RetryDecision, request: GenerationRequest, attempts: int) -> bool:
         policy = self._policy
+        if decision.next is NextStep.OTHER_EGRESS:
+            return request.handle is None
         if decision.next in {NextStep.FAIL, NextStep.OTHER_TRANSPORT} or self._draining():
             return False
         if request.handle is not None or request.attempts_before >= _MAX_SDK_RETRIES:

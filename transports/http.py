@@ -19,10 +19,13 @@ import msgspec
 from aiohttp.abc import AbstractStreamWriter
 from msgspec import Meta
 
-from protocol.model import Certainty, StoredFile, UpstreamFailed, UpstreamTimeout
+from protocol.model import Certainty, Disconnected, StoredFile, UpstreamFailed, UpstreamTimeout
+from transports.proxy import LOGIN_REFUSED, HttpProxyConnector, ProxyFailed
 
 _HEADER_LIMIT = 65536
 _PIECE = 128 * 1024
+_UNREACHABLE = "The upstream cannot be reached."
+"""Callers do not read about operators' proxies."""
 _PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1080}
 _SOCKS = frozenset({"socks4", "socks5", "socks5h"})
 
@@ -127,7 +130,8 @@ async def client(
             ssl=trusted(ca_file),
         )
     else:
-        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, ssl=trusted(ca_file))
+        kind = aiohttp.TCPConnector if proxy is None else HttpProxyConnector
+        connector = kind(limit=0, ttl_dns_cache=30, ssl=trusted(ca_file))
     timeout = aiohttp.ClientTimeout(
         total=None,
         connect=timeouts.connect,
@@ -172,21 +176,23 @@ def mapped(error: Exception, *, started: bool = False) -> UpstreamFailed:
     Raise it `from None`: the original contains the request's headers.
     """
     match error:
-        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return _not_sent(UpstreamFailed("The account's proxy does not connect.", code="upstream_reset"))
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            late = isinstance(error, TimeoutError)
-            return _not_sent(
-                UpstreamTimeout("The upstream did not accept a connection in time.")
-                if late
-                else UpstreamFailed("The upstream cannot be reached.", code="upstream_reset"),
-            )
+        case ProxyFailed():
+            return _not_sent(Disconnected(_UNREACHABLE, problem=error.problem))
+        case aiohttp.ConnectionTimeoutError():
+            return _not_sent(UpstreamTimeout("The upstream did not accept a connection in time."))
+        case aiohttp.ClientConnectorError():
+            return _not_sent(Disconnected(_UNREACHABLE))
         case TimeoutError():
             return UpstreamTimeout("The upstream did not answer in time.", code="upstream_stalled" if started else None)
         case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | OSError():
-            return UpstreamFailed("The upstream broke the connection.", code="upstream_reset")
+            return Disconnected("The upstream broke the connection.")
         case _:
-            return UpstreamFailed("The upstream's answer is not valid HTTP.")
+            return Disconnected("The upstream's answer is not valid HTTP.", code="upstream_protocol_error")
+
+
+def login_refused() -> UpstreamFailed:
+    """Return the error for a response 407, which only a proxy sends (RFC 9110, 15.5.8)."""
+    return mapped(ProxyFailed(LOGIN_REFUSED))
 
 
 def _not_sent(error: UpstreamFailed) -> UpstreamFailed:

@@ -12,6 +12,7 @@ from protocol.model import (
     BadRequest,
     Blocked,
     Certainty,
+    Disconnected,
     GatewayError,
     ModelUnknown,
     RateLimited,
@@ -20,7 +21,9 @@ from protocol.model import (
     SignedOut,
     Throttled,
     Unsupported,
+    UpstreamTimeout,
 )
+from transports.accounts.egress import PROXY_SECONDS, problem_of_proxy
 
 _LIMIT_SECONDS = 3600.0
 _LONGEST_LIMIT = 6 * 3600.0
@@ -38,6 +41,8 @@ class NextStep(Enum):
     OTHER_ACCOUNT = "other_account"
     RETRY_ONCE = "retry_once"
     """Retry with one other account only, because the upstream may have accepted the request."""
+    OTHER_EGRESS = "other_egress"
+    """Ask an account with another way out: the upstream has got nothing, so this is not limited as retries are."""
     OTHER_TRANSPORT = "other_transport"
 
 
@@ -46,7 +51,7 @@ class RetryDecision(msgspec.Struct, frozen=True, kw_only=True):
 
     next: NextStep
     cooldown: float = 0.0
-    """Seconds of cooldown of the account; after `Blocked`, of all accounts with the same proxy."""
+    """Seconds of cooldown of the account; after `Blocked` and with `OTHER_EGRESS`, of all with the same proxy."""
     attention: str = ""
     """Reason why the account needs attention; empty: it does not."""
     message: str = ""
@@ -60,27 +65,33 @@ class RetryDecision(msgspec.Struct, frozen=True, kw_only=True):
         return "cooldown" if self.cooldown else self.next.value
 
 
-def decide(error: GatewayError, failures: int, *, jitter: float = 1.0) -> RetryDecision:
-    """Decide what follows an error: `failures` in a row lengthen cooldowns, `jitter` (0 to 1) spreads short ones."""
+def decide(error: GatewayError, failures: int, *, jitter: float = 1.0, proxied: bool = False) -> RetryDecision:
+    """Decide what follows an error: `failures` in a row lengthen cooldowns, `jitter` (0 to 1) spreads short ones.
+
+    `proxied` accounts have a proxy: if nothing was sent because of the connection, that proxy is at fault.
+    """
     match error:
+        case Disconnected() | UpstreamTimeout() if proxied and error.certainty is Certainty.NOT_SENT:
+            problem = problem_of_proxy(error)
+            return RetryDecision(next=NextStep.OTHER_EGRESS, cooldown=PROXY_SECONDS, message=problem)
         case Unsupported():
             return RetryDecision(next=NextStep.OTHER_TRANSPORT)
         case BadRequest() | ModelUnknown() | Refused() | Saturated():
             return RetryDecision(next=NextStep.FAIL)
-        case RateLimited():
+        case RateLimited() | Blocked():
             return RetryDecision(next=NextStep.OTHER_ACCOUNT, cooldown=_cooldown_seconds(error, failures, jitter))
         case SignedOut():
             advice = error.advice or error.message
             return RetryDecision(next=NextStep.OTHER_ACCOUNT, attention=error.reason, message=advice)
-        case Blocked():
-            return RetryDecision(next=NextStep.OTHER_ACCOUNT, cooldown=_BLOCKED_SECONDS)
         case _:
             return RetryDecision(
                 next=NextStep.RETRY_ONCE if error.certainty is Certainty.MAYBE_ACCEPTED else NextStep.OTHER_ACCOUNT
             )
 
 
-def _cooldown_seconds(error: RateLimited, failures: int, jitter: float) -> float:
+def _cooldown_seconds(error: RateLimited | Blocked, failures: int, jitter: float) -> float:
+    if isinstance(error, Blocked):
+        return _BLOCKED_SECONDS
     if error.retry_after is not None:
         return min(error.retry_after, _LONGEST_RETRY_AFTER)
     if isinstance(error, Throttled):

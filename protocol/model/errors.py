@@ -12,6 +12,7 @@ GatewayError
 ├── SignedOut        the account's credential no longer works        (account)
 ├── Blocked          the upstream refuses our IP address             (egress)
 ├── UpstreamFailed   the upstream failed                             (upstream)
+│   ├── Disconnected     the connection failed or broke              (egress)
 │   ├── UpstreamTimeout  the upstream took too long                  (upstream)
 │   ├── ModelDowngraded  another model answered                      (upstream)
 │   └── DriftDetected    the answer has an unknown format            (upstream)
@@ -164,6 +165,19 @@ class UpstreamFailed(GatewayError):
 
     code = "upstream_protocol_error"
     certainty = Certainty.MAYBE_ACCEPTED
+
+
+class Disconnected(UpstreamFailed):
+    """No connection to the upstream was made, or it broke."""
+
+    code = "upstream_reset"
+
+    def __init__(
+        self, message: str, *, problem: str = "", code: str | None = None, certainty: Certainty | None = None
+    ) -> None:
+        """Set what is wrong with the account's proxy in `problem`, for the operator only; empty: nothing known."""
+        super().__init__(message, code=code, certainty=certainty)
+        self.problem = problem
 
 
 class UpstreamTimeout(UpstreamFailed):

@@ -21,6 +21,7 @@ _REASONS = {
     CooldownReason.QUOTA: "its quota is used up",
     CooldownReason.PACE: "the upstream rate-limited it",
     CooldownReason.ADDRESS: "the upstream refuses its IP address",
+    CooldownReason.PROXY: "its proxy does not connect",
     CooldownReason.ERRORS: "its requests failed repeatedly",
 }
 
@@ -33,6 +34,8 @@ class CooldownView(msgspec.Struct, frozen=True, kw_only=True):
     reason: CooldownReason
     until: float
     """End of the cooldown, in epoch seconds."""
+    message: str = ""
+    """What was found, if more is known than the reason."""
 
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +89,12 @@ class SharedFacts(msgspec.Struct, frozen=True, kw_only=True):
 def account_view(account: Account, record: AccountRecord | None, shared: SharedFacts) -> AccountView:
     """Build the view of an account; `record` is None for an account of the settings."""
     cooldowns = tuple(
-        CooldownView(scope=scope_text(one.family, one.capability), reason=one.reason, until=shared.now + seconds)
+        CooldownView(
+            scope=scope_text(one.family, one.capability),
+            reason=one.reason,
+            until=shared.now + seconds,
+            message=one.message,
+        )
         for one, seconds in shared.cooldowns
         if one.account == account.id or (not one.account and one.egress == account.egress)
     )
@@ -145,5 +153,5 @@ def _state(account: str, cooldowns: Sequence[CooldownView], shared: SharedFacts)
         return {**state, "reason": attention.reason, "message": attention.message}
     if cooldowns:
         first = min(cooldowns, key=lambda cooldown: cooldown.until)
-        return {**state, "reason": first.reason.value, "message": _REASONS[first.reason]}
+        return {**state, "reason": first.reason.value, "message": first.message or _REASONS[first.reason]}
     return state

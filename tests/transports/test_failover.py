@@ -6,6 +6,7 @@ from structlog.testing import capture_logs
 from protocol.model import (
     Blocked,
     Certainty,
+    Disconnected,
     Exchange,
     Finish,
     ModelDowngraded,
@@ -305,6 +306,30 @@ async def test_an_unknown_outcome_prevents_another_transport():
         async with router.open(request_for("x")):
             pass
     assert second.asked == []
+
+
+async def test_dead_proxies_cost_neither_attempts_nor_the_budget_and_are_asked_once():
+    dead = [Disconnected("x", problem="It is down.", certainty=Certainty.NOT_SENT)]
+    ways = {name: f"http://{way}:1" for name, way in zip("abcde", "vvwxy", strict=True)}
+    transport = Scripted(**dict.fromkeys(ways, dead), f=[WHOLE, WHOLE], egress=ways)
+    failover = failover_of(transport, attempts=1, retry_budget=0.0, min_retry_concurrency=0)
+    events, served = await ask(failover)
+    assert (events, served.account) == (WHOLE, "f")
+    assert len(transport.asked) <= 5, "of two accounts behind one proxy only one is asked"
+    transport.asked.clear()
+    await ask(failover)
+    assert transport.asked == ["f"]
+
+
+async def test_a_dead_proxy_of_the_only_account_is_tried_by_each_request_and_serves_again_at_once():
+    dead = Disconnected("x", problem="It is down.", certainty=Certainty.NOT_SENT)
+    transport = Scripted(a=[dead, dead, WHOLE], egress={"a": "http://v:1"})
+    failover = failover_of(transport)
+    for _ in range(2):
+        with pytest.raises(Disconnected):
+            await ask(failover)
+    assert (await ask(failover))[0] == WHOLE
+    assert failover.pool.states[0].blocked is None
 
 
 async def test_a_refusal_by_the_model_is_not_sent_to_another_transport():

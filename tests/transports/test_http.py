@@ -9,6 +9,7 @@ from tests.transports.conftest import connected
 from transports import web
 from transports.clock import SystemClock
 from transports.http import CLIENT_ERRORS, Timeouts, client, egress_of, is_html, mapped, trusted
+from transports.proxy import LOGIN_REFUSED
 
 PSID = "__Secure-1PSID=psid-1; __Secure-1PSIDTS=psidts-1"
 
@@ -63,7 +64,8 @@ async def test_a_proxy_that_rejects_the_login_counts_as_not_sent_and_hides_the_p
     async with proxies.open_proxy(speak) as proxy:
         error = await failure(target, proxy.address(scheme, password="wrong-secret"))
         assert error.certainty is Certainty.NOT_SENT
-        assert "proxy" in error.message
+        assert error.problem == LOGIN_REFUSED
+        assert "proxy" not in error.message
         assert "secret" not in repr(error)
 
 

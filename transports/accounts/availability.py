@@ -57,6 +57,11 @@ class Cooldown(msgspec.Struct, frozen=True):
     until: float
     reason: CooldownReason
 
+    @property
+    def certain(self) -> bool:
+        """Whether a request would be refused; otherwise one is tried if no other account is left."""
+        return self.reason not in {CooldownReason.ERRORS, CooldownReason.PROXY}
+
 
 def covers(scope: Scope, key: Scope) -> bool:
     """Return whether a cooldown of `scope` applies to `key`."""
@@ -146,7 +151,7 @@ class AccountState:
         self.retired = False
         """Whether the account was removed from its transport."""
         self.blocked: Cooldown | None = None
-        """The cooldown of its egress, whose address the upstream refuses."""
+        """The cooldown of its egress: the upstream refuses its address, or its proxy does not connect."""
         self.cooldowns: dict[Scope, Cooldown] = {}
         self.pace: dict[Capability, Cooldown] = {}
         """Cooldowns of its own rate limits, by capability."""
@@ -175,7 +180,7 @@ class AccountState:
         return requirement.guest or not account.guest
 
     def ready(self, requirement: Requirement, now: float, *, include_ejected: bool = False) -> bool:
-        """Return whether the account can serve a request now; `include_ejected` ignores cooldowns for errors."""
+        """Return whether the account can serve a request now; `include_ejected` ignores cooldowns for failures."""
         if self.paused is not None or self.full_until > now or not self.supports(requirement):
             return False
         return (
@@ -225,11 +230,11 @@ class AccountState:
     ) -> Cooldown | None:
         """Return the cooldown that ends last of those that apply to this; None: there is none."""
         cooldowns = [cooldown for scope, cooldown in self.cooldowns.items() if covers(scope, requirement.key)]
-        if include_ejected:
-            cooldowns = [cooldown for cooldown in cooldowns if cooldown.reason is not CooldownReason.ERRORS]
         cooldowns += [
             cooldown for cooldown in (self.blocked, self.pace.get(requirement.capability)) if cooldown is not None
         ]
+        if include_ejected:
+            cooldowns = [cooldown for cooldown in cooldowns if cooldown.certain]
         longest = max(cooldowns, key=lambda cooldown: cooldown.until, default=None)
         return longest if longest is not None and longest.until > now else None
 
@@ -288,12 +293,16 @@ class AccountState:
         self._slow_start[scope] = 1
         return is_new
 
-    def block_egress(self, until: float, now: float) -> bool:
-        """Start a cooldown of everything because of the egress's address; return whether it is new."""
+    def block_egress(self, until: float, now: float, reason: CooldownReason = CooldownReason.ADDRESS) -> bool:
+        """Start a cooldown of everything because of the egress; return whether it is new.
+
+        A proxy that connects again serves as before, so there is no slow start after it.
+        """
         is_new = self.blocked is None or self.blocked.until <= now
         if is_new or (self.blocked is not None and self.blocked.until < until):
-            self.blocked = Cooldown(until, CooldownReason.ADDRESS)
-        self._slow_start[EVERYTHING] = 1
+            self.blocked = Cooldown(until, reason)
+        if reason is CooldownReason.ADDRESS:
+            self._slow_start[EVERYTHING] = 1
         return is_new
 
     def end_cooldown(self, scope: Scope) -> Cooldown | None:

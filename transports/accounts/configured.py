@@ -14,7 +14,7 @@ Example: the settings have `first`, and the store has `second` with the same ses
 `second` is skipped because `first` has its session.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Meta
 
 from protocol.model import Capability
-from transports.account import Account, AccountKind, Facts
+from transports.account import Account, AccountKind, Facts, reachable
 from transports.accounts.registry import AccountId, AccountRecord
 from transports.secret_files import read_secret
 
@@ -224,7 +224,13 @@ class AccountType(msgspec.Struct, Generic[SettingsT], frozen=True, kw_only=True)
         """Return the file that holds the credential of an account of the settings."""
         return getattr(settings, f"{self.field}_file", None)
 
-    def account_of(self, settings: SettingsT, transport: str, facts: Callable[[], Facts] = Facts) -> Account:
+    def account_of(
+        self,
+        settings: SettingsT,
+        transport: str,
+        facts: Callable[[], Facts] = Facts,
+        reach: Callable[[], Awaitable[None]] = reachable,
+    ) -> Account:
         """Return the pool's view of an account."""
         return Account(
             id=settings.id,
@@ -237,6 +243,7 @@ class AccountType(msgspec.Struct, Generic[SettingsT], frozen=True, kw_only=True)
             capabilities=frozenset(settings.capabilities),
             egress=self.egress(settings),
             facts=facts,
+            reach=reach,
         )
 
     def _with_options(self, record: AccountRecord) -> SettingsT:

@@ -24,13 +24,14 @@ import msgspec
 from protocol.model import Blocked, GatewayError, RateLimited, Saturated, SignedOut, Throttled
 from transports.account import Account
 from transports.accounts.availability import AccountState, Cooldown, Requirement
+from transports.accounts.egress import EgressProbes
 from transports.accounts.limits import ConcurrencyLimits
 from transports.accounts.queue import LeaseRequest, Queue, Waiter
 from transports.accounts.records import CooldownReason
 from transports.accounts.tracker import AccountTracker, PoolConfig, Rng, account_stats
 from transports.observer import AccountStats
 from transports.store.port import FULL
-from transports.tasks import every
+from transports.tasks import background_tasks, every
 
 _LOOK_SECONDS = 0.25
 """How often waiting requests look for slots of other processes and for cooldowns that are over."""
@@ -71,8 +72,10 @@ class Pool:
         return [state.account for state in self.states if usable(state, requirement)]
 
     async def run(self) -> None:
-        """Serve the queue and publish account statistics until cancelled."""
-        await every(_LOOK_SECONDS, self._tick, self._clock)
+        """Serve the queue, publish account statistics and probe proxies until cancelled."""
+        async with background_tasks() as tasks:
+            tasks.start_soon(EgressProbes(self.accounts).run)
+            await every(_LOOK_SECONDS, self._tick, self._clock)
 
     def _tick(self) -> None:
         if self.accounts.tick() or self._queue:
@@ -180,7 +183,7 @@ class Pool:
             return state
         if anyio.current_time() >= waiter.until and not self._extend_wait(waiter):
             raise Saturated("All of the gateway's accounts are busy.", retry_after=2.0)
-        if first:
+        if first and not request.tried:
             slots = self._capacity(request)
             if self._queue.is_full(request, slots, self.config.queue_per_slot * slots):
                 raise Saturated("All accounts are busy and the waiting queue is full.")
@@ -219,7 +222,9 @@ class Pool:
         return sum(
             state.allowed(requirement)
             for state in self._candidates(request)
-            if state.paused is None and state.supports(requirement) and state.available_at(requirement, soon) <= soon
+            if state.paused is None
+            and state.supports(requirement)
+            and state.available_at(requirement, soon, include_ejected=True) <= soon
         )
 
     def _worth_waiting(self, request: LeaseRequest, tried: frozenset[str]) -> bool:

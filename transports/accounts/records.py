@@ -20,6 +20,8 @@ class CooldownReason(StrEnum):
     """A rate limit was reached, the upstream's or the account's own."""
     ADDRESS = "address"
     """The upstream refuses the IP address."""
+    PROXY = "proxy"
+    """Its proxy does not connect to the upstream."""
     ERRORS = "errors"
     """Consecutive requests failed."""
 
@@ -85,6 +87,8 @@ class CooldownRecord(msgspec.Struct, frozen=True, kw_only=True):
     """None: every model family."""
     capability: Capability | None = None
     reason: CooldownReason
+    message: str = ""
+    """What was found, for the operator."""
 
     @property
     def key(self) -> str:

@@ -23,7 +23,7 @@ import structlog
 from msgspec import Meta
 
 from protocol.model import Capability
-from transports.account import Account, Facts, Report
+from transports.account import Account, Facts, Report, reachable
 from transports.accounts.availability import EVERYTHING, AccountState, Requirement, Scope
 from transports.accounts.records import (
     AccountLoad,
@@ -219,13 +219,38 @@ class AccountTracker:
             self._emit(state, "cooldown_started", scope=scope, reason=reason, seconds=seconds)
         return started
 
-    def block_egress(self, egress: str, seconds: float) -> None:
-        """Start a cooldown of every account that uses this egress, because the upstream refuses its address."""
-        self._block(egress, self.deps.clock.monotonic() + seconds, by="")
-        self.deps.shared_state.set_cooldown(
-            CooldownRecord(account="", egress=egress, reason=CooldownReason.ADDRESS), seconds
-        )
+    def block_egress(
+        self, egress: str, seconds: float, reason: CooldownReason = CooldownReason.ADDRESS, message: str = ""
+    ) -> None:
+        """Start a cooldown of every account that uses this egress, because of its address or its proxy."""
+        record = CooldownRecord(account="", egress=egress, reason=reason, message=message)
+        self._block(record, self.deps.clock.monotonic() + seconds, by="")
+        self.deps.shared_state.set_cooldown(record, seconds)
         self.deps.shared_state.notify_others(self)
+
+    def unblock_egress(self, egress: str) -> None:
+        """End the cooldown of every account whose proxy connects again."""
+        for state in self.states:
+            own = state.account.egress == egress
+            if own and state.blocked is not None and state.blocked.reason is CooldownReason.PROXY:
+                state.blocked = None
+                self._emit(state, "cooldown_ended", reason=CooldownReason.PROXY)
+        record = CooldownRecord(account="", egress=egress, reason=CooldownReason.PROXY)
+        self.deps.shared_state.clear_cooldown(record)
+        self.deps.shared_state.notify_others(self)
+
+    def behind(self, egress: str) -> set[str]:
+        """Return the ids of the accounts that use this egress."""
+        return {state.account.id for state in self.states if state.account.egress == egress}
+
+    def without_way_out(self) -> list[AccountState]:
+        """Return one account of each egress whose proxy does not connect."""
+        blocked = {
+            state.account.egress: state
+            for state in self.states
+            if state.blocked is not None and state.blocked.reason is CooldownReason.PROXY
+        }
+        return list(blocked.values())
 
     def mark_needs_attention(self, state: AccountState, reason: str, message: str = "", *, check: str = "") -> bool:
         """Set an account's attention state; return whether it is new.
@@ -306,20 +331,20 @@ class AccountTracker:
         """Apply exactly these cooldowns."""
         now = self.deps.clock.monotonic()
         by_account: dict[str, dict[Scope, ActiveCooldown]] = {}
-        addresses: dict[str, float] = {}
+        addresses: dict[str, ActiveCooldown] = {}
         for cooldown in cooldowns.values():
             record = cooldown.record
             if not record.account:
-                addresses[record.egress] = cooldown.until
+                addresses[record.egress] = cooldown
             else:
                 by_account.setdefault(record.account, {})[record.family, record.capability] = cooldown
         for state in self.states:
             self._apply_cooldowns(state, by_account.get(state.account.id, {}), now)
             if state.blocked is not None and state.account.egress not in addresses:
-                state.blocked = None
-                self._emit(state, "cooldown_ended", reason=CooldownReason.ADDRESS, by=ELSEWHERE)
-        for egress, until in addresses.items():
-            self._block(egress, until, by=ELSEWHERE)
+                ended, state.blocked = state.blocked, None
+                self._emit(state, "cooldown_ended", reason=ended.reason, by=ELSEWHERE)
+        for active in addresses.values():
+            self._block(active.record, active.until, by=ELSEWHERE)
 
     def _apply_cooldowns(self, state: AccountState, cooldowns: Mapping[Scope, ActiveCooldown], now: float) -> None:
         for scope in [scope for scope in state.cooldowns if scope not in cooldowns]:
@@ -363,11 +388,12 @@ class AccountTracker:
         """Return who has resumed an account or ended its cooldown."""
         return self.deps.shared_state.actor_of(state.account.id, "resumed", ELSEWHERE)
 
-    def _block(self, egress: str, until: float, *, by: str) -> None:
+    def _block(self, record: CooldownRecord, until: float, *, by: str) -> None:
         now = self.deps.clock.monotonic()
         for state in self.states:
-            if state.account.egress == egress and state.block_egress(until, now):
-                self._emit(state, "cooldown_started", reason=CooldownReason.ADDRESS, seconds=until - now, by=by)
+            if state.account.egress == record.egress and state.block_egress(until, now, record.reason):
+                seconds, message = until - now, record.message
+                self._emit(state, "cooldown_started", reason=record.reason, message=message, seconds=seconds, by=by)
 
     def _new_state(self, account: Account) -> AccountState:
         config = self._config
@@ -412,8 +438,8 @@ def reset_seconds(reset: float | None, wall: float) -> float | None:
 
 
 def _settings(account: Account) -> Account:
-    """Return an account without its facts, which change over time."""
-    return msgspec.structs.replace(account, facts=Facts)
+    """Return an account without its facts, which change over time, and its connection."""
+    return msgspec.structs.replace(account, facts=Facts, reach=reachable)
 
 
 def account_stats(transport: str, states: Iterable[AccountState], now: float) -> AccountStats:

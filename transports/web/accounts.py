@@ -109,7 +109,7 @@ class WebAccounts(ConnectedAccounts[WebAccount, SiteAccount]):
             rotation = SessionRotation(session, session_store, deps)
             refresh = TokenRefresh(session, deps.clock, self._spread if self.starting else 0.0)
             yield SiteAccount(
-                ACCOUNTS.account_of(settings, deps.name, _LiveFacts(session, session_store)),
+                ACCOUNTS.account_of(settings, deps.name, _LiveFacts(session, session_store), site.reach),
                 session,
                 AccountUploads(session, deps.clock, self._upload_forms),
                 rotation,

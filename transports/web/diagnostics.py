@@ -6,9 +6,10 @@ Source: "Session", "Codes", "Field notes".
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
-from protocol.model import Certainty, GatewayError, SignedOut
+from protocol.model import Certainty, Disconnected, GatewayError, SignedOut
 from transports.account import Finding, failed, ok, warning
 from transports.clock import Clock
+from transports.proxy import LOGIN_REFUSED
 from transports.web import wire
 from transports.web.accounts import SiteAccount
 from transports.web.attention_reasons import AttentionReason
@@ -61,8 +62,7 @@ class _Examination:
         egress = self._connected.account.egress
         way = f"the proxy {egress}" if egress else "this machine"
         if failure is not None and failure.certainty is Certainty.NOT_SENT:
-            advice = f"Check that {way} runs and may connect to {self._session.site.config.hosts.site}."
-            yield failed("way out", f"The site is not reachable from {way}. {failure.message}", advice)
+            yield self._no_way_out(way, failure)
             return
         yield ok("way out", f"The site is reachable from {way}.")
         yield self._page(page, failure)
@@ -74,6 +74,14 @@ class _Examination:
             if self._signed_out:
                 return
         yield await self._upload()
+
+    def _no_way_out(self, way: str, failure: GatewayError) -> Finding:
+        site = self._session.site.config.hosts.site
+        problem = failure.problem if isinstance(failure, Disconnected) else ""
+        advice = f"Check that {way} runs and may connect to {site}."
+        if problem == LOGIN_REFUSED:
+            advice = "Correct them in the account's setting `proxy`."
+        return failed("way out", f"{site} is not reachable from {way}. {problem or failure.message}", advice)
 
     async def _account(self, page: AppPage) -> AsyncGenerator[Finding]:
         """Run the checks that need a signed-in account."""

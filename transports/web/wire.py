@@ -19,6 +19,8 @@ IDENTITY_COOKIES = (PSID, "SAPISID")
 COOKIE_DOMAIN = "google.com"
 
 APP_PATH = "/app"
+ROBOTS_PATH = "/robots.txt"
+"""A page that every site has and that needs no session (RFC 9309, 2.3)."""
 USER_PREFIX = "/u/{}"
 """Path prefix that selects one of several accounts of a browser profile."""
 USER_HEADER = "X-Goog-AuthUser"

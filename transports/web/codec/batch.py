@@ -10,7 +10,7 @@ from typing import Any, cast
 import msgspec
 
 from protocol.model import DriftDetected, GatewayError, UpstreamFailed
-from transports.http import retry_after
+from transports.http import login_refused, retry_after
 from transports.web import wire
 from transports.web.codec import jspb
 from transports.web.codec.codes import error_for_code
@@ -80,6 +80,8 @@ _DEPTH = 7
 
 def answer_error(status: int, headers: Mapping[str, str], body: bytes = b"") -> GatewayError:
     """Return the error for a response other than 200; the error carries the access token of its body."""
+    if status == 407:
+        return login_refused()
     token = token_in(body) if status == 400 else None
     location = headers.get("Location", "")
     return error_for_http(status, location=location, retry_after=retry_after(headers), token=token)

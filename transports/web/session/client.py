@@ -152,6 +152,12 @@ class SiteClient:
         except CLIENT_ERRORS as error:
             raise mapped(error) from None
 
+    async def reach(self) -> None:
+        """Connect to the site, without a cookie; see `transports.account.Account.reach`."""
+        status, headers, _ = await self.call("GET", f"{self.config.hosts.site}{wire.ROBOTS_PATH}", {}, only=())
+        if status == 407:
+            raise answer_error(status, headers)
+
     def finish_response(self, response: aiohttp.ClientResponse) -> None:
         """Read a complete answer's last bytes in the background, so that its connection can be reused."""
         if response.connection is not None:
