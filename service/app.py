@@ -54,6 +54,7 @@ from transports.metrics import PrometheusObserver, PrometheusStoreObserver
 from transports.observer import Fanout
 from transports.router import Router
 from transports.store import ChangeFeed, Records, Store
+from transports.store.port import LICENSES
 from transports.tracing import NO_TRACER
 
 _LICENSES_SECONDS = 1.0
@@ -126,6 +127,7 @@ async def open_app(
             traces=traces,
         )
         conversations = Conversations(store.records, clock)
+        base.change_feed.subscribe(LICENSES, licenses.refresh)
         async with (
             base.load_monitor.open(),
             MemoryTrimmer(base.memory, clock).open(),
@@ -181,6 +183,7 @@ def _engine_deps(
         connected=base.reload.follow,
         draining=lambda: base.shutdown.draining,
         shutting_down=base.shutdown.is_leaving,
+        licenses=lambda: base.licenses.count,
     )
 
 

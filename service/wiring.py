@@ -75,6 +75,8 @@ class EngineDeps(msgspec.Struct, frozen=True, kw_only=True):
     """Whether shutdown was announced: other processes should take over background work."""
     change_feed: ChangeFeed | None = None
     """The store's change feed; runs while the engine is open."""
+    licenses: Callable[[], int] = lambda: 1
+    """Returns the number of valid licenses, which share the accounts."""
 
 
 def transport_settings(settings: Settings, origin: Origin) -> dict[str, msgspec.Struct]:
@@ -227,7 +229,14 @@ async def _open_pools(
     )
     shared_state = SharedState(parts.store, change_feed, clock)
     rng = random.random  # spreads load; no secrecy is needed
-    pool_deps = PoolDeps(clock=clock, shared_state=shared_state, observer=parts.observer, rng=rng, tracer=parts.tracer)
+    pool_deps = PoolDeps(
+        clock=clock,
+        shared_state=shared_state,
+        observer=parts.observer,
+        rng=rng,
+        tracer=parts.tracer,
+        licenses=parts.licenses,
+    )
     async with shared_state.open(), limits.open(), heartbeat.open(), background_tasks() as tasks:
 
         def pool_of(transport: Transport) -> Pool:

@@ -74,8 +74,10 @@ class GatewayProcess:
         )
         self.observer = RecordingObserver()
 
-    def pool(self, source, *, rng=lambda: 0.0, transport="t", **config):
-        deps = PoolDeps(clock=self.clock, shared_state=self.shared_state, observer=self.observer, rng=rng)
+    def pool(self, source, *, rng=lambda: 0.0, transport="t", licenses=lambda: 1, **config):
+        deps = PoolDeps(
+            clock=self.clock, shared_state=self.shared_state, observer=self.observer, rng=rng, licenses=licenses
+        )
         found = PoolConfig(**config)
         return Pool(AccountTracker(transport, source, deps, found), self.limits, found)
 

@@ -72,6 +72,20 @@ class Licenses:
         self._by_digest = {sha256(key.encode()).digest(): granted for key, granted in fixed}
         self._fixed_by_id = {granted.id: granted for _, granted in fixed}
 
+    @property
+    def count(self) -> int:
+        """The number of valid licenses; those of the store as of the last `refresh` or look-up."""
+        return len(self._fixed_by_id) + self._store.count
+
+    async def refresh(self) -> None:
+        """Read the store's licenses again if they have changed.
+
+        Raises:
+            OSError: the store failed.
+
+        """
+        await self._store.refresh()
+
     async def caller(self, key: bytes) -> Caller | None:
         """Return the caller that a license key identifies, or None if the key is not valid.
 

@@ -129,6 +129,15 @@ class LicenseStore:
         found = [_license(*item) for item in (await self._scan()).items()]
         return sorted(found, key=lambda one: (one.created, one.id))
 
+    @property
+    def count(self) -> int:
+        """The number of cached licenses that are not revoked."""
+        return len(self._ids)
+
+    async def refresh(self) -> None:
+        """Update the cached licenses if they have changed."""
+        await self._refresh(force=True)
+
     async def find(self, digest: bytes) -> License | None:
         """Return the valid license with this key digest."""
         await self._refresh()

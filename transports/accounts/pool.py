@@ -38,6 +38,12 @@ _LOOK_SECONDS = 0.25
 
 _MINUTE = 60.0
 
+_SEVERAL = 2
+_HELD_PER_FREE = 3
+"""Slots that a license may hold per free one, before it takes another."""
+_BUSY = "All of the gateway's accounts are busy."
+_KEPT = "This license uses its share of the gateway's accounts; the free ones are kept for others. Wait for an answer."
+
 _CANDIDATES = 2
 
 
@@ -142,7 +148,7 @@ class Pool:
         now, tried, throttled = self._clock.monotonic(), request.tried, False
         states, guests = self._candidates(request), self.accounts.guests if request.only is None else ()
         home = self.accounts.state_of(request.home) if request.home is not None else None
-        while True:
+        while not self._keeps_free(request):
             state = choose(
                 states,
                 request.requirement,
@@ -182,7 +188,7 @@ class Pool:
                 raise self._refusal(request)
             return state
         if anyio.current_time() >= waiter.until and not self._extend_wait(waiter):
-            raise Saturated("All of the gateway's accounts are busy.", retry_after=2.0)
+            raise Saturated(_KEPT if self._keeps_free(request) else _BUSY, retry_after=2.0)
         if first and not request.tried:
             slots = self._capacity(request)
             if self._queue.is_full(request, slots, self.config.queue_per_slot * slots):
@@ -215,6 +221,23 @@ class Pool:
             return False
         waiter.until = min(waiter.last, now + self.config.queue_timeout_seconds)
         return True
+
+    def _keeps_free(self, request: LeaseRequest) -> bool:
+        """Return whether the free slots are kept for other licenses: this one holds three for each of them.
+
+        A running answer is never interrupted, so a license that took every slot for long answers would lock out all
+        others. Up to an equal share of all licenses it may take each slot. Example: of 10 slots a license takes 8.
+        """
+        held, licenses = self._queue.slots_taken(request), self.accounts.deps.licenses()
+        if not held or licenses < _SEVERAL:
+            return False
+        free, now, requirement = 0, self._clock.monotonic(), request.requirement
+        for state in self.states:
+            if state.ready(requirement, now):
+                free += max(1, state.allowed(requirement) - state.in_flight)
+                if held < _HELD_PER_FREE * free:
+                    return False
+        return held >= self._capacity(request) / licenses
 
     def _capacity(self, request: LeaseRequest) -> int:
         """Return the concurrency limit for such requests over all accounts that can serve one soon."""
@@ -272,6 +295,7 @@ class Pool:
             if (
                 other.request.accepts(state)
                 and state.ready(requirement, now)
+                and not self._keeps_free(other.request)
                 and state.throttle.admit(now, self._rng())
             ):
                 self._begin(state, other.request, now)
@@ -288,15 +312,22 @@ class Pool:
             if key in unserved:
                 continue
             guests = self.accounts.guests if request.only is None else ()
-            state = choose(
-                self._candidates(request), request.requirement, now, guests=guests, tried=request.tried, rng=self._rng
-            )
+            keeps_free, state = self._keeps_free(request), None
+            if not keeps_free:
+                state = choose(
+                    self._candidates(request),
+                    request.requirement,
+                    now,
+                    guests=guests,
+                    tried=request.tried,
+                    rng=self._rng,
+                )
             if state is not None and state.throttle.admit(now, self._rng()):
                 self._begin(state, request, now)
                 self._queue.give(waiter, state)
             elif not self._worth_waiting(request, request.tried):
                 self._queue.give(waiter, None)
-            else:
+            elif not keeps_free:
                 unserved.add(key)
 
     def _note_full(self, state: AccountState, request: LeaseRequest, wait: float) -> None:

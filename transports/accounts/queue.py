@@ -1,7 +1,8 @@
 """Requests that wait for an account, in an order that is fair between licenses.
 
-A free slot goes to the license that holds the fewest slots, and within a license to the request that came first. Only
-the slots for which licenses compete are compared: guest accounts do not count for a request that no guest can serve.
+A free slot goes to the license that holds the fewest slots, among equal ones to the license that has begun the fewest
+requests within a minute, and within a license to the request that came first. Only the slots for which licenses compete
+are compared: guest accounts do not count for a request that no guest can serve.
 """
 
 import math
@@ -97,7 +98,7 @@ class Queue:
         `before` is the request's own queue entry, or None if it is new.
         """
         ticket = before.ticket if before is not None else math.inf
-        return self._turn(waiter) < (self._slots_taken(request), ticket)
+        return self._turn(waiter) < (self.slots_taken(request), ticket)
 
     def is_full(self, request: LeaseRequest, slots: int, most: float) -> bool:
         """Return whether the license has reached its queue limit.
@@ -107,15 +108,15 @@ class Queue:
         """
         waiting = self._licenses(self._lines, request)
         own = sum(len(self._lines.get(key, ())) for key in _lines(request))
-        return own >= most / len(waiting) + max(0.0, self._share(request, slots) - self._slots_taken(request))
+        return own >= most / len(waiting) + max(0.0, self._share(request, slots) - self.slots_taken(request))
 
     def is_owed(self, request: LeaseRequest, slots: int) -> bool:
         """Return whether a license holds less than its share of the `slots` while another one holds more than that."""
         share = self._share(request, slots)
-        if self._slots_taken(request) >= share:
+        if self.slots_taken(request) >= share:
             return False
         others = self._licenses(self._slots_of, request) - {request.license}
-        return any(self._slots_taken(msgspec.structs.replace(request, license=other)) > share for other in others)
+        return any(self.slots_taken(msgspec.structs.replace(request, license=other)) > share for other in others)
 
     def ticket(self, request: LeaseRequest, until: float, last: float) -> Waiter:
         """Return a waiter that joins the queue now."""
@@ -152,9 +153,9 @@ class Queue:
             del self._lines[key]
 
     def _turn(self, waiter: Waiter) -> tuple[int, int]:
-        return (self._slots_taken(waiter.request), waiter.ticket)
+        return (self.slots_taken(waiter.request), waiter.ticket)
 
-    def _slots_taken(self, request: LeaseRequest) -> int:
+    def slots_taken(self, request: LeaseRequest) -> int:
         """Return how many slots the license holds of accounts that could serve the request."""
         return sum(self._slots_of[key] for key in _lines(request))
 

@@ -86,6 +86,8 @@ class PoolDeps(msgspec.Struct, frozen=True, kw_only=True):
     observer: Observer
     rng: Rng
     tracer: Tracer = NO_TRACER
+    licenses: Callable[[], int] = lambda: 1
+    """Returns the number of valid licenses, whether they send requests or not."""
 
 
 class Reports:

@@ -115,7 +115,7 @@ class Machine(RuleBasedStateMachine):
 
     def watch_turns(self, queue):
         """Count the slots that go to a license while one that holds fewer waits."""
-        give, held = queue.give, queue._slots_taken
+        give, held = queue.give, queue.slots_taken
 
         def noting(waiter, state):
             if state is not None:
@@ -209,7 +209,7 @@ class Machine(RuleBasedStateMachine):
             mine = [request for request in self.requests if request.process == number and request.account]
             for license_id in "xy":
                 held = sum(request.license == license_id for request in mine)
-                assert pool._queue._slots_taken(LeaseRequest(requirement=CHAT, license=license_id)) == held
+                assert pool._queue.slots_taken(LeaseRequest(requirement=CHAT, license=license_id)) == held
 
     @invariant()
     def the_last_account_is_never_ejected(self):

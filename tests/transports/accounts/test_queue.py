@@ -79,6 +79,45 @@ async def test_one_license_uses_all_slots_if_no_other_waits():
         assert not crowd.refused
 
 
+@pytest.mark.parametrize(
+    ("accounts", "most"),
+    [((5, 5), 8), ((5,), 4), ((2, 2), 3), ((3,), 3), ((1, 1), 2), ((1,), 1), ((20, 20), 30)],
+)
+async def test_one_of_several_licenses_leaves_a_quarter_of_the_slots_free(accounts, most):
+    pools = [account(str(number), slots) for number, slots in enumerate(accounts)]
+    async with crowd_at(*pools, licenses=lambda: 2) as crowd:
+        await crowd.come("slow", 60)
+        assert crowd.held() == {"slow": most}
+        for _ in range(3):
+            await crowd.come("other", sum(accounts) - most)
+            assert crowd.held()["other"] == sum(accounts) - most
+            await crowd.release(sum(accounts) - most, "other")
+            assert crowd.held() == {"slow": most}
+
+
+async def test_the_slots_of_a_license_that_ends_go_to_the_others():
+    several = 2
+    async with crowd_at(account("a", 5), account("b", 5), licenses=lambda: several) as crowd:
+        await crowd.come("slow", 20)
+        several = 1
+        await crowd.release(1)
+        await crowd.come("slow", 3)
+        assert crowd.held() == {"slow": 10}
+
+
+async def test_a_license_may_have_what_the_others_leave():
+    async with crowd_at(account("a", 5), account("b", 5), licenses=lambda: 3) as crowd:
+        await crowd.come("one", 20)
+        await crowd.come("two", 3)
+        assert crowd.held() == {"one": 8, "two": 2}
+        await crowd.release(8, "one")
+        assert crowd.held() == {"one": 6, "two": 3}
+        await crowd.come("three", 3)
+        assert crowd.held() == {"one": 6, "two": 3, "three": 1}
+        await crowd.release(2, "one")
+        assert crowd.held() == {"one": 4, "two": 3, "three": 3}
+
+
 async def test_a_second_license_gets_the_next_free_slot():
     async with crowd_at(account("a", 5), account("b", 5)) as crowd:
         await crowd.come("slow", 40)
