@@ -179,6 +179,8 @@ class RequestContext(msgspec.Struct, kw_only=True):
     """The number of earlier attempts, as the client's SDK reports it."""
     keep_prompt: bool = False
     """Whether the operator wants prompts in the log."""
+    query: bytes = b""
+    """The query of the request's URL."""
 
     def reserved(self) -> Reservation:
         """Return the reservation of this request in `memory`; it is empty at first."""

@@ -177,8 +177,11 @@ def _made(
 
 def _plain(image: Image.Image, *, opaque: bool) -> Image.Image:
     """Return a picture as RGB or, if it has transparency and need not be opaque, as RGBA."""
-    if image.mode.startswith("I;16"):
-        image = _with_8_bits(image)
+    if image.mode.startswith("I;16"):  # Pillow's conversion of grey with 16 bits makes all above 255 white
+        transparent = image.info.get("transparency")
+        image = Image.eval(image, lambda value: value * (1 / 257)).convert("L")
+        if isinstance(transparent, int):
+            image.info["transparency"] = transparent // 257
     if not image.has_transparency_data:
         return image if image.mode == "RGB" else image.convert("RGB")
     image = image if image.mode == "RGBA" else image.convert("RGBA")
@@ -187,15 +190,6 @@ def _plain(image: Image.Image, *, opaque: bool) -> Image.Image:
     ground = Image.new("RGB", image.size, "white")
     ground.paste(image, mask=image.getchannel("A"))
     return ground
-
-
-def _with_8_bits(image: Image.Image) -> Image.Image:
-    """Scale grey values of 16 bits: Pillow's conversion makes all above 255 white."""
-    transparent = image.info.get("transparency")
-    image = Image.eval(image, lambda value: value * (1 / 257)).convert("L")
-    if isinstance(transparent, int):
-        image.info["transparency"] = transparent // 257
-    return image
 
 
 def _unreadable() -> UpstreamFailed:

@@ -120,6 +120,7 @@ class RequestContextMiddleware:
             timers=self._timers,
             pixels=deps.pixels,
             keep_prompt=deps.log_prompts,
+            query=scope["query_string"],
         )
 
     def _finish(self, scope: Any, context: RequestContext, status: int | None, span: RequestSpan | None) -> None:

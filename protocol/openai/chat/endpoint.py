@@ -43,7 +43,8 @@ _PATIENCE_SECONDS = 1800.0
 async def _answer(
     engine: Engine, body: wire.ChatRequest, selection: Selection, context: RequestContext
 ) -> Answer[Event, Reply]:
-    request = await read.read(body, selection, engine.catalogue, context)
+    pictures = read.read_pictures(body, selection, context)
+    request = await read.read(body, selection, engine.catalogue, context, pictures)
     bounds = read.bounds(body)
     head = write.Head.new(selection.id, context.created)
     if selection.capability.long_running:
@@ -52,7 +53,8 @@ async def _answer(
     else:
         exchange = engine.open(request) if bounds == Bounds() else bounded(engine, request, bounds)
     usage_in_stream = bool(body.stream_options and body.stream_options.include_usage)
-    writer = write.CompletionWriter(head, Rendering(context.links, request.caller), include_usage=usage_in_stream)
+    rendering = Rendering(context.links, request.caller, pictures.image_format)
+    writer = write.CompletionWriter(head, rendering, include_usage=usage_in_stream)
     return Answer(request=request, exchange=exchange, writer=writer, fold=fold, streamed=request.streamed)
 
 

@@ -29,6 +29,7 @@ from protocol.model import (
 from protocol.model import ToolCall as Call
 from protocol.openai.chat import wire
 from protocol.openai.chat.stop import Bounds
+from protocol.openai.picture_parameters import PictureParameters, read_picture_parameters
 
 Attached = FilePart | MediaPart
 
@@ -169,10 +170,28 @@ _TURNS_WITH_FILES = 10
 _DRAWING = frozenset({Capability.IMAGEN, Capability.STORYBOOK})
 
 
+def read_pictures(body: wire.ChatRequest, selection: Selection, context: RequestContext) -> PictureParameters:
+    """Return the parameters of the pictures of a chat.
+
+    Raises:
+        BadRequest: one is invalid or not supported; `param` is its path.
+
+    """
+    pictures = read_picture_parameters(body, context.query, draws=selection.capability in _DRAWING)
+    if pictures.n is not None and pictures.n > 1:
+        message = f"'{pictures.n_path}' above 1 {_NOT_YET} in chat: use '/v1/images/generations'."
+        raise BadRequest(message, param=pictures.n_path, code="unsupported_parameter")
+    return pictures
+
+
 async def read(
-    body: wire.ChatRequest, selection: Selection, catalogue: Catalogue, context: RequestContext
+    body: wire.ChatRequest,
+    selection: Selection,
+    catalogue: Catalogue,
+    context: RequestContext,
+    pictures: PictureParameters = PictureParameters(),  # noqa: B008 -- it is immutable
 ) -> GenerationRequest:
-    """Convert a request to a selected model, and read its files.
+    """Convert a request to a selected model, and read its files; `pictures` are its parameters of pictures.
 
     Raises:
         BadRequest: a field is invalid or not supported; `param` is its path.
@@ -196,6 +215,9 @@ async def read(
     turns = tuple(_turn(message, index, files) for index, message in enumerate(body.messages))
     if not any(turn.text or any(not isinstance(part, TextPart) for part in turn.parts) for turn in turns):
         raise BadRequest("'messages' has no text: send at least one message with text or a file.", param="messages")
+    if pictures.sentences and turns[-1].role is Role.USER:
+        sentences = map(TextPart, pictures.sentences)
+        turns = (*turns[:-1], msgspec.structs.replace(turns[-1], parts=(*turns[-1].parts, *sentences)))
     return GenerationRequest(
         id=context.id,
         caller=caller_of(context),
@@ -203,6 +225,7 @@ async def read(
         turns=turns,
         streamed=bool(body.stream),
         attempts_before=context.attempts_before,
+        aspect=pictures.aspect,
     )
 
 

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from protocol.http.lenient import LenientDecoder
+from protocol.openai.picture_parameters import PictureFields
 
 Positive = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(pattern=r"^[^\s<|\\/>]+\Z", min_length=1, max_length=64)]
@@ -158,7 +159,7 @@ class ResponseFormat(msgspec.Struct, frozen=True):
     type: str
 
 
-class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
+class ChatRequest(PictureFields, frozen=True, kw_only=True):
     """The body of `POST /chat/completions`, without fields that are ignored: the site has no such options."""
 
     model: str

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 
 from protocol.http.body import encode_json
-from protocol.http.context import Links
+from protocol.http.context import UNCHANGED, ImageFormat, Links
 from protocol.model import (
     Caller,
     Citation,
@@ -43,9 +43,9 @@ _ESCAPED = r"\\\1"
 class Rendering:
     """Renders one answer, piece by piece."""
 
-    def __init__(self, links: Links, caller: Caller) -> None:
-        """Sign media links for this caller."""
-        self._links, self._caller = links, caller
+    def __init__(self, links: Links, caller: Caller, image_format: ImageFormat = UNCHANGED) -> None:
+        """Sign media links for this caller; those of images lead to images in this format."""
+        self._links, self._caller, self._image_format = links, caller, image_format
         self._counts = dict.fromkeys(MediaKind, 0)
         self._said = self._length = 0
         """The lengths of the model's text and of the rendered content."""
@@ -104,7 +104,8 @@ class Rendering:
 
     def _media(self, media: Media) -> response_wire.Delta:
         kind = media.ref.kind
-        url = self._links.sign(media.ref, self._caller)
+        image_format = self._image_format if kind is MediaKind.IMAGE else UNCHANGED
+        url = self._links.sign(media.ref, self._caller, image_format)
         index, self._counts[kind] = self._counts[kind], self._counts[kind] + 1
         alt = media.alt or kind.value
         match kind:

@@ -24,13 +24,13 @@ PicturesAnswer = Answer[write.Delivered, write.Pictures]
 async def _generate(
     engine: Engine, body: wire.Generation, selection: Selection, context: RequestContext
 ) -> PicturesAnswer:
-    options = read_options(body, selection)
+    options = read_options(body, selection, context.query)
     return _answer(engine, options, Inputs(pictures=()), context, "image_generation.completed")
 
 
 async def _edit(engine: Engine, body: Edit, selection: Selection, context: RequestContext) -> PicturesAnswer:
     fields, files = body
-    options = read_options(fields, selection)
+    options = read_options(fields, selection, context.query)
     admit_pictures(selection, engine.catalogue)
     inputs = await take_inputs(fields, files, context)
     return _answer(engine, options, inputs, context, "image_edit.completed")

@@ -17,6 +17,7 @@ from protocol.http.parallel import gather
 from protocol.http.picture_structure import picture_size
 from protocol.model import BadRequest, FilePart, MediaKind, MediaPart, viewed
 from protocol.openai.images import wire
+from protocol.openai.picture_parameters import nested
 
 if TYPE_CHECKING:  # imported with the first mask
     from protocol.openai.images.mask import MaskDescription
@@ -93,7 +94,7 @@ async def _converted(form: Form, decoder: LenientDecoder[ImageRequestT]) -> Imag
             message = f"The form has several values of '{key}': send the images as files, or use JSON."
             raise BadRequest(message, param=key)
         fields[key] = value
-    return await decode_body(b"", lambda _: decoder.convert(fields))
+    return await decode_body(b"", lambda _: decoder.convert(nested(fields.items())))
 
 
 def _no_pictures(field: str) -> BadRequest:

@@ -1,8 +1,5 @@
 """Converts an image request to a `GenerationRequest`; refuses fields that are not supported."""
 
-import math
-import re
-
 import msgspec
 
 from protocol.http.context import ImageFormat, RequestContext, caller_of
@@ -12,7 +9,6 @@ from protocol.model import (
     Capability,
     Catalogue,
     GenerationRequest,
-    Rendition,
     Role,
     Selection,
     TextPart,
@@ -21,19 +17,9 @@ from protocol.model import (
 )
 from protocol.openai.images import wire
 from protocol.openai.images.inputs import Inputs
+from protocol.openai.picture_parameters import read_picture_parameters
 
-_SIZE = re.compile(r"([1-9][0-9]{1,3})[xX]([1-9][0-9]{1,3})")
-_LEAST_SIDE = 64
-_MOST_SIDE = 4096
-_USUAL_SIDE = 1024
-"""The longer side of an image in the usual rendition."""
-_ASPECTS = ((1, 1), (5, 4), (4, 3), (3, 2), (16, 9), (21, 9), (4, 5), (3, 4), (2, 3), (9, 16))
-"""The aspect ratios that the models draw."""
-_STYLES = {"vivid": "Style: vivid, hyper-real and dramatic.", "natural": "Style: natural, nothing hyper-real."}
 _QUALITIES = ("low", "medium", "high", "xhigh", "max")
-_LOSSY = frozenset({"jpeg", "webp"})
-_BEST = 100
-"""The default of `output_compression`."""
 
 
 class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,35 +49,24 @@ class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def read_options(body: wire.ImageRequest, selection: Selection) -> ImageOptions:
-    """Parse a request to a selected model, without its images.
+def read_options(body: wire.ImageRequest, selection: Selection, query: bytes = b"") -> ImageOptions:
+    """Parse a request to a selected model, without its images; `query` is that of its URL.
 
     Raises:
         BadRequest: a field is invalid or not supported; `param` is its path.
 
     """
     refuse_unsupported(body)
-    size = None
-    if body.size is not None and body.size != "auto":
-        found = _SIZE.fullmatch(body.size)
-        size = (int(found[1]), int(found[2])) if found else (0, 0)
-        if not all(_LEAST_SIDE <= side <= _MOST_SIDE for side in size):
-            message = f"'size' must be 'auto' or '<width>x<height>', each from {_LEAST_SIDE} to {_MOST_SIDE} pixels."
-            raise BadRequest(message, param="size")
-    rendition = Rendition.LARGE if size is not None and max(size) > _USUAL_SIDE else Rendition.USUAL
-    if body.return_origin_image:  # only on request, since the original may carry a watermark
-        rendition = Rendition.ORIGINAL
+    pictures = read_picture_parameters(body, query, draws=True)
+    if body.n is not None and pictures.n not in (None, body.n):
+        message = f"'n' and '{pictures.n_path}' contradict each other: send one of them."
+        raise BadRequest(message, param=pictures.n_path)
     return ImageOptions(
         selection=selection,
-        prompt="\n\n".join(filter(None, (body.prompt, _STYLES.get(body.style or "")))),
-        n=body.n or 1,
-        aspect=closest(size) if size is not None else None,
-        image_format=ImageFormat(
-            rendition=rendition,
-            size=size,
-            format=body.output_format,
-            quality=body.output_compression if body.output_format in _LOSSY else None,
-        ),
+        prompt="\n\n".join((body.prompt, *pictures.sentences)),
+        n=body.n or pictures.n or 1,
+        aspect=pictures.aspect,
+        image_format=pictures.image_format,
         inline=(body.response_format or ("b64_json" if body.stream else "url")) == "b64_json",
         stream=bool(body.stream),
         quality=next((known for known in _QUALITIES if known == body.quality), None),
@@ -141,17 +116,5 @@ def refuse_unsupported(body: wire.ImageRequest) -> None:
             raise BadRequest(message, param=field, code="unsupported_parameter")
     if not body.prompt.strip():
         raise BadRequest("The prompt is empty: describe the image.", param="prompt")
-    if body.background == "transparent":
-        message = "The models draw no transparent background: set 'background' to 'opaque' or 'auto'."
-        raise Unsupported(message, param="background")
-    if body.output_compression not in {None, _BEST} and body.output_format not in _LOSSY:
-        message = "'output_compression' requires an 'output_format' of 'jpeg' or 'webp'."
-        raise BadRequest(message, param="output_compression")
     if body.partial_images and not body.stream:
         raise BadRequest("'partial_images' requires 'stream': true.", param="partial_images")
-
-
-def closest(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the aspect ratio of the models that is closest to a size."""
-    ratio = math.log(size[0] / size[1])
-    return min(_ASPECTS, key=lambda shape: abs(math.log(shape[0] / shape[1]) - ratio))

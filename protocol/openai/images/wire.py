@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from protocol.http.lenient import LenientDecoder
+from protocol.openai.picture_parameters import PictureFields
 
 Text = Annotated[str, Meta(min_length=1)]
 """A text that is unset if it is empty."""
@@ -21,24 +22,17 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """The id of a file at OpenAI; not supported."""
 
 
-class ImageRequest(msgspec.Struct, frozen=True, kw_only=True):
+class ImageRequest(PictureFields, frozen=True, kw_only=True):
     """The fields of both endpoints, without those that are ignored: the site has no such options."""
 
     prompt: Prompt
     model: Text | None = None
     n: Annotated[int, Meta(ge=1, le=4)] | None = None
-    size: Text | None = None
     response_format: Literal["url", "b64_json"] | None = None
-    output_format: Literal["png", "jpeg", "webp"] | None = None
-    output_compression: Annotated[int, Meta(ge=0, le=100)] | None = None
     quality: Any = None
     """Repeated in the answer; the site decides."""
-    background: Literal["transparent", "opaque", "auto"] | None = None
-    style: Literal["vivid", "natural"] | None = None
     stream: bool | None = None
     partial_images: Annotated[int, Meta(ge=0, le=3)] | None = None
-    return_origin_image: bool | None = None
-    """An extension: return the original instead of the 1K rendition."""
     frame_count: int | None = None
     frame_duration_ms: int | None = None
     svg: Any = None

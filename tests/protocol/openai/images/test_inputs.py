@@ -1,7 +1,8 @@
 import pytest
 
-from protocol.model import BadRequest
+from protocol.model import BadRequest, Caller, Catalogue
 from protocol.openai.images import inputs as images
+from protocol.openai.images.read import read_options, select
 from tests.bodies import request_of
 
 TYPE = "multipart/form-data; boundary=xx"
@@ -30,13 +31,18 @@ async def test_a_form_and_json_give_the_same_request():
         ("stream", b"true"),
         ("return_origin_image", b"false"),
         ("output_compression", b"40"),
+        ("output_format", b"webp"),
         ("user", b""),
     )
     json = (
         '{"prompt": "Füchse", "n": 3, "stream": true, "return_origin_image": false,'
-        ' "output_compression": 40, "user": ""}'
+        ' "output_compression": 40, "output_format": "webp", "user": ""}'
     )
-    assert await read_generation(TYPE, words) == await read_generation("application/json", json.encode())
+    bodies = [await read_generation(TYPE, words), await read_generation("application/json", json.encode())]
+    selection = select(None, Catalogue.build(), Caller(id="me"))
+    one, other = (read_options(body, selection) for body in bodies)
+    assert one == other
+    assert (one.n, one.stream, one.image_format.quality) == (3, True, 40)
 
 
 @pytest.mark.parametrize("content_type", ["", "application/json", "application/x-www-form-urlencoded", "text/plain"])
