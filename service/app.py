@@ -4,7 +4,7 @@ A request passes the middleware from the outside in: request context (id, access
 validation, routing; then, for each API route, the license check and the concurrency limit.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -208,13 +208,16 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
     slots = RequestSlots(base.shutdown, settings.limits.concurrency, settings.limits.concurrency_per_license)
     default = wiring.DIALECTS[0]
     media = MediaRoutes(engine, base.url_signer, base.licenses.current, _media_cache(settings.media))
-    shared = [] if settings.operations.port else operations.routes()
     media_route = media.route(default.refuse)
     limited = ConcurrencyLimit(media_route.endpoint, slots, default.refuse)  # a signed URL needs no license key
-    for prefix in _prefixes(settings):
-        shared.append(Route(prefix + media_route.path, limited, methods=["GET"], name=media_route.path))
-    dialect_routes = _dialect_routes(settings, engine, base.licenses, slots)
-    router = RequestRouter(default, [*((route, default) for route in shared), *dialect_routes])
+    links = Route(media_route.path, limited, methods=["GET"], name=media_route.path)
+    router = RequestRouter(
+        default,
+        [(links, default), *_dialect_routes(engine, base.licenses, slots)],
+        fixed=[] if settings.operations.port else operations.routes(),
+        prefix=settings.server.prefix,
+        base_url=address.base,
+    )
     api = with_middleware(settings, router, base.load_monitor, metrics, request_deps, address=address)
     apps = {API: api, OPERATIONS: operations.app()}
     if settings.admin.tokens:
@@ -283,21 +286,13 @@ def with_middleware(  # noqa: PLR0913 -- the layers' dependencies
     return RequestContextMiddleware(cors(shed), metrics, deps, lambda error: cors(router.refuse(error)))
 
 
-def _dialect_routes(
-    settings: Settings, engine: Engine, licenses: Licenses, slots: RequestSlots
-) -> Iterator[tuple[Route, Dialect]]:
-    """Yield every dialect's routes with license check and concurrency limit, with and without the prefix."""
+def _dialect_routes(engine: Engine, licenses: Licenses, slots: RequestSlots) -> Iterator[tuple[Route, Dialect]]:
+    """Yield every dialect's routes with license check and concurrency limit."""
     for dialect in wiring.DIALECTS:
         for route in dialect.routes(engine):
             limited = ConcurrencyLimit(route.endpoint, slots, dialect.refuse)
             licensed = Licensed(limited, licenses, dialect)
-            for prefix in _prefixes(settings):
-                path, methods = prefix + route.path, list(route.methods or ())
-                yield Route(path, licensed, methods=methods, name=route.path), dialect
-
-
-def _prefixes(settings: Settings) -> Iterable[str]:
-    return dict.fromkeys((settings.server.prefix, ""))
+            yield Route(route.path, licensed, methods=list(route.methods or ()), name=route.path), dialect
 
 
 def _media_cache(media: MediaSettings) -> MediaCache | None:

@@ -24,7 +24,7 @@ from protocol.model.errors import ModelUnknown
 
 _EXTENDED = "extended"
 _SHOWN = 64
-_NEAR = 0.75
+_NEAR = 0.7
 """The least similarity of names that are suggested for a name that does not exist."""
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 """Names that are safe in a header, a path and a metric label."""
@@ -124,11 +124,6 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return f"{capability}{'-' + _EXTENDED if self.extended else ''}"
 
 
-def _shown(name: str) -> str:
-    """Return a caller's model name shortened and cleaned for an error message."""
-    return "".join(c if c.isascii() and c.isprintable() else "?" for c in name[:_SHOWN])
-
-
 def _spellings(name: str) -> Iterator[str]:
     """Yield what a name may stand for: the name in lower case, then without a provider before it or a tag after it."""
     text = name.strip(_AROUND)
@@ -211,27 +206,17 @@ class Catalogue:
             base = max(fitting, key=len, default=None)
             if base is None:
                 continue
+            listed, model = self._names[base]
+            model = self._models[model.replaced_by or model.id]
             try:
-                return self._parse(spelling, base)
+                capability, extended = _parse_suffixes(model, spelling[len(base) :])
             except ValueError as error:
                 advice = advice or str(error)
-        raise ModelUnknown(f"The model '{_shown(name)}' does not exist. {advice or self._advice(name)}")
-
-    def _parse(self, spelling: str, base: str) -> Selection:
-        """Return the selection of a name in lower case that begins with a base.
-
-        Raises:
-            ValueError: the base does not take these suffixes; the message lists those that it takes.
-
-        """
-        listed, model = self._names[base]
-        if model.replaced_by is not None:
-            model = self._models[model.replaced_by]
-        suffixes = spelling[len(base) + 1 :].split("-") if len(spelling) > len(base) else []
-        capability, extended = _parse_suffixes(model, suffixes)
-        return Selection(
-            model=model, capability=capability, extended=extended, base=listed if listed != model.id else None
-        )
+                continue
+            requested = listed if listed != model.id else None
+            return Selection(model=model, capability=capability, extended=extended, base=requested)
+        shown = "".join(c if c.isascii() and c.isprintable() else "?" for c in name[:_SHOWN])
+        raise ModelUnknown(f"The model '{shown}' does not exist. {advice or self._advice(name)}")
 
     def _advice(self, name: str) -> str:
         """Return a sentence that lists the models, after those whose names are nearest to a name."""
@@ -264,13 +249,14 @@ class Catalogue:
         return max((one for one in same if one.replaced_by is None), key=lambda one: one.created, default=model)
 
 
-def _parse_suffixes(model: Model, suffixes: list[str]) -> tuple[Capability, bool]:
-    """Return the capability that suffixes mean, and whether extended thinking is on.
+def _parse_suffixes(model: Model, text: str) -> tuple[Capability, bool]:
+    """Return the capability that suffixes such as `-canvas-extended` mean, and whether extended thinking is on.
 
     Raises:
         ValueError: the model does not take these suffixes.
 
     """
+    suffixes = text.split("-")[1:]
     allowed = {c.value: c for c in model.capabilities if c is not Capability.CHAT}
     chosen = [suffix for suffix in suffixes if suffix != _EXTENDED]
     extended = len(chosen) < len(suffixes)

@@ -1,8 +1,11 @@
 """Refuses requests that are not valid HTTP/1.1, and routes the others to their endpoint."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import msgspec
+from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from protocol.http.body import UNREAD
@@ -10,6 +13,10 @@ from protocol.http.context import context_of
 from protocol.http.errors import ASGIResponse, HttpError, Refuse
 from protocol.http.operation import Dialect
 from protocol.model import GatewayError
+
+_VERSION = "v1"
+"""The first segment of the API's paths."""
+_AZURE = "/openai/deployments/"
 
 
 class HttpValidation:
@@ -45,21 +52,53 @@ def _fault(scope: Any, most: int) -> HttpError | None:
     return None
 
 
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """The route that a request's path leads to, as far as there is one."""
+
+    dialect: Dialect
+    path: str
+    """The path in its normal form."""
+    route: Route | None = None
+    """The route of the path and the method."""
+    params: Mapping[str, Any] = {}
+    methods: frozenset[str] = frozenset()
+    """The methods of the path's routes; empty: nothing is at this path."""
+
+
 class RequestRouter:
     """Routes requests, and writes errors in the form of the dialect whose path was requested.
+
+    Clients join a base URL and a path in many ways: `//v1/chat/completions`, `/v1/v1/models`, `/models/`. Each gets its
+    normal form (`normal_path`) before it is compared with the API's routes, so that nothing behind the router sees
+    another spelling. Probes and metrics have one spelling only: a path that an ingress blocks has no second one.
 
     The first route that matches answers. Paths without parameters, which most requests have, are found in a dictionary.
     """
 
-    def __init__(self, default: Dialect, routes: Iterable[tuple[Route, Dialect]]) -> None:
-        """Take all routes with their dialects; a path that belongs to none gets errors in the form of `default`."""
-        self._default, self._routes = default, list(routes)
+    def __init__(
+        self,
+        default: Dialect,
+        routes: Iterable[tuple[Route, Dialect]],
+        *,
+        fixed: Iterable[Route] = (),
+        prefix: str = "",
+        base_url: Callable[[Any], str] = lambda _: "",
+    ) -> None:
+        """Take the API's routes, whose paths work with and without `prefix`, and `fixed` ones, whose paths do not vary.
+
+        A path that belongs to no dialect gets errors in the form of `default`. `base_url` returns the public address of
+        a request's gateway, with the prefix.
+        """
+        self._default, self._routes, self._fixed = default, list(routes), list(fixed)
+        self._prefix, self._base_url = prefix, base_url
         self._exact: dict[tuple[str, str], Route] = {}
         for route, _ in self._routes:
-            for method in route.methods or ():
-                match, first, _ = self._find({"type": "http", "method": method, "path": route.path})
-                if match is Match.FULL and first is route and not route.param_convertors:
-                    self._exact[method, route.path] = route
+            route.path_regex = re.compile(route.path_regex.pattern, re.IGNORECASE)
+        for route in (*self._fixed, *(route for route, _ in self._routes)):
+            paths = {route.path} if route in self._fixed else {route.path, prefix + route.path}
+            for method in () if route.param_convertors else route.methods or ():
+                if self._find(method, route.path).route is route:
+                    self._exact.update({(method, path): route for path in paths})
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle the request."""
@@ -70,36 +109,81 @@ class RequestRouter:
             scope["route"], scope["path_params"] = route, {}
             await route.app(scope, receive, send)
             return
-        match, route, dialect = self._find(scope)
-        if route is None:
-            fault = HttpError(404, "not_found", "There is nothing at this path; the API is below /v1.")
-        else:
-            scope["route"], scope["path_params"] = route, route.matches(scope)[1]["path_params"]
-            if match is Match.FULL:
-                await route.app(scope, receive, send)
-                return
-            fault = HttpError(405, "method_not_allowed", f"{scope['method']} is not allowed on this path.")
-        context_of(scope).record.error = fault.code
-        response = dialect.refuse(fault)
-        if route is not None:
-            response.headers["allow"] = ", ".join(sorted(route.methods or ()))
-        await response(scope, receive, send)
+        found = self._find(scope["method"], scope["path"])
+        if found.route is not None:
+            scope["route"], scope["path"], scope["path_params"] = found.route, found.path, found.params
+            await found.route.app(scope, receive, send)
+            return
+        await self._unrouted(scope, found)(scope, receive, send)
 
     def refuse(self, error: GatewayError) -> ASGIResponse:
         """Return the response to an error; the path of its scope chooses the dialect."""
 
         async def respond(scope: Any, receive: Any, send: Any) -> None:
-            await self._find(scope)[2].refuse(error)(scope, receive, send)
+            await self._find(scope["method"], scope["path"]).dialect.refuse(error)(scope, receive, send)
 
         return respond
 
-    def _find(self, scope: Any) -> tuple[Match, Route | None, Dialect]:
-        """Return the first route of a request's path and method, or else of its path alone, and the dialect."""
-        partial: tuple[Match, Route | None, Dialect] = (Match.NONE, None, self._default)
-        for route, dialect in self._routes:
-            match, _ = route.matches(scope)
-            if match is Match.FULL:
-                return match, route, dialect
-            if match is Match.PARTIAL and partial[0] is Match.NONE:
-                partial = match, route, dialect
-        return partial
+    def _unrouted(self, scope: Any, found: Found) -> Response:
+        """Return the response to a request without a route."""
+        allowed = {"allow": ", ".join(sorted(found.methods | {"OPTIONS"}))}
+        preflight = any(name == b"access-control-request-method" for name, _ in scope["headers"])  # CORS is off
+        if scope["method"] == "OPTIONS" and found.methods and not preflight:
+            return Response(status_code=204, headers=allowed)
+        if found.methods:
+            fault = HttpError(
+                405, "method_not_allowed", f"{scope['method']} is not allowed on this path: use {allowed['allow']}."
+            )
+        else:
+            fault = HttpError(404, "not_found", self._advice(scope, found.path))
+        context_of(scope).record.error = fault.code
+        response = found.dialect.refuse(fault)
+        response.headers.update(allowed if found.methods else {})
+        return response
+
+    def _advice(self, scope: Any, path: str) -> str:
+        """Return the message for a path that does not exist."""
+        base = f"{self._base_url(scope)}/{_VERSION}"
+        if path.lower().startswith(_AZURE):
+            return (
+                f"This gateway has no deployments: use a client for OpenAI, not for Azure, with the base URL '{base}'."
+            )
+        below = dict.fromkeys(
+            route.path.removeprefix(f"/{_VERSION}")
+            for route, _ in self._routes
+            if route.path.startswith(f"/{_VERSION}/") and not route.param_convertors
+        )
+        return f"There is nothing at this path. The base URL is '{base}'; below it are {', '.join(below)}."
+
+    def _find(self, method: str, path: str) -> Found:
+        """Return the first route of a method and a path, or else what is known of the path."""
+        fixed = [(route, self._default) for route in self._fixed if route.path == path]
+        normal = normal_path(path, self._prefix)
+        methods: set[str] = set()
+        dialect, matched = self._default, normal
+        for written, routes in ((path, fixed), (f"/{_VERSION}{normal}", self._routes), (normal, self._routes)):
+            for route, owner in routes:
+                match, child = route.matches({"type": "http", "method": method, "path": written})
+                if match is Match.FULL:
+                    return Found(dialect=owner, path=written, route=route, params=child["path_params"])
+                if match is Match.PARTIAL:
+                    dialect, matched = (dialect, matched) if methods else (owner, written)
+                    methods |= route.methods or set()
+        return Found(dialect=dialect, path=matched, methods=frozenset(methods))
+
+
+def normal_path(path: str, prefix: str) -> str:
+    """Return a decoded path without what clients add to it.
+
+    Empty segments, dot segments (RFC 3986, 5.2.4), blanks, parameters of segments (`;v=1`) and a slash at the end are
+    removed, as are `prefix` and the version at the beginning, however often they are repeated.
+    """
+    segments: list[str] = []
+    for written in path.split("/"):
+        segment = written.partition(";")[0].strip()
+        if segment == "..":
+            del segments[-1:]
+        elif segment not in {"", "."}:
+            segments.append(segment)
+    starts = "|".join(re.escape(start) for start in (prefix, f"/{_VERSION}") if start)
+    return re.sub(rf"^(?:(?:{starts})(?=/|$))+", "", "/" + "/".join(segments), flags=re.IGNORECASE) or "/"

@@ -86,7 +86,7 @@ def test_an_error_of_the_request_is_written_in_the_form_of_the_dialect(client, c
 def test_errors_of_middleware_are_written_in_the_form_of_the_dialect(client):
     response = client.get("/toy/answers")
     assert (response.status_code, response.json()["problem"]) == (405, "method_not_allowed")
-    assert response.headers["allow"] == "POST"
+    assert response.headers["allow"] == "OPTIONS, POST"
     response = client.post("/toy/answers", json=HELLO, headers={"x-filler": "x" * 40_000})
     assert (response.status_code, response.json()["problem"]) == (431, "headers_too_large")
 

@@ -8,11 +8,14 @@ from starlette.routing import Route
 from protocol.http.context import attach
 from protocol.http.operation import Dialect
 from protocol.model import Saturated
-from service.middleware.routing import HttpValidation, RequestRouter
+from service.middleware.routing import HttpValidation, RequestRouter, normal_path
 
 
 def dialect(name):
-    return Dialect(name=name, routes=lambda _: (), refuse=lambda e: Response(f"{name} {e.code}", 418), credentials=())
+    def refuse(error):
+        return Response(f"{name} {error.code}", 418, {"x-message": error.message})
+
+    return Dialect(name=name, routes=lambda _: (), refuse=refuse, credentials=())
 
 
 def answer(name):
@@ -29,7 +32,12 @@ ROUTES = [
     (Route("/two/models", answer("models"), methods=["GET"]), TWO),
     (Route("/two/models/{model:path}", answer("model"), methods=["GET"]), TWO),
     (Route("/two/models/behind", answer("behind"), methods=["GET", "POST"]), TWO),
+    (Route("/v1/chat/completions", answer("completions"), methods=["POST"]), ONE),
+    (Route("/v1/videos", answer("videos"), methods=["POST"]), ONE),
+    (Route("/v1/videos", answer("list"), methods=["GET"]), ONE),
+    (Route("/v1/videos/{video}", answer("video"), methods=["DELETE"]), ONE),
 ]
+FIXED = [Route("/metrics", answer("metrics"), methods=["GET"])]
 
 
 @pytest.fixture
@@ -39,7 +47,9 @@ def record():
 
 @pytest.fixture
 def client(record):
-    router = RequestRouter(dialect("default"), ROUTES)
+    router = RequestRouter(
+        dialect("default"), ROUTES, fixed=FIXED, prefix="/api", base_url=lambda _: "http://gateway/api"
+    )
     validated = HttpValidation(router, 1000, router.refuse)
 
     async def with_context(scope, receive, send):
@@ -69,14 +79,27 @@ async def test_the_first_route_that_matches_path_and_method_answers(client, meth
 
 @pytest.mark.parametrize(
     ("path", "name"),
-    [("/one/chat", "one"), ("/two/models", "two"), ("/two/models/a/b", "two"), ("/one/chat/", "default")],
+    [
+        ("/one/chat", "one"),
+        ("/two/models", "two"),
+        ("/two/models/a/b", "two"),
+        ("/one/chat/", "one"),
+        ("/nowhere", "default"),
+    ],
 )
 async def test_middleware_refuses_in_the_dialect_of_the_path(client, path, name):
     assert (await client.get(path, headers={"x-shed": "1"})).text == f"{name} overloaded"
 
 
 @pytest.mark.parametrize(
-    ("path", "name", "allowed"), [("/one/chat", "one", "POST"), ("/two/models", "two", "GET, HEAD")]
+    ("path", "name", "allowed"),
+    [
+        ("/one/chat", "one", "DELETE, OPTIONS, POST"),
+        ("/ONE//chat/", "one", "DELETE, OPTIONS, POST"),
+        ("/two/models", "two", "GET, HEAD, OPTIONS"),
+        ("/v1/videos", "one", "GET, HEAD, OPTIONS, POST"),
+        ("/metrics", "default", "GET, HEAD, OPTIONS"),
+    ],
 )
 async def test_a_method_that_is_not_allowed_is_refused_in_the_dialect_of_the_path(client, record, path, name, allowed):
     response = await client.put(path)
@@ -85,7 +108,79 @@ async def test_a_method_that_is_not_allowed_is_refused_in_the_dialect_of_the_pat
     assert record.error == "method_not_allowed"
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/one/chat/", "//one/chat", "/"])
+async def test_options_lists_the_methods_of_a_path(client):
+    response = await client.options("/api/v1/videos/")
+    assert (response.status_code, response.text) == (204, "")
+    assert response.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+
+
+@pytest.mark.parametrize(
+    ("path", "normal"),
+    [
+        ("/", "/"),
+        ("", "/"),
+        ("/api", "/"),
+        ("/models/", "/models"),
+        ("//api//v1//models", "/models"),
+        ("/API/V1/models", "/models"),
+        ("/v1/v1/api/api/v1/models", "/models"),
+        ("/api;a=1/v1;b/models;c=d;e", "/models"),
+        ("/api/v1 /models\n", "/models"),
+        ("/./api/x/../v1/models/.", "/models"),
+        ("/../../../v1/models", "/models"),
+        ("/v1/models/Models/v1/api", "/models/Models/v1/api"),
+        ("/apis/v1/models", "/apis/v1/models"),
+    ],
+)
+def test_a_path_has_one_normal_form(path, normal):
+    assert normal_path(path, "/api") == normal
+    assert normal_path(normal, "/api") == normal
+
+
+@pytest.mark.parametrize("prefix", ["", "/a/b", "/v1"])
+def test_any_prefix_is_removed(prefix):
+    assert normal_path(f"{prefix}/v1/models/x", prefix) == "/models/x"
+    assert normal_path("/models/x", prefix) == "/models/x"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "text"),
+    [
+        ("POST", "/api/v1/chat/completions", "completions {} /v1/chat/completions"),
+        ("POST", "/Chat//Completions/", "completions {} /v1/chat/completions"),
+        ("POST", "/api/one/chat", "chat {} /one/chat"),
+        ("GET", "/api/two/models/A//b/", "model {'model': 'A/b'} /two/models/{model:path}"),
+        ("DELETE", "/v1/Videos/Id_X", "video {'video': 'Id_X'} /v1/videos/{video}"),
+        ("GET", "/metrics", "metrics {} /metrics"),
+    ],
+)
+async def test_each_way_to_write_a_path_leads_to_its_route(client, method, path, text):
+    response = await client.request(method, path)
+    assert (response.status_code, response.text) == (200, text)
+
+
+@pytest.mark.parametrize(
+    "path", ["/METRICS", "//metrics", "/metrics/", "/metrics%0a", "/api/metrics", "/x/%2e%2e/metrics"]
+)
+async def test_metrics_have_one_spelling(client, path):
+    response = await client.get(path)
+    assert response.text == "default not_found"
+
+
+async def test_an_unknown_path_gets_the_base_url_and_what_is_below_it(client):
+    response = await client.get("/api/v1/embeddings")
+    assert response.headers["x-message"] == (
+        "There is nothing at this path. The base URL is 'http://gateway/api/v1'; "
+        "below it are /chat/completions, /videos."
+    )
+
+
+async def test_a_path_of_azure_gets_the_base_url(client):
+    response = await client.post("/openai/deployments/gemini-3-pro/chat/completions?api-version=2024-10-21")
+    assert "not for Azure, with the base URL 'http://gateway/api/v1'" in response.headers["x-message"]
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/two", "/api", "/"])
 async def test_an_unknown_path_is_refused_in_the_default_dialect(client, record, path):
     response = await client.get(path)
     assert response.text == "default not_found"
