@@ -172,8 +172,9 @@ async def test_a_long_file_is_decoded_in_a_worker_thread(context, monkeypatch):
     for coded in (base64.b64encode(data), base64.encodebytes(data)):
         part = await files.from_base64(coded.decode(), name="", param=AT, context=context)
         assert part.data == data
+    await take(PNG + bytes(64 * 1024), context)
     await take(PNG, context)
-    assert [thread is threading.main_thread() for thread in threads] == [False, False, True]
+    assert [thread is threading.main_thread() for thread in threads] == [False, False, False, True]
 
 
 REF = MediaRef(transport="web", account="one", kind=MediaKind.VIDEO, url="https://upstream/v")

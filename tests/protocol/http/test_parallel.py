@@ -1,6 +1,7 @@
 import threading
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from protocol.http.parallel import gather, outcomes, run_in_worker
@@ -69,3 +70,25 @@ async def test_at_most_two_pieces_of_work_run_at_once():
         for _ in range(6):
             tasks.start_soon(run_in_worker, work)
     assert most == 2
+
+
+async def test_the_work_of_a_license_waits_for_its_own_first():
+    let_go, begun = threading.Event(), []
+
+    def work(name):
+        begun.append(name)
+        assert let_go.wait(60)
+
+    async def run(owner, number):
+        await run_in_worker(lambda: work(f"{owner}{number}"), owner)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(6):
+            tasks.start_soon(run, "a", number)
+        while len(begun) < 2:
+            await anyio.lowlevel.checkpoint()
+        tasks.start_soon(run, "b", 0)
+        await anyio.wait_all_tasks_blocked()
+        let_go.set()
+    assert len(begun) == 7
+    assert begun.index("b0") <= 3
