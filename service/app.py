@@ -24,6 +24,7 @@ from protocol.http.spool import Files, Spool
 from protocol.model import Engine, Jobs, Saturated
 from service import wiring
 from service.admin.feed import Feed
+from service.check import check
 from service.config.schema import LimitSettings, MediaSettings, Origin, Settings, SettingsError
 from service.jobs.runner import open_jobs
 from service.jobs.store import JobStore
@@ -121,7 +122,7 @@ async def open_app(
             memory=_memory(settings),
             spool=_spool(settings.limits),
             load_monitor=LoadMonitor(CgroupMemory().ratio, clock, settings.overload, registry),
-            reload=Reload(settings, origin, licenses, registry),
+            reload=Reload(settings, origin, licenses, registry, partial(check, origin=origin, store_path=store_path)),
             change_feed=ChangeFeed(store.records, clock),
             feed=Feed(),
             traces=traces,

@@ -1,5 +1,8 @@
 """Reloads changed secret files (keys and cookies) while requests are answered, and the settings on SIGHUP.
 
+On SIGHUP, settings that `serve` would not start with change nothing at all. So do settings without any license or
+account where there were some, since a file that was cut or emptied looks like that; a restart accepts them.
+
 Files are checked through symbolic links, because Kubernetes swaps the folder behind them. A changed file is reloaded
 once it has been unchanged for a moment and is valid; if it is incomplete, empty or missing, the previous content stays
 active.
@@ -46,8 +49,16 @@ class ReloadPart(msgspec.Struct, frozen=True):
 class Reload:
     """Watches and reloads licenses, transports and other parts."""
 
-    def __init__(self, settings: Settings, origin: Origin, licenses: Licenses, registry: CollectorRegistry) -> None:
-        """Start from settings that have just been read."""
+    def __init__(
+        self,
+        settings: Settings,
+        origin: Origin,
+        licenses: Licenses,
+        registry: CollectorRegistry,
+        check: Callable[[Settings], None],
+    ) -> None:
+        """Start from settings that have just been read; `check` raises SettingsError for those `serve` refuses."""
+        self._check = check
         self._settings, self._origin, self._licenses = settings, origin, licenses
         self._configs = wiring.transport_settings(settings, origin)
         self._transports: dict[str, Transport] = {}
@@ -81,8 +92,10 @@ class Reload:
     async def reload(self) -> None:
         """Reload the settings and all files."""
         async with self._lock:
-            settings = self._read()
-            if settings is not None:
+            if self._origin.path is not None:
+                settings = self._read(self._origin.path)
+                if settings is None:
+                    return
                 self._settings = settings
             self._marks = self._marks_now()
             await self._reload_all()
@@ -108,7 +121,8 @@ class Reload:
         return {path: _mark(path) for path in files}
 
     async def _reload_all(self) -> None:
-        fixed, invalid = reload_licenses(self._settings.licenses, self._origin, self._licenses.fixed)
+        strict = not wiring.is_simulated(self._settings, self._origin)
+        fixed, invalid = reload_licenses(self._settings.licenses, self._origin, self._licenses.fixed, strict=strict)
         self._licenses.fixed = fixed
         for name, transport in self._transports.items():
             invalid += await wiring.TRANSPORTS[name].reload(transport, self._configs[name])
@@ -121,22 +135,38 @@ class Reload:
             self._done.inc()
             _log.info("config_reloaded")
 
-    def _read(self) -> Settings | None:
-        """Return the settings as their file is now; None: there is no file, or it is invalid."""
-        if self._origin.path is None:
-            return None
+    def _read(self, path: Path) -> Settings | None:
+        """Return the settings as their file is now, with the sections that cannot be reloaded as before.
+
+        None: the file is invalid, or leaves out too much.
+        """
         try:
-            settings = load(self._origin.path, os.environ)
+            settings = load(path, os.environ)
             configs = wiring.transport_settings(settings, self._origin)
-        except SettingsError:
+            self._check(settings)
+            self._refuse_loss(settings, configs)
+        except SettingsError as error:
             self._failed.inc()
-            _log.error("config_reload_failed", path=str(self._origin.path), advice="gemini-gateway config check")
+            advice = "nothing was changed; run gemini-gateway config check"
+            _log.error("config_reload_failed", path=str(path), reason=str(error), advice=advice)
             return None
         at_start = _at_start(self._settings, settings, self._configs, configs)
         if at_start:
             _log.warning("config_restart_required", settings=at_start)
-        self._configs = {name: configs.get(name, config) for name, config in self._configs.items()}
+        self._configs = configs
         return msgspec.structs.replace(self._settings, licenses=settings.licenses)
+
+    def _refuse_loss(self, settings: Settings, configs: dict[str, msgspec.Struct]) -> None:
+        """Raise SettingsError if these settings have other transports, or lost all licenses or accounts."""
+        if configs.keys() != self._configs.keys():
+            raise SettingsError(f"{self._origin.name}: transports: other ones than before; restart to change them")
+        lost = ["licenses"] if self._settings.licenses and not settings.licenses else []
+        for name, config in configs.items():
+            kind = wiring.TRANSPORTS[name]
+            if kind.account_settings(self._configs[name]) and not kind.account_settings(config):
+                lost.append(f"transports.{name}.accounts")
+        if lost:
+            raise SettingsError(f"{self._origin.name}: {' and '.join(lost)}: all are gone; restart to remove them")
 
 
 def _mark(path: Path) -> Mark | None:
@@ -163,7 +193,7 @@ def _rest(config: Any) -> msgspec.Struct | None:
 
 
 def reload_licenses(
-    settings: Sequence[LicenseSettings], origin: Origin, before: Sequence[tuple[str, License]]
+    settings: Sequence[LicenseSettings], origin: Origin, before: Sequence[tuple[str, License]], *, strict: bool = False
 ) -> tuple[list[tuple[str, License]], list[str]]:
     """Return the licenses of the settings with the current keys of their files, and the invalid files or licenses.
 
@@ -174,7 +204,7 @@ def reload_licenses(
     invalid: list[str] = []
     for setting in settings:
         try:
-            [fresh] = fixed_licenses([setting], origin)
+            [fresh] = fixed_licenses([setting], origin, strict=strict)
             keys = {key for name, (key, _) in {**known, **found}.items() if name != setting.id}
             if fresh[0] in keys or setting.id in found:
                 raise SettingsError("is another license's")  # noqa: TRY301 -- handled like an invalid key

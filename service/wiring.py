@@ -102,6 +102,17 @@ def transport_settings(settings: Settings, origin: Origin) -> dict[str, msgspec.
     return found
 
 
+def is_simulated(settings: Settings, origin: Origin) -> bool:
+    """Return whether only simulators on this machine answer with these settings.
+
+    Raises:
+        SettingsError: as `transport_settings`.
+
+    """
+    configs = transport_settings(settings, origin)
+    return bool(configs) and all(TRANSPORTS[name].is_simulated(config) for name, config in configs.items())
+
+
 def _check_known(name: str, where: str, origin: Origin) -> None:
     if name not in TRANSPORTS:
         known = ", ".join(TRANSPORTS)

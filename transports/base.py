@@ -126,6 +126,8 @@ class TransportType(msgspec.Struct, Generic[ConfigT], frozen=True):
     """Describes its accounts, which are the setting `accounts` of `config`; None: it has none that are configured."""
     families: frozenset[str] = frozenset()
     """The model families that it has: `Model.family` of the catalogue is one of them."""
+    is_simulated: Callable[[ConfigT], bool] = lambda _: False
+    """Whether only a simulator on this machine answers with these settings: secrets may be samples then."""
     reload: Callable[[Any, ConfigT], Awaitable[Sequence[str]]] = _reload_nothing
     """Makes a transport that `connect` yielded use the accounts of these settings, whose files may have changed; open
     requests continue. Returns the files or accounts that are invalid: they keep their earlier configuration."""

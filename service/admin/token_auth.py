@@ -15,15 +15,12 @@ from protocol.model import Unauthorized
 from service.admin.errors import refusal
 from service.config.loader import Origin, SettingsError
 from service.config.schema import AdminSettings, AdminTokenSettings
-from service.config.secrets import read_secret
+from service.config.secret_strength import MIN_LENGTH
+from service.config.secrets import check_strength, read_secret
 
 IDENTITY = "gemini_gateway.who"
 """Key of the ASGI scope that has the `AdminIdentity` of a request."""
-_MIN_LENGTH = 16
-_TOKEN = re.compile(rf"[\x21-\x7e]{{{_MIN_LENGTH},256}}")
-_PLACEHOLDER = re.compile(r"change.?me|example|sample|placeholder|your.?token|insert|xxxx|\.\.\.|[<>]", re.IGNORECASE)
-_MIN_DISTINCT = 6
-"""A random token has at least this number of distinct characters."""
+_TOKEN = re.compile(rf"[\x21-\x7e]{{{MIN_LENGTH},256}}")
 
 
 class AdminIdentity(msgspec.Struct, frozen=True):
@@ -84,7 +81,7 @@ def tokens_of(admin: AdminSettings, origin: Origin) -> AdminTokens:
     """Read and check the tokens of the settings; messages never show a token.
 
     Raises:
-        SettingsError: a token is missing, too short, a placeholder, or used twice.
+        SettingsError: a token is missing, too short, can be guessed, or is used twice.
 
     """
     found: list[tuple[str, AdminIdentity]] = []
@@ -103,10 +100,8 @@ def _read_token(one: AdminTokenSettings, setting: str) -> str:
         raise SettingsError(f"{setting}: set either token or token_file")
     token = one.token if one.token_file is None else read_secret(one.token_file, f"{setting}.token_file")
     if not _TOKEN.fullmatch(token):
-        raise SettingsError(f"{setting}: expected {_MIN_LENGTH} to 256 printable ASCII characters without spaces")
-    if _PLACEHOLDER.search(token) or len(set(token)) < _MIN_DISTINCT:
-        advice = "generate one with `openssl rand -base64 32`"
-        raise SettingsError(f"{setting}: is a placeholder, not a secret; {advice}")
+        raise SettingsError(f"{setting}: expected {MIN_LENGTH} to 256 printable ASCII characters without spaces")
+    check_strength(token, setting)
     return token
 
 

@@ -8,7 +8,7 @@ import click
 import msgspec
 import tomli_w
 
-from service.cli.check import check
+from service.check import check, exposed_files
 from service.cli.options import config_option, settings_at, store_path_of
 from service.config.schema import Settings
 from service.storage.factory import shown_url
@@ -36,6 +36,8 @@ def check_config(config_path: Path | None) -> None:
     """Check the settings; no upstream is contacted."""
     path, settings, origin = settings_at(config_path)
     check(settings, origin, store_path_of(settings, path))
+    for exposed in exposed_files(settings, origin):
+        click.echo(f"warning: {exposed} can be read by every user of this machine; chmod 600 it", err=True)
     click.echo(f"{origin.name}: ok")
 
 

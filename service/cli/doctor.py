@@ -13,8 +13,8 @@ import msgspec
 from service import wiring
 from service.accounts.offline import transport_opener
 from service.accounts.service import AccountError, AccountService
+from service.check import check
 from service.cli.account_table import console, finding_line
-from service.cli.check import check
 from service.cli.options import config_option, settings_at, store_path_of
 from service.config.loader import Origin, SettingsError
 from service.config.schema import Settings

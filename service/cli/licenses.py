@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from protocol.model import Feature
+from service.check import check_secrets
 from service.cli.options import ResultT, config_option, settings_at, store_path_of, with_store
 from service.licenses.auth import new_key
 from service.licenses.store import License, LicenseError, LicenseStore
@@ -71,6 +72,7 @@ def revoke_license(identity: str, config_path: Path | None) -> None:
 def _with_licenses(config_path: Path | None, work: Callable[[LicenseStore], Awaitable[ResultT]]) -> ResultT:
     """Run `work` on the license store; report an error in one line."""
     path, settings, origin = settings_at(config_path)
+    check_secrets(settings, origin)
     logs.configure(msgspec.structs.replace(settings.log, level="error"))
     try:
         return with_store(

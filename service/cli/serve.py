@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import click
+import structlog
 
-from service.cli.check import check
+from service.check import check, exposed_files
 from service.cli.options import config_option, settings_at, store_path_of
 from service.cli.startup_summary import print_summary, startup_summary
 from service.gateway import Supervisor, run_gateway
 from service.server.hypercorn import listen, run_loop, url_of
-from service.server.listeners import addresses, announcement, inherited_sockets
+from service.server.listeners import addresses, announcement, inherited_sockets, without_brackets
 from service.storage.factory import location_of, open_store
 from service.telemetry import logs
 from transports.clock import SystemClock
 from transports.store import Records
+
+_log = structlog.get_logger()
 
 
 @click.command()
@@ -39,6 +42,8 @@ def serve(config_path: Path | None, host: str | None, port: int | None, **handed
         supervisor = Supervisor(lambda: None, parent)
         run_gateway(settings, origin=origin, store_path=store_path, listening=listening, supervisor=supervisor)
         return
+    for exposed in exposed_files(settings, origin):
+        _log.warning("secret_file_exposed", file=exposed, advice="every user of this machine can read it; chmod 600 it")
     wanted = addresses(settings, host, port)
     listening = {name: open_listener(*address, server.backlog) for name, address in wanted.items()}
     urls = {name: url_of(one) for name, one in listening.items()}
@@ -75,7 +80,7 @@ def open_listener(host: str, port: int, backlog: int) -> socket.socket:
 
     """
     try:
-        return listen(host, port, backlog)
+        return listen(without_brackets(host), port, backlog)
     except OSError as error:
         raise click.ClickException(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another address or port"

@@ -14,7 +14,7 @@ from protocol.http.errors import ASGIResponse
 from protocol.http.operation import Dialect
 from protocol.model import Caller, Saturated, released
 from service.config.schema import LicenseSettings, Origin, SettingsError
-from service.config.secrets import read_secret
+from service.config.secrets import check_strength, read_secret
 from service.licenses.store import KEY, License, LicenseError, LicenseStore, check_license
 
 KEY_PREFIX = "sk-gg-"
@@ -28,8 +28,10 @@ def new_key() -> str:
     return KEY_PREFIX + secrets.token_urlsafe(32)
 
 
-def fixed_licenses(settings: Sequence[LicenseSettings], origin: Origin) -> list[tuple[str, License]]:
-    """Return the licenses of the settings, each with its key.
+def fixed_licenses(
+    settings: Sequence[LicenseSettings], origin: Origin, *, strict: bool = False
+) -> list[tuple[str, License]]:
+    """Return the licenses of the settings, each with its key; `strict` refuses keys that can be guessed.
 
     Raises:
         SettingsError: a key cannot be read or is invalid, or an id or a key occurs twice.
@@ -44,6 +46,8 @@ def fixed_licenses(settings: Sequence[LicenseSettings], origin: Origin) -> list[
             check_license(setting.id, key)
         except LicenseError as error:
             raise SettingsError(f"{where}: {error}") from None
+        if strict:
+            check_strength(key, f"{where}: the key")
         if setting.id in ids:
             raise SettingsError(f"{where}.id: {setting.id!r} occurs twice")
         ids.add(setting.id)

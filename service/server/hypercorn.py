@@ -42,14 +42,15 @@ class TlsFiles:
 
 
 def listen(host: str, port: int, backlog: int) -> socket.socket:
-    """Return a listening socket; clients can connect from now on.
+    """Return a listening socket; clients can connect from now on. On `::`, IPv4 is served too.
 
     Raises:
         OSError: the address cannot be listened on.
 
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=backlog)
+    both = host == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server((host, port), family=family, backlog=backlog, dualstack_ipv6=both)
 
 
 def url_of(listening: socket.socket, scheme: str = "http") -> str:

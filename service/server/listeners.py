@@ -8,6 +8,9 @@ from service.config.schema import Settings
 API, OPERATIONS, ADMIN = "api", "operations", "admin"
 """Names of the listeners, and of their apps in `service.app.Running.apps`."""
 
+SECTIONS = {API: "server", OPERATIONS: "operations", ADMIN: "admin"}
+"""Section of the settings that has the address of each listener."""
+
 _LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where a client can reach a wildcard address
 _ANNOUNCEMENTS = {API: "Listening on", OPERATIONS: "Probes and metrics on", ADMIN: "Admin API on"}
 
@@ -24,11 +27,17 @@ def addresses(settings: Settings, host: str | None = None, port: int | None = No
     if settings.admin.tokens:
         found[ADMIN] = (settings.admin.host, settings.admin.port)
     found[API] = (host or server.host, server.port if port is None else port)  # last, so that it is announced last
-    return found
+    return {name: (without_brackets(host), port) for name, (host, port) in found.items()}
+
+
+def without_brackets(host: str) -> str:
+    """Return an IPv6 address without the brackets that URLs put around it; other hosts are returned as they are."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
 def reachable_host(host: str) -> str:
     """Return the address at which a client on this machine reaches a listener on `host`."""
+    host = without_brackets(host)
     return _LOOPBACKS.get(host, host)
 
 

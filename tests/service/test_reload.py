@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -7,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from service import wiring
+from service.check import check_secrets
 from service.config.loader import origin_of
 from service.config.schema import load
 from service.licenses.auth import Licenses, fixed_licenses
@@ -16,7 +18,7 @@ from tests.clock import ManualClock
 from transports import web
 from transports.store import MemoryStore
 
-ONE, TWO, THREE = "sk-one-0123456789", "sk-two-0123456789", "sk-three-0123456789"
+ONE, TWO, THREE = "sk-k3VxZ9qLwT7mPb2R", "sk-Yh5nC8sJd4fGu6Xe", "sk-Q2bM7vKzR9tWa3Lp"
 
 
 class Gateway:
@@ -29,7 +31,8 @@ class Gateway:
         self.clock, self.registry = ManualClock(), CollectorRegistry()
         license_store = LicenseStore(MemoryStore(self.clock), self.clock)
         self.licenses = Licenses(fixed_licenses(self.settings.licenses, self.origin), license_store)
-        self.reload = Reload(self.settings, self.origin, self.licenses, self.registry)
+        check = partial(check_secrets, origin=self.origin)
+        self.reload = Reload(self.settings, self.origin, self.licenses, self.registry, check)
 
     async def look(self):
         """Check the files, and let the settling time pass."""
@@ -123,10 +126,16 @@ async def test_a_replaced_symlinked_folder_is_detected(tmp_path):
     assert await gateway.knows(ONE, TWO) == [False, True]
 
 
-async def test_reload_applies_licenses_and_names_settings_that_need_a_restart(gateway):
+SITE = "[transports.web]\n"
+
+
+async def test_reload_applies_licenses_and_names_settings_that_need_a_restart(tmp_path):
+    (tmp_path / "one").write_text(ONE)
+    (tmp_path / "two").write_text(TWO)
+    gateway = Gateway(tmp_path, LICENSES + SITE)
     gateway.path.write_text(
         '[server]\nport = 9\n[[licenses]]\nid = "one"\nkey_file = "one"\n'
-        f'[[licenses]]\nid = "three"\nkey = "{THREE}"\n[transports.web]\n'
+        f'[[licenses]]\nid = "three"\nkey = "{THREE}"\n[transports.web]\nguest = false\n'
     )
     with capture_logs() as logs:
         await gateway.reload.reload()
@@ -135,16 +144,45 @@ async def test_reload_applies_licenses_and_names_settings_that_need_a_restart(ga
         ("config_restart_required", ["server", "transports.web"]),
         ("config_reloaded", None),
     ]
+    assert (gateway.count("reloads"), gateway.count("reload_failures")) == (1.0, 0.0)
 
 
-@pytest.mark.parametrize("text", ["[server\n", "[server]\nprot = 1\n", "[transports.nowhere]\n"])
-async def test_invalid_settings_change_nothing(gateway, text):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[server\n", "not valid TOML"),
+        ("[server]\nprot = 1\n", "unknown key"),
+        ("[transports.nowhere]\n", "unknown transport"),
+        ("", "transports: other ones than before"),
+        (LICENSES, "transports: other ones than before"),
+        (LICENSES + "[transports.simulator]\n", "transports: other ones than before"),
+        (SITE, "licenses: all are gone; restart"),
+        (LICENSES + SITE + '[[licenses]]\nid = "one"\nkey_file = "two"\n', "'one' occurs twice"),
+        (f'[[licenses]]\nid = "one"\nkey = "password"\n{SITE}', "shorter than 16 characters"),
+        (f'[[licenses]]\nid = "one"\nkey_file = "nowhere"\n{SITE}', "cannot be read"),
+        (f'[[licenses]]\nid = "three"\nkey = "{THREE}"\n[[licenses]]\nid = "four"\n{SITE}', "8 to 256"),
+    ],
+)
+async def test_settings_that_serve_refuses_change_nothing(tmp_path, text, reason):
+    (tmp_path / "one").write_text(ONE)
+    (tmp_path / "two").write_text(TWO)
+    gateway = Gateway(tmp_path, LICENSES + SITE)
     gateway.path.write_text(text)
-    (gateway.folder / "one").write_text(THREE)
     with capture_logs() as logs:
         await gateway.reload.reload()
-    assert await gateway.knows(TWO, THREE) == [True, True]
-    assert [line.get("path") for line in logs] == [str(gateway.path), None]
+    assert await gateway.knows(ONE, TWO, THREE) == [True, True, False]
+    assert [(line["event"], line["path"]) for line in logs] == [("config_reload_failed", str(gateway.path))]
+    assert reason in logs[0]["reason"]
+    assert (gateway.count("reloads"), gateway.count("reload_failures")) == (0.0, 1.0)
+
+
+async def test_a_key_file_with_a_key_that_can_be_guessed_keeps_the_old_key(tmp_path):
+    (tmp_path / "one").write_text(ONE)
+    (tmp_path / "two").write_text(TWO)
+    gateway = Gateway(tmp_path, LICENSES + SITE)
+    (tmp_path / "one").write_text("changeme-changeme-changeme")
+    await gateway.look()
+    assert await gateway.knows(ONE, TWO) == [True, True]
     assert gateway.count("reload_failures") == 1.0
 
 

@@ -66,5 +66,9 @@ async def connect(config: SimulatorConfig, deps: Deps) -> AsyncGenerator[Transpo
 
 
 TRANSPORT_TYPE = TransportType(
-    SimulatorConfig, connect, secrets=frozenset({"psid", "psidts"}), families=web.TRANSPORT_TYPE.families
+    SimulatorConfig,
+    connect,
+    secrets=frozenset({"psid", "psidts"}),
+    families=web.TRANSPORT_TYPE.families,
+    is_simulated=lambda _: True,
 )

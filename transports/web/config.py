@@ -1,7 +1,9 @@
 """The web transport's settings."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -10,6 +12,7 @@ from transports.accounts.configured import AccountSettings, Count, CountOrNone
 from transports.http import Timeouts
 from transports.web import wire
 
+_LOOPBACK = re.compile(r"127(\.[0-9]{1,3}){3}|::1")
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
 
 Origin = Annotated[str, Meta(pattern=rf"^https?://{_HOST}\Z")]
@@ -32,6 +35,12 @@ class Hosts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     site: Origin = wire.SITE
     accounts: Origin = wire.ACCOUNTS
     upload: Origin = wire.UPLOAD
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether they all are loopback addresses, as those of a simulator."""
+        names = {urlsplit(origin).hostname or "" for origin in (self.site, self.accounts, self.upload)}
+        return all(name == "localhost" or _LOOPBACK.fullmatch(name) for name in names)
 
 
 class WebAccount(AccountSettings, frozen=True):

@@ -314,5 +314,6 @@ TRANSPORT_TYPE = TransportType(
     secrets=frozenset({"cookies", "proxy"}),
     accounts=ACCOUNTS,
     families=frozenset(Family),
+    is_simulated=lambda config: config.hosts.on_this_machine,
     reload=WebTransport.reload,
 )

@@ -11,7 +11,7 @@ import msgspec
 from service import wiring
 from service.accounts.offline import transport_opener
 from service.accounts.service import AccountService, NewAccountRequest
-from service.cli.check import check
+from service.check import check
 from service.cli.init.plan import KEY_FILE, SetupPlan, settings_text, store_section
 from service.cli.options import ResultT, settings_at, store_path_of, with_store
 from service.config.loader import Origin

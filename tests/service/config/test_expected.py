@@ -13,7 +13,7 @@ from service.config.schema import Settings
         ("tracing.sample_ratio", "a number from 0 to 1", "1.0"),
         ("fetch.enabled", "true or false", "false"),
         ("log.level", "one of: debug, error, info, warning", "info"),
-        ("licenses[0].features[1]", "one of: chat, images, video, canvas, research, storybook", "chat"),
+        ("log.format", "one of: auto, console, json", "auto"),
         ("server.cors_origins", "a list", '["https://app.example"]'),
         ("server.cors_origins[0]", "`*`, or an origin: scheme and host, without a path", "https://app.example"),
         ("store.key_file", "a path", "/path/to/file"),

@@ -164,7 +164,8 @@ def test_a_key_may_be_in_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "cannot be read: No such file"), (b"\xff\xfe" * 9, "not UTF-8"), (b"", "8 to 256")]
+    ("content", "words"),
+    [(None, "cannot be read: No such file"), (b"\xff\xfe" * 9, "8 to 256"), (b"\xff", "UTF-8"), (b"", "8 to 256")],
 )
 def test_a_file_without_a_key_is_named(tmp_path, content, words):
     if content is not None:
