@@ -6,7 +6,8 @@ A secret's characters are counted without the parts that a guesser tries first. 
     qwertz, 4567  three or more characters that are neighbours on a keyboard or in the alphabet
     aaa, abab     a repetition, beyond its first part
 
-Blanks, dashes, dots and underscores do not count. What is left must hold `_MIN_BITS`: the number of characters, times the bits of the kinds of characters that occur.
+Blanks, dashes, dots and underscores do not count. What is left must hold `_MIN_BITS`: the number of characters, times
+the bits of the kinds of characters that occur.
 """
 
 import math
@@ -21,7 +22,7 @@ _MIN_BITS = 72.0
 _PREFIX = re.compile(r"^(sk-gg-|sk-|gg-)")
 _SAMPLE = re.compile(
     r"change.?(me|this|it)|replace.?(me|this)|placeholder|example|sample|insert|dummy|x{6}|\.\.\.|…|opens-only"
-    r"|<[a-z][\w -]*>|your.?(own.?)?(api.?)?(token|key|secret|password|license)"
+    r"|<[a-z][\w -]{3,}>|your.?(own.?)?(api.?)?(token|key|secret|password|license)"
     r"|3vXmQ0cWk4R8tY2nLz7b",
     re.IGNORECASE,
 )
