@@ -42,7 +42,7 @@ def check(settings: Settings, origin: Origin, store_path: Path) -> None:
     fetch_policy(settings.fetch, settings.server.public_url, origin)
     if settings.media.cache_dir is not None:
         _check_folder(settings.media.cache_dir, f"{origin.name}: media.cache_dir")
-    _check_addresses(settings, origin)
+    check_addresses(settings, origin)
     check_tracing(settings.tracing, origin)
     if location_of(settings.store, origin, store_path).path is not None:
         _check_store(store_path, f"{origin.name}: store.path")
@@ -76,12 +76,12 @@ def exposed_files(settings: Settings, origin: Origin) -> list[str]:
     configs = wiring.transport_settings(settings, origin)
     for name, config in configs.items():
         named += [(f"transports.{name}.accounts", file) for file in wiring.TRANSPORTS[name].account_files(config)]
-    if _has_secrets(settings, configs):
+    if holds_secrets(settings, configs):
         named.append(("the settings file holds secrets", origin.path))
     return [f"{name}: {file}" for name, file in named if file is not None and readable_by_others(file)]
 
 
-def _has_secrets(settings: Settings, configs: Mapping[str, msgspec.Struct]) -> bool:
+def holds_secrets(settings: Settings, configs: Mapping[str, msgspec.Struct]) -> bool:
     """Return whether a secret stands in the settings themselves, rather than in a file of its own."""
     accounts = [
         getattr(account, secret, None)
@@ -93,7 +93,7 @@ def _has_secrets(settings: Settings, configs: Mapping[str, msgspec.Struct]) -> b
     return any([*accounts, *secrets, "@" in settings.store.url])
 
 
-def _check_addresses(settings: Settings, origin: Origin) -> None:
+def check_addresses(settings: Settings, origin: Origin) -> None:
     """Raise SettingsError unless each listener has an address of this machine to itself; a port in use may be freed."""
     taken: dict[int, tuple[str, str]] = {}
     for name, (host, port) in addresses(settings).items():

@@ -43,7 +43,7 @@ def read_key(path: Path, where: str, *, strict: bool = False) -> bytes:
 
 
 def check_strength(secret: str, where: str) -> None:
-    """Check that nobody can guess a secret; `where` names the setting.
+    """Check that a secret cannot be guessed; `where` names the setting.
 
     Raises:
         SettingsError: it is a sample, short, or made of common parts.
