@@ -17,8 +17,6 @@ from protocol.http.spool import collect
 from protocol.model import BadRequest, Content, FilePart, MediaKind, MediaPart, View, viewed
 
 _OFF_LOOP_BYTES = 1024 * 1024
-_WALKED_ON_LOOP = 64 * 1024
-"""The type and structure of a longer file are checked in a worker thread: a walk takes far more time per byte."""
 _SLICE = 1024 * 1024
 """The length of a slice of base64; a multiple of four."""
 _LONGEST_PLACEHOLDER = 64
@@ -67,7 +65,7 @@ async def take(
     if not data:
         raise BadRequest(f"The file at '{param}' is empty.", param=param, code="invalid_image")
     check = partial(_checked_type, data, declared or "", param, context.limits)
-    mime = await run_in_worker(check, context.reserved().owner) if len(data) > _WALKED_ON_LOOP else check()
+    mime = await run_in_worker(check, context.reserved().owner)
     if isinstance(data, bytes):
         return FilePart(data=data, mime=mime, name=_name(name, mime))
     return FilePart(stored=data, mime=mime, name=_name(name, mime))

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from protocol.http.context import UNCHANGED, ImageFormat, RequestContext
 from protocol.http.parallel import run_in_worker
-from protocol.http.picture_structure import PictureStructure, TooManyBlocks, read_structure
+from protocol.http.picture_structure import PictureStructure, TooManyBlocks, read_structure, refuse_scans
 from protocol.http.pixels import MOST_PIXELS
 from protocol.http.spool import ContentWriter, Spool, collect
 from protocol.model import BadRequest, Content, FilePart, MediaStream, TooLong, UpstreamFailed, View, viewed
@@ -117,6 +117,8 @@ def _structure(data: Content) -> PictureStructure:
     """Return the structure of a picture that may be decoded."""
     try:
         structure = _read(data)
+        with viewed(data) as view:
+            refuse_scans(view)
     except TooManyBlocks:
         raise _unreadable() from None
     if structure is None or math.prod(structure.stored_size) > MOST_PIXELS:

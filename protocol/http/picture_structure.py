@@ -3,13 +3,16 @@
 A picture is a list of blocks: segments (JPEG), chunks (PNG, WebP), blocks and sub-blocks (GIF). What is counted may
 stand behind any number of others: PNG allows `eXIf` and WebP `EXIF` after the pixels, and an animation's frames reach
 to the end of the file. So a walk visits all blocks, and a `BlockBudget` bounds them: a file with many times the blocks
-of an honest file of its length is refused. Run a walk of a long file in a worker thread.
+of an honest file of its length is refused. Run a walk in a worker thread: it pauses, so that the event loop gets the
+interpreter's lock at once, which a thread that computes holds for 5 ms at a time.
 
 Example: a GIF of 20 MB has about 80,000 sub-blocks of 255 bytes. Its budget is 320,000; the same bytes as 10,000,000
 sub-blocks of one byte raise TooManyBlocks after 320,000.
 """
 
+import re
 import struct
+import time
 from collections.abc import Iterator
 
 import msgspec
@@ -21,8 +24,13 @@ _HEAD = 1024
 _LEAST_BLOCKS = 8192
 _BYTES_PER_BLOCK = {"image/gif": 64, "image/jpeg": 4096, "image/png": 1024, "image/webp": 1024}
 """An honest file has at most one block per this many bytes, apart from the first `_LEAST_BLOCKS`."""
-_SCAN = b"\xff\xda"
-_MOST_SCANS = 128
+_BLOCKS_PER_PAUSE = 1024
+"""They take about 0.2 ms."""
+_PAUSE_SECONDS = 0.0001
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""A marker of a JPEG, except those of restarts; coded pixels never hold its bytes (ITU T.81, B.1.1)."""
+_WINDOW = 4 * 1024 * 1024
+_MOST_SCANS = 64
 """A progressive JPEG has about ten; each costs a decoder as much as a whole picture."""
 _MOST_EXIF_ENTRIES = 1024
 _MOST_EXIF_BYTES = 16 * 1024 * 1024
@@ -46,7 +54,7 @@ class BlockBudget:
         self.visited = 0
 
     def visit(self) -> None:
-        """Count one block.
+        """Count one block, and let other threads run now and then.
 
         Raises:
             TooManyBlocks: the budget is used up.
@@ -55,6 +63,8 @@ class BlockBudget:
         if self.visited >= self._most:
             raise TooManyBlocks
         self.visited += 1
+        if not self.visited % _BLOCKS_PER_PAUSE:
+            time.sleep(_PAUSE_SECONDS)
 
 
 class PictureStructure(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,8 +118,6 @@ def read_jpeg(data: View, budget: BlockBudget) -> PictureStructure | None:
             orientation = exif_orientation(data[start + 6 : start + length])
         elif 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC} and size is None:
             size = int.from_bytes(data[start + 3 : start + 5]), int.from_bytes(data[start + 1 : start + 3])
-        elif marker == 0xDA:
-            _refuse_scans(data, start)
     return PictureStructure(stored_size=size, orientation=orientation) if size is not None else None
 
 
@@ -131,13 +139,26 @@ def _jpeg_segments(data: View, budget: BlockBudget) -> Iterator[tuple[int, int, 
         at += 2 + length
 
 
-def _refuse_scans(data: View, at: int) -> None:
-    """Raise TooManyBlocks for a JPEG with too many scans; coded pixels never hold the bytes of a marker."""
-    for _ in range(_MOST_SCANS):
-        at = data.find(_SCAN, at) + len(_SCAN)
-        if at < len(_SCAN):
+def refuse_scans(data: View) -> None:
+    """Raise TooManyBlocks for a JPEG with too many scans. Call this before a picture is decoded.
+
+    Data behind the end of the picture, such as the film of a motion photo, is not read.
+    """
+    budget = BlockBudget(_LEAST_BLOCKS + len(data) // _BYTES_PER_BLOCK["image/jpeg"])
+    at, scans = 2, 0
+    while data[:2] == b"\xff\xd8" and at < len(data):
+        found = _MARKER.search(data, at, at + _WINDOW)
+        if found is None:
+            at += _WINDOW - 1
+            continue
+        budget.visit()
+        marker, at = found[0][1], found.end()
+        if marker == 0xD9:
             return
-    raise TooManyBlocks
+        scans += marker == 0xDA
+        if scans > _MOST_SCANS:
+            raise TooManyBlocks
+        at += int.from_bytes(data[at : at + 2])
 
 
 def exif_orientation(tiff: bytes) -> int:

@@ -196,11 +196,14 @@ def test_a_picture_gets_the_aspect_and_the_longest_side(look, size):
     assert seen(fit(drawn((640, 480)), **look)[0]).size == size
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+SCANS = {"JPEG of scans": lambda: drawn(name="JPEG", progressive=True)[:-2] + b"\xff\xda\0\x08\x01x" * 5000}
+
+
+@pytest.mark.parametrize("name", HOSTILE | SCANS)
 def test_a_hostile_picture_is_an_upstream_error_before_it_is_opened(name, monkeypatch):
     monkeypatch.setattr(Image, "open", None)
     with pytest.raises(UpstreamFailed) as caught:
-        fit(HOSTILE[name](), format="png")
+        fit((HOSTILE | SCANS)[name](), format="png")
     assert caught.value.code == "upstream_protocol_error"
 
 
