@@ -1,7 +1,7 @@
 """Builds the ASGI apps from the settings: routes, middleware and the engine.
 
-A request passes the middleware from the outside in: request context (id, access line), CORS, load shedding, HTTP
-validation, routing; then, for each API route, the license check and the concurrency limit.
+A request passes the middleware from the outside in: request context (id, access line), CORS, load shedding,
+routing; then, for each API route, the license check and the concurrency limit.
 """
 
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -39,7 +39,7 @@ from service.middleware.concurrency_limit import ConcurrencyLimit, RequestSlots
 from service.middleware.forwarded import ForwardedValidation, PublicAddress
 from service.middleware.load_shedding import CgroupMemory, LoadMonitor, LoadShedding
 from service.middleware.request_context import RequestContextMiddleware, RequestDeps
-from service.middleware.routing import HttpValidation, RequestRouter
+from service.middleware.routing import RequestRouter
 from service.reload import Reload
 from service.server.health import Operations
 from service.server.listeners import ADMIN, API, OPERATIONS
@@ -265,7 +265,7 @@ def with_middleware(  # noqa: PLR0913 -- the layers' dependencies
     *,
     address: PublicAddress,
 ) -> Any:
-    """Return the router, wrapped in HTTP validation, load shedding, CORS and the request context.
+    """Return the router, wrapped in load shedding, CORS and the request context.
 
     The request context answers unexpected exceptions, outside of CORS; so its error responses get CORS headers too.
     """
@@ -282,8 +282,7 @@ def with_middleware(  # noqa: PLR0913 -- the layers' dependencies
         )
 
     forwarded = ForwardedValidation(router, address, router.refuse)
-    validated = HttpValidation(forwarded, settings.limits.header_bytes, router.refuse)
-    shed = LoadShedding(validated, monitor, settings.overload.long_body_bytes, router.refuse)
+    shed = LoadShedding(forwarded, monitor, settings.overload.long_body_bytes, router.refuse)
     return RequestContextMiddleware(cors(shed), metrics, deps, lambda error: cors(router.refuse(error)))
 
 

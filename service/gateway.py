@@ -18,6 +18,7 @@ from service.server.garbage_collection import GarbageCollector
 from service.server.hypercorn import run_loop, serve_loopback, serving
 from service.server.listeners import Sockets
 from service.server.memory import set_allocator
+from service.server.request_head import HeadLimits
 from transports.clock import SystemClock
 from transports.store import Records
 from transports.tasks import background_tasks
@@ -83,8 +84,9 @@ def run_gateway(
             open_app(settings, origin=origin, store_path=store_path, serve=serve_loopback) as running,
             AsyncExitStack() as stack,
         ):
+            limits = HeadLimits(header_bytes=settings.limits.header_bytes, body_bytes=settings.limits.body_bytes)
             for name, one in listening.items():
-                app = serving(running.apps[name], one, settings.server, header_bytes=settings.limits.header_bytes)
+                app = serving(running.apps[name], one, settings.server, limits=limits)
                 await stack.enter_async_context(app)
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 collector = GarbageCollector(lambda: running.shutdown.in_flight, SystemClock())

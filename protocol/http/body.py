@@ -42,8 +42,6 @@ _FIRST_BYTES = 2 * _OFF_LOOP_BYTES + _BLOCK_BYTES + _WORKING_BYTES
 """The memory that a long body reserves before it is read; a body that stays in memory reserves more as it grows."""
 _BYTES_PER_OBJECT = 256
 _BYTES_PER_VALUE = 64
-_DISCARDED_BYTES = 1024 * 1024
-_DISCARD_SECONDS = 1.0
 _PATH_SHOWN = 128
 _MISSING = re.compile("Object missing required field `([^`]+)`")
 
@@ -152,7 +150,6 @@ async def receive_body(scope: Any, receive: Callable[[], Any], context: RequestC
         ClientGone: the client disconnected before the end.
 
     """
-    scope[UNREAD] = True
     headers = dict(scope["headers"])
     if headers.get(b"content-encoding", b"identity").strip().lower() not in {b"", b"identity"}:
         raise HttpError(415, "unsupported_media_type", "A request's body may not be compressed.")
@@ -162,12 +159,10 @@ async def receive_body(scope: Any, receive: Callable[[], Any], context: RequestC
         rest = await receiving.run()
     except GatewayError:
         context.release()
-        await discard_body(scope, receive)
         raise
     if rest is None:
         context.release()
         raise receiving.failure()
-    del scope[UNREAD]
     return rest
 
 
@@ -310,26 +305,6 @@ def _kept(context: RequestContext, resident: int, stored: int) -> int:
 async def _in_block_thread(work: Callable[[bytes], None], block: bytes) -> None:
     """Process a block in a thread; at most two blocks at once."""
     await _threads.run(partial(work, block))
-
-
-ENDED = "gemini_gateway.body_ended"
-"""A key of the scope, set when the whole body was received: there is nothing to discard."""
-UNREAD = "gemini_gateway.unread"
-"""A key of the scope, set if a part of the body was not read: the connection cannot be used again."""
-
-
-async def discard_body(scope: Any, receive: Callable[[], Any]) -> None:
-    """Read some of the rest of the body, so that a client that is still sending sees the answer."""
-    if ENDED in scope:
-        return
-    seen = 0
-    with anyio.move_on_after(_DISCARD_SECONDS):
-        while seen < _DISCARDED_BYTES:
-            message = await receive()
-            if message["type"] == "http.disconnect" or not message.get("more_body", False):
-                return
-            seen += len(message.get("body", b""))
-    scope[UNREAD] = True
 
 
 def _too_large(limits: RequestLimits) -> HttpError:

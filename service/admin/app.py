@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Route
 
-from protocol.http.body import decode_body, discard_body, read_body
+from protocol.http.body import decode_body, read_body
 from protocol.http.context import context_of
 from protocol.http.errors import ASGIResponse, HttpError
 from protocol.http.operation import Endpoint
@@ -19,18 +19,17 @@ from service.admin.errors import refusal
 from service.admin.handlers import AdminDeps, AdminHandlers, AdminRequest
 from service.admin.operations import OPERATIONS, STREAM, AdminOperation
 from service.admin.token_auth import IDENTITY, AdminIdentity, AdminTokens, TokenAuth
-from service.middleware.routing import HttpValidation
 from service.server.shutdown import Shutdown
 
 BODY_BYTES = 1024 * 1024
 
 
-def admin_app(deps: AdminDeps, tokens: AdminTokens, header_bytes: int) -> Any:
+def admin_app(deps: AdminDeps, tokens: AdminTokens) -> Any:
     """Create the app; `RequestContextMiddleware` must wrap it."""
     handlers: dict[Any, Any] = {HTTPException: _http_error, Exception: _internal_error}
     app = Starlette(routes=routes(AdminHandlers(deps), deps.drain), exception_handlers=handlers)
     app.router.redirect_slashes = False
-    return HttpValidation(TokenAuth(app, tokens), header_bytes, refusal)
+    return TokenAuth(app, tokens)
 
 
 def routes(handlers: AdminHandlers, drain: Shutdown) -> list[Route]:
@@ -70,7 +69,6 @@ class _OperationEndpoint:
     async def __call__(self, request: Request) -> ASGIResponse:
         who: AdminIdentity = request.scope[IDENTITY]
         if self._operation.changes and who.read_only:
-            await discard_body(request.scope, request.receive)
             raise HttpError(403, "forbidden", "This token is read-only: it cannot change or export anything.")
         call = AdminRequest(
             identity=who,

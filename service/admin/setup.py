@@ -59,7 +59,7 @@ def create_admin_app(settings: Settings, origin: Origin, records: Records, runni
     )
     tokens = tokens_of(settings.admin, origin)
     running.reload.add(token_reload(tokens, settings, origin))
-    app = admin_app(deps, tokens, settings.limits.header_bytes)
+    app = admin_app(deps, tokens)
     limits = msgspec.structs.replace(request_deps.limits, body_bytes=min(request_deps.limits.body_bytes, BODY_BYTES))
     return RequestContextMiddleware(app, running.metrics, msgspec.structs.replace(request_deps, limits=limits), refusal)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from protocol.http.body import discard_body
 from protocol.http.context import context_of
 from protocol.model import Unauthorized
 from service.admin.errors import refusal
@@ -73,7 +72,6 @@ class TokenAuth:
             return
         error = Unauthorized("Send an admin token as 'Authorization: Bearer <token>'.", code="unauthorized")
         context_of(scope).record.error = error.code
-        await discard_body(scope, receive)
         await refusal(error)(scope, receive, send)
 
 

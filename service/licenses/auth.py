@@ -8,7 +8,6 @@ from typing import Any
 
 import structlog
 
-from protocol.http.body import discard_body
 from protocol.http.context import context_of
 from protocol.http.errors import ASGIResponse
 from protocol.http.operation import Dialect
@@ -156,5 +155,4 @@ class Licensed:
             await self._endpoint(scope, receive, send)
             return
         context.record.error = refusal.code
-        await discard_body(scope, receive)
         await self._dialect.refuse(refusal)(scope, receive, send)

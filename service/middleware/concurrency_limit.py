@@ -3,7 +3,6 @@
 from collections import Counter
 from typing import Any
 
-from protocol.http.body import discard_body
 from protocol.http.context import context_of
 from protocol.http.errors import ASGIResponse, Refuse, shutting_down
 from protocol.model import Caller, GatewayError, RateLimited, Saturated
@@ -68,7 +67,6 @@ class ConcurrencyLimit:
         refusal = self._slots.refusal(context.caller)
         if refusal is not None:
             context.record.error = refusal.code
-            await discard_body(scope, receive)
             await self._refuse(refusal)(scope, receive, send)
             return
         self._slots.begin(context.caller)

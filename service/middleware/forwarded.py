@@ -21,7 +21,6 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from protocol.http.body import UNREAD
 from protocol.http.context import context_of
 from protocol.http.errors import HttpError, Refuse
 from service.config.schema import Origin, ServerSettings, SettingsError
@@ -242,7 +241,6 @@ class ForwardedValidation:
                 self._address.forwarded(scope)
             except HttpError as error:
                 context_of(scope).record.error = error.code
-                scope[UNREAD] = True
                 await self._refuse(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -20,7 +20,6 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from protocol.http.body import UNREAD, discard_body
 from protocol.http.context import context_of
 from protocol.http.errors import Refuse
 from protocol.model import Saturated
@@ -251,8 +250,4 @@ class LoadShedding:
     async def _refused(self, message: str, scope: Any, receive: Any, send: Any) -> None:
         error = Saturated(message, retry_after=_RETRY_SECONDS)
         context_of(scope).record.error = error.code
-        if self._is_long(scope):
-            await discard_body(scope, receive)
-        else:
-            scope[UNREAD] = True
         await self._refuse(error)(scope, receive, send)

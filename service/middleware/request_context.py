@@ -5,7 +5,7 @@ This is the outermost middleware. It also drops a client that stops reading its 
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -13,7 +13,6 @@ import anyio.lowlevel
 import msgspec
 import structlog
 
-from protocol.http.body import ENDED, UNREAD
 from protocol.http.budget import ByteBudget
 from protocol.http.context import Fetch, Links, RequestContext, RequestLimits, RequestRecord, attach, detach
 from protocol.http.errors import CLIENT_GONE, Refuse
@@ -28,9 +27,6 @@ from transports.clock import Clock
 
 UPSTREAM_MODEL = b"x-gateway-upstream-model"
 """Response header with the model that answered, as reported by the upstream; omitted while it is unknown."""
-
-_AFTER_SECONDS = 0.05
-"""How long to drop messages after the response has ended: one more may be on its way into the queue."""
 
 _QUIET = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
 
@@ -81,20 +77,19 @@ class RequestContextMiddleware:
         attach(scope, context)
         traces = self._deps.traces
         span = traces.begin(scope, context) if traces is not None and scope["path"] not in _QUIET else None
-        incoming = Incoming(scope, receive)
-        answer = _ResponseSender(scope, context, incoming, send, self._deps.shutdown)
+        answer = _ResponseSender(context, send, self._deps.shutdown)
         self._stalls.add(answer)
         self._metrics.in_flight.inc()
         try:
             with answer.send_timeout:
-                await self._app(scope, incoming.receive, answer.send)
+                await self._app(scope, receive, answer.send)
             if answer.send_timeout.cancelled_caught:
                 context.record.error = CLIENT_GONE
         except Exception:  # noqa: BLE001 -- the last resort: hypercorn would print the error's text
             context.record.error = "internal_error"
             _log.exception("request_failed", request=context.id)
             if answer.status is None:
-                await self._refuse(GatewayError("The gateway failed."))(scope, incoming.receive, answer.send)
+                await self._refuse(GatewayError("The gateway failed."))(scope, receive, answer.send)
         finally:
             self._stalls.discard(answer)
             self._metrics.in_flight.dec()
@@ -163,63 +158,11 @@ def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
-class Incoming:
-    """Receives the messages of a request and drops the part of its body that no handler reads.
-
-    hypercorn passes a body on through a short queue, and puts the disconnect into the same queue when it closes a
-    connection. If the queue is full and the app no longer reads it, hypercorn waits forever and never frees the
-    connection. So messages that still arrive are dropped while the response ends.
-    """
-
-    def __init__(self, scope: Any, receive: Callable[[], Awaitable[Any]]) -> None:
-        """Receive from `receive`."""
-        self._scope, self._receive = scope, receive
-        headers = dict(scope["headers"])
-        self.ended = b"transfer-encoding" not in headers and headers.get(b"content-length", b"0") == b"0"
-        """Whether the whole body has been received."""
-
-    async def receive(self) -> Any:
-        """Return the next message."""
-        message = await self._receive()
-        if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            self.ended = self._scope[ENDED] = True
-        return message
-
-    async def end(self, send: Callable[[Any], Awaitable[None]], message: Any) -> None:
-        """Send a response's last message; drop what still arrives of the request.
-
-        Raises:
-            OSError: the connection is gone.
-
-        """
-
-        async def drop() -> None:
-            while (await self._receive())["type"] != "http.disconnect":
-                pass
-
-        failure: OSError | None = None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(drop)
-            try:
-                await send(message)
-            except OSError as error:
-                failure = error  # raised outside of the group, which would wrap it
-            tasks.cancel_scope.deadline = anyio.current_time() + _AFTER_SECONDS
-        if failure is not None:
-            raise failure
-
-
 class _ResponseSender:
     """Sends a response: records its status, adds common headers, and cancels the work if the client stops reading."""
 
-    def __init__(self, scope: Any, context: RequestContext, incoming: Incoming, send: Any, shutdown: Shutdown) -> None:
-        self._scope, self._context, self._incoming, self._send, self._shutdown = (
-            scope,
-            context,
-            incoming,
-            send,
-            shutdown,
-        )
+    def __init__(self, context: RequestContext, send: Any, shutdown: Shutdown) -> None:
+        self._context, self._send, self._shutdown = context, send, shutdown
         self._time = asyncio.get_running_loop().time
         self._stall = context.limits.write_timeout_seconds
         self._since: float | None = None
@@ -242,10 +185,7 @@ class _ResponseSender:
             self._complete(message)
         self._since = self._time()
         try:
-            if self._incoming.ended or message["type"] != "http.response.body" or message.get("more_body", False):
-                await self._send(message)
-            else:
-                await self._incoming.end(self._send, message)
+            await self._send(message)
         except OSError:  # the connection is gone
             self.send_timeout.cancel()
             await anyio.lowlevel.checkpoint()
@@ -258,7 +198,6 @@ class _ResponseSender:
         model = self._context.record.upstream_model
         if model and status < 400:
             headers.append((UPSTREAM_MODEL, model.encode()))
-        last = self._shutdown.leaving or self._scope.get(UNREAD)
-        if last and b"connection" not in {name for name, _ in headers}:
+        if self._shutdown.leaving and b"connection" not in {name for name, _ in headers}:
             headers.append((b"connection", b"close"))
         message["headers"] = headers

@@ -1,4 +1,4 @@
-"""Refuses requests that are not valid HTTP/1.1, and routes the others to their endpoint."""
+"""Routes requests to their endpoint."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -8,48 +8,14 @@ import msgspec
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from protocol.http.body import UNREAD
 from protocol.http.context import context_of
-from protocol.http.errors import ASGIResponse, HttpError, Refuse
+from protocol.http.errors import ASGIResponse, HttpError
 from protocol.http.operation import Dialect
 from protocol.model import GatewayError
 
 _VERSION = "v1"
 """The first segment of the API's paths."""
 _AZURE = "/openai/deployments/"
-
-
-class HttpValidation:
-    """Refuses HTTP/2, WebSockets, overlong headers and ambiguous framing."""
-
-    def __init__(self, app: Any, header_bytes: int, refuse: Refuse) -> None:
-        """Pass requests with at most `header_bytes` of headers on to `app`; `refuse` writes the error of the others."""
-        self._app, self._header_bytes, self._refuse = app, header_bytes, refuse
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Handle the request."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000})
-            return
-        fault = _fault(scope, self._header_bytes) if scope["type"] == "http" else None
-        if fault is None:
-            await self._app(scope, receive, send)
-            return
-        context_of(scope).record.error = fault.code
-        scope[UNREAD] = True
-        await self._refuse(fault)(scope, receive, send)
-
-
-def _fault(scope: Any, most: int) -> HttpError | None:
-    if scope["http_version"] not in {"1.0", "1.1"}:
-        return HttpError(505, "http_version", "This server speaks HTTP/1.1; HTTP/2 ends at the ingress.")
-    headers = scope["headers"]
-    if len(scope["raw_path"]) + sum(len(name) + len(value) + 4 for name, value in headers) > most:
-        return HttpError(431, "headers_too_large", f"The request's headers are longer than {most} bytes.")
-    names = [name for name, _ in headers]
-    if (b"content-length" in names and b"transfer-encoding" in names) or names.count(b"host") > 1:
-        return HttpError(400, "invalid_value", "The request's headers contradict each other.")
-    return None
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):

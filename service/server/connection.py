@@ -1,14 +1,25 @@
-"""Faster HTTP/1.1 connections for hypercorn: h11 parses requests, `Framing` writes responses.
+"""Faster and stricter HTTP/1.1 connections for hypercorn: h11 parses requests, `Framing` writes responses.
 
 hypercorn 0.18 passes the head of a response, each piece of its body and its end through its layers and h11 one by one,
 scans the headers of a request four times, and restarts a task with a timeout around each request. That takes 110 of its
-170 µs per request. Requests that ask for another protocol (WebSockets, HTTP/2) take hypercorn's own path.
+170 µs per request. It also answers invalid requests with an empty body, closes connections with unread bytes, which
+resets them (pgjones/hypercorn#314), takes a half-closed connection for a disconnect, and speaks HTTP/2 and WebSockets
+without a deadline; here, requests that ask for another protocol are answered as HTTP/1.1 (RFC 9110 section 7.8).
 
 h11 only parses requests and never sees a response. Each request has a new `h11.Connection`, which starts with the bytes
 that the previous one did not use:
 
-    bytes ─ h11.Connection ─ Request, Data, EndOfMessage ─ Protocol ─ messages ─ app
-    bytes ─────────────────────────────── Framing ─ Stream ─ messages ─┘
+    bytes ─ h11.Connection ─ Request ─ check_head ─ RequestStream ─ messages ─ app
+                             Data, EndOfMessage ─────────────────── messages ─┘
+    bytes ─ Framing ─ RequestStream ─ messages ───────────────────────────────┘
+
+A request ends in one of these ways. `Linger` closes the sending side and drops what the client still sends, since
+closing a socket with unread bytes makes TCP discard the response:
+
+    complete, keep-alive          the next request is read
+    complete, `close`             Closed
+    body unread                   Discard; then the next request, or `Connection: close` and Linger
+    invalid                       the error (`_refuse`), then Linger
 
 hypercorn has no interface for this. So subclasses of its `TCPServer` (hypercorn/asyncio/tcp_server.py), `WorkerContext`
 (asyncio/worker_context.py) and `H11Protocol` (protocol/h11.py) override and call private methods, and `install` puts
@@ -17,39 +28,68 @@ them in place of the originals. pyproject.toml bounds hypercorn below the next m
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager, suppress
+import re
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import unquote
 
 import h11
 import hypercorn.asyncio.run
 import hypercorn.protocol
-from anyio.lowlevel import RunVar
+import structlog
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import EventWrapper, WorkerContext
+from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import StreamClosed
-from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
-from hypercorn.protocol.http_stream import ASGIHTTPState
-from hypercorn.utils import UnexpectedMessageError
+from hypercorn.protocol.h11 import H11Protocol
 
 from protocol.http.disconnect import CLIENT
-from protocol.http.timers import Timers
-from service.server.framing import Framing, tokens_of
+from protocol.http.errors import HttpError
+from service.server.chunks import ChunkLimits
+from service.server.connection_timers import IdleTimer, timers
+from service.server.discard import GRACE_SECONDS, LONGEST_SECONDS, Discard
+from service.server.framing import tokens_of
+from service.server.half_closed import HalfClosedWatch
+from service.server.request_head import HeadLimits, RequestHead, check_head, parse_error
+from service.server.request_stream import MessageQueue, RequestStream
 
 _OPEN = {h11.DONE, h11.MIGHT_SWITCH_PROTOCOL}  # pyright: ignore[reportPrivateImportUsage]
 """States of a client whose request is complete, so that another one may follow."""
+_LAST = {h11.MUST_CLOSE, h11.CLOSED}  # pyright: ignore[reportPrivateImportUsage]
+"""States of a client whose request is complete, and the last one."""
+_INCOMPLETE = {h11.SEND_BODY, h11.ERROR}  # pyright: ignore[reportPrivateImportUsage]
+"""States of a client whose request is not complete."""
+_UNREADABLE = h11.Request(method="GET", target="/", headers=[("Host", "")])
+"""Stands for a request whose head could not be parsed."""
+_BLANK_LINES = re.compile(rb"(?:\r?\n)+")
+_MOST_BLANK = 1024
+_READ_BYTES = 64 * 1024
 
-_timers: RunVar[Timers] = RunVar("gemini_gateway.connection_timers")
+_log = structlog.get_logger()
+
+
+class ServerConfig(Config):
+    """hypercorn's configuration, with the limits on requests."""
+
+    head_limits = HeadLimits()
 
 
 class ReadPaused(Event):
-    """Stop reading until the current request is answered: the client has begun to send the next one."""
+    """Stop reading until the current request is answered: the client has begun the next one, or sends no more."""
 
-    def __init__(self, answered: Any, left: Callable[[], None]) -> None:
-        """Wait for `answered`; call `left` if the client disconnects first."""
-        self.answered, self.left = answered, left
+    def __init__(self, answered: Any, may_probe: Callable[[], bool], left: Callable[[], None]) -> None:
+        """Wait for `answered`; call `left` if the client disconnects first (`HalfClosedWatch`)."""
+        self.answered, self.may_probe, self.left = answered, may_probe, left
+
+
+class Linger(Event):
+    """Close the connection after its last response, although the client may still send."""
+
+    def __init__(self, most: int, longest: float) -> None:
+        """Drop up to `most` bytes, for up to `longest` seconds (`Discard`)."""
+        self.most, self.longest = most, longest
 
 
 class ServerConnection(TCPServer):
@@ -58,7 +98,8 @@ class ServerConnection(TCPServer):
     def __init__(self, *arguments: Any) -> None:
         """Take hypercorn's arguments."""
         super().__init__(*arguments)
-        self.idle_task: Any = _IdleTimer(self.config.keep_alive_timeout, self._close_idle)
+        self.idle_task: Any = IdleTimer(self.config.keep_alive_timeout, self._close_idle)
+        self._lingering: Discard | None = None
 
     async def run(self) -> None:
         """Serve the connection until it closes; then break reference cycles, so that it is freed at once."""
@@ -78,8 +119,11 @@ class ServerConnection(TCPServer):
             except (OSError, RuntimeError):  # TimeoutError: the client stopped reading
                 await self.protocol.handle(Closed())
         elif type(event) is ReadPaused:
-            with _watching(self.reader, event.left):
+            watch = HalfClosedWatch(self.writer, event.may_probe, event.left)
+            with watch.while_paused(self.reader):
                 await event.answered.wait()
+        elif type(event) is Linger:
+            self._linger(event)
         else:
             await super().protocol_send(event)
 
@@ -89,10 +133,33 @@ class ServerConnection(TCPServer):
         try:
             if terminated.is_set():
                 self.end()
-            await super()._read_data()
+            await self._read()
         finally:
             terminated.connections.discard(self)
             await self.idle_task.stop()
+            if self._lingering is not None:
+                timers().of(GRACE_SECONDS).discard(self._lingering)
+
+    async def _read(self) -> None:
+        """Pass received bytes on, or drop them while the connection lingers."""
+        data = b"-"
+        while data:
+            try:
+                data = await self.reader.read(_READ_BYTES)
+            except OSError:
+                break
+            if self._lingering is None:
+                await self.protocol.handle(RawData(data))
+            elif not self._lingering.take(len(data)):
+                break
+        await self.protocol.handle(Closed())
+
+    def _linger(self, event: Linger) -> None:
+        """Close the sending side; drop what the client sends until it closes its side, within limits."""
+        with suppress(NotImplementedError, OSError, RuntimeError):  # TLS closes both sides at once
+            self.writer.write_eof()
+        self._lingering = Discard(event.most, self.loop.time(), self._close_idle, event.longest)
+        timers().of(GRACE_SECONDS).add(self._lingering)
 
     async def _close(self) -> None:
         with suppress(OSError):  # the client stopped reading
@@ -100,36 +167,14 @@ class ServerConnection(TCPServer):
 
     def end(self) -> None:
         """Close the connection at shutdown if it is idle; otherwise the end of the response closes it."""
-        if self.idle_task.running:
+        if self.idle_task.running or self._lingering is not None:
             self._close_idle()
+        else:
+            cast("Any", self.protocol.protocol).stop_discarding()
 
     def _close_idle(self) -> None:
         tasks: Any = self._task_group
         tasks.spawn(self._initiate_server_close)
-
-
-@contextmanager
-def _watching(reader: Any, left: Callable[[], None]) -> Generator[None]:
-    """Call `left` when the client disconnects while its last bytes are still unread.
-
-    A stream reader itself reports the disconnect only when its buffer is empty.
-    """
-
-    def feed_eof() -> None:
-        asyncio.StreamReader.feed_eof(reader)
-        left()
-
-    def set_exception(error: Exception) -> None:
-        asyncio.StreamReader.set_exception(reader, error)
-        left()
-
-    if reader._eof or reader.exception() is not None:  # noqa: SLF001 -- `at_eof` is false while the buffer is not empty
-        left()
-    reader.feed_eof, reader.set_exception = feed_eof, set_exception
-    try:
-        yield
-    finally:
-        del reader.feed_eof, reader.set_exception
 
 
 class _Terminated(EventWrapper):
@@ -154,46 +199,6 @@ class ServerContext(WorkerContext):
         self.terminated = _Terminated()
 
 
-class _IdleTimer:
-    """Calls `close` when a connection has been idle for `seconds`; replaces hypercorn's `AsyncioSingleTask`."""
-
-    def __init__(self, seconds: float, close: Callable[[], None]) -> None:
-        timers = _timers.get(None)
-        if timers is None:
-            timers = Timers()
-            _timers.set(timers)
-        self._seconds, self._close = seconds, close
-        self._timer, self._time = timers.of(seconds), asyncio.get_running_loop().time
-        self.due: float | None = None
-        """When the connection is closed (`protocol.http.timers.Timeout`)."""
-
-    @property
-    def running(self) -> bool:
-        """Whether the connection is idle."""
-        return self.due is not None
-
-    def set_idle(self, *, idle: bool) -> None:
-        """Start or stop the timer."""
-        if idle:
-            self.due = self._time() + self._seconds
-            self._timer.add(self)
-        else:
-            self.due = None
-            self._timer.discard(self)
-
-    async def restart(self, _task_group: object, _action: Callable[..., Awaitable[None]]) -> None:
-        """Start the timer."""
-        self.set_idle(idle=True)
-
-    async def stop(self) -> None:
-        """Stop the timer."""
-        self.set_idle(idle=False)
-
-    def expire(self) -> None:
-        """Close the connection."""
-        self._close()
-
-
 class ServerProtocol(H11Protocol):
     """Handles the requests of a connection, one after the other."""
 
@@ -202,109 +207,221 @@ class ServerProtocol(H11Protocol):
         super().__init__(*arguments)
         self.stream: Any = None
         self.keep_alive_requests: int = 0
+        self.limits = cast("ServerConfig", self.config).head_limits
         self._ended = False
-        """Whether reading has ended."""
-        self._broken = False
-        """Whether the client broke the protocol; nothing more is written then."""
+        """Whether no more requests are read."""
+        self._head = b""
+        """The received bytes of a head that is incomplete."""
+        self._blank = 0
+        """Bytes of empty lines before the request."""
+        self._surplus = False
+        """Whether the client sent more after its last request."""
+        self._chunks: ChunkLimits | None = None
+        self._discard: Discard | None = None
+        """The rest of a body that is being dropped."""
+        self._linger_seconds = LONGEST_SECONDS
         self._piece = b""
         self._dated = -1
         self._date: list[bytes] = []
 
     async def handle(self, event: Any) -> None:
         """Handle bytes, or the end of the connection."""
-        await super().handle(event)
-        if type(event) is Closed:
+        if type(event) is RawData:
+            self._receive(event.data)
+            await self._handle_events()
+            if not event.data and self.stream is not None and not self._ended:  # the client closed its sending side
+                await self._pause()
+        elif type(event) is Closed:
             self._ended = True
+            self._stop_discarding()
+            await self._close_stream()
             await self.can_read.set()
 
+    def _receive(self, data: bytes) -> None:
+        """Pass received bytes on to h11, without empty lines before a request (RFC 9112 section 2.2)."""
+        state = self.connection.their_state
+        if state in _LAST and data:
+            self._surplus = True  # RFC 9112 section 9.6: no request is processed after one that says `close`
+            return
+        if state is h11.IDLE:
+            if self._head in {b"", b"\r"}:
+                data, self._head = self._without_blank_lines(self._head + data), b""
+            self._head += data
+            if data == b"\r":
+                return
+        elif self._chunks is not None:
+            self._chunks.received += len(data)
+        self.connection.receive_data(data)
+
+    def _without_blank_lines(self, data: bytes) -> bytes:
+        """Return the bytes of a head without the empty lines before it."""
+        blank = _BLANK_LINES.match(data)
+        if blank is None or self._blank + blank.end() > _MOST_BLANK:
+            return data
+        self._blank += blank.end()
+        return data[blank.end() :]
+
     async def _handle_events(self) -> None:
-        while not self._ended and not isinstance(self.connection, H11WSConnection):
-            if self.connection.they_are_waiting_for_100_continue:
-                headers = self.config.response_headers("h11")
-                await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=headers))
+        while not self._ended:
+            state = self.connection.their_state
+            if state in _LAST and self.connection.trailing_data[0]:
+                self._surplus = True
+                return
             try:
                 event: Any = self.connection.next_event()
+                more = await self._take(event)
             except h11.RemoteProtocolError as error:
-                if self.stream is None or not self.stream.begun:
-                    await self._send_error_response(error.error_status_hint)
-                self._ended = self._broken = True
-                await self.send(Closed())
-                return
-            if event is h11.PAUSED:
-                await self.can_read.clear()
-                await self.send(ReadPaused(self.can_read, self._leave))
-            elif not await self._take(event):
-                return
-        if isinstance(self.connection, H11WSConnection):
-            await super()._handle_events()
+                await self._refuse(parse_error(error, self._head, self.limits))
+            except HttpError as error:
+                await self._refuse(error)
+            else:
+                if event is h11.PAUSED:
+                    await self._pause()
+                elif not more:
+                    return
+
+    async def _pause(self) -> None:
+        """Stop reading until the current request is answered."""
+        await self.can_read.clear()
+        await self.send(ReadPaused(self.can_read, self._takes_informational, self._leave))
+
+    def _takes_informational(self) -> bool:
+        return self.stream is not None and self.stream.takes_informational
 
     def _leave(self) -> None:
         """Notify the app that the client disconnected, although it had sent more requests."""
         if self.stream is not None:
             tasks: Any = self.task_group
-            tasks.spawn(self.stream.handle, StreamClosed(1))
+            tasks.spawn(self.stream.close)
 
     async def _take(self, event: Any) -> bool:
-        """Pass an event of a request on to the app; return whether more events may be available.
+        """Handle an event of a request; return whether more events may be available.
 
         A piece of a body is kept until the next event, so that the last piece is sent with `more_body: False`.
+
+        Raises:
+            HttpError: the request is refused.
+
         """
         if isinstance(event, h11.Request):
             await self._begin(event)
             return True
+        data = bytes(event.data) if isinstance(event, h11.Data) else b""
+        if self._chunks is not None:
+            self._chunks.payload += len(data)
+            if event is h11.NEED_DATA:
+                self._chunks.check(self._body_reader)
         last = isinstance(event, h11.EndOfMessage)
-        if (last or self._piece) and self.stream is not None:
+        if self._discard is not None:
+            if last or not self._discard.take(len(data)):
+                await self._end_discarding(drained=last)
+        elif (last or self._piece) and self.stream is not None:
             await self.stream.app_put({"type": "http.request", "body": self._piece, "more_body": not last})
-        self._piece = bytes(event.data) if isinstance(event, h11.Data) else b""
-        return last or bool(self._piece)
+        self._piece = data
+        return last or bool(data)
 
     async def _begin(self, request: h11.Request) -> None:
         await self.send(Updated(idle=False))
-        headers = [(name.lower(), value) for name, value in request.headers.raw_items()]
-        tokens = tokens_of(headers, b"connection")
-        if b"upgrade" in tokens or request.method == b"PRI":
-            await self._check_protocol(request)
-            if tokens_of(headers, b"upgrade") == {b"websocket"} and request.method == b"GET":
-                await self._create_stream(request)
-                return
-        keeps = b"close" not in tokens and request.http_version >= b"1.1" and request.method != b"CONNECT"
-        self.stream = stream = RequestStream(self, request, keeps=keeps)
-        scope = self._scope(request, headers)
-        scope["extensions"][CLIENT] = stream
+        try:
+            head = check_head(request, self.limits, self.server)
+        except HttpError as error:
+            await self._refuse(error, request)
+            return
+        self._head, self._blank = b"", 0
+        tokens = tokens_of(head.headers, b"connection")
+        if any(name == b"transfer-encoding" for name, _ in head.headers):
+            self._chunks = ChunkLimits(self.limits.body_bytes, len(self.connection.trailing_data[0]))
+        keeps = b"close" not in tokens and request.http_version >= b"1.1"
         messages = MessageQueue(self.config.max_app_queue_size)
-        stream.app_put = messages.put
+        self.stream = stream = RequestStream(self, request, messages, keeps=keeps)
+        scope = self._scope(request, head)
+        scope["extensions"][CLIENT] = stream
         tasks: Any = self.task_group
-        tasks.spawn(self._run, scope, messages, stream)
+        tasks.spawn(self._run, scope, stream)
         self.keep_alive_requests += 1
         await self.context.mark_request()
 
-    async def _run(self, scope: Any, messages: "MessageQueue", stream: "RequestStream") -> None:
+    async def _run(self, scope: Any, stream: RequestStream) -> None:
         """Run the app for a request. It replaces hypercorn's `TaskGroup.spawn_app`, whose queue takes 3 KiB."""
         try:
-            await cast("Any", self.app)(scope, messages.get, stream.app_send, None, None)
+            await cast("Any", self.app)(scope, stream.receive, stream.app_send, None, None)
         except Exception:  # noqa: BLE001 -- the app handles its own errors; this is the last resort
             await self.config.log.exception("Error in ASGI Framework")
         finally:
             await stream.app_send(None)
 
-    def _scope(self, request: h11.Request, headers: list[tuple[bytes, bytes]]) -> Any:
-        path, _, query = request.target.partition(b"?")
+    def _scope(self, request: h11.Request, head: RequestHead) -> Any:
         return {
             "type": "http",
-            "http_version": request.http_version.decode(),
+            "http_version": "1.1" if request.http_version >= b"1.1" else "1.0",
             "asgi": {"spec_version": "2.1", "version": "3.0"},
-            "method": request.method.decode("ascii").upper(),
+            "method": request.method.decode("ascii"),
             "scheme": "https" if self.ssl else "http",
-            "path": unquote(path.decode("ascii")),
-            "raw_path": path,
-            "query_string": query,
+            "path": unquote(head.path.decode("ascii")),
+            "raw_path": head.path,
+            "query_string": head.query,
             "root_path": self.config.root_path,
-            "headers": headers,
+            "headers": head.headers,
             "client": self.client,
             "server": self.server,
             "state": self.connection_state.copy(),
             "extensions": {},
         }
+
+    async def _refuse(self, error: HttpError, request: h11.Request = _UNREADABLE) -> None:
+        """Answer a request that the app never sees, or whose body is invalid, and close the connection."""
+        self._ended = True
+        request_id = f"req_{secrets.token_hex(12)}"
+        _log.info("request_refused", request=request_id, status=error.status, error=error.code, reason=error.message)
+        if self.stream is None:
+            self.stream = RequestStream(self, request, MessageQueue(1), keeps=False)
+        await self.stream.refuse(error, request_id)
+
+    async def discard_body(self, stream: RequestStream) -> None:
+        """Read and drop the rest of the body of `stream`, which has its response ready; then let it conclude."""
+        most = 2 * self.limits.body_bytes
+        rest = getattr(self._body_reader, "_remaining", 0)  # bytes to come, if the length was declared
+        if self.connection.they_are_waiting_for_100_continue or rest > most or self.context.terminated.is_set():
+            await stream.conclude(drained=False)
+            return
+        self._discard = Discard(most, asyncio.get_running_loop().time(), self.stop_discarding)
+        timers().of(GRACE_SECONDS).add(self._discard)
+
+    def stop_discarding(self) -> None:
+        """Respond now to a request whose body is still being dropped: the time is over, or the process shuts down."""
+        if self._discard is not None:
+            tasks: Any = self.task_group
+            tasks.spawn(self._end_discarding_late)
+
+    async def _end_discarding_late(self) -> None:
+        await self._end_discarding(drained=False)
+
+    async def _end_discarding(self, *, drained: bool) -> None:
+        self._stop_discarding()
+        if not drained:
+            self._linger_seconds = GRACE_SECONDS
+        if self.stream is not None:
+            await self.stream.conclude(drained=drained)
+
+    def _stop_discarding(self) -> None:
+        if self._discard is not None:
+            timers().of(GRACE_SECONDS).discard(self._discard)
+            self._discard = None
+
+    @property
+    def _body_reader(self) -> Any:
+        """h11's private reader of the current body: `ContentLengthReader` or `ChunkedReader` (h11/_readers.py)."""
+        return cast("Any", self.connection)._reader  # noqa: SLF001 -- h11 has no interface for it
+
+    @property
+    def receiving(self) -> bool:
+        """Whether a part of the current request has not been received."""
+        return self.connection.their_state in _INCOMPLETE
+
+    async def send_continue(self, stream: RequestStream) -> None:
+        """Send `100 Continue` to the client of `stream` if it waits for that before it sends the body."""
+        if self.stream is stream and self.connection.they_are_waiting_for_100_continue:
+            await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
 
     def common_headers(self) -> list[bytes]:
         """Return the header lines of every response, such as `date`; they are rendered once per second."""
@@ -320,154 +437,34 @@ class ServerProtocol(H11Protocol):
         return self.keep_alive_requests >= self.config.keep_alive_max_requests
 
     async def write(self, data: bytes) -> None:
-        """Write a part of a response, unless the client broke the protocol."""
-        if data and not self._broken:
+        """Write a part of a response."""
+        if data:
             await self.send(RawData(data=data))
 
+    async def _close_stream(self) -> None:
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            await stream.close()
+
     async def finish(self, *, keep_open: bool) -> None:
-        """Close the stream after its app has ended; read the next request if the connection stays open."""
+        """Close the stream after its response; read the next request if the connection stays open."""
+        unread = self.receiving or self._surplus
+        self._stop_discarding()
         await self._close_stream()
         if keep_open and self.connection.their_state in _OPEN and not self.context.terminated.is_set():
             data, closed = self.connection.trailing_data
             self.connection = h11.Connection(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
+            self._chunks = None
             if data:
-                self.connection.receive_data(data)
+                self._receive(data)
             if closed:
-                self.connection.receive_data(b"")
+                self._receive(b"")
             await self.can_read.set()
             await self.send(Updated(idle=True))
         else:
             self._ended = True
             await self.can_read.set()
-            await self.send(Closed())
-
-
-class MessageQueue:
-    """A queue of ASGI messages for an app, smaller than `asyncio.Queue` with its four deques of 760 bytes."""
-
-    __slots__ = ("_messages", "_most", "_waiting")
-
-    def __init__(self, most: int) -> None:
-        """Keep up to `most` messages."""
-        self._most = most
-        self._messages: list[Any] = []
-        self._waiting: list[asyncio.Future[None]] = []
-
-    async def put(self, message: Any) -> None:
-        """Append a message; wait while the queue is full."""
-        while len(self._messages) >= self._most:
-            await self._changed()
-        self._messages.append(message)
-        self._wake()
-
-    async def get(self) -> Any:
-        """Remove and return the first message; wait while there is none."""
-        while not self._messages:
-            await self._changed()
-        message = self._messages.pop(0)
-        self._wake()
-        return message
-
-    async def _changed(self) -> None:
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiting)
-        try:
-            await waiting
-        finally:
-            if waiting in self._waiting:  # it was cancelled
-                self._waiting.remove(waiting)
-
-    def _wake(self) -> None:
-        """Wake all waiting tasks to check again: the first one may have been cancelled."""
-        for waiting in self._waiting:
-            if not waiting.done():
-                waiting.set_result(None)
-        self._waiting.clear()
-
-
-class RequestStream:
-    """One request and its response. Head, body and end of the response are written together where possible.
-
-    The head is sent with the first piece of the body, even an empty one, as ASGI specifies.
-    """
-
-    app_put: Callable[[Any], Awaitable[None]]
-    """Passes a message to the app."""
-
-    def __init__(self, protocol: ServerProtocol, request: h11.Request, *, keeps: bool) -> None:
-        """Respond on `protocol`; `keeps`: the connection stays open for another request."""
-        self._protocol, self._request, self._keeps = protocol, request, keeps
-        self._state = ASGIHTTPState.REQUEST
-        self._framing: Framing | None = None
-        self._head = b""
-        """The head, until the first piece of the body."""
-        self._closed = False
-        self._left: Callable[[], None] | None = None
-
-    @property
-    def begun(self) -> bool:
-        """Whether the response has begun."""
-        return self._framing is not None
-
-    async def handle(self, event: Any) -> None:
-        """Notify the app that the client disconnected."""
-        if isinstance(event, StreamClosed) and not self._closed:
-            self._closed = True
-            if self._left is not None:
-                self._left()
-            await self.app_put({"type": "http.disconnect"})
-
-    def set_callback(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the client disconnects (`protocol.http.disconnect.Client`)."""
-        self._left = callback
-        if self._closed:
-            callback()
-
-    def clear_callback(self) -> None:
-        """Remove the callback."""
-        self._left = None
-
-    async def app_send(self, message: Any) -> None:
-        """Send an ASGI message of the response; None: the app has ended."""
-        if message is None:
-            await self._end()
-        elif message["type"] == "http.response.start" and self._state is ASGIHTTPState.REQUEST:
-            self._begin(message)
-        elif message["type"] == "http.response.body" and self._framing is not None:
-            await self._send_body(self._framing, message.get("body", b""), last=not message.get("more_body", False))
-        else:
-            raise UnexpectedMessageError(self._state, message["type"])
-
-    def _begin(self, message: Any) -> None:
-        protocol = self._protocol
-        self._framing = Framing(
-            message, self._request, protocol.common_headers(), close=not self._keeps or protocol.last
-        )
-        self._head = self._framing.head
-        self._state = ASGIHTTPState.RESPONSE
-
-    async def _send_body(self, framing: Framing, body: bytes, *, last: bool) -> None:
-        if self._state is not ASGIHTTPState.RESPONSE:
-            raise UnexpectedMessageError(self._state, "http.response.body")
-        data = self._head + framing.piece(body)
-        if last:
-            data += framing.end()
-        self._head = b""
-        await self._protocol.write(data)
-        if last:
-            self._state = ASGIHTTPState.CLOSED
-            await self._protocol.finish(keep_open=framing.keeps)
-
-    async def _end(self) -> None:
-        """Close the connection if the response is incomplete."""
-        if self._state is ASGIHTTPState.CLOSED:
-            return
-        if self._framing is None and not self._closed:
-            self._begin({"status": 500, "headers": [(b"content-length", b"0"), (b"connection", b"close")]})
-        self._state = ASGIHTTPState.CLOSED
-        if not self._closed:
-            await self._protocol.write(self._head)
-        await self._protocol.finish(keep_open=False)
+            await self.send(Linger(2 * self.limits.body_bytes, self._linger_seconds) if unread else Closed())
 
 
 def install() -> None:

@@ -1,18 +1,25 @@
 """Serves `/livez`, `/readyz`, `/metrics`, and `/healthz`, an alias of `/livez`."""
 
 import os
+from http import HTTPStatus
 from typing import Any, Protocol
 
+import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from protocol.http.errors import HttpError
+from service.server.errors import error_body
 from service.server.shutdown import Shutdown
 from transports.metrics import MULTIPROCESS_DIRECTORY
+
+_log = structlog.get_logger()
 
 PATHS = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
 
@@ -49,7 +56,7 @@ class Operations:
 
     def app(self) -> Any:
         """Return an app that answers these routes and nothing else."""
-        app = Starlette(routes=self.routes())
+        app = Starlette(routes=self.routes(), exception_handlers={HTTPException: _refuse})
         app.router.redirect_slashes = False
         return app
 
@@ -75,3 +82,12 @@ class Operations:
             MultiProcessCollector(registry)
         written, kind = choose_encoder(request.headers.get("accept", ""))
         return Response(written(registry), media_type=None, headers={"content-type": kind})
+
+
+def _refuse(_: Request, error: Exception) -> Response:
+    """Respond to an unknown path or a method that a path does not support."""
+    assert isinstance(error, HTTPException)  # noqa: S101 -- registered for HTTPException only
+    status = HTTPStatus(error.status_code)
+    fault = HttpError(status, status.name.lower(), f"{status.phrase}. The paths are {', '.join(sorted(PATHS))}.")
+    _log.info("request_refused", status=fault.status, error=fault.code, reason=fault.message)
+    return Response(error_body(fault), fault.status, error.headers, media_type="application/json")

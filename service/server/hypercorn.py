@@ -14,18 +14,17 @@ from typing import Any, cast
 import anyio
 import structlog
 from hypercorn.asyncio import serve as hypercorn_serve  # pyright: ignore[reportUnknownVariableType]
-from hypercorn.config import Config
 
 from service.config.schema import ServerSettings
-from service.server import connection
+from service.server.connection import ServerConfig, install
 from service.server.listeners import local_url
+from service.server.request_head import HeadLimits
 
 _STOP_SECONDS = 5.0
 """How long hypercorn may take to close idle connections."""
 
-_HEADER_BYTES = 32 * 1024
-_REQUEST_LINE_BYTES = 1024
-"""Allowance for the request line, so that the HTTP validation middleware rejects long headers, not the server."""
+_HANDSHAKE_SECONDS = 10.0
+_HEAD_LIMITS = HeadLimits()
 
 _READ_AHEAD = 4
 """Pieces of a body, each up to 64 KiB, that are read before the app asks for them."""
@@ -65,23 +64,25 @@ async def serving(
     listening: socket.socket,
     server: ServerSettings,
     tls: TlsFiles | None = None,
-    header_bytes: int = _HEADER_BYTES,
+    limits: HeadLimits = _HEAD_LIMITS,
 ) -> AsyncGenerator[None]:
     """Serve an app on a listening socket until the context exits; the socket is closed then."""
     stop, stopped = anyio.Event(), anyio.Event()
-    connection.install()
-    config = Config()
+    install()
+    config = ServerConfig()
     config.bind = [f"fd://{listening.detach()}"]
     config.backlog = server.backlog
     config.keep_alive_timeout = server.keep_alive_seconds
     config.keep_alive_max_requests = 10_000
     config.graceful_timeout = _STOP_SECONDS - 1  # ends before `serving` cancels the server
     config.max_app_queue_size = _READ_AHEAD
-    config.h11_max_incomplete_size = header_bytes + _REQUEST_LINE_BYTES
+    config.head_limits = limits
+    config.h11_max_incomplete_size = limits.header_bytes
     config.include_server_header = False
     config.accesslog = None
     config.errorlog = None
     config.alpn_protocols = ["http/1.1"]
+    config.ssl_handshake_timeout = _HANDSHAKE_SECONDS
     if tls is not None:
         config.certfile, config.keyfile = str(tls.certificate), str(tls.key)
 

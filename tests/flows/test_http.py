@@ -236,11 +236,6 @@ def test_a_body_over_the_cap_is_413(start_gateway, declared):
 
 
 HEAD = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
-UPGRADE = """Connection: Upgrade\r
-Upgrade: websocket\r
-Sec-WebSocket-Version: 13\r
-Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r
-"""
 
 
 def raw(gateway, data, timeout=20):
@@ -262,52 +257,6 @@ def test_a_body_that_does_not_arrive_is_408(start_gateway):
     answer = raw(gateway, head.encode())
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"request_timeout" in answer
-
-
-@pytest.mark.parametrize(
-    ("head", "status"),
-    [
-        ("GET /v1/models HTTP/1.1\r\nHost: x\r\nX-Long: " + "y" * 40_000 + "\r\n\r\n", b"431"),
-        (f"{HEAD}Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400"),
-        (f"{HEAD.replace('POST', 'GET')}{UPGRADE}\r\n", b"403"),
-        ("nonsense\r\n\r\n", b"400"),
-    ],
-    ids=["431", "cl-te", "websocket", "nonsense"],
-)
-def test_a_malformed_request_is_refused_and_the_connection_closed(gateway, head, status):
-    answer = raw(gateway, head.encode("latin-1"))
-    if "HTTP/1.1" in head and "Upgrade" not in head:  # else it is the server that answers, before any app
-        assert b"x-request-id: req_" in answer
-    assert answer.split(b" ", 2)[1] == status
-    assert httpx.get(f"{gateway.origin}/healthz").status_code == 200
-
-
-def test_a_malformed_request_is_logged_with_its_code_and_is_not_retryable(start_gateway):
-    gateway = start_gateway()
-    answer = raw(gateway, b"GET /v1/models HTTP/1.1\r\nHost: x\r\nX-Long: " + b"y" * 40_000 + b"\r\n\r\n")
-    assert b"x-should-retry: false" in answer
-    assert b"connection: close" in answer
-    assert '"status": 431' in gateway.wait_for('"error": "headers_too_large"')
-
-
-def test_http2_without_tls_gets_505(gateway):
-    import h2.connection
-    import h2.events
-
-    client = h2.connection.H2Connection()
-    client.initiate_connection()
-    client.send_headers(
-        1, [(":method", "GET"), (":path", "/v1/models"), (":scheme", "http"), (":authority", "x")], end_stream=True
-    )
-    host, port = gateway.origin.removeprefix("http://").split(":")
-    status = None
-    with socket.create_connection((host, int(port)), timeout=90) as connection:
-        connection.sendall(client.data_to_send())
-        while status is None and (piece := connection.recv(65536)):
-            for event in client.receive_data(piece):
-                if isinstance(event, h2.events.ResponseReceived):
-                    status = dict(event.headers)[b":status"]
-    assert status == b"505"
 
 
 EXPECTING = f"{HEAD}Authorization: Bearer {KEY}\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n\r\n"

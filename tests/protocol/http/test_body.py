@@ -7,7 +7,7 @@ import anyio.lowlevel
 import msgspec
 import pytest
 
-from protocol.http.body import UNREAD, decode_body, encode_json, read_body, read_json
+from protocol.http.body import decode_body, encode_json, read_body, read_json
 from protocol.http.budget import MIB, ByteBudget, Reservation
 from protocol.http.context import RequestLimits, context_of
 from protocol.http.errors import ClientGone, HttpError
@@ -29,7 +29,6 @@ async def read(connection, **limits):
 async def test_the_pieces_of_a_body_are_joined(connect):
     connection = connect(part(b"a"), part(b""), part(b"b", more=False))
     assert await read(connection) == b"ab"
-    assert UNREAD not in connection.scope
 
 
 async def test_a_declared_length_over_the_cap_is_refused_before_reading(connect):
@@ -37,7 +36,6 @@ async def test_a_declared_length_over_the_cap_is_refused_before_reading(connect)
     with pytest.raises(HttpError) as caught:
         await read(connection, body_bytes=9)
     assert caught.value.status == 413
-    assert connection.scope[UNREAD]
 
 
 async def test_an_undeclared_length_is_refused_at_the_cap(connect):
@@ -45,7 +43,6 @@ async def test_an_undeclared_length_is_refused_at_the_cap(connect):
     with pytest.raises(HttpError) as caught:
         await read(connection, body_bytes=9)
     assert caught.value.status == 413
-    assert connection.scope[UNREAD]
 
 
 async def test_a_stalled_body_is_408(connect):
@@ -65,7 +62,6 @@ async def test_a_body_interrupted_by_shutdown_is_503(connect):
         with pytest.raises(Saturated) as caught:
             await read(connection)
     assert caught.value.code == "shutting_down"
-    assert connection.scope[UNREAD]
 
 
 async def test_a_disconnect_while_reading_the_body_is_reported(connect):
@@ -80,7 +76,6 @@ async def test_a_compressed_body_is_415(connect):
     with pytest.raises(HttpError) as caught:
         await read(connection)
     assert caught.value.status == 415
-    assert connection.scope[UNREAD]
 
 
 class Shape(msgspec.Struct):
@@ -169,7 +164,6 @@ async def test_a_body_is_refused_unread_if_the_budget_is_exhausted(headers):
         request.scope["headers"] = []
     with pytest.raises(Saturated):
         await read_json(request, decode_any)
-    assert request.scope[UNREAD]
     assert memory.used == MIB
     other.release()
     with pytest.raises(HttpError) as caught:
@@ -212,7 +206,6 @@ async def test_an_invalid_long_form_is_refused_and_reserves_nothing():
     request = request_of("multipart/form-data; boundary=x", b"no form" * 1_000_000, context=context)
     with pytest.raises(BadRequest):
         await read_form(request)
-    assert request.scope[UNREAD]
     assert memory.used == 0
 
 

@@ -8,7 +8,7 @@ from starlette.routing import Route
 from protocol.http.context import attach
 from protocol.http.operation import Dialect
 from protocol.model import Saturated
-from service.middleware.routing import HttpValidation, RequestRouter, normal_path
+from service.middleware.routing import RequestRouter, normal_path
 
 
 def dialect(name):
@@ -50,11 +50,10 @@ def client(record):
     router = RequestRouter(
         dialect("default"), ROUTES, fixed=FIXED, prefix="/api", base_url=lambda _: "http://gateway/api"
     )
-    validated = HttpValidation(router, 1000, router.refuse)
 
     async def with_context(scope, receive, send):
         attach(scope, SimpleNamespace(record=record))
-        app = router.refuse(Saturated("full")) if dict(scope["headers"]).get(b"x-shed") else validated
+        app = router.refuse(Saturated("full")) if dict(scope["headers"]).get(b"x-shed") else router
         await app(scope, receive, send)
 
     return httpx.AsyncClient(transport=httpx.ASGITransport(with_context), base_url="http://gateway")
@@ -188,20 +187,6 @@ async def test_an_unknown_path_is_refused_in_the_default_dialect(client, record,
     assert record.error == "not_found"
 
 
-@pytest.mark.parametrize(
-    ("headers", "code"),
-    [
-        ([("x-long", "x" * 1000)], "headers_too_large"),
-        ([("content-length", "0"), ("transfer-encoding", "chunked")], "invalid_value"),
-        ([("host", "a"), ("host", "b")], "invalid_value"),
-    ],
-)
-async def test_invalid_headers_are_refused_in_the_dialect_of_the_path(client, record, headers, code):
-    response = await client.get("/two/models", headers=headers)
-    assert response.text == f"two {code}"
-    assert record.error == code
-
-
 async def test_lifespan_messages_are_ignored():
     router = RequestRouter(ONE, ROUTES)
-    await HttpValidation(router, 1000, router.refuse)({"type": "lifespan"}, None, None)
+    await router({"type": "lifespan"}, None, None)

@@ -5,7 +5,7 @@ import pytest
 
 from protocol.http.disconnect import CLIENT
 from service.config.schema import ServerSettings
-from service.server import connection
+from service.server import connection, half_closed
 from service.server.hypercorn import listen, serving
 
 ASK = b"%b / HTTP/1.1\r\nHost: here\r\n\r\n"
@@ -262,10 +262,18 @@ async def test_a_half_closed_client_gets_its_response(connect):
     assert (await rest(client)).endswith(b"\r\n\r\nok")
 
 
-async def test_an_upgrade_is_declined_and_the_connection_stays_open(connect):
+@pytest.mark.parametrize(
+    "upgrade",
+    [
+        b"Upgrade: other/1",
+        b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA",
+        b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ],
+)
+async def test_an_upgrade_is_ignored_and_the_connection_stays_open(connect, upgrade):
     client = await connect(echo)
     for _ in range(2):
-        await client.send(b"GET /a HTTP/1.1\r\nHost: here\r\nConnection: upgrade\r\nUpgrade: other/1\r\n\r\n")
+        await client.send(b"GET /a HTTP/1.1\r\nHost: here\r\nConnection: upgrade\r\n%b\r\n\r\n" % upgrade)
         assert (await read_until(client, b";")).endswith(b"\r\n\r\n/a ;")
 
 
@@ -291,14 +299,15 @@ async def test_a_disconnect_with_a_pipelined_request_is_detected(connect):
         await gone.wait()
 
 
-@pytest.mark.parametrize("behind", [b"\r\n", ASK % b"GET"])
-async def test_a_disconnect_is_detected_despite_further_data(connect, behind):
-    begun, requests = anyio.Event(), []
+@pytest.mark.parametrize("behind", [b"", b"\r\n", ASK % b"GET"])
+async def test_a_disconnect_is_detected_despite_further_data(connect, behind, monkeypatch):
+    monkeypatch.setattr(half_closed, "_FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(half_closed, "_RESET_SECONDS", 0.01)
+    begun, left, requests = anyio.Event(), anyio.Event(), []
 
     async def app(scope, _receive, _send):
         if scope["type"] != "http":
             raise NotImplementedError
-        left = anyio.Event()
         scope["extensions"][CLIENT].set_callback(left.set)
         requests.append(scope["path"])
         begun.set()
@@ -308,10 +317,33 @@ async def test_a_disconnect_is_detected_despite_further_data(connect, behind):
     with anyio.fail_after(60):
         await client.send(ASK % b"GET" + behind)
         await begun.wait()
-        await client.send_eof()
-        with pytest.raises(anyio.EndOfStream):
-            await client.receive()
+        await client.aclose()
+        await left.wait()
     assert requests == ["/"]
+
+
+async def test_a_half_closed_client_is_not_taken_for_one_that_disconnected(connect, monkeypatch):
+    monkeypatch.setattr(half_closed, "_FIRST_SECONDS", 0.0)
+    begun, more = anyio.Event(), anyio.Event()
+
+    async def app(scope, _receive, send):
+        if scope["type"] != "http":
+            raise NotImplementedError
+        scope["extensions"][CLIENT].set_callback(lambda: pytest.fail("the client has not disconnected"))
+        begun.set()
+        await more.wait()
+        scope["extensions"][CLIENT].clear_callback()
+        await send(start((b"content-length", b"2")))
+        await send(piece(b"ok"))
+
+    client = await connect(app)
+    with anyio.fail_after(60):
+        await client.send(ASK % b"GET")
+        await client.send_eof()
+        await begun.wait()
+        assert await client.receive() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        more.set()
+        assert (await rest(client)).endswith(b"\r\n\r\nok")
 
 
 async def test_pipelined_requests_of_a_half_closed_client_are_answered(connect):
@@ -319,20 +351,6 @@ async def test_pipelined_requests_of_a_half_closed_client_are_answered(connect):
     await client.send(3 * (ASK % b"GET"))
     await client.send_eof()
     assert (await rest(client)).count(b"\r\n\r\nok") == 3
-
-
-async def test_a_websocket_is_passed_to_the_app(connect):
-    async def app(scope, _receive, send):
-        if scope["type"] != "websocket":
-            raise NotImplementedError
-        await send({"type": "websocket.close", "code": 1000})
-
-    client = await connect(app)
-    await client.send(
-        b"GET / HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
-    assert (await client.receive()).startswith(b"HTTP/1.1 403 ")
 
 
 async def test_an_idle_connection_is_closed_at_shutdown(monkeypatch):
@@ -357,34 +375,3 @@ async def test_an_idle_connection_is_closed_at_shutdown(monkeypatch):
     with pytest.raises(anyio.EndOfStream):
         await client.receive()
     await client.aclose()
-
-
-async def test_queued_messages_keep_their_order_and_apply_backpressure():
-    messages, got = connection.MessageQueue(2), []
-
-    async def put():
-        for number in range(6):
-            await messages.put(number)
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(put)
-        await anyio.wait_all_tasks_blocked()
-        assert messages._messages == [0, 1]
-        for _ in range(6):
-            got.append(await messages.get())
-    assert got == list(range(6))
-
-
-async def test_a_cancelled_get_takes_no_message():
-    messages = connection.MessageQueue(2)
-    async with anyio.create_task_group() as tasks:
-        for _ in range(3):
-            tasks.start_soon(messages.get)
-        await anyio.wait_all_tasks_blocked()
-        tasks.cancel_scope.cancel()
-    assert messages._waiting == []
-    await messages.put("first")
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(messages.get)
-        await anyio.wait_all_tasks_blocked()
-        assert messages._messages == []

@@ -5,6 +5,7 @@ import pytest
 
 from service.config.schema import ServerSettings
 from service.server.hypercorn import listen, serving, url_of
+from service.server.request_head import HeadLimits
 
 
 async def measure(scope, receive, send):
@@ -19,8 +20,8 @@ async def measure(scope, receive, send):
 @pytest.mark.parametrize(("allowed", "length", "status"), [(200_000, 150_000, 200), (32 * 1024, 150_000, 431)])
 async def test_headers_may_be_as_long_as_the_settings_allow(allowed, length, status):
     listening = listen("127.0.0.1", 0, 8)
-    url = url_of(listening)
-    async with serving(measure, listening, ServerSettings(), header_bytes=allowed), httpx.AsyncClient() as client:
+    url, limits = url_of(listening), HeadLimits(header_bytes=allowed)
+    async with serving(measure, listening, ServerSettings(), limits=limits), httpx.AsyncClient() as client:
         answer = await client.get(url, headers={"x": "a" * length})
     assert answer.status_code == status
     assert status != 200 or answer.text == str(length)

@@ -1,0 +1,93 @@
+"""Finds out whether a client that has closed its sending side still waits for its response.
+
+A client may send a request, shut down its sending side and read on (`nc -N`, `shutdown(SHUT_WR)`). To TCP this looks
+the same as a client that closed the connection: both send a FIN. They differ when the server writes: a closed socket
+answers with a reset. So the server waits a moment, writes an informational response, which a client must accept at any
+time (RFC 9110 section 15.2), and looks for the reset:
+
+    FIN ─ 1 s ─ 100 Continue ─ 0.25 s ─ reset? the client has disconnected
+                     ▲                    └ no: 4 s ─┐
+                     └───────────────────────────────┘
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+_FIRST_SECONDS = 1.0
+_RESET_SECONDS = 0.25
+_NEXT_SECONDS = 4.0
+_PROBE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class HalfClosedWatch:
+    """Watches a client whose sending side may have closed, until `stop`."""
+
+    def __init__(self, writer: asyncio.StreamWriter, may_probe: Callable[[], bool], left: Callable[[], None]) -> None:
+        """Call `left` when the client is known to be gone; write probes only while `may_probe` returns true."""
+        self._writer, self._may_probe, self._left = writer, may_probe, left
+        self._socket = writer.get_extra_info("socket")
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Begin: the client has closed its sending side, or the whole connection."""
+        if self._is_gone():
+            self._left()
+        elif self._timer is None:
+            self._after(_FIRST_SECONDS, self._probe)
+
+    @contextmanager
+    def while_paused(self, reader: Any) -> Generator[None]:
+        """Notice that the client disconnects while the server does not read from `reader`.
+
+        A stream reader itself reports the end only when its buffer is empty.
+        """
+
+        def feed_eof() -> None:
+            asyncio.StreamReader.feed_eof(reader)
+            self.begin()
+
+        def set_exception(error: Exception) -> None:
+            asyncio.StreamReader.set_exception(reader, error)
+            self._left()
+
+        if reader.exception() is not None:
+            self._left()
+        elif reader._eof:  # noqa: SLF001 -- `at_eof` is false while the buffer is not empty
+            self.begin()
+        reader.feed_eof, reader.set_exception = feed_eof, set_exception
+        try:
+            yield
+        finally:
+            self.stop()
+            del reader.feed_eof, reader.set_exception
+
+    def stop(self) -> None:
+        """Stop watching."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _after(self, seconds: float, action: Callable[[], None]) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, action)
+
+    def _probe(self) -> None:
+        if not self._is_gone() and self._may_probe():
+            self._writer.write(_PROBE)
+        self._after(_RESET_SECONDS, self._look)
+
+    def _look(self) -> None:
+        if self._is_gone():
+            self._left()
+        else:
+            self._after(_NEXT_SECONDS, self._probe)
+
+    def _is_gone(self) -> bool:
+        """Return whether the connection is closed, or the client answered with a reset."""
+        if self._writer.is_closing():
+            return True
+        try:
+            return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+        except OSError:
+            return True
