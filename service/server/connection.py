@@ -32,6 +32,7 @@ import re
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -123,7 +124,10 @@ class ServerConnection(TCPServer):
             with watch.while_paused(self.reader):
                 await event.answered.wait()
         elif type(event) is Linger:
-            self._linger(event)
+            with suppress(NotImplementedError, OSError, RuntimeError):  # TLS closes both sides at once
+                self.writer.write_eof()
+            self._lingering = Discard(event.most, self.loop.time(), self._close_idle, event.longest)
+            timers().of(GRACE_SECONDS).add(self._lingering)
         else:
             await super().protocol_send(event)
 
@@ -133,33 +137,21 @@ class ServerConnection(TCPServer):
         try:
             if terminated.is_set():
                 self.end()
-            await self._read()
+            data = b"-"
+            while data:
+                data = await self.reader.read(_READ_BYTES)
+                if self._lingering is None:
+                    await self.protocol.handle(RawData(data))
+                elif not self._lingering.take(len(data)):
+                    break
+        except OSError:
+            pass  # the client has disconnected
         finally:
             terminated.connections.discard(self)
             await self.idle_task.stop()
             if self._lingering is not None:
                 timers().of(GRACE_SECONDS).discard(self._lingering)
-
-    async def _read(self) -> None:
-        """Pass received bytes on, or drop them while the connection lingers."""
-        data = b"-"
-        while data:
-            try:
-                data = await self.reader.read(_READ_BYTES)
-            except OSError:
-                break
-            if self._lingering is None:
-                await self.protocol.handle(RawData(data))
-            elif not self._lingering.take(len(data)):
-                break
         await self.protocol.handle(Closed())
-
-    def _linger(self, event: Linger) -> None:
-        """Close the sending side; drop what the client sends until it closes its side, within limits."""
-        with suppress(NotImplementedError, OSError, RuntimeError):  # TLS closes both sides at once
-            self.writer.write_eof()
-        self._lingering = Discard(event.most, self.loop.time(), self._close_idle, event.longest)
-        timers().of(GRACE_SECONDS).add(self._lingering)
 
     async def _close(self) -> None:
         with suppress(OSError):  # the client stopped reading
@@ -282,17 +274,17 @@ class ServerProtocol(H11Protocol):
 
     async def _pause(self) -> None:
         """Stop reading until the current request is answered."""
+
+        def may_probe() -> bool:
+            return self.stream is not None and self.stream.takes_informational
+
+        def leave() -> None:
+            if self.stream is not None:
+                tasks: Any = self.task_group
+                tasks.spawn(self.stream.close)
+
         await self.can_read.clear()
-        await self.send(ReadPaused(self.can_read, self._takes_informational, self._leave))
-
-    def _takes_informational(self) -> bool:
-        return self.stream is not None and self.stream.takes_informational
-
-    def _leave(self) -> None:
-        """Notify the app that the client disconnected, although it had sent more requests."""
-        if self.stream is not None:
-            tasks: Any = self.task_group
-            tasks.spawn(self.stream.close)
+        await self.send(ReadPaused(self.can_read, may_probe, leave))
 
     async def _take(self, event: Any) -> bool:
         """Handle an event of a request; return whether more events may be available.
@@ -391,10 +383,7 @@ class ServerProtocol(H11Protocol):
         """Respond now to a request whose body is still being dropped: the time is over, or the process shuts down."""
         if self._discard is not None:
             tasks: Any = self.task_group
-            tasks.spawn(self._end_discarding_late)
-
-    async def _end_discarding_late(self) -> None:
-        await self._end_discarding(drained=False)
+            tasks.spawn(partial(self._end_discarding, drained=False))
 
     async def _end_discarding(self, *, drained: bool) -> None:
         self._stop_discarding()

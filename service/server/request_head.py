@@ -54,10 +54,9 @@ def check_head(request: h11.Request, limits: HeadLimits, address: Any) -> Reques
     headers = [(name.lower(), value) for name, value in request.headers.raw_items()]
     if not request.http_version.startswith(b"1."):
         raise HttpError(505, "http_version", "This server speaks HTTP/1.1. Send HTTP/1.1; HTTP/2 ends at the ingress.")
-    _check_size(request, headers, limits.header_bytes)
+    _check_headers(request, headers, limits.header_bytes)
     if request.method not in _METHODS:
         raise HttpError(501, "method_not_implemented", "This method is not implemented. Use GET or POST.")
-    _check_framing(request, headers)
     _check_host(request, headers, address)
     target, host = _split_target(request)
     if host is not None:  # RFC 9112 section 3.2.2: it replaces the header's
@@ -68,23 +67,18 @@ def check_head(request: h11.Request, limits: HeadLimits, address: Any) -> Reques
     return RequestHead(path=path, query=query, headers=headers)
 
 
-def _check_framing(request: h11.Request, headers: Headers) -> None:
-    """Refuse a body whose end is ambiguous (RFC 9112 section 6.1)."""
-    names = [name for name, _ in headers]
-    if b"transfer-encoding" in names and (b"content-length" in names or request.http_version < b"1.1"):
-        raise _invalid("Transfer-Encoding goes only with HTTP/1.1 and without Content-Length. Send one of the two.")
-
-
 def _check_host(request: h11.Request, headers: Headers, address: Any) -> None:
     """Check `Host` (RFC 9112 section 3.2); an HTTP/1.0 request without it gets that of the local `address`."""
     hosts = [value for name, value in headers if name == b"host"]
     if not hosts and request.http_version < b"1.1":
-        headers.append((b"host", _authority(address)))
+        host, port = address[:2] if address else ("localhost", 80)
+        headers.append((b"host", (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode()))
     elif len(hosts) != 1 or not _is_valid_host(hosts[0]):
         raise _invalid("The Host header is missing or not valid. Send this server's name or address, with its port.")
 
 
-def _check_size(request: h11.Request, headers: Headers, most: int) -> None:
+def _check_headers(request: h11.Request, headers: Headers, most: int) -> None:
+    """Check the lengths of a head, and the framing of the body (RFC 9112 section 6.1)."""
     line = len(request.method) + len(request.target) + len(" HTTP/1.1 \r\n")
     if line > most:
         raise _long_line(most)
@@ -94,6 +88,9 @@ def _check_size(request: h11.Request, headers: Headers, most: int) -> None:
         raise HttpError(431, "headers_too_large", f"The request has more than {MOST_HEADERS} headers.")
     if _CONTROLS.search(b"".join([value for _, value in headers])) is not None:
         raise _invalid("A header contains a control character.")
+    names = [name for name, _ in headers]
+    if b"transfer-encoding" in names and (b"content-length" in names or request.http_version < b"1.1"):
+        raise _invalid("Transfer-Encoding goes only with HTTP/1.1 and without Content-Length. Send one of the two.")
 
 
 def _split_target(request: h11.Request) -> tuple[bytes, bytes | None]:
@@ -113,14 +110,6 @@ def _split_target(request: h11.Request) -> tuple[bytes, bytes | None]:
 @lru_cache(256)
 def _is_valid_host(value: bytes) -> bool:
     return parse_authority(value.decode("latin-1")) is not None
-
-
-def _authority(address: Any) -> bytes:
-    """Return the value of `Host` for a socket's address."""
-    if not address:
-        return b"localhost"
-    host, port = address[:2]
-    return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode()
 
 
 def parse_error(error: h11.RemoteProtocolError, received: bytes, limits: HeadLimits) -> HttpError:

@@ -30,7 +30,7 @@ def status_of(payload, overhead, next_chunk=0):
         (0, 200_000, 400),  # an extension, or trailers
     ],
 )
-def test_what_is_not_payload_is_limited_in_relation_to_it(payload, overhead, status):
+def test_the_overhead_is_limited_in_relation_to_the_payload(payload, overhead, status):
     assert status_of(payload, overhead) == status
 
 

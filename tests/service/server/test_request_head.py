@@ -39,7 +39,7 @@ def test_a_target_is_taken_in_origin_form_and_absolute_form(target, path, query,
 
 @pytest.mark.parametrize(
     ("address", "host"),
-    [(SOCKET, b"127.0.0.1:8000"), (("::1", 80), b"[::1]:80"), (None, b"localhost")],
+    [(SOCKET, b"127.0.0.1:8000"), (("::1", 80), b"[::1]:80"), (None, b"localhost:80")],
 )
 def test_a_request_of_http_1_0_without_host_gets_that_of_the_socket(address, host):
     assert head(headers=(), version="1.0", address=address).headers == [(b"host", host)]
