@@ -56,6 +56,11 @@ _SAME_CLASS = math.log(2) / 2
 _ASPECTS = ((1, 1), (5, 4), (4, 3), (3, 2), (16, 9), (21, 9), (4, 5), (3, 4), (2, 3), (9, 16))
 """The aspect ratios that the models draw."""
 
+_FILMS = ((16, 9), (9, 16))
+"""The aspect ratios of films."""
+_SHAPES = ("size", "width", "aspect_ratio", "image_size")
+_OF_PICTURES = ("image_size", "output_format", "output_compression", "return_origin_image")
+
 _STYLES = {"vivid": "vivid, hyper-real and dramatic", "natural": "natural, nothing hyper-real"}
 _WORDS = frozenset({"style", "negative_prompt"})
 _OF_DRAWING = frozenset({"style", "negative_prompt", "background", "n", "resolution"})
@@ -126,8 +131,8 @@ class PictureParameters(msgspec.Struct, frozen=True, kw_only=True):
     aspect: Pair | None = None
     """The aspect ratio to request: the nearest that the models draw."""
     n: int | None = None
-    n_path: str = "n"
-    """The path of `n`, for an error."""
+    paths: Mapping[str, str] = {}
+    """The path of each parameter that is set, by its name."""
     sentences: tuple[str, ...] = ()
     """What the prompt says of style and of what to avoid."""
 
@@ -147,7 +152,25 @@ def read_picture_parameters(body: PictureFields, query: bytes, *, draws: bool) -
     return gathered.parameters() if gathered.found else PictureParameters()
 
 
-def nested(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+def refuse_for_films(parameters: PictureParameters) -> None:
+    """Check the parameters of a request for a film: it has an aspect ratio only.
+
+    Raises:
+        BadRequest: another parameter is set, or films have no such aspect ratio; `param` is its path.
+
+    """
+    paths, image_format = parameters.paths, parameters.image_format
+    for name in _OF_PICTURES:
+        if name in paths:
+            message = f"'{paths[name]}' is not supported for videos: their shape alone can be chosen."
+            raise BadRequest(message, param=paths[name], code="unsupported_parameter")
+    shape = image_format.size or image_format.aspect
+    if shape is not None and all(abs(_log_ratio(shape) - _log_ratio(film)) > _NEAR for film in _FILMS):
+        where = next(paths[name] for name in _SHAPES if name in paths)
+        raise BadRequest(f"'{where}' must be 16:9 or 9:16 for videos.", param=where)
+
+
+def nested(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Return the fields of a form or query as an object: `google[aspect_ratio]` becomes a field of `google`."""
     fields: dict[str, Any] = {}
     for name, value in pairs:
@@ -241,14 +264,13 @@ class _Gathered:
         exact = ImageFormat(rendition=rendition, size=size, format=output, quality=quality)
         if size is None:
             exact = msgspec.structs.replace(exact, aspect=aspect, longest=longest)
-        path, n = self._take("n")
         style, avoid = self._take("style")[1], self._take("negative_prompt")[1]
         sentences = f"Style: {_STYLES.get(style.lower(), style)}." if style else "", f"Avoid: {avoid}" if avoid else ""
         return PictureParameters(
             image_format=exact,
             aspect=closest(shape) if shape is not None else None,
-            n=n,
-            n_path=path,
+            n=self._take("n")[1],
+            paths={name: where for name, (where, _) in self.found.items()},
             sentences=tuple(filter(None, sentences)),
         )
 
@@ -260,7 +282,7 @@ class _Gathered:
 
         """
         read: dict[str, tuple[str, Any]] = {}
-        for name in ("size", "width", "image_size", "aspect_ratio"):
+        for name in _SHAPES:
             where, value = self._take(name)
             if value is None:
                 continue

@@ -59,6 +59,10 @@ def chat(http, fields, path="/chat/completions"):
     return http.post(path, json={"model": MODEL, "messages": [{"role": "user", "content": "a fox"}], **fields})
 
 
+def film(http, fields):
+    return http.post("/videos", json={"model": "gemini-3-pro-video", "prompt": "a fox", **fields})
+
+
 QUERY = "?aspect_ratio=16%3A9&image_size=512&output_format=webp"
 PLACES = {
     "JSON": lambda http: generate(http, WISHES),
@@ -97,6 +101,9 @@ REFUSED = {
     "chat": (lambda http: chat(http, {"image_config": BAD}), "image_config.aspect_ratio"),
     "chat, query": (lambda http: chat(http, {}, "/chat/completions?size=wide"), "?size"),
     "plain chat": (lambda http: chat(http, {"model": "gemini-3-pro", "size": "wide"}), "size"),
+    "chat, film": (lambda http: chat(http, {"model": "gemini-3-pro-video", "size": "512x512"}), "size"),
+    "video": (lambda http: film(http, {"google": {"aspectRatio": "1:1"}}), "google.aspectRatio"),
+    "video, contradiction": (lambda http: film(http, {"size": "720x1280", "aspect_ratio": "16:9"}), "aspect_ratio"),
     "edit": (lambda http: generate(http, {"extra_body": BAD}, "/images/edits"), "extra_body.aspect_ratio"),
     "contradiction": (lambda http: generate(http, {"size": "512x512", "aspectRatio": "16:9"}), "aspectRatio"),
     "chat, two pictures": (lambda http: chat(http, {"google": {"numberOfImages": 2}}), "google.numberOfImages"),
@@ -131,6 +138,14 @@ def test_the_size_is_what_was_asked_for_in_images_and_in_chat(http, fields, size
     for response in (generate(http, fields), chat(http, fields)):
         [picture] = pictures_of(response)
         assert picture.size == size
+
+
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [({"aspect_ratio": "9:16"}, "720x1280"), ({"google": {"aspectRatio": "16:9"}}, "1280x720"), ({}, "1280x720")],
+)
+def test_a_film_has_the_shape_that_was_asked_for(http, fields, size):
+    assert film(http, fields).json()["size"] == size
 
 
 def test_a_link_of_a_generation_leads_to_the_picture_that_was_asked_for(http):

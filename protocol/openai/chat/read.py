@@ -29,7 +29,7 @@ from protocol.model import (
 from protocol.model import ToolCall as Call
 from protocol.openai.chat import wire
 from protocol.openai.chat.stop import Bounds
-from protocol.openai.picture_parameters import PictureParameters, read_picture_parameters
+from protocol.openai.picture_parameters import PictureParameters, read_picture_parameters, refuse_for_films
 
 Attached = FilePart | MediaPart
 
@@ -179,8 +179,11 @@ def read_pictures(body: wire.ChatRequest, selection: Selection, context: Request
     """
     pictures = read_picture_parameters(body, context.query, draws=selection.capability in _DRAWING)
     if pictures.n is not None and pictures.n > 1:
-        message = f"'{pictures.n_path}' above 1 {_NOT_YET} in chat: use '/v1/images/generations'."
-        raise BadRequest(message, param=pictures.n_path, code="unsupported_parameter")
+        where = pictures.paths["n"]
+        message = f"'{where}' above 1 {_NOT_YET} in chat: use '/v1/images/generations'."
+        raise BadRequest(message, param=where, code="unsupported_parameter")
+    if selection.capability is Capability.VIDEO:
+        refuse_for_films(pictures)
     return pictures
 
 

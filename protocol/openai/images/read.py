@@ -59,8 +59,8 @@ def read_options(body: wire.ImageRequest, selection: Selection, query: bytes = b
     refuse_unsupported(body)
     pictures = read_picture_parameters(body, query, draws=True)
     if body.n is not None and pictures.n not in (None, body.n):
-        message = f"'n' and '{pictures.n_path}' contradict each other: send one of them."
-        raise BadRequest(message, param=pictures.n_path)
+        where = pictures.paths["n"]
+        raise BadRequest(f"'n' and '{where}' contradict each other: send one of them.", param=where)
     return ImageOptions(
         selection=selection,
         prompt="\n\n".join((body.prompt, *pictures.sentences)),

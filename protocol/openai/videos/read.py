@@ -27,11 +27,12 @@ from protocol.model import (
     Turn,
     Unsupported,
 )
+from protocol.openai.picture_parameters import nested, read_picture_parameters, refuse_for_films
 from protocol.openai.videos import wire
 
 _REFERENCE = "input_reference"
 _INNER = re.compile(r"input_reference\[(\w*)\]")
-_SIZE = "1280x720"
+_SIZES = {(16, 9): "1280x720", (9, 16): "720x1280"}
 _SECONDS = "8"
 """The length of a video by default."""
 _MOST_LISTED = 100
@@ -50,7 +51,7 @@ async def read_body_of(request: Request) -> tuple[wire.VideoRequest, Upload | No
     form = await read_form(request)
     inner = {found[1]: value for name, value in form.fields.items() if (found := _INNER.fullmatch(name))}
     fields = {**form.fields, **({_REFERENCE: inner} if inner else {})}
-    body = await decode_body(b"", lambda _: wire.REQUESTS.convert(fields))
+    body = await decode_body(b"", lambda _: wire.REQUESTS.convert(nested(fields.items())))
     files = [upload for upload in form.files if upload.name or upload.data]
     if any(upload.field != _REFERENCE for upload in files) or len(files) > 1:
         raise BadRequest("The form has an unknown file: send at most one, as 'input_reference'.", param=_REFERENCE)
@@ -91,7 +92,9 @@ async def read(
     """
     if not body.prompt.strip():
         raise BadRequest("The prompt is empty: describe the video.", param="prompt")
-    size, seconds = body.size or _SIZE, str(body.seconds or _SECONDS)
+    pictures = read_picture_parameters(body, context.query, draws=False)
+    refuse_for_films(pictures)
+    size, seconds = body.size or _SIZES[pictures.aspect or (16, 9)], str(body.seconds or _SECONDS)
     prompt = f"{body.prompt}\n\n(The video must be {seconds} seconds long.)" if body.seconds else body.prompt
     reference = await _reference(body, upload, context)
     width, _, height = size.partition("x")

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from protocol.http.lenient import LenientDecoder
+from protocol.openai.picture_parameters import PictureFields
 
 Text = Annotated[str, Meta(min_length=1)]
 """A text that is unset if it is empty."""
@@ -20,7 +21,7 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     file_id: Text | None = None
 
 
-class VideoRequest(msgspec.Struct, frozen=True, kw_only=True):
+class VideoRequest(PictureFields, frozen=True, kw_only=True):
     """The body of `POST /videos`."""
 
     prompt: Annotated[str, Meta(min_length=1)]

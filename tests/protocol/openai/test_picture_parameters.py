@@ -6,7 +6,13 @@ import pytest
 
 from protocol.http.context import UNCHANGED
 from protocol.model import BadRequest, Rendition, Unsupported
-from protocol.openai.picture_parameters import PictureFields, PictureParameters, nested, read_picture_parameters
+from protocol.openai.picture_parameters import (
+    PictureFields,
+    PictureParameters,
+    nested,
+    read_picture_parameters,
+    refuse_for_films,
+)
 
 decode = msgspec.json.Decoder(PictureFields).decode
 
@@ -64,7 +70,7 @@ PARAMETERS = {
     ("style", "Ukiyo-e"): lambda made: made.sentences == ("Style: Ukiyo-e.",),
     ("negativePrompt", "Snow"): lambda made: made.sentences == ("Avoid: Snow",),
     ("numberOfImages", 3): lambda made: made.n == 3,
-    ("background", "opaque"): lambda made: made == PictureParameters(),
+    ("background", "opaque"): lambda made: made.image_format == UNCHANGED,
 }
 
 
@@ -189,7 +195,7 @@ def test_a_transparent_background_says_what_goes():
 
 
 def test_the_quality_100_goes_with_any_format():
-    assert read({"output_compression": 100}) == PictureParameters()
+    assert read({"output_compression": 100}).image_format == UNCHANGED
     assert read({"output_compression": 100, "output_format": "jpeg"}).image_format.quality == 100
 
 
@@ -199,3 +205,36 @@ def test_deep_and_odd_brackets_stay_fields():
         "x[a]": "3",
     }
     assert nested([("extra_body" + "[a]" * 5000, "1")])
+
+
+@pytest.mark.parametrize(
+    ("fields", "aspect"),
+    [
+        ({}, None),
+        ({"size": "1280x720"}, (16, 9)),
+        ({"size": "1024x1792"}, (9, 16)),
+        ({"google": {"aspectRatio": "9:16"}}, (9, 16)),
+        ({"background": "transparent"}, None),
+    ],
+)
+def test_a_film_has_a_shape(fields, aspect):
+    parameters = read(fields, draws=False)
+    refuse_for_films(parameters)
+    assert parameters.aspect == aspect
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"size": "1024x1024"}, "size"),
+        ({"width": 640, "height": 480}, "width"),
+        ({"google": {"aspectRatio": "21:9"}}, "google.aspectRatio"),
+        ({"imageSize": "2K"}, "imageSize"),
+        ({"output_format": "png"}, "output_format"),
+        ({"returnOriginImage": True}, "returnOriginImage"),
+    ],
+)
+def test_what_a_film_lacks_is_refused_by_its_path(fields, path):
+    with pytest.raises(BadRequest) as caught:
+        refuse_for_films(read(fields, draws=False))
+    assert caught.value.param == path
