@@ -87,6 +87,12 @@ async def fitted(data: Content, image_format: ImageFormat, context: RequestConte
     return made, mime
 
 
+async def seen_size(data: Content, context: RequestContext) -> tuple[int, int] | None:
+    """Return width and height as a person sees a picture; None if its structure is unknown here, as that of HEIC."""
+    structure = await run_in_worker(partial(_read, data), context.reserved().owner)
+    return structure.size if structure is not None else None
+
+
 async def turned_upright(part: FilePart, param: str, context: RequestContext) -> FilePart:
     """Return a picture of a request, turned upright if it has an EXIF orientation; `param` is its path.
 

@@ -99,17 +99,6 @@ def read_structure(data: View, budget: BlockBudget | None = None) -> PictureStru
     return found if found is not None and min(found.stored_size) > 0 else None
 
 
-def picture_size(data: View) -> tuple[int, int] | None:
-    """Return width and height as a person sees the picture; None if its header is broken.
-
-    Raises:
-        TooManyBlocks: as `read_structure`.
-
-    """
-    found = read_structure(data)
-    return found.size if found is not None else None
-
-
 def read_jpeg(data: View, budget: BlockBudget) -> PictureStructure | None:
     """Read the frame header and EXIF, which stand before the first scan (ITU T.81, B.1; EXIF 2.3, 4.7)."""
     size, orientation = None, 1

@@ -7,8 +7,7 @@ from functools import partial
 from protocol.http.context import RequestContext, caller_of
 from protocol.http.operation import Answer, Operation
 from protocol.http.parallel import gather
-from protocol.http.picture_structure import picture_size
-from protocol.model import Engine, GenerationRequest, Selection, Served, viewed
+from protocol.model import Engine, GenerationRequest, Selection, Served
 from protocol.openai.images import wire, write
 from protocol.openai.images.draw import Drawing, Drawn, drawing
 from protocol.openai.images.inputs import FormFiles, Inputs, read_edit, read_generation, take_inputs
@@ -94,11 +93,10 @@ class _DeliveredPictures:
             return write.Delivered(
                 url=url, size=image_format.size, format=image_format.format, revised_prompt=revised, usage=drawn.usage
             )
-        from protocol.http.picture import fitted, whole_picture
+        from protocol.http.picture import fitted, seen_size, whole_picture
 
         async with self._engine.media(media.ref, image_format.rendition) as stream:
             data = await whole_picture(stream, context)
         data, mime = await fitted(data, image_format, context)
-        with viewed(data) as view:
-            size = picture_size(view)
+        size = await seen_size(data, context)
         return write.Delivered(content=data, size=size, format=_MIMES[mime], revised_prompt=revised, usage=drawn.usage)

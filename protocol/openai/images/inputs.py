@@ -14,8 +14,7 @@ from protocol.http.files import from_url, require, take
 from protocol.http.form import Form, Upload, is_form, read_form
 from protocol.http.lenient import LenientDecoder
 from protocol.http.parallel import gather
-from protocol.http.picture_structure import picture_size
-from protocol.model import BadRequest, FilePart, MediaKind, MediaPart, viewed
+from protocol.model import BadRequest, FilePart, MediaKind, MediaPart
 from protocol.openai.images import wire
 from protocol.openai.picture_parameters import nested
 
@@ -134,16 +133,17 @@ async def take_inputs(body: wire.Edit, files: FormFiles, context: RequestContext
     if mask is None:
         return Inputs(pictures=taken)
     first, last = taken[0], taken[-1]  # the last image is the mask for the first
-    size = None
-    if isinstance(first, FilePart):
-        with viewed(first.content) as view:
-            size = picture_size(view)
-    if size is None or not isinstance(last, FilePart):
+    if not isinstance(first, FilePart) or not isinstance(last, FilePart):
         message = (
             "A mask cannot be combined with links of this gateway: "
             "send the mask and the first image as files or data URLs."
         )
         raise BadRequest(message, param=_MASK)
+    from protocol.http.picture import seen_size
+
+    size = await seen_size(first.content, context)
+    if size is None:
+        raise BadRequest("A mask requires a first image in PNG, JPEG, WebP or GIF.", param=_MASK, code="invalid_image")
     work = partial(_describe, last, size)
     description = await context.pixels.run(work, size[0] * size[1], context.memory, context.reserved().owner)
     part = FilePart(data=description.picture, mime="image/png", name="mask.png")

@@ -11,7 +11,6 @@ from protocol.http.picture_structure import (
     BlockBudget,
     TooManyBlocks,
     exif_orientation,
-    picture_size,
     read_structure,
     refuse_scans,
 )
@@ -23,6 +22,11 @@ def exif(orientation):
     found[0x0112] = orientation
     found[0x010F] = "a camera"
     return found
+
+
+def picture_size(data):
+    found = read_structure(data)
+    return found.size if found is not None else None
 
 
 def riff(*chunks):
