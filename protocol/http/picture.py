@@ -160,6 +160,7 @@ def _made(
     data: Content, image: Image.Image, structure: PictureStructure, image_format: ImageFormat, out: ContentWriter
 ) -> tuple[Content, str]:
     own, quality = (image.format or "").lower(), image_format.quality
+    own = "jpeg" if own == "mpo" else own  # a JPEG with further pictures, as phones store them
     size = image_format.size_for(*structure.size)
     name = image_format.format or (own if own in FORMATS else "png")
     is_final = size == structure.size and name == own and structure.orientation == 1

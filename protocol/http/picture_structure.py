@@ -101,13 +101,18 @@ def read_structure(data: View, budget: BlockBudget | None = None) -> PictureStru
 
 def read_jpeg(data: View, budget: BlockBudget) -> PictureStructure | None:
     """Read the frame header and EXIF, which stand before the first scan (ITU T.81, B.1; EXIF 2.3, 4.7)."""
-    size, orientation = None, 1
+    size = None
+    exif: list[bytes] = []  # Pillow joins several segments, too
     for marker, start, length in _jpeg_segments(data, budget):
         if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
-            orientation = exif_orientation(data[start + 6 : start + length])
+            exif.append(data[start + 6 : start + length])
+        elif marker == 0xE2 and data[start : start + 4] == b"MPF\0":
+            exif_orientation(data[start + 4 : start + length])  # the index of several pictures is such a directory
         elif 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC} and size is None:
             size = int.from_bytes(data[start + 3 : start + 5]), int.from_bytes(data[start + 1 : start + 3])
-    return PictureStructure(stored_size=size, orientation=orientation) if size is not None else None
+    if size is None:
+        return None
+    return PictureStructure(stored_size=size, orientation=exif_orientation(b"".join(exif)))
 
 
 def _jpeg_segments(data: View, budget: BlockBudget) -> Iterator[tuple[int, int, int]]:

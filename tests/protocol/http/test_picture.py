@@ -207,6 +207,17 @@ def test_a_hostile_picture_is_an_upstream_error_before_it_is_opened(name, monkey
     assert caught.value.code == "upstream_protocol_error"
 
 
+def test_a_jpeg_with_further_pictures_stays_a_jpeg():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    out = BytesIO()
+    first, second = Image.new("RGB", (60, 30), "red"), Image.new("RGB", (8, 8), "blue")
+    first.save(out, "MPO", save_all=True, append_images=[second], exif=exif)
+    data, mime = fit(out.getvalue())
+    assert (mime, seen(data).format, seen(data).size) == ("image/jpeg", "JPEG", (30, 60))
+    assert fit(drawn(name="JPEG"), format="jpeg")[1] == "image/jpeg"
+
+
 async def test_a_picture_of_a_request_is_turned_upright():
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -101,10 +101,17 @@ def test_a_decompression_bomb_is_measured_by_its_header():
     assert picture_size(huge) == (65_535, 65_535)
 
 
-def directory(entries):
-    """Return a TIFF directory of entries that each claim the same 60,000 bytes."""
+def directory(entries, at=8):
+    """Return a TIFF directory, at an offset, of entries that each claim the same 60,000 bytes."""
     entry = struct.pack("<HHII", 0x8000, 7, 60_000, 8)
-    return b"II*\0" + struct.pack("<IH", 8, entries) + entry * entries
+    return b"II*\0" + struct.pack("<I", at) + bytes(at - 8) + struct.pack("<H", entries) + entry * entries
+
+
+def with_segments(marker, head, data):
+    """Return a JPEG with data in as many segments as it needs."""
+    pieces = [head + data[at : at + 65_500] for at in range(0, len(data), 65_500)]
+    segments = b"".join(b"\xff" + marker + struct.pack(">H", 2 + len(piece)) + piece for piece in pieces)
+    return b"\xff\xd8" + segments + picture("JPEG")[2:]
 
 
 HOSTILE = {
@@ -118,6 +125,10 @@ HOSTILE = {
     "JPEG of empty segments": lambda: b"\xff\xd8" + b"\xff\xfe\0\x02" * 5_000_000 + picture("JPEG")[2:],
     "JPEG of fill bytes": lambda: b"\xff\xd8\xff" + b"\xff" * 20_000_000,
     "JPEG whose EXIF claims gigabytes": lambda: picture("JPEG", exif=b"Exif\0\0" + directory(1000)),
+    "JPEG whose EXIF goes on in the next segment": lambda: with_segments(
+        b"\xe1", b"Exif\0\0", directory(20_000, at=65_500)
+    ),
+    "JPEG whose index of pictures claims gigabytes": lambda: with_segments(b"\xe2", b"MPF\0", directory(1000)),
     "PNG whose EXIF has 65,535 entries": lambda: png(8, 8, chunk(b"eXIf", directory(65_535))),
 }
 
