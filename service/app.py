@@ -135,9 +135,9 @@ async def open_app(
             BudgetMetrics(base.memory, base.spool, registry).open(clock),
             conversations.write_behind() if settings.alone else conversations.write_together(),
             wiring.open_engine(settings, _engine_deps(base, copy, conversations, serve), origin) as engine,
-            fetching(settings.fetch, settings.server.public_url, origin) as fetch,
+            fetching(settings.fetch, settings.server.public_url, origin, lambda: licenses.count) as fetch,
             base.reload.open(clock),
-            open_jobs(JobStore(store, clock), engine, clock, settings.jobs) as jobs,
+            open_jobs(JobStore(store, clock), engine, clock, settings.jobs, lambda: licenses.count) as jobs,
         ):
             jobs.leaving = base.shutdown.is_leaving
             yield Running(

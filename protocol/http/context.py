@@ -134,8 +134,8 @@ Collect = Callable[[AsyncIterable[bytes]], Awaitable[Content]]
 class Fetch(Protocol):
     """Fetches the file that a caller names by URL."""
 
-    async def __call__(self, url: str, collect: Collect, *, most: int) -> Content:
-        """Fetch at most `most` bytes from a public http(s) URL and return the result of `collect`.
+    async def __call__(self, url: str, collect: Collect, *, most: int, license_id: str) -> Content:
+        """Fetch at most `most` bytes from a public http(s) URL for a license; return the result of `collect`.
 
         Raises:
             BadRequest: fetching is off (`image_url_not_allowed`), or `image_url_unreachable` for any other reason.

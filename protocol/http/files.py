@@ -141,7 +141,7 @@ async def from_url(url: str, *, name: str, param: str, context: RequestContext) 
     try:
         most = context.limits.file_bytes
         keep = partial(collect, hold=context.reserved(), spool=context.spool, most=most)
-        data = await context.fetch(url, keep, most=most)
+        data = await context.fetch(url, keep, most=most, license_id=context.reserved().owner)
         return await take(data, name=name, param=param, context=context)
     except BadRequest as error:
         if error.code == "image_url_not_allowed":

@@ -15,6 +15,7 @@ import anyio.abc
 import msgspec
 import structlog
 
+from protocol.http.fair_slots import FairSlots
 from protocol.model import (
     Engine,
     GatewayError,
@@ -49,17 +50,19 @@ _UNKNOWN = JobError(
 class Runner:
     """Implements `protocol.model.Jobs` with a job store and an engine."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- its dependencies
         self,
         store: JobStore,
         engine: Engine,
         clock: Clock,
         settings: JobSettings,
         tasks: anyio.abc.TaskGroup,
+        *,
+        licenses: Callable[[], int],
     ) -> None:
-        """Run jobs in `tasks`."""
+        """Run jobs in `tasks`, shared by a number of licenses."""
         self._store, self._engine, self._clock, self._settings, self._tasks = store, engine, clock, settings, tasks
-        self._slots = anyio.CapacityLimiter(settings.concurrency)
+        self._slots = FairSlots(settings.concurrency, licenses)
         self._held: dict[str, anyio.CancelScope | None] = {}
         """Lock holders of this process, and the scope to cancel if the lock is lost."""
         self._running: dict[str, anyio.CancelScope] = {}
@@ -161,7 +164,7 @@ class Runner:
         with anyio.CancelScope() as scope:
             self._held[holder] = self._running[job.id] = scope
             try:
-                async with self._slots:
+                async with self._slots.of(job.request.caller.id):
                     await self._attempts(job, holder)
             except Exception:  # noqa: BLE001 -- a bug fails the job, not the gateway
                 _log.exception("job_failed", job=job.id)
@@ -236,10 +239,15 @@ class Runner:
 
 
 @asynccontextmanager
-async def open_jobs(store: JobStore, engine: Engine, clock: Clock, settings: JobSettings) -> AsyncGenerator[Runner]:
-    """Yield a job runner and stop it afterwards; unfinished jobs stay in the store for another process."""
+async def open_jobs(
+    store: JobStore, engine: Engine, clock: Clock, settings: JobSettings, licenses: Callable[[], int] = lambda: 1
+) -> AsyncGenerator[Runner]:
+    """Yield a job runner and stop it afterwards; unfinished jobs stay in the store for another process.
+
+    `licenses` returns the number of licenses, which share the jobs that run at a time.
+    """
     async with background_tasks() as tasks:
-        runner = Runner(store, engine, clock, settings, tasks)
+        runner = Runner(store, engine, clock, settings, tasks, licenses=licenses)
         tasks.start_soon(runner.run)
         try:
             yield runner

@@ -96,10 +96,14 @@ class PublicAddress(msgspec.Struct, frozen=True, kw_only=True):
             return f"{scheme}://{host}{self._with_prefix((slash + path).rstrip('/'))}"
         forwarded = self.forwarded(scope)
         authority, port = forwarded.authority, forwarded.port
-        if authority is None:
-            authority = _requested(scope)
-        else:
+        if authority is not None:
             port = authority.port or port
+        else:
+            named = next((value for name, value in scope["headers"] if name == b"host"), b"")
+            authority = parse_authority(named.decode("latin-1"))
+        if authority is None:  # HTTP/1.0 without a Host: the address at which the request arrived
+            host, bound = scope.get("server") or ("localhost", None)
+            authority = Authority(f"[{host.partition('%')[0]}]" if ":" in host else host, bound)
         address = Authority(authority.host, port or authority.port)
         return address.url(forwarded.scheme or scope.get("scheme", "http")) + self._with_prefix(forwarded.prefix)
 
@@ -215,16 +219,6 @@ def _checked(name: str, sent: str, value: ValueT | None) -> ValueT | None:
         message = f"A trusted proxy sent an invalid X-Forwarded-{name.capitalize()} or Forwarded header"
         raise HttpError(400, "invalid_value", f"{message}: have it send {_ADVICE[name]}.")
     return value
-
-
-def _requested(scope: Any) -> Authority:
-    """Return the host that a request names, or else the address at which it arrived."""
-    named = next((value for name, value in scope["headers"] if name == b"host"), b"")
-    authority = parse_authority(named.decode("latin-1"))
-    if authority is not None:
-        return authority
-    host, port = scope.get("server") or ("localhost", None)
-    return Authority(f"[{host.partition('%')[0]}]" if ":" in host else host, port)
 
 
 class ForwardedValidation:

@@ -33,7 +33,7 @@ class Web:
     def __init__(self):
         self.pages, self.asked = {}, []
 
-    async def __call__(self, url, collect, *, most):
+    async def __call__(self, url, collect, *, most, license_id):
         self.asked.append(url)
         if url not in self.pages:
             raise BadRequest("It cannot be fetched.", code="image_url_unreachable")

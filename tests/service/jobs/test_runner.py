@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from protocol.model import (
+    Caller,
     FilePart,
     Finish,
     Handle,
@@ -246,6 +247,25 @@ async def test_jobs_over_the_concurrency_limit_wait(job_store):
         assert (await jobs.find("me", JobKind.VIDEO, "video_2")).state is JobState.QUEUED
         go.set()
         await over(jobs, "video_2")
+
+
+async def test_the_jobs_of_one_license_leave_room_for_those_of_another(job_store):
+    release = anyio.Event()
+    engine = Engine(*[[WorkStarted(handle=HANDLE), release, FINISH] for _ in range(7)])
+    async with open_jobs(job_store, engine, SystemClock(), JobSettings(concurrency=4), lambda: 2) as jobs:
+        for number in range(6):
+            await jobs.submit(job(f"video_{number}"))
+        await until(jobs, lambda found: found.handle is not None, "video_2")
+        other = job("video_of_other")
+        request = msgspec.structs.replace(other.request, caller=Caller(id="other"))
+        await jobs.submit(msgspec.structs.replace(other, request=request))
+        with anyio.fail_after(60):
+            while len(engine.asked) < 4:
+                await anyio.sleep(0.01)
+        assert [request.caller.id for request in engine.asked] == ["me", "me", "me", "other"]
+        release.set()
+        for number in range(6):
+            await over(jobs, f"video_{number}")
 
 
 async def test_an_error_or_exception_of_a_running_job_is_saved_with_it(job_store):

@@ -2,8 +2,8 @@ import contextlib
 import gzip
 import socket
 import ssl
+from functools import partial
 
-import aiohttp.abc
 import anyio
 import pytest
 
@@ -12,13 +12,18 @@ from protocol.http.spool import Spool, collect
 from protocol.model import BadRequest
 from service.config.schema import FetchSettings, Origin, SettingsError
 from service.media import fetch
-from service.media.fetch import Fetcher, fetching, open_fetcher, refuse_to_fetch
+from service.media.fetch import Fetcher, fetching, refuse_to_fetch, resolve
 from service.media.fetch_policy import FetchPolicy
 
 HASTE = FetchSettings(connect_seconds=2.0, total_seconds=5.0)
 AT_ONCE = tuple(tick / 100 for tick in range(501))
 """Report a failure within ten milliseconds."""
 MOST = 1000
+
+
+def alone():
+    """Return the number of licenses."""
+    return 1
 
 
 async def whole(pieces):
@@ -32,22 +37,22 @@ class Anywhere(FetchPolicy, frozen=True):
         return True
 
 
-class Names(aiohttp.abc.AbstractResolver):
+class Names:
     """Gives the answers of the test one after the other, and repeats the last one."""
 
     def __init__(self, port, *answers):
         self.port, self.answers, self.asked = port, list(answers or (["127.0.0.1"],)), []
 
-    async def resolve(self, host, port=0, family=socket.AF_INET):
+    async def __call__(self, host, port):
         self.asked.append(host)
         hosts = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        return [
-            {"hostname": host, "host": each, "port": self.port, "family": socket.AF_INET, "proto": 0, "flags": 0}
-            for each in hosts
-        ]
+        return [(each, self.port) for each in hosts]
 
-    async def close(self):
-        pass
+
+def fetcher(resolver, reach=Anywhere(), settings=HASTE, failure_seconds=AT_ONCE, licenses=2):  # noqa: B008 -- frozen
+    """Return a function that fetches for a license, `me` unless the test names another."""
+    fetch = Fetcher(reach, settings, resolver, failure_seconds, licenses=lambda: licenses)
+    return partial(fetch, collect=whole, most=MOST, license_id="me")
 
 
 class Site:
@@ -94,34 +99,32 @@ def to(place, status=302):
 
 
 async def refused(url, reach, resolver, settings=HASTE, failure_seconds=AT_ONCE):
-    async with open_fetcher(reach, settings, resolver, failure_seconds) as get:
-        with pytest.raises(BadRequest) as caught:
-            await get(url, whole, most=MOST)
+    with pytest.raises(BadRequest) as caught:
+        await fetcher(resolver, reach, settings, failure_seconds)(url)
     assert caught.value.code == "image_url_unreachable"
     return caught.value.message
 
 
 async def fetched(url, resolver, reach=Anywhere()):  # noqa: B008 -- frozen
-    async with open_fetcher(reach, HASTE, resolver, AT_ONCE) as get:
-        return await get(url, whole, most=MOST)
+    return await fetcher(resolver, reach)(url)
 
 
 async def test_nothing_is_fetched_if_fetching_is_disabled():
     with pytest.raises(BadRequest) as caught:
-        await refuse_to_fetch("https://example.com/x.png", whole, most=1)
+        await refuse_to_fetch("https://example.com/x.png", whole, most=1, license_id="me")
     assert caught.value.code == "image_url_not_allowed"
-    async with fetching(FetchSettings(), "", Origin(name="x")) as get:
+    async with fetching(FetchSettings(), "", Origin(name="x"), alone) as get:
         assert get is refuse_to_fetch
 
 
 async def test_the_settings_determine_the_fetch_policy():
     settings = FetchSettings(enabled=True, allow=("images.example",), deny=("9.9.9.0/24",))
-    async with fetching(settings, "https://gateway.example", Origin(name="x")) as get:
+    async with fetching(settings, "https://gateway.example", Origin(name="x"), alone) as get:
         assert isinstance(get, fetch.Fetcher)
         assert not get._policy.allows_host("gateway.example")
         assert not get._policy.allows_address("9.9.9.9")
     with pytest.raises(SettingsError, match=r"fetch\.deny"):
-        async with fetching(FetchSettings(deny=("9.9.9.0/99",)), "", Origin(name="x")):
+        async with fetching(FetchSettings(deny=("9.9.9.0/99",)), "", Origin(name="x"), alone):
             pass
 
 
@@ -129,9 +132,9 @@ async def test_a_public_file_is_fetched_without_cookies_or_a_proxy(site, monkeyp
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     site.answers["/a.png?x=1"] = ok(b"picture", "Set-Cookie: a=b\r\n")
     names = Names(site.port)
-    async with open_fetcher(Anywhere(), HASTE, names, AT_ONCE) as get:
-        assert await get("http://Images.Example/a.png?x=1#part", whole, most=MOST) == b"picture"
-        assert await get("http://images.example/a.png?x=1", whole, most=MOST) == b"picture"
+    get = fetcher(names)
+    assert await get("http://Images.Example/a.png?x=1#part") == b"picture"
+    assert await get("http://images.example/a.png?x=1") == b"picture"
     assert names.asked == ["images.example"] * 2
     assert site.connects == 2
     for head in site.heads:
@@ -222,7 +225,7 @@ async def test_a_redirect_is_checked_like_the_first_url(site, place):
 
 
 async def test_a_redirect_never_leaves_tls():
-    async with open_fetcher(FetchPolicy(), HASTE, Names(1), AT_ONCE) as get:
+    async with fetching(FetchSettings(enabled=True), "", Origin(name="x"), alone) as get:
         secure = get._read("https://images.example/a", None)
         assert str(get._read("/b", secure)) == "https://images.example/b"
         assert str(get._read("//other.example/b", secure)) == "https://other.example/b"
@@ -287,7 +290,7 @@ async def test_a_body_that_takes_too_long_is_refused(site):
     ("took", "reported"), [(0.0, 1.0), (1.0, 1.0), (1.1, 4.0), (3.2, 4.0), (4.1, 10.0), (10.1, 10.0)]
 )
 def test_failures_are_reported_at_fixed_times(took, reported):
-    assert Fetcher(None, FetchPolicy(), FetchSettings()).failure_after(took) == reported
+    assert Fetcher(FetchPolicy(), FetchSettings(), Names(1), licenses=alone).failure_after(took) == reported
 
 
 async def test_every_failure_waits_for_its_time(site, monkeypatch):
@@ -334,3 +337,26 @@ async def test_fetching_verifies_certificates(site, tmp_path):
         await refused("https://images.example/", Anywhere(), Names(port))
         tasks.cancel_scope.cancel()
     assert served == []
+
+
+async def test_a_license_that_names_dead_addresses_takes_no_slot_of_another(site):
+    async def silent(stream):
+        await anyio.sleep_forever()
+
+    site.answers |= {"/dead": silent, "/picture": ok(b"picture")}
+    get = Fetcher(Anywhere(), FetchSettings(), Names(site.port), AT_ONCE, licenses=lambda: 2)
+    again = partial(get, collect=whole, most=MOST)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(32):
+            tasks.start_soon(partial(again, license_id="a"), "http://images.example/dead")
+        await anyio.wait_all_tasks_blocked()
+        for _ in range(5):
+            assert await again("http://images.example/picture", license_id="b") == b"picture"
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_name_is_looked_up_in_threads_of_the_fetches():
+    limiter = anyio.CapacityLimiter(1)
+    assert ("127.0.0.1", 80) in await resolve(limiter, "localhost", 80)
+    with pytest.raises(socket.gaierror):
+        await resolve(limiter, "missing.invalid", 80)

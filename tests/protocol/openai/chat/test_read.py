@@ -241,7 +241,7 @@ async def test_an_invalid_file_is_named_by_its_path(message, param, code):
 
 async def test_the_first_invalid_file_is_reported():
     class Slow:
-        async def __call__(self, url, collect, *, most):
+        async def __call__(self, url, collect, *, most, license_id):
             for _ in range(10):
                 await anyio.lowlevel.checkpoint()
             raise BadRequest("no", code="image_url_unreachable")
@@ -256,7 +256,7 @@ async def test_files_are_fetched_concurrently_and_equal_urls_once():
         def __init__(self):
             self.asked, self.all = [], anyio.Event()
 
-        async def __call__(self, url, collect, *, most):
+        async def __call__(self, url, collect, *, most, license_id):
             self.asked.append(url)
             if len(self.asked) == 3:
                 self.all.set()
