@@ -12,11 +12,11 @@ be parsed. From there to its closing quotation mark, the string is decoded piece
 placeholder replaces it in the body: the body's decoder sees a short string, and `LongStrings.found` has the file.
 """
 
-import binascii
 import re
 
 import msgspec
 
+from protocol.http.data_urls import Base64Decoder, is_data_url, parse_data_url
 from protocol.http.spool import Spool, Spooled
 from protocol.model import StoredFile
 
@@ -30,11 +30,14 @@ _OPENING = re.compile(
 )
 _BARE = re.compile(rb'"(?:file_data|data)"\s*:\s*"\Z')
 """The beginning of a value that is base64 without `data:`."""
+_BARE_START = re.compile(rb"(?:[A-Za-z0-9+/_-]|\\[rntf/]|[ \r\n\t])*+(?:\\u|\Z)")
+"""The first characters of base64; a data URL has a colon."""
 _ESCAPE = re.compile(rb"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
 """An incomplete escape sequence at the end of a piece."""
+_CONTROLS = (b"\n", b"\r", b"\t")
+"""White space that a JSON string may have in escaped form only."""
 _INSIDE = re.compile(rb'(?:[^"\\]|\\.)*+"', re.DOTALL)
 """A string up to its closing quotation mark."""
-_SPACE = b" \t\r\n\f"
 
 _unescape = msgspec.json.Decoder(str).decode
 
@@ -108,14 +111,14 @@ class LongStrings:
         if _OPENING.search(opening) is None:
             return
         start = bytes(self._body[quote + 1 : quote + 1 + _MOST_HEAD])
-        data = start[:5].lower() == b"data:"
-        comma = start.find(b",") + 1
-        if not (comma if data else _BARE.search(opening)):
-            return
-        head = _text(start[: comma if data else 0])
-        if head is None:
-            return
-        content = bytes(self._body[quote + 1 + len(start[: comma if data else 0]) :])
+        size = start.find(b",") + 1
+        head = _text(start[:size]) or ""
+        url = parse_data_url(head) if is_data_url(head) else None
+        if url is None or not url.is_base64:
+            if _BARE.search(opening) is None or not _BARE_START.match(start):
+                return
+            head, size = "", 0
+        content = bytes(self._body[quote + 1 + size :])
         del self._body[quote + 1 :]
         self._open = _Decoding(head, self._spool.file(self._most))
         self._open.feed(content)
@@ -126,13 +129,12 @@ class _Decoding:
 
     def __init__(self, head: str, file: Spooled) -> None:
         self._head, self._file = head, file
-        self._coded = b""
-        """The last characters, fewer than four."""
+        self._decoder = Base64Decoder(in_url=bool(head))
         self._escape = b""
         """An incomplete escape sequence."""
         self._backslash = False
         """Whether the last piece ended with an odd number of backslashes."""
-        self._padded = self._broken = False
+        self._broken = False
 
     @property
     def size(self) -> int:
@@ -166,37 +168,22 @@ class _Decoding:
             if cut is not None:
                 piece, self._escape = piece[: cut.start()], cut[0]
             text = _text(piece)
-            piece = text.encode("utf-8", "replace").translate(None, _SPACE) if text is not None else b"!"
-        self._decode(piece.replace(b" ", b"") if b" " in piece else piece)
+            piece = text.encode("utf-8", "replace") if text is not None else b"!"
+        elif any(control in piece for control in _CONTROLS):
+            piece = b"!"
+        try:
+            self._file.write(self._decoder.feed(piece))
+        except ValueError:
+            self._broken = True
 
     def finish(self) -> LongString:
         """Return the string."""
-        broken = self._broken or bool(self._coded) or bool(self._escape)
-        return LongString(head=self._head, file=None if broken else self._file.finish())
-
-    def _decode(self, piece: bytes) -> None:
-        if not piece:
-            return
-        if self._padded:
-            self._broken = True
-            return
-        start = (4 - len(self._coded)) % 4 if self._coded else 0
-        first, rest = self._coded + piece[:start], memoryview(piece)[start:]
-        if len(first) % 4:
-            self._coded = first
-            return
-        whole = len(rest) - len(rest) % 4
-        self._coded = bytes(rest[whole:])
-        self._padded = b"=" in first or piece.endswith(b"=", 0, start + whole)
         try:
-            if first:
-                self._file.write(binascii.a2b_base64(first, strict_mode=True))
-            if whole:
-                self._file.write(binascii.a2b_base64(rest[:whole], strict_mode=True))
-        except binascii.Error:
+            if not self._broken:
+                self._file.write(self._decoder.finish())
+        except ValueError:
             self._broken = True
-        if b"=" in first and rest:
-            self._broken = True
+        return LongString(head=self._head, file=None if self._broken or self._escape else self._file.finish())
 
 
 def _text(escaped: bytes) -> str | None:

@@ -17,12 +17,21 @@ from collections.abc import Iterator
 
 import msgspec
 
+from protocol.http.heif import heif_size
 from protocol.http.media_types import sniff
 from protocol.model import View
 
 _HEAD = 1024
 _LEAST_BLOCKS = 8192
-_BYTES_PER_BLOCK = {"image/gif": 64, "image/jpeg": 4096, "image/png": 1024, "image/webp": 1024}
+_BYTES_PER_BLOCK = {
+    "image/avif": 4096,
+    "image/gif": 64,
+    "image/heic": 4096,
+    "image/heif": 4096,
+    "image/jpeg": 4096,
+    "image/png": 1024,
+    "image/webp": 1024,
+}
 """An honest file has at most one block per this many bytes, apart from the first `_LEAST_BLOCKS`."""
 _BLOCKS_PER_PAUSE = 1024
 """They take about 0.2 ms."""
@@ -84,7 +93,7 @@ class PictureStructure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_structure(data: View, budget: BlockBudget | None = None) -> PictureStructure | None:
-    """Return the structure of a PNG, JPEG, WebP or GIF; None if its header is broken, or it is none of these.
+    """Return the structure of a picture; None if its header is broken, or it is none of a supported format.
 
     Raises:
         TooManyBlocks: the file has more blocks than `budget` allows, by default a multiple of an honest file's.
@@ -283,4 +292,18 @@ def _after_sub_blocks(data: View, at: int, budget: BlockBudget) -> int:
     return at + 1
 
 
-_WALKS = {"image/gif": read_gif, "image/jpeg": read_jpeg, "image/png": read_png, "image/webp": read_webp}
+def read_heif(data: View, budget: BlockBudget) -> PictureStructure | None:
+    """Read the size of a HEIC, HEIF or AVIF; its rotation is part of the format, and viewers ignore its EXIF."""
+    size = heif_size(data, budget.visit)
+    return PictureStructure(stored_size=size) if size is not None else None
+
+
+_WALKS = {
+    "image/avif": read_heif,
+    "image/gif": read_gif,
+    "image/heic": read_heif,
+    "image/heif": read_heif,
+    "image/jpeg": read_jpeg,
+    "image/png": read_png,
+    "image/webp": read_webp,
+}

@@ -19,12 +19,15 @@ _STARTS = (
 )
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
 _AVIF = dict.fromkeys((b"avif", b"avis"), "image/avif")
-_HEIC = dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), "image/heic")
+_HEIC = dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "image/heic")
+_HEIF = frozenset({b"mif1", b"msf1"})
+"""Brands of HEIF, whose other brands say how its pictures are coded."""
 _BRANDS = {b"M4A ": "audio/mp4", b"M4B ": "audio/mp4", b"qt  ": "video/quicktime", **_AVIF, **_HEIC}
 """Brands of ISO media files; any other brand is an MP4 video."""
 _QUICKTIME = frozenset({b"moov", b"mdat", b"wide"})
 _BOX = (8, 4096)
 """Shortest and longest accepted length of the first box of an ISO media file."""
+_BRANDS_END = 256
 _EBML_HEAD = 64
 
 
@@ -38,7 +41,7 @@ def media_type_of(head: View) -> str | None:
     if head[:4] == b"\x1a\x45\xdf\xa3":
         return "video/webm" if b"webm" in head[:_EBML_HEAD] else "video/x-matroska"
     if is_iso_media(head):
-        return _BRANDS.get(head[8:12], "video/mp4")
+        return _iso_media_type(head)
     if head[4:8] in _QUICKTIME:
         return "video/quicktime"
     return "audio/mpeg" if _is_mpeg_audio(head) else None
@@ -47,6 +50,15 @@ def media_type_of(head: View) -> str | None:
 def is_iso_media(data: View, at: int = 0) -> bool:
     """Return whether an ISO media file (MP4, M4A, HEIC, …) starts at offset `at`."""
     return data[at + 4 : at + 8] == b"ftyp" and _BOX[0] <= int.from_bytes(data[at : at + 4]) <= _BOX[1]
+
+
+def _iso_media_type(head: View) -> str:
+    brand = head[8:12]
+    if brand not in _HEIF:
+        return _BRANDS.get(brand, "video/mp4")
+    others = head[16 : min(int.from_bytes(head[:4]), _BRANDS_END)]
+    coded = (_BRANDS.get(others[at : at + 4]) for at in range(0, len(others), 4))
+    return next((mime for mime in coded if mime is not None and mime.startswith("image/")), "image/heif")
 
 
 def _is_mpeg_audio(head: View) -> bool:

@@ -8,6 +8,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from email.parser import BytesHeaderParser
 from email.policy import HTTP
+from io import BytesIO
+from zipfile import BadZipFile, ZipFile
 
 import msgspec
 
@@ -16,6 +18,12 @@ from transports.clock import Clock
 
 _BOUNDARY = re.compile(r"""multipart/form-data; ?boundary="?([A-Za-z0-9'()+_,./:=?-]{1,70})"?""")
 _HEAD_LIMIT = 4096
+_OFFICE = "application/vnd.openxmlformats-officedocument"
+_DOCUMENTS = {
+    "word/document.xml": f"{_OFFICE}.wordprocessingml.document",
+    "xl/workbook.xml": f"{_OFFICE}.spreadsheetml.sheet",
+    "ppt/presentation.xml": f"{_OFFICE}.presentationml.presentation",
+}
 _MOST_OPEN = 1000
 
 
@@ -138,11 +146,19 @@ def only_file(content_type: str, body: bytes) -> bytes:
 
 
 def mime_of(content: bytes) -> str:
-    """Return the type of a file, by its bytes."""
-    found = "application/zip" if content.startswith(b"PK\x03\x04") else media_type_of(content)
-    if found is not None:
-        return found
+    """Return the type of a file, by its bytes: text first, since words may begin as other files do."""
     try:
-        return "text/plain" if "\x00" not in content.decode() else "application/octet-stream"
+        is_text = "\x00" not in content.decode()
     except UnicodeDecodeError:
-        return "application/octet-stream"
+        is_text = False
+    if is_text and not content.startswith(b"%PDF-"):
+        return "text/plain"
+    if not content.startswith(b"PK\x03\x04"):
+        return media_type_of(content) or "application/octet-stream"
+    try:
+        with ZipFile(BytesIO(content)) as archive:
+            names = set(archive.namelist())
+            said = archive.read("mimetype").decode() if "mimetype" in names else "application/zip"
+    except (BadZipFile, UnicodeDecodeError):
+        return "application/zip"
+    return next((mime for name, mime in _DOCUMENTS.items() if name in names), said)

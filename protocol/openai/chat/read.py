@@ -9,6 +9,7 @@ import msgspec
 
 from protocol.http import files
 from protocol.http.context import RequestContext, caller_of
+from protocol.http.data_urls import is_data_url
 from protocol.http.parallel import gather
 from protocol.model import (
     BadRequest,
@@ -36,6 +37,10 @@ Attached = FilePart | MediaPart
 _LINK = re.compile(r"\]\(<?(https?://[^\s()<>]{1,10000})")
 
 
+_KINDS = {"image": MediaKind.IMAGE, "audio": MediaKind.AUDIO, "file": None}
+"""The kind of file that each content part has."""
+
+
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where a message has a file; equal sources are read once."""
 
@@ -43,7 +48,6 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     """A URL or base64."""
     name: str = ""
-    declared: str | None = None
 
 
 class Attachment(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +82,7 @@ def attachments(messages: Sequence[wire.Message]) -> list[Attachment]:
                 raise BadRequest(text, param=at, code="unsupported_content_part")
             found.append(msgspec.structs.replace(_attachment(part, at), message=number))
         for index, image in enumerate(message.images or () if isinstance(message, wire.AssistantMessage) else ()):
-            if _is_data(url := image.url):
+            if is_data_url(url := image.url):
                 at = f"{where}.images[{index}]"
                 source = Source(form="image", text=url)
                 found.append(Attachment(at=at, param=f"{at}.{image.path}", source=source, message=number))
@@ -90,13 +94,13 @@ def _attachment(part: wire.ContentImage | wire.ContentAudio | wire.ContentFile, 
         case wire.ContentImage():
             return Attachment(at=at, param=f"{at}.{part.path}", source=Source(form="image", text=part.url))
         case wire.ContentAudio(input_audio=audio):
-            source = Source(form="audio", text=audio.data, declared="")
+            source = Source(form="audio", text=audio.data)
             return Attachment(at=at, param=f"{at}.input_audio.data", source=source)
         case wire.ContentFile(file=file):
-            if file.file_id is not None:
+            if file.file_id:
                 text = f"This gateway does not store files by id: send 'file_data' (at '{at}.file.file_id')."
                 raise BadRequest(text, param=f"{at}.file.file_id", code="unsupported_parameter")
-            if file.file_data is None:
+            if not file.file_data:
                 raise BadRequest(f"'file_data' is missing (at '{at}.file').", param=f"{at}.file.file_data")
             source = Source(form="file", text=file.file_data, name=file.filename or "")
             return Attachment(at=at, param=f"{at}.file.file_data", source=source)
@@ -120,20 +124,11 @@ async def take_all(found: Sequence[Attachment], context: RequestContext) -> dict
 
 
 async def _take(one: Attachment, context: RequestContext) -> Attached:
-    source, param = one.source, one.param
-    match source.form:
-        case "image":
-            part = await files.from_url(source.text, name=source.name, param=param, context=context)
-            return files.require(part, MediaKind.IMAGE, param)
-        case "audio":
-            sound = await files.from_base64(
-                source.text, name=source.name, param=param, declared=source.declared, context=context
-            )
-            return files.require(sound, MediaKind.AUDIO, param)
-        case "file":
-            if _is_data(source.text):
-                return await files.from_data_url(source.text, name=source.name, param=param, context=context)
-            return await files.from_base64(source.text, name=source.name, param=param, context=context)
+    source = one.source
+    field = files.FileField(param=one.param, kind=_KINDS[source.form], name=source.name)
+    if source.form == "image":
+        return await files.from_url(source.text, field, context)
+    return await files.from_text(source.text, field, context)
 
 
 def shown(messages: Sequence[wire.Message], context: RequestContext) -> dict[int, tuple[MediaPart, ...]]:
@@ -152,16 +147,12 @@ def shown(messages: Sequence[wire.Message], context: RequestContext) -> dict[int
             )
             urls: list[str] = [url for text in texts for url in _LINK.findall(text)]
             urls += [image.url for image in message.images or ()]
-            opened = [context.links.open(url, caller) for url in urls if not _is_data(url)]
+            opened = [context.links.open(url, caller) for url in urls if not is_data_url(url)]
             refs = dict.fromkeys(ref for ref in opened if ref is not None and ref not in seen)
             kept = list(refs)[: max(0, context.limits.files - len(seen))]
             seen.update(kept)
             by_message[index] = tuple(MediaPart(ref=ref) for ref in kept)
     return by_message
-
-
-def _is_data(url: str) -> bool:
-    return url[:5].lower() == "data:"
 
 
 _NOT_YET = "is not supported by this gateway yet"

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from protocol.http.body import decode_body, read_json
 from protocol.http.context import RequestContext
-from protocol.http.files import from_url, require, take
+from protocol.http.files import FileField, from_url, take
 from protocol.http.form import Form, Upload, is_form, read_form
 from protocol.http.lenient import LenientDecoder
 from protocol.http.parallel import gather
@@ -26,6 +26,7 @@ ImageRequestT = TypeVar("ImageRequestT", bound=wire.ImageRequest)
 
 _PICTURE = re.compile(r"images?(\[\d{0,4}\])?")
 _MASK = "mask"
+_UNSET = wire.Source()
 
 
 class FormFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +123,7 @@ async def take_inputs(body: wire.Edit, files: FormFiles, context: RequestContext
 
     """
     sources = [*_pictures(body, files)]
-    mask = files.mask or body.mask
+    mask = files.mask or (body.mask if body.mask != _UNSET else None)
     if not sources:
         raise BadRequest("There is no image to edit: send at least one 'image'.", param="image")
     if len(sources) + (mask is not None) > context.limits.files:
@@ -157,7 +158,7 @@ def _pictures(body: wire.Edit, files: FormFiles) -> Iterator[tuple[ImageSource, 
         yield upload, f"image[{index}]" if several else "image"
     if isinstance(body.image, list):
         yield from ((source, f"image[{index}]") for index, source in enumerate(body.image))
-    elif body.image is not None:
+    elif body.image is not None and body.image != _UNSET:
         yield body.image, "image"
     yield from ((source, f"images[{index}]") for index, source in enumerate(body.images or ()))
 
@@ -165,7 +166,8 @@ def _pictures(body: wire.Edit, files: FormFiles) -> Iterator[tuple[ImageSource, 
 async def _take(source: ImageSource, param: str, context: RequestContext) -> Picture:
     part: Picture
     if isinstance(source, Upload):
-        part = await take(source.data, name=source.name, param=param, declared=source.mime, context=context)
+        field = FileField(param=param, kind=MediaKind.IMAGE, name=source.name)
+        part = await take(source.data, field, context)
     else:
         if isinstance(source, wire.Source) and source.file_id is not None:
             message = "This gateway does not store files by id: send the image or its URL."
@@ -173,8 +175,7 @@ async def _take(source: ImageSource, param: str, context: RequestContext) -> Pic
         url = source if isinstance(source, str) else source.image_url
         if url is None:
             raise BadRequest("An image has no 'image_url': send one.", param=f"{param}.image_url")
-        part = await from_url(url, name="", param=param, context=context)
-    part = require(part, MediaKind.IMAGE, param)
+        part = await from_url(url, FileField(param=param, kind=MediaKind.IMAGE), context)
     if isinstance(part, MediaPart):
         return part
     from protocol.http.picture import turned_upright

@@ -5,6 +5,7 @@ from io import BytesIO
 import msgspec
 from PIL import Image
 
+from protocol.http.media_types import described, sniff
 from protocol.model import BadRequest
 
 _BROKEN = (OSError, EOFError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -25,6 +26,8 @@ def describe_mask(mask: bytes, size: tuple[int, int]) -> MaskDescription:
         BadRequest: the mask is not a PNG, has another size, or has no transparent pixels.
 
     """
+    if sniff(mask) != "image/png":
+        raise _unfit(f"it is {described(mask)}")
     try:
         with Image.open(BytesIO(mask), formats=("PNG",)) as opened:
             if opened.size != size:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from protocol.http.body import decode_body, read_json
 from protocol.http.context import RequestContext, caller_of
-from protocol.http.files import from_url, require, take
+from protocol.http.files import FileField, from_url, take
 from protocol.http.form import Upload, is_form, read_form
 from protocol.model import (
     BadRequest,
@@ -118,16 +118,16 @@ async def read(
 async def _reference(body: wire.VideoRequest, upload: Upload | None, context: RequestContext) -> tuple[Part, ...]:
     reference = body.input_reference
     if upload is not None:
-        part = await take(upload.data, name=upload.name, param=_REFERENCE, declared=upload.mime, context=context)
-        return (require(part, MediaKind.IMAGE, _REFERENCE),)
-    if reference is None:
+        field = FileField(param=_REFERENCE, kind=MediaKind.IMAGE, name=upload.name)
+        return (await take(upload.data, field, context),)
+    if reference is None or reference == wire.Reference():
         return ()
     url = reference if isinstance(reference, str) else reference.image_url
     if url is None:
         message = "'input_reference' has no 'image_url': send one, or send the file in a form."
         raise BadRequest(message, param=_REFERENCE, code="unsupported_parameter")
     param = _REFERENCE if isinstance(reference, str) else f"{_REFERENCE}.image_url"
-    return (require(await from_url(url, name=_REFERENCE, param=param, context=context), MediaKind.IMAGE, param),)
+    return (await from_url(url, FileField(param=param, kind=MediaKind.IMAGE, name=_REFERENCE), context),)
 
 
 def page(query: Mapping[str, str]) -> JobPage:

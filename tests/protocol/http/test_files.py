@@ -27,8 +27,12 @@ async def refusal(awaitable, kind=BadRequest):
     return caught.value.code
 
 
-async def take(data, context, **more):
-    return await files.take(data, name=more.pop("name", ""), param=AT, context=context, **more)
+IMAGE = files.FileField(param=AT, kind=MediaKind.IMAGE)
+ANY = files.FileField(param=AT)
+
+
+async def take(data, context, name=""):
+    return await files.take(data, files.FileField(param=AT, name=name), context)
 
 
 async def test_a_file_has_the_type_of_its_bytes_and_a_name_without_a_path(context):
@@ -56,7 +60,7 @@ async def test_a_file_on_disk_is_accepted_like_one_in_memory(context, form):
     inline, stored = await take(data, context), await take(on_disk(data), context)
     assert (stored.mime, stored.name, stored.digest) == (inline.mime, inline.name, inline.digest)
     assert stored.stored.whole() == data
-    for wrong in (b"\0" * 100, b"<svg>", data[:9], b"PK\3\4\0"):
+    for wrong in (b"\0" * 100, b"\x7fELF\0", data[:9], b"PK\3\4\0"):
         codes = {await refusal(take(content, context)) for content in (wrong, on_disk(wrong))}
         assert len(codes) == 1
 
@@ -73,58 +77,73 @@ async def test_a_long_string_of_a_body_stands_for_its_file(context):
     context.long_strings = {
         "data:file-0": long("data:image/png;base64,", on_disk(PNG)),
         "data:file-1": long("data:image/png;base64,", None),
-        "data:file-2": long("data:image/png,", on_disk(PNG)),
         "file-3": long("", on_disk(PNG)),
     }
-    part = await files.from_url("data:file-0", name="", param=AT, context=context)
+    part = await files.from_url("data:file-0", IMAGE, context)
     assert (part.mime, part.stored.whole()) == ("image/png", PNG)
-    for broken in ("data:file-1", "data:file-2", "data:file-9"):
-        found = await refusal(files.from_url(broken, name="", param=AT, context=context))
+    for broken in ("data:file-1", "data:file-9"):
+        found = await refusal(files.from_url(broken, IMAGE, context))
         assert found == "invalid_image"
-    part = await files.from_base64("file-3", name="a.png", param=AT, context=context)
+    part = await files.from_text("file-3", files.FileField(param=AT, name="a.png"), context)
     assert (part.name, part.stored.whole()) == ("a.png", PNG)
-    assert await refusal(files.from_base64("file-9", name="", param=AT, context=context)) == "invalid_image"
+    assert await refusal(files.from_text("file-9999", ANY, context)) == "invalid_file"
 
 
-@pytest.mark.parametrize("said", [None, "", "image/png", "IMAGE/JPEG", "application/octet-stream"])
-async def test_the_declared_type_may_be_of_the_same_family(context, said):
-    assert (await take(PNG, context, declared=said)).mime == "image/png"
+KINDS = {None: "file", MediaKind.IMAGE: "image", MediaKind.AUDIO: "audio"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_error_names_the_kind_of_file_and_what_the_file_is(context, kind):
+    field = files.FileField(param=AT, kind=kind)
+    for data, words in ((b"II*\0" + bytes(9), "is a TIFF image: send "), (b"\0\1", "is of an unknown format: send ")):
+        with pytest.raises(BadRequest, match=words) as caught:
+            await files.take(data, field, context)
+        assert (caught.value.code, caught.value.param) == (f"unsupported_{KINDS[kind]}", AT)
+    for text in ("####", "data:image/png", "data:;base64,####", ""):
+        assert await refusal(files.from_text(text, field, context)) == f"invalid_{KINDS[kind]}"
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "kind", "words"),
     [
-        (PNG, "audio/wav"),
-        (PNG, "text/plain"),
-        (PNG, "application/pdf"),
-        (b"<svg>", "image/png"),
-        (b"<html>", "text/plain"),
-        (b"plain words", "text/html"),
-        (b"plain words", "image/svg+xml"),
-        (b"plain words", "image/png"),
-        (b"%PDF-1.7", "image/png"),
-        (b"\x00\x01", None),
+        (b"%PDF-1.7", MediaKind.IMAGE, "is a document (PDF): send PNG, JPEG"),
+        (b"<p>words</p>", MediaKind.IMAGE, "is text: send PNG, JPEG"),
+        (b"<svg/>", MediaKind.IMAGE, "is an SVG drawing: send PNG, JPEG"),
+        (PNG, MediaKind.AUDIO, "is an image (PNG): send MP3, WAV"),
+        (picture("GIF") + b"PK\5\6" + bytes(18), None, "is an image and another document in one file"),
+        ("Grüße".encode("latin-1"), None, "is text in an encoding other than UTF-8, such as Windows-1252"),
+        ("words".encode("utf-16-le"), None, "is text in UTF-16 without a byte order mark: convert it to UTF-8"),
     ],
 )
-async def test_a_file_of_another_type_than_declared_is_refused(context, data, said):
-    assert await refusal(take(data, context, declared=said)) == "unsupported_image"
+async def test_a_file_of_another_kind_is_named(context, data, kind, words):
+    with pytest.raises(BadRequest) as caught:
+        await files.take(data, files.FileField(param=AT, kind=kind), context)
+    assert words in caught.value.message
 
 
-@pytest.mark.parametrize("said", ["text/markdown", "application/json", "application/xml", "text/x-python", "text/csv"])
-async def test_any_declared_text_type_is_accepted_for_text(context, said):
-    assert (await take(b"{}", context, declared=said)).mime == "text/plain"
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("stored", [False, True])
+async def test_text_with_a_byte_order_mark_is_transcoded(context, encoding, stored):
+    context.spool = Spool()
+    text = "Grüße, 世界\n" * (100_000 if stored else 1)
+    data = text.encode(encoding)
+    part = await take(on_disk(data) if stored else data, context, "a.csv")
+    assert (part.mime, part.name, part.loaded().data.decode()) == ("text/plain", "a.csv", text)
+    limited = make_context(limits=RequestLimits(file_bytes=len(data)), spool=context.spool)
+    grown = ("世" * (len(data) // 2 - 1)).encode("utf-16")
+    assert await refusal(take(grown, limited), HttpError) == "request_too_large"
 
 
 async def test_sizes_are_limited_by_header_and_length():
     context = make_context(limits=RequestLimits(file_bytes=50_000, pixels=100))
     assert (await take(picture("PNG", (10, 10)), context)).mime == "image/png"
     assert await refusal(take(png(101, 1), context)) == "image_too_large"
-    assert await refusal(take(b"", context)) == "invalid_image"
-    assert await refusal(take(png(0, 9), context)) == "invalid_image"
+    assert await refusal(take(b"", context)) == "invalid_file"
+    assert await refusal(files.take(png(0, 9), IMAGE, context)) == "invalid_image"
     assert await refusal(take(b"x" * 50_001, context), HttpError) == "request_too_large"
     long = base64.b64encode(b"x" * 90_000).decode()
-    given = {"name": "", "param": AT, "context": context}
-    assert await refusal(files.from_base64(long, **given), HttpError) == "request_too_large"
+    assert await refusal(files.from_text(long, ANY, context), HttpError) == "request_too_large"
+    assert await refusal(files.from_text(" " * 300_000, ANY, context), HttpError) == "request_too_large"
 
 
 async def test_an_animation_with_too_many_frames_is_refused_with_the_maximum(context, monkeypatch):
@@ -139,27 +158,28 @@ async def test_an_animation_with_too_many_frames_is_refused_with_the_maximum(con
     [
         ("data:", "invalid_image"),
         ("data:image/png;base64", "invalid_image"),
-        ("data:image/png,%89PNG", "invalid_image"),
+        ("data:image/png,%89PNG", "unsupported_image"),
+        ("data:image/png;base64;charset=utf-8,iVBORw0KGgo", "unsupported_image"),
+        ("data:image/png;base64,aW1n%0", "invalid_image"),
+        ("iVBORw0KGgo=", "invalid_image"),
+        ("", "invalid_image"),
         ("data:image/png;base64,", "invalid_image"),
         ("data:image/png;base64,####", "invalid_image"),
-        ("data:image/png;base64,iVBORw0KGgo", "invalid_image"),
         ("data:image/png;base64,é", "invalid_image"),
-        ("data:image/png;base64,aW1n%0A", "invalid_image"),
         ("data:image/png;base64," + "A" * 1024 * 1024 + "=AAA" + "A" * 1024 * 1024, "invalid_image"),
-        (data_url(mime="text/html"), "unsupported_image"),
         (data_url(b"<html>", mime="text/html"), "unsupported_image"),
         (data_url(b"<p>", mime="image/png"), "unsupported_image"),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 async def test_a_malformed_data_url_is_refused(context, url, code):
-    assert await refusal(files.from_data_url(url, name="", param=AT, context=context)) == code
+    assert await refusal(files.from_url(url, IMAGE, context)) == code
 
 
 @pytest.mark.parametrize("head", ["data:image/png;base64,", "DATA:image/PNG;charset=utf-8;Base64,", "data:;base64,"])
 async def test_a_data_url_is_accepted_in_every_spelling(context, head):
     coded = base64.encodebytes(PNG).decode().replace("\n", "\r\n ")
-    part = await files.from_url(head + coded, name="", param=AT, context=context)
+    part = await files.from_url(head + coded, IMAGE, context)
     assert part == FilePart(data=PNG, mime="image/png", name="file.png")
     assert context.fetch.asked == []
 
@@ -170,7 +190,7 @@ async def test_a_file_is_checked_in_a_worker_thread(context, monkeypatch):
     monkeypatch.setattr(files, "_checked_type", lambda *a: (threads.append(threading.current_thread()), check(*a))[1])
     data = b"some words\n" * 300_000
     for coded in (base64.b64encode(data), base64.encodebytes(data)):
-        part = await files.from_base64(coded.decode(), name="", param=AT, context=context)
+        part = await files.from_text(coded.decode(), ANY, context)
         assert part.data == data
     await take(PNG, context)
     assert threading.main_thread() not in threads
@@ -181,14 +201,12 @@ REF = MediaRef(transport="web", account="one", kind=MediaKind.VIDEO, url="https:
 
 async def test_a_media_link_is_accepted_from_the_license_it_was_signed_for(context):
     link = context.links.sign(REF, context.caller)
-    part = await files.from_url(link, name="", param=AT, context=context)
+    part = await files.from_url(link, ANY, context)
     assert part == MediaPart(ref=REF)
-    assert files.require(part, MediaKind.VIDEO, AT) is part
-    with pytest.raises(BadRequest) as caught:
-        files.require(part, MediaKind.IMAGE, AT)
-    assert (caught.value.param, caught.value.code) == (AT, "unsupported_image")
+    assert await files.from_url(f" {link}\n", files.FileField(param=AT, kind=MediaKind.VIDEO), context) == part
+    assert await refusal(files.from_url(link, IMAGE, context)) == "unsupported_image"
     context.caller = Caller(id="other")
-    assert await refusal(files.from_url(link, name="", param=AT, context=context)) == "media_gone"
+    assert await refusal(files.from_url(link, IMAGE, context)) == "media_gone"
     assert context.fetch.asked == []
 
 
@@ -199,12 +217,12 @@ async def test_every_failed_fetch_has_the_same_message(context):
         "https://x/c": b"",
         "https://x/d": png(9999, 9999),
     }
-    part = await files.from_url("https://x/a", name="", param=AT, context=context)
+    part = await files.from_url("https://x/a", IMAGE, context)
     assert part.mime == "image/png"
     texts = set()
     for page in "bcde":
         with pytest.raises(BadRequest) as caught:
-            await files.from_url(f"https://x/{page}", name="", param=AT, context=context)
+            await files.from_url(f"https://x/{page}", IMAGE, context)
         assert (caught.value.code, caught.value.param) == ("image_url_unreachable", AT)
         texts.add(caught.value.message)
     assert len(texts) == 1

@@ -93,10 +93,40 @@ def test_a_long_text_stays_in_the_body(body):
     assert taken(json.dumps(body).encode()) == (body, {})
 
 
+UNUSUAL = {
+    "no padding": CODED.rstrip("="),
+    "the other alphabet": CODED.replace("+", "-").replace("/", "_"),
+    "blanks": CODED.replace("AAEC", "A\\t AE\\n\\fC"),
+}
+IN_URLS = {
+    "percent-encoded": CODED.replace("/", "%2F").replace("+", "%2b").replace("=", "%3D"),
+    "a fragment": CODED + "#page=1",
+}
+
+
+@pytest.mark.parametrize("block", [KIB + 1, 64 * KIB])
+@pytest.mark.parametrize("name", UNUSUAL | IN_URLS)
+@pytest.mark.parametrize(
+    "head", ["data:image/png;base64,", " \\nDATA:;a=b; Base64 ,", "\\u0064ata:text\\/plain;charset=x;base64,", ""]
+)
+def test_base64_is_read_in_every_spelling(block, name, head):
+    if not head and name in IN_URLS:
+        return
+    body = '{"file_data": "TEXT", "a": "b"}'.replace("TEXT", head + (UNUSUAL | IN_URLS)[name])
+    string = content(body.encode(), ["file_data"], block=block)
+    assert (string.head, string.file.whole()) == (json.loads(f'"{head}"'), PICTURE)
+
+
+@pytest.mark.parametrize("head", ["data:text/plain,", "data:", "data:base64,", "x:", "data:;base64\\u002c", "%41"])
+def test_other_urls_stay_in_the_body(head):
+    body = '{"file_data": "TEXT"}'.replace("TEXT", head + CODED)
+    assert taken(body.encode()) == (json.loads(body), {})
+
+
 @pytest.mark.parametrize(
     "coded",
     [
-        CODED[:-1],
+        CODED[:-3],
         CODED + "A",
         CODED + "=",
         CODED[:400_000] + "=" + CODED[400_001:],

@@ -54,24 +54,29 @@ OTHERS = {
     "Grüße, 世界\n\t\r\n".encode(): "text/plain",
     b"\xef\xbb\xbf{}": "text/plain",
     b"a < b and <tag>": "text/plain",
+    b"<svg xmlns='http://www.w3.org/2000/svg'>": "text/plain",
+    b"\n<!doctype HTML><p>": "text/plain",
+    b"a\x1b[31m": "text/plain",
+    b"The wide world": "text/plain",
+    b"ID3 tags": "text/plain",
+    b"GIF89a is a format": "text/plain",
+    b"\x00\x00\x00\x18ftypheic": "image/heic",
+    b"\x00\x00\x00\x18ftypavif": "image/avif",
+    b"\x00\x00\x00\x1cftypmif1\0\0\0\0mif1avif": "image/avif",
+    b"\x00\x00\x00\x1cftypmif1\0\0\0\0mif1heic": "image/heic",
+    b"\x00\x00\x00\x18ftypmif1\0\0\0\0mif1": "image/heif",
+    "Grüße".encode("utf-16"): "text/plain; charset=utf-16",
 }
 REFUSED = {
     "empty": b"",
-    "svg": b"<svg xmlns='http://www.w3.org/2000/svg'>",
-    "svg after much": b'\xef\xbb\xbf <?xml version="1.0"?>\n<!-- a --> <!-- b --><!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc">]>',
-    "html": b"\n<!doctype HTML><p>",
-    "script": b"<script>alert(1)</script>",
     "tiff": b"II*\x00\x08",
     "ico": b"\x00\x00\x01\x00\x01",
     "bmp": b"BM\x36\x00\x00\x00",
-    "heic": b"\x00\x00\x00\x18ftypheic",
-    "avif": b"\x00\x00\x00\x18ftypavif",
     "matroska": b"\x1a\x45\xdf\xa3\x9fB\x82\x88matroska",
     "aac": b"\xff\xf1\x50\x80",
     "zip": b"PK\x03\x04\x14\x00",
     "elf": b"\x7fELF\x02",
     "latin-1": "Grüße".encode("latin-1"),
-    "escape": b"a\x1b[31m",
     "nul": b"a\x00b",
     "gif and jar": picture("GIF") + b"PK\x05\x06" + b"\x00" * 18,
     "jpeg and pdf": b"\xff\xd8\xff\xfe\x00\x20%PDF-1.4\n" + picture("JPEG"),
@@ -88,10 +93,10 @@ def test_an_unsupported_type_is_not_detected(name):
     assert sniff(REFUSED[name]) is None
 
 
-@given(st.text(st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="<"), min_size=1))
+@given(st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1))
 def test_text_is_detected_in_any_language(text):
     assert sniff(f"\t{text}\r\n".encode()) == "text/plain"
-    assert sniff(f"\t{text}\b".encode()) is None
+    assert sniff(f"\t{text}\0".encode()) is None
 
 
 def test_text_is_cut_into_slices_between_its_characters():

@@ -49,8 +49,8 @@ def test_half_transparent_pixels_are_not_masked():
         (png(Image.new("RGB", (20, 20))), "no transparency"),
         (png(Image.new("RGBA", (20, 20), (0, 0, 0, 255))), "fully transparent"),
         (mask((20, 20), (0, 0, 5, 5))[:50], "not a readable PNG"),
-        (b"GIF89a", "not a readable PNG"),
-        (b"", "not a readable PNG"),
+        (b"GIF89a", "it is text"),
+        (b"II*\0\0", "it is a TIFF image"),
     ],
     ids=["size", "no alpha", "opaque", "cut", "other", "empty"],
 )

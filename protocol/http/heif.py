@@ -1,0 +1,59 @@
+"""Reads the size of a HEIC, HEIF or AVIF picture from its boxes (ISO/IEC 23008-12, 6.5 and 9.3; ISO/IEC 14496-12, 4.2).
+
+The file is a list of boxes. The properties of its pictures stand in one box, deep inside:
+
+    ftyp  meta( hdlr pitm iinf iloc iprp( ipco( ispe irot … ) ipma ) )  mdat
+
+There are several pictures: the tiles of a grid, a thumbnail, a depth map. The largest is the one that is shown.
+"""
+
+from collections.abc import Callable, Iterator
+
+from protocol.model import View
+
+_CONTAINERS = (b"meta", b"iprp", b"ipco")
+_FULL_BOX = 4
+"""`meta` begins with a version and flags."""
+
+
+def heif_size(data: View, visit: Callable[[], None]) -> tuple[int, int] | None:
+    """Return width and height as a person sees the picture; None if the boxes have no size. `visit` counts boxes.
+
+    Raises:
+        Exception: as `visit` does.
+
+    """
+    start, end = 0, len(data)
+    for container in _CONTAINERS:
+        found = next((box for box in _boxes(data, start, end, visit) if box[0] == container), None)
+        if found is None:
+            return None
+        _, start, end = found
+        start += _FULL_BOX if container == b"meta" else 0
+    sizes: list[tuple[int, int]] = []
+    sideways = False
+    for kind, at, _ in _boxes(data, start, end, visit):
+        if kind == b"ispe":
+            sizes.append((int.from_bytes(data[at + 4 : at + 8]), int.from_bytes(data[at + 8 : at + 12])))
+        elif kind == b"irot":  # counter-clockwise, in units of 90 degrees
+            sideways = sideways or int.from_bytes(data[at : at + 1]) % 2 == 1
+    if not sizes:
+        return None
+    width, height = max(sizes, key=lambda size: size[0] * size[1])
+    return (height, width) if sideways else (width, height)
+
+
+def _boxes(data: View, start: int, end: int, visit: Callable[[], None]) -> Iterator[tuple[bytes, int, int]]:
+    """Yield type, first byte and end of the contents of the boxes between two offsets."""
+    at = start
+    while at + 8 <= end:
+        visit()
+        size, kind, head = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8], 8
+        if size == 1:  # the size follows, in 64 bits
+            size, head = int.from_bytes(data[at + 8 : at + 16]), 16
+        elif size == 0:  # up to the end
+            size = end - at
+        if size < head or at + size > end:
+            return
+        yield kind, at + head, at + size
+        at += size
