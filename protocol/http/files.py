@@ -29,7 +29,7 @@ _MOST_EXPANSION = 5
 _MAX_FRAMES = 1000
 _NAME_SHOWN = 128
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_IMAGES, _SOUNDS = "PNG, JPEG, WebP, GIF, HEIC or AVIF", "MP3, WAV, OGG, FLAC or M4A"
+_IMAGES, _SOUNDS = "PNG, JPEG, WebP, GIF, HEIC or AVIF", "MP3, WAV, OGG, FLAC, M4A or WebM"
 _SUPPORTED = {
     None: f"{_IMAGES}, PDF, DOCX, XLSX, PPTX, ODT, ODS, ODP, EPUB, MP4, MOV, WebM, {_SOUNDS}, or text in UTF-8",
     MediaKind.IMAGE: _IMAGES,

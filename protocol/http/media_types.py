@@ -2,6 +2,7 @@
 
 from protocol.http.archive_types import SUFFIXES as ARCHIVE_SUFFIXES
 from protocol.http.archive_types import archive_type, is_archive
+from protocol.http.iso_media import handlers
 from protocol.http.text_encoding import text_encoding, unread_encoding
 from protocol.model import View, media_type_of
 
@@ -15,6 +16,7 @@ SUFFIXES = {
     "audio/mpeg": "mp3",
     "audio/ogg": "ogg",
     "audio/wav": "wav",
+    "audio/webm": "weba",
     "image/avif": "avif",
     "image/gif": "gif",
     "image/heic": "heic",
@@ -28,6 +30,10 @@ SUFFIXES = {
     "video/webm": "webm",
 }
 """The supported types, and the suffix of each."""
+
+_WEBM_HEAD = 64 * 1024
+_WEBM_VIDEO, _WEBM_SOUND = (b"V_VP8", b"V_VP9", b"V_AV1"), (b"A_OPUS", b"A_VORBIS")
+"""Names of codecs (https://www.matroska.org/technical/codec_specs.html)."""
 
 _NAMES = (
     (b"\x00\x00\x00\x0cJXL ", "a JPEG XL image"),
@@ -83,9 +89,20 @@ def sniff(data: View) -> str | None:
         return "text/plain" if encoding == "utf-8" else f"text/plain; charset={encoding}"
     if mime is None:
         return archive_type(data)
+    if _is_sound_alone(data, mime):
+        return mime.replace("video/", "audio/")
     if mime not in SUFFIXES or (mime.startswith("image/") and _is_polyglot(data)):
         return None
     return mime
+
+
+def _is_sound_alone(data: View, mime: str) -> bool:
+    """Return whether a film has sound and no picture: browsers record sound so."""
+    if mime == "video/mp4":
+        found = handlers(data)
+        return b"soun" in found and b"vide" not in found
+    head = data[:_WEBM_HEAD] if mime == "video/webm" else b""
+    return any(codec in head for codec in _WEBM_SOUND) and not any(codec in head for codec in _WEBM_VIDEO)
 
 
 def _is_polyglot(data: View) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from protocol.http.heif import heif_size
+from protocol.http.iso_media import heif_size
 from protocol.http.media_types import sniff
 from protocol.model import View
 

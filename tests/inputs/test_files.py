@@ -207,6 +207,22 @@ def test_base64_without_a_url_is_read(http, spelled):
         assert "a.png (image/png" in ask(http, part).json()["choices"][0]["message"]["content"]
 
 
+def box(kind, *contents):
+    content = b"".join(contents)
+    return (8 + len(content)).to_bytes(4, "big") + kind + content
+
+
+def test_sound_in_the_container_of_a_film_is_sound(http):
+    """Browsers record so: Safari into MP4, the others into WebM."""
+    track = box(b"trak", box(b"mdia", box(b"hdlr", bytes(8), b"soun", bytes(12))))
+    mp4 = box(b"ftyp", b"iso5", bytes(4)) + box(b"moov", track) + box(b"mdat", bytes(99))
+    webm = b"\x1a\x45\xdf\xa3\x9fB\x82\x84webm" + bytes(40) + b"\x86\x86A_OPUS" + bytes(99)
+    for data, mime in ((mp4, "audio/mp4"), (webm, "audio/webm")):
+        answer = ask(http, audio(coded(data), "webm"))
+        assert answer.status_code == 200, answer.text
+        assert f"{len(data)} bytes" in answer.json()["choices"][0]["message"]["content"], mime
+
+
 @pytest.mark.parametrize("form", ["wav", "mp3", "midi", "", None, 5])
 @pytest.mark.parametrize("data", [coded(sound()), data_url(sound(), "audio/x-wav"), coded(sound()).rstrip("=")])
 def test_sound_is_read_in_every_spelling(http, form, data):

@@ -144,6 +144,10 @@ def test_a_request_for_media_is_taken(http, path, fields):
     assert response.status_code == 200, response.text
 
 
+def test_every_parameter_of_a_query_may_be_empty(http):
+    assert http.get("/videos?limit=&order=&after=").status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/chat/completions", "/images/generations", "/images/edits", "/videos"])
 def test_a_byte_order_mark_is_ignored(http, path):
     body = {"/chat/completions": CHAT, "/videos": FILM}.get(path, DRAW) | {"image": PNG if "edits" in path else None}

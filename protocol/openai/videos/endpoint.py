@@ -90,7 +90,7 @@ class StoredVideos:
     async def content(self, request: Request) -> ASGIResponse:
         """Send the video file."""
         context = context_of(request.scope)
-        if request.query_params.get("variant", "video") != "video":
+        if request.query_params.get("variant") not in {None, "", "video"}:
             message = "Only the variant 'video' is available: the site has no thumbnails or sprite sheets."
             raise BadRequest(message, param="variant", code="unsupported_value")
         job = await _permitted(request, context)

@@ -137,7 +137,7 @@ def page(query: Mapping[str, str]) -> JobPage:
         BadRequest: a value is out of range.
 
     """
-    limit, order = query.get("limit", "20"), query.get("order", "desc")
+    limit, order = query.get("limit") or "20", query.get("order") or "desc"
     if not (limit.isascii() and limit.isdigit() and len(limit) <= 3 and 1 <= int(limit) <= _MOST_LISTED):
         raise BadRequest(f"'limit' must be a number from 1 to {_MOST_LISTED}.", param="limit")
     if order not in {"asc", "desc"}:

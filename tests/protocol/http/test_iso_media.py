@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from protocol.http.heif import heif_size
+from protocol.http.iso_media import handlers, heif_size
+from protocol.http.media_types import sniff
 from protocol.http.picture_structure import BlockBudget, TooManyBlocks, read_structure
 
 
@@ -93,9 +94,36 @@ def test_the_boxes_are_bounded():
         read_structure(heic(*[ispe(4, 3)] * 100_000))
 
 
+def track(handler):
+    media = box(b"mdia", box(b"mdhd", bytes(24)), box(b"hdlr", bytes(8), handler, bytes(12)))
+    return box(b"trak", box(b"tkhd", bytes(84)), media)
+
+
+def film(*tracks, before=b""):
+    head = box(b"ftyp", b"isom", bytes(4), b"iso5")
+    return head + before + box(b"moov", box(b"mvhd", bytes(100)), *tracks) + box(b"mdat", b"hdlr" + bytes(8) + b"vide")
+
+
+def test_the_tracks_of_a_film_say_whether_it_is_sound_alone():
+    assert handlers(film(track(b"soun"), track(b"vide"))) == {b"soun", b"vide"}
+    assert sniff(film(track(b"soun"), track(b"vide"))) == "video/mp4"
+    assert sniff(film(track(b"soun"), track(b"text"))) == "audio/mp4"
+    assert sniff(film(track(b"soun"), before=box(b"mdat", bytes(999)))) == "audio/mp4"
+    assert sniff(film(track(b"vide"))) == sniff(film()) == sniff(film()[:40]) == "video/mp4"
+    webm = b"\x1a\x45\xdf\xa3\x9fB\x82\x84webm" + bytes(40)
+    assert sniff(webm + b"\x86\x86A_OPUS") == "audio/webm"
+    assert sniff(webm + b"\x86\x85V_VP9\x86\x86A_OPUS") == sniff(webm) == "video/webm"
+
+
+def test_the_walk_of_a_film_ends():
+    assert handlers(film(*[box(b"free")] * 5000, track(b"vide"))) == frozenset()
+    assert handlers(film(track(b"soun"), before=box(b"free") * 5000)) == frozenset()
+
+
 @given(st.integers(0, 300), st.binary(max_size=60))
 def test_a_damaged_file_never_breaks_the_reader(cut, junk):
     data = avif()
     for damaged in (data[:cut] + junk, data[:cut] + junk + data[cut + len(junk) :]):
         found = size(damaged)
         assert found is None or len(found) == 2
+        handlers(damaged)

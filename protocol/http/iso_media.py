@@ -1,19 +1,24 @@
-"""Reads the size of a HEIC, HEIF or AVIF picture from its boxes (ISO/IEC 23008-12, 6.5 and 9.3; ISO/IEC 14496-12, 4.2).
+"""Reads what the boxes of an ISO media file (MP4, M4A, HEIC, AVIF) say of it, without decoding.
 
-The file is a list of boxes. The properties of its pictures stand in one box, deep inside:
+The file is a list of boxes, some of which hold others (ISO/IEC 14496-12, 4.2). A film has a handler in each track, and
+a picture has its properties in one box (ISO/IEC 23008-12, 6.5 and 9.3):
 
+    ftyp  moov( mvhd trak( tkhd mdia( mdhd hdlr … ) ) trak( … ) )  mdat
     ftyp  meta( hdlr pitm iinf iloc iprp( ipco( ispe irot … ) ipma ) )  mdat
 
 There are several pictures: the tiles of a grid, a thumbnail, a depth map. The largest is the one that is shown.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from protocol.model import View
 
 _CONTAINERS = (b"meta", b"iprp", b"ipco")
 _FULL_BOX = 4
 """`meta` begins with a version and flags."""
+_MOST_TRACKS = 64
+_MOST_BOXES = 1024
 
 
 def heif_size(data: View, visit: Callable[[], None]) -> tuple[int, int] | None:
@@ -43,7 +48,26 @@ def heif_size(data: View, visit: Callable[[], None]) -> tuple[int, int] | None:
     return (height, width) if sideways else (width, height)
 
 
-def _boxes(data: View, start: int, end: int, visit: Callable[[], None]) -> Iterator[tuple[bytes, int, int]]:
+def handlers(data: View) -> frozenset[bytes]:
+    """Return the handlers of a film's tracks: `vide`, `soun` and others (ISO/IEC 14496-12, 8.4.3)."""
+    found: set[bytes] = set()
+    for _, track, track_end in _named(data, b"moov", b"trak", 0, len(data)):
+        for _, at, _ in islice(_named(data, b"mdia", b"hdlr", track, track_end), 1):
+            found.add(data[at + 8 : at + 12])
+    return frozenset(found)
+
+
+def _named(data: View, outer: bytes, inner: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the boxes of the kind `inner` in the first box of the kind `outer`; of many boxes the first."""
+    around = islice(_boxes(data, start, end), _MOST_BOXES)
+    for _, first, last in islice((box for box in around if box[0] == outer), 1):
+        inside = islice(_boxes(data, first, last), _MOST_BOXES)
+        yield from islice((box for box in inside if box[0] == inner), _MOST_TRACKS)
+
+
+def _boxes(
+    data: View, start: int, end: int, visit: Callable[[], None] = lambda: None
+) -> Iterator[tuple[bytes, int, int]]:
     """Yield type, first byte and end of the contents of the boxes between two offsets."""
     at = start
     while at + 8 <= end:
