@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from operator import attrgetter
 from typing import Annotated, Any, Literal, cast
 from urllib.parse import parse_qsl
 
@@ -121,7 +122,10 @@ class PictureFields(msgspec.Struct, frozen=True, kw_only=True):
     generation_config_camel: Any = field(default=None, name="generationConfig")
 
 
-_FIELDS = [(one.name, one.encode_name) for one in msgspec.structs.fields(PictureFields)]
+_FIELDS = msgspec.structs.fields(PictureFields)
+_NAMES = [one.encode_name for one in _FIELDS]
+_values_of = attrgetter(*(one.name for one in _FIELDS))
+_NO_VALUES = (None,) * len(_FIELDS)
 
 
 class PictureParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,6 +141,9 @@ class PictureParameters(msgspec.Struct, frozen=True, kw_only=True):
     """What the prompt says of style and of what to avoid."""
 
 
+_NONE = PictureParameters()
+
+
 def read_picture_parameters(body: PictureFields, query: bytes, *, draws: bool) -> PictureParameters:
     """Return the parameters of a body and of the query; `draws`: the model draws, so that all of them count.
 
@@ -145,11 +152,14 @@ def read_picture_parameters(body: PictureFields, query: bytes, *, draws: bool) -
         Unsupported: the models cannot do it.
 
     """
+    values = _values_of(body)
+    if values == _NO_VALUES and not query:
+        return _NONE
     gathered = _Gathered(draws=draws)
-    gathered.add({name: value for key, name in _FIELDS if (value := getattr(body, key)) is not None})
+    gathered.add(dict(zip(_NAMES, values, strict=True)))
     if query:
         gathered.add(nested(parse_qsl(query.decode("latin-1"))), "?")
-    return gathered.parameters() if gathered.found else PictureParameters()
+    return gathered.parameters() if gathered.found else _NONE
 
 
 def refuse_for_films(parameters: PictureParameters) -> None:
