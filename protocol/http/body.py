@@ -338,6 +338,12 @@ def _decode(body: bytes, decode: Callable[[bytes], ValueT]) -> ValueT:
     except UnicodeDecodeError:
         raise BadRequest("The request's body is not valid UTF-8.", code="invalid_utf8") from None
     except (msgspec.DecodeError, RecursionError) as error:
+        if body.lstrip().startswith(b"--"):
+            message = (
+                "The request's body is a form, but is read as JSON: send JSON; or, where a form is taken, its own "
+                "Content-Type, 'multipart/form-data' with the form's boundary."
+            )
+            raise BadRequest(message, code="invalid_json") from None
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else _printable(str(error))
         raise BadRequest(f"The request's body is not valid JSON: {reason}.", code="invalid_json") from None
 

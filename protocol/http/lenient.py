@@ -52,6 +52,9 @@ class LenientDecoder(Generic[BodyT]):
         """Decode to `kind`, a struct."""
         self._kind, self._shape = kind, type_info(kind)
         self._decoder = msgspec.json.Decoder(kind)
+        shape = cast("StructType", self._shape)
+        self.fields = tuple(field.encode_name for field in shape.fields)
+        """The names of the fields."""
 
     def decode(self, body: bytes) -> BodyT:
         """Decode a JSON body.

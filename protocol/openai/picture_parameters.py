@@ -10,7 +10,7 @@ Example: `{"size": "auto", "extra_body": {"google": {"imageConfig": {"aspectRati
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from operator import attrgetter
 from typing import Annotated, Any, Literal, cast
@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta, field
 
 from protocol.http.context import ImageFormat
+from protocol.http.form import nested
 from protocol.model import BadRequest, Rendition, Unsupported
 
 Pair = tuple[int, int]
@@ -158,7 +159,7 @@ def read_picture_parameters(body: PictureFields, query: bytes, *, draws: bool) -
     gathered = _Gathered(draws=draws)
     gathered.add(dict(zip(_NAMES, values, strict=True)))
     if query:
-        gathered.add(nested(parse_qsl(query.decode("latin-1"))), "?")
+        gathered.add(nested([*dict(parse_qsl(query.decode("latin-1"))).items()]), "?")
     return gathered.parameters() if gathered.found else _NONE
 
 
@@ -178,22 +179,6 @@ def refuse_for_films(parameters: PictureParameters) -> None:
     if shape is not None and all(abs(_log_ratio(shape) - _log_ratio(film)) > _NEAR for film in _FILMS):
         where = next(paths[name] for name in _SHAPES if name in paths)
         raise BadRequest(f"'{where}' must be 16:9 or 9:16 for videos.", param=where)
-
-
-def nested(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the fields of a form or query as an object: `google[aspect_ratio]` becomes a field of `google`."""
-    fields: dict[str, Any] = {}
-    for name, value in pairs:
-        head, _, tail = name.partition("[")
-        keys = [head, *_BRACKETS.findall(f"[{tail}")] if _snake(head) in _CONTAINERS else [name]
-        place = fields
-        for key in keys[:-1][:_DEEPEST]:
-            inner = place.get(key)
-            if not isinstance(inner, dict):
-                inner = place[key] = dict[str, Any]()
-            place = cast("dict[str, Any]", inner)
-        place[keys[-1]] = value
-    return fields
 
 
 def closest(size: Pair) -> Pair:

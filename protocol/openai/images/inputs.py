@@ -3,30 +3,26 @@
 import re
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from operator import itemgetter
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.requests import Request
 
-from protocol.http.body import decode_body, read_json
 from protocol.http.context import RequestContext
 from protocol.http.files import FileField, from_url, take
-from protocol.http.form import Form, Upload, is_form, read_form
-from protocol.http.lenient import LenientDecoder
+from protocol.http.form import Upload, read_fields
 from protocol.http.parallel import gather
 from protocol.model import BadRequest, FilePart, MediaKind, MediaPart
 from protocol.openai.images import wire
-from protocol.openai.picture_parameters import nested
 
 if TYPE_CHECKING:  # imported with the first mask
     from protocol.openai.images.mask import MaskDescription
 
-
-ImageRequestT = TypeVar("ImageRequestT", bound=wire.ImageRequest)
-
-_PICTURE = re.compile(r"images?(\[\d{0,4}\])?")
+_PICTURE = re.compile(r"images?(?:\[(\d{0,4})\])?")
 _MASK = "mask"
 _UNSET = wire.Source()
+_FILES = ("image", "images", _MASK)
 
 
 class FormFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,16 +37,12 @@ async def read_generation(request: Request) -> wire.Generation:
 
     Raises:
         BadRequest: the body is malformed or has pictures.
-        GatewayError, ClientGone: as `read_json`.
+        GatewayError, ClientGone: as `read_fields`.
 
     """
-    if not is_form(request):
-        body = await read_json(request, wire.GENERATIONS.decode)
-    else:
-        form = await read_form(request)
-        body = await _converted(form, wire.GENERATIONS)
-        for upload in form.files:
-            raise _no_pictures(upload.field)
+    body, files = await read_fields(request, wire.GENERATIONS, _FILES)
+    for upload in files:
+        raise _no_pictures(upload.field)
     for field in ("image", "images", "mask"):
         if getattr(body, field):
             raise _no_pictures(field)
@@ -62,39 +54,25 @@ async def read_edit(request: Request) -> tuple[wire.Edit, FormFiles]:
 
     Raises:
         BadRequest: the body is malformed or has a file in an unknown field.
-        GatewayError, ClientGone: as `read_json`.
+        GatewayError, ClientGone: as `read_fields`.
 
     """
-    if not is_form(request):
-        return await read_json(request, wire.EDITS.decode), FormFiles()
-    form = await read_form(request)
-    body = await _converted(form, wire.EDITS)
-    pictures: list[Upload] = []
+    body, files = await read_fields(request, wire.EDITS, _FILES)
+    pictures: list[tuple[int, Upload]] = []
     mask: Upload | None = None
-    for upload in form.files:
-        if not upload.name and not upload.data:
-            continue  # an empty field of a browser's form
-        if _PICTURE.fullmatch(upload.field):
-            pictures.append(upload)
-        elif upload.field == _MASK and mask is None:
+    for upload in files:
+        found = _PICTURE.fullmatch(upload.field)
+        if found:
+            pictures.append((int(found[1] or 0), upload))
+        elif upload.key == _MASK and mask is None:
             mask = upload
         else:
-            field = upload.field if upload.field in {_MASK, "markup"} else None
+            field = upload.key if upload.key in {_MASK, "markup"} else None
             raise BadRequest(
                 "The form has an unknown file: send files as 'image', and at most one as 'mask'.", param=field
             )
-    return body, FormFiles(pictures=tuple(pictures), mask=mask)
-
-
-async def _converted(form: Form, decoder: LenientDecoder[ImageRequestT]) -> ImageRequestT:
-    fields: dict[str, str] = {}
-    for name, value in form.fields.items():
-        key = name.partition("[")[0] if _PICTURE.fullmatch(name) else name
-        if key in fields:
-            message = f"The form has several values of '{key}': send the images as files, or use JSON."
-            raise BadRequest(message, param=key)
-        fields[key] = value
-    return await decode_body(b"", lambda _: decoder.convert(nested(fields.items())))
+    pictures.sort(key=itemgetter(0))
+    return body, FormFiles(pictures=tuple(upload for _, upload in pictures), mask=mask)
 
 
 def _no_pictures(field: str) -> BadRequest:

@@ -1,15 +1,13 @@
 """Converts a video request to a job; refuses fields that are not supported."""
 
-import re
 import secrets
 from collections.abc import Mapping
 
 from starlette.requests import Request
 
-from protocol.http.body import decode_body, read_json
 from protocol.http.context import RequestContext, caller_of
 from protocol.http.files import FileField, from_url, take
-from protocol.http.form import Upload, is_form, read_form
+from protocol.http.form import Upload, read_fields
 from protocol.model import (
     BadRequest,
     Caller,
@@ -27,11 +25,10 @@ from protocol.model import (
     Turn,
     Unsupported,
 )
-from protocol.openai.picture_parameters import nested, read_picture_parameters, refuse_for_films
+from protocol.openai.picture_parameters import read_picture_parameters, refuse_for_films
 from protocol.openai.videos import wire
 
 _REFERENCE = "input_reference"
-_INNER = re.compile(r"input_reference\[(\w*)\]")
 _SIZES = {(16, 9): "1280x720", (9, 16): "720x1280"}
 _SECONDS = "8"
 """The length of a video by default."""
@@ -43,19 +40,13 @@ async def read_body_of(request: Request) -> tuple[wire.VideoRequest, Upload | No
 
     Raises:
         BadRequest: the body is malformed.
-        GatewayError, ClientGone: as `read_json`.
+        GatewayError, ClientGone: as `read_fields`.
 
     """
-    if not is_form(request):
-        return await read_json(request, wire.REQUESTS.decode), None
-    form = await read_form(request)
-    inner = {found[1]: value for name, value in form.fields.items() if (found := _INNER.fullmatch(name))}
-    fields = {**form.fields, **({_REFERENCE: inner} if inner else {})}
-    body = await decode_body(b"", lambda _: wire.REQUESTS.convert(nested(fields.items())))
-    files = [upload for upload in form.files if upload.name or upload.data]
-    if any(upload.field != _REFERENCE for upload in files) or len(files) > 1:
+    body, files = await read_fields(request, wire.REQUESTS, (_REFERENCE,))
+    if any(upload.key != _REFERENCE for upload in files) or len(files) > 1:
         raise BadRequest("The form has an unknown file: send at most one, as 'input_reference'.", param=_REFERENCE)
-    return body, files[0] if files else None
+    return body, next(iter(files), None)
 
 
 def select(name: str | None, catalogue: Catalogue, caller: Caller) -> Selection:

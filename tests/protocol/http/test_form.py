@@ -13,7 +13,7 @@ TYPE = "multipart/form-data; boundary=xx"
 
 
 async def read_form(content_type, body, **more):
-    return await forms.read_form(request_of(content_type, body, **more))
+    return await forms.read_form(request_of(content_type, body, **more), ("image", "mask"))
 
 
 def part(content, name="a", *, file=None, headers=()):
@@ -25,20 +25,6 @@ def part(content, name="a", *, file=None, headers=()):
 
 def form(*parts):
     return b"".join(parts) + b"--xx--\r\n"
-
-
-@pytest.mark.parametrize(
-    ("content_type", "said"),
-    [
-        ("multipart/form-data; boundary=x", True),
-        ("Multipart/Form-Data;boundary=x", True),
-        ("multipart/mixed; boundary=x", False),
-        ("application/json", False),
-        ("", False),
-    ],
-)
-def test_a_form_is_recognized_by_its_content_type(content_type, said):
-    assert forms.is_form(request_of(content_type, b"")) is said
 
 
 async def test_fields_and_files_are_read_unchanged():
@@ -55,7 +41,6 @@ async def test_fields_and_files_are_read_unchanged():
     assert read.fields == {"prompt": "Grüße 你好\r\n", "user": ""}
     assert [(file.field, file.name, file.mime, file.data) for file in read.files] == [
         ("image[]", "Bild ü.png", "image/png", blob),
-        ("image[]", "", None, b""),
     ]
     assert repr(blob[:8]) not in repr(read)
 
@@ -102,12 +87,6 @@ async def test_the_field_at_fault_is_named():
     with pytest.raises(BadRequest) as caught:
         await read_form(TYPE, form(part("1", "n"), part("2", "n")))
     assert caught.value.param == "n"
-
-
-async def test_a_file_name_in_the_extended_form_makes_no_file():
-    body = form(part("x", "image").replace(b'"image"', b"\"image\"; filename*=UTF-8''evil.png"))
-    read = await read_form(TYPE, body)
-    assert (read.files, read.fields) == ((), {"image": "x"})
 
 
 @pytest.mark.parametrize(

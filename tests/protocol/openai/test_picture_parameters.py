@@ -9,7 +9,6 @@ from protocol.model import BadRequest, Rendition, Unsupported
 from protocol.openai.picture_parameters import (
     PictureFields,
     PictureParameters,
-    nested,
     read_picture_parameters,
     refuse_for_films,
 )
@@ -197,14 +196,6 @@ def test_a_transparent_background_says_what_goes():
 def test_the_quality_100_goes_with_any_format():
     assert read({"output_compression": 100}).image_format == UNCHANGED
     assert read({"output_compression": 100, "output_format": "jpeg"}).image_format.quality == 100
-
-
-def test_deep_and_odd_brackets_stay_fields():
-    assert nested({"google[a][b]": "1", "google[a][c]": "2", "x[a]": "3", "google": ""}.items()) == {
-        "google": "",
-        "x[a]": "3",
-    }
-    assert nested([("extra_body" + "[a]" * 5000, "1")])
 
 
 @pytest.mark.parametrize(
