@@ -123,7 +123,7 @@ async def open_app(
             spool=_spool(settings.limits),
             load_monitor=LoadMonitor(CgroupMemory().ratio, clock, settings.overload, registry),
             reload=Reload(settings, origin, licenses, registry, partial(check, origin=origin, store_path=store_path)),
-            change_feed=ChangeFeed(store.records, clock),
+            change_feed=ChangeFeed(store.records, clock, settings.store.poll_seconds),
             feed=Feed(),
             traces=traces,
         )
@@ -137,7 +137,7 @@ async def open_app(
             wiring.open_engine(settings, _engine_deps(base, copy, conversations, serve), origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin, lambda: licenses.count) as fetch,
             base.reload.open(clock),
-            open_jobs(JobStore(store, clock), engine, clock, settings.jobs, lambda: licenses.count) as jobs,
+            open_jobs(JobStore(store, clock), engine, licenses, settings.jobs) as jobs,
         ):
             jobs.leaving = base.shutdown.is_leaving
             yield Running(
@@ -208,7 +208,7 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
     operations = Operations(base.registry, base.shutdown, base.load_monitor)
     slots = RequestSlots(base.shutdown, settings.limits.concurrency, settings.limits.concurrency_per_license)
     default = wiring.DIALECTS[0]
-    media = MediaRoutes(engine, base.url_signer, base.licenses.current, _media_cache(settings.media))
+    media = MediaRoutes(engine, base.url_signer, base.licenses, _media_cache(settings.media))
     media_route = media.route(default.refuse)
     limited = ConcurrencyLimit(media_route.endpoint, slots, default.refuse)  # a signed URL needs no license key
     links = Route(media_route.path, limited, methods=["GET"], name=media_route.path)

@@ -5,7 +5,7 @@ import time
 from starlette.requests import Request
 
 from protocol.http.context import RequestContext, RequestLimits, RequestRecord, attach
-from protocol.http.disconnect import ShutdownEvent
+from protocol.http.disconnect import CallbackEvent
 
 
 def request_of(content_type, body, *, context=None, pieces=64 * 1024, headers=()):
@@ -15,7 +15,7 @@ def request_of(content_type, body, *, context=None, pieces=64 * 1024, headers=()
         started=0.0,
         created=0.0,
         now=time.monotonic,
-        closing=ShutdownEvent(),
+        closing=CallbackEvent(),
         record=RequestRecord(),
         limits=RequestLimits(),
         links=None,

@@ -7,7 +7,8 @@ import msgspec
 from msgspec import Meta
 
 from protocol.http.budget import ByteBudget, Reservation
-from protocol.http.disconnect import ShutdownEvent
+from protocol.http.disconnect import CallbackEvent, Ending
+from protocol.http.errors import license_revoked, shutting_down
 from protocol.http.long_strings import LongString
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
@@ -131,6 +132,28 @@ Collect = Callable[[AsyncIterable[bytes]], Awaitable[Content]]
 """Collects a file that arrives in pieces."""
 
 
+class CurrentLicenses(Protocol):
+    """The licenses as they are after the latest reload and revocation."""
+
+    @property
+    def count(self) -> int:
+        """The number of valid licenses."""
+        ...
+
+    async def current(self, owner: str) -> Caller | None:
+        """Return the caller with this `Caller.owner` and its current license; None if the license has ended.
+
+        Raises:
+            Saturated: the store failed.
+
+        """
+        ...
+
+    def end_of(self, owner: str) -> CallbackEvent:
+        """Return the event that is set when the license of this `Caller.owner` ends; keep a reference to it."""
+        ...
+
+
 class Fetch(Protocol):
     """Fetches the file that a caller names by URL."""
 
@@ -155,8 +178,10 @@ class RequestContext(msgspec.Struct, kw_only=True):
     """Epoch seconds of the request's arrival."""
     now: Callable[[], float]
     """The monotonic clock."""
-    closing: ShutdownEvent
+    closing: CallbackEvent
     """Set when shutdown closes open requests."""
+    license_end: CallbackEvent | None = None
+    """Set when the license of this request is revoked."""
     record: RequestRecord
     limits: RequestLimits
     links: Links
@@ -181,6 +206,12 @@ class RequestContext(msgspec.Struct, kw_only=True):
     """Whether the operator wants prompts in the log."""
     query: bytes = b""
     """The query of the request's URL."""
+
+    @property
+    def endings(self) -> tuple[Ending, ...]:
+        """What cuts this request short."""
+        closing = Ending(self.closing, shutting_down)
+        return (closing,) if self.license_end is None else (closing, Ending(self.license_end, license_revoked))
 
     def reserved(self) -> Reservation:
         """Return the reservation of this request in `memory`; it is empty at first."""

@@ -1,14 +1,17 @@
-"""Cancels the work on a request when its client disconnects or the process shuts down.
+"""Cancels the work on a request when its client disconnects, the process shuts down, or its license ends.
 
 The server reports a disconnect by a callback, in an ASGI extension (`CLIENT`): a task that waits for it in `receive`
-would cost each request 10 µs. Shutdown, too, calls callbacks.
+would cost each request 10 µs. The events of shutdown and of licenses, too, call callbacks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import anyio
+
+from protocol.model import GatewayError
 
 CLIENT = "gemini_gateway.client"
 """The extension's name in a scope; its value is a `Client`."""
@@ -26,7 +29,7 @@ class Client(Protocol):
         ...
 
 
-class ShutdownEvent:
+class CallbackEvent:
     """An event that also calls callbacks when it is set, so that requests need no waiting task."""
 
     def __init__(self) -> None:
@@ -59,44 +62,73 @@ class ShutdownEvent:
         self._callbacks.discard(callback)
 
 
-class DisconnectWatcher:
-    """A context whose work is cancelled when the client disconnects or shutdown closes open requests."""
+class Ending(NamedTuple):
+    """An event that ends open requests, and the error that their clients get."""
 
-    def __init__(self, scope: Any, closing: ShutdownEvent) -> None:
-        """Watch the request of an ASGI scope, whose body has been read; `closing` is set by shutdown."""
-        self._client: Client = scope["extensions"][CLIENT]
-        self._closing = closing
+    event: CallbackEvent
+    error: Callable[[], GatewayError]
+
+
+class EndingWatcher:
+    """A context whose work is cancelled when one of the request's endings occurs."""
+
+    def __init__(self, endings: Sequence[Ending]) -> None:
+        """Watch these endings."""
+        self._endings = [(ending.event, partial(self._end, ending.error)) for ending in endings]
         self._scope = anyio.CancelScope()
         self.finished = False
-        """Set before the last bytes of the response, after which the server reports a disconnect anyway."""
-        self.gone = False
-        """Whether the client disconnected before the end."""
-        self.closed = False
-        """Whether shutdown cut the work short."""
+        """Set before the last bytes of the response, after which nothing is cut short."""
+        self.ended: GatewayError | None = None
+        """The error of the ending that cut the work short."""
 
     def __enter__(self) -> Self:
         """Begin to watch."""
-        self._closing.add_callback(self._on_shutdown)
-        self._client.set_callback(self._on_disconnect)
+        for event, callback in self._endings:
+            event.add_callback(callback)
         self._scope.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        """Stop watching; the work's cancellation ends here, see `gone` and `closed`."""
+        """Stop watching; the work's cancellation ends here, see `ended`."""
         try:
             return self._scope.__exit__(kind, error, traceback)
         finally:
+            for event, callback in self._endings:
+                event.remove_callback(callback)
+
+    def _end(self, error: Callable[[], GatewayError]) -> None:
+        if not self.finished:
+            self.ended = error()
+            self._scope.cancel()
+
+
+class DisconnectWatcher(EndingWatcher):
+    """A context whose work is also cancelled when the client disconnects."""
+
+    def __init__(self, scope: Any, endings: Sequence[Ending]) -> None:
+        """Watch the request of an ASGI scope, whose body has been read."""
+        super().__init__(endings)
+        self._client: Client = scope["extensions"][CLIENT]
+        self.gone = False
+        """Whether the client disconnected before the end."""
+
+    def __enter__(self) -> Self:
+        """Begin to watch."""
+        self._client.set_callback(self._on_disconnect)
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Stop watching; the work's cancellation ends here, see `gone` and `ended`."""
+        try:
+            return super().__exit__(kind, error, traceback)
+        finally:
             self._client.clear_callback()
-            self._closing.remove_callback(self._on_shutdown)
 
     def _on_disconnect(self) -> None:
         if not self.finished:
             self.gone = True
-            self._scope.cancel()
-
-    def _on_shutdown(self) -> None:
-        if not self.finished:
-            self.closed = True
             self._scope.cancel()

@@ -13,7 +13,7 @@ import msgspec
 
 from protocol.http.context import context_of
 from protocol.http.disconnect import DisconnectWatcher
-from protocol.http.errors import CLIENT_GONE, Refuse, shutting_down
+from protocol.http.errors import CLIENT_GONE, Refuse
 from protocol.model import GatewayError, MediaStream, released
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
@@ -72,7 +72,7 @@ class Download:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle the request."""
         context = context_of(scope)
-        watcher = DisconnectWatcher(scope, context.closing)
+        watcher = DisconnectWatcher(scope, context.endings)
         sender = _DownloadSender(send, watcher)
         refusal: GatewayError | None = None
         with watcher:
@@ -91,7 +91,7 @@ class Download:
         if watcher.gone:
             context.record.error = CLIENT_GONE
             return
-        refusal = shutting_down() if watcher.closed else refusal
+        refusal = watcher.ended or refusal
         if refusal is not None:
             context.record.error = refusal.code
             if not sender.started:

@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from protocol.http.context import context_of
 from protocol.http.disconnect import DisconnectWatcher
-from protocol.http.errors import CLIENT_GONE, shutting_down
+from protocol.http.errors import CLIENT_GONE
 from protocol.model import Content
 
 _SLICE = 3 * 64 * 1024
@@ -85,7 +85,7 @@ class PiecesResponse:
     async def __call__(self, scope: Any, _receive: Any, send: Any) -> None:
         """Handle the request."""
         context = context_of(scope)
-        watcher = DisconnectWatcher(scope, context.closing)
+        watcher = DisconnectWatcher(scope, context.endings)
         with watcher:
             await send({"type": "http.response.start", "status": 200, "headers": self._headers})
             async for piece in self._pieces:
@@ -94,5 +94,5 @@ class PiecesResponse:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         if watcher.gone:
             context.record.error = CLIENT_GONE
-        elif watcher.closed:
-            context.record.error = shutting_down().code
+        elif watcher.ended is not None:
+            context.record.error = watcher.ended.code

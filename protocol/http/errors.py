@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from protocol.model import BadRequest, GatewayError, Saturated
+from protocol.model import BadRequest, GatewayError, Saturated, Unauthorized
 
 ASGIResponse = Callable[[Any, Any, Any], Awaitable[None]]
 Refuse = Callable[[GatewayError], ASGIResponse]
@@ -24,6 +24,11 @@ class HttpError(BadRequest):
 
 class ClientGone(Exception):
     """The client disconnected before the response."""
+
+
+def license_revoked() -> Unauthorized:
+    """Return the error of requests whose license ends while they are open."""
+    return Unauthorized("This license has been revoked.", code="license_revoked")
 
 
 def shutting_down() -> Saturated:

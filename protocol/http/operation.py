@@ -26,11 +26,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol.http.context import RequestContext, caller_of, context_of
+from protocol.http.disconnect import EndingWatcher
 from protocol.http.embed import Pieces, PiecesResponse
 from protocol.http.errors import CLIENT_GONE, ASGIResponse, ClientGone, Refuse
 from protocol.http.response import Payload, WholeResponse
 from protocol.http.stream import EventStream, EventWriter, Steps
-from protocol.http.withhold import within_license
+from protocol.http.withhold import withholding
 from protocol.model import (
     Caller,
     Catalogue,
@@ -141,17 +142,29 @@ class Endpoint:
         """Answer one request."""
         context = context_of(scope)
         try:
-            try:
-                response = await self._handle(Request(scope, receive))
-            except GatewayError as error:
-                context.record.error = error.code
-                response = self._refuse(released(error))
-            except ClientGone:
-                context.record.error = CLIENT_GONE
-                return
-            await response(scope, receive, send)
+            response = await self._response(Request(scope, receive), context)
+            if response is not None:
+                await response(scope, receive, send)
         finally:
             context.release()
+
+    async def _response(self, request: Request, context: RequestContext) -> ASGIResponse | None:
+        """Return the response of the handler, or of its error; None: the client disconnected."""
+        response: ASGIResponse | None = None
+        watcher = EndingWatcher(context.endings)
+        try:
+            with watcher:
+                response = await self._handle(request)
+            error = watcher.ended
+        except GatewayError as raised:
+            error = released(raised)
+        except ClientGone:
+            context.record.error = CLIENT_GONE
+            return None
+        if response is None and error is not None:
+            context.record.error = error.code
+            response = self._refuse(error)
+        return response
 
 
 class Folded(Protocol):
@@ -226,7 +239,8 @@ class Operation(Generic[BodyT]):
             answer.response.raw_headers += headers
             return answer.response
         record.stream = answer.streamed
-        answer = replace(answer, exchange=within_license(answer.exchange, caller))
+        if not caller.includes_all:
+            answer = replace(answer, exchange=withholding(answer.exchange, caller))
         if answer.streamed:
             return EventStream(answer.exchange, answer.writer, refuse, headers)
         return WholeResponse(partial(_whole, answer, context, [_JSON, *headers]), refuse)

@@ -5,7 +5,7 @@ from typing import Any
 
 from protocol.http.context import context_of
 from protocol.http.disconnect import DisconnectWatcher
-from protocol.http.errors import CLIENT_GONE, ASGIResponse, Refuse, shutting_down
+from protocol.http.errors import CLIENT_GONE, ASGIResponse, Refuse
 from protocol.model import GatewayError, released
 
 
@@ -33,7 +33,7 @@ class WholeResponse:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle the request."""
         context = context_of(scope)
-        watcher = DisconnectWatcher(scope, context.closing)
+        watcher = DisconnectWatcher(scope, context.endings)
         response: ASGIResponse | None = None
         try:
             with watcher:
@@ -44,8 +44,8 @@ class WholeResponse:
         if response is None and watcher.gone:
             context.record.error = CLIENT_GONE
             return
-        if response is None:
-            error = shutting_down()
-            context.record.error = error.code
-            response = self._refuse(error)
+        if response is None and watcher.ended is not None:
+            context.record.error = watcher.ended.code
+            response = self._refuse(watcher.ended)
+        assert response is not None, "the work ends with a response, the disconnect or an ending"  # noqa: S101
         await response(scope, receive, send)

@@ -15,7 +15,7 @@ import structlog
 from protocol.http.context import RequestContext, context_of
 from protocol.http.disconnect import DisconnectWatcher
 from protocol.http.embed import Pieces
-from protocol.http.errors import CLIENT_GONE, Refuse, shutting_down
+from protocol.http.errors import CLIENT_GONE, Refuse
 from protocol.model import GatewayError, Served, Usage, released
 
 HEADERS = (
@@ -83,7 +83,7 @@ class EventStream(Generic[StepT]):
         """Handle the request."""
         context = context_of(scope)
         record = context.record
-        watcher = DisconnectWatcher(scope, context.closing)
+        watcher = DisconnectWatcher(scope, context.endings)
         sender = _Sender(send, self._headers, watcher, context)
         error: GatewayError | None = None
         try:
@@ -101,8 +101,8 @@ class EventStream(Generic[StepT]):
                     _log.exception("request_failed", request=context.id)
                     error = GatewayError("The gateway failed.")
                 await sender.end(self._writer.error(error) if error is not None else b"")
-            if watcher.closed:
-                error = shutting_down()
+            if watcher.ended is not None:
+                error = watcher.ended
                 await sender.end(self._writer.error(error))
         finally:
             sender.close()

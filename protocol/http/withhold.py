@@ -19,17 +19,11 @@ StepT = TypeVar("StepT")
 _log = structlog.get_logger()
 
 
-def within_license(
-    exchange: AbstractAsyncContextManager[Steps[StepT]], caller: Caller
-) -> AbstractAsyncContextManager[Steps[StepT]]:
-    """Return an exchange in which `Withheld` replaces the media that the caller's license does not include."""
-    return exchange if caller.includes_all else _withholding(exchange, caller)
-
-
 @asynccontextmanager
-async def _withholding(
+async def withholding(
     exchange: AbstractAsyncContextManager[Steps[StepT]], caller: Caller
 ) -> AsyncGenerator["_LicensedSteps[StepT]"]:
+    """Open an exchange in which `Withheld` replaces the media that the caller's license does not include."""
     async with exchange as steps:
         yield _LicensedSteps(steps, caller)
 

@@ -6,7 +6,7 @@ import anyio
 import msgspec
 
 from protocol.http.context import context_of
-from protocol.http.disconnect import ShutdownEvent
+from protocol.http.disconnect import CallbackEvent
 from protocol.http.errors import CLIENT_GONE
 from protocol.http.stream import HEADERS
 from protocol.model import Saturated
@@ -26,7 +26,7 @@ _encode = msgspec.json.Encoder().encode
 class FeedStream:
     """ASGI response that streams the feed to one client."""
 
-    def __init__(self, feed: Feed, last: str | None, ending: ShutdownEvent, beat_seconds: float = BEAT_SECONDS) -> None:
+    def __init__(self, feed: Feed, last: str | None, ending: CallbackEvent, beat_seconds: float = BEAT_SECONDS) -> None:
         """Start after the event `last`, or now; stop at the `ending` event."""
         self._feed, self._last, self._ending, self._beat = feed, last, ending, beat_seconds
 

@@ -64,7 +64,10 @@ def list_licenses(config_path: Path | None) -> None:
 @click.argument("identity", metavar="ID")
 @config_option
 def revoke_license(identity: str, config_path: Path | None) -> None:
-    """Revoke a license; gateways refuse it at once."""
+    """Revoke a license and end its requests.
+
+    Running gateways refuse the key at once, and end the open requests within two seconds.
+    """
     _with_licenses(config_path, lambda kept: kept.revoke(identity, SystemClock().wall()))
     click.echo(f"revoked {identity}")
 

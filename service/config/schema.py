@@ -197,6 +197,8 @@ class StoreSettings(Section, frozen=True):
     """Prefix of every key in Redis."""
     timeout_seconds: Seconds = 0.25
     """Timeout of one store call."""
+    poll_seconds: Seconds = 1.0
+    """Interval between checks for changes of other processes, such as added accounts and revoked licenses."""
     min_processes: Count = 1
     """Minimum number of processes that share the store; if it is unreachable, each uses its share of every limit."""
     local_replica_path: Path = Path("gateway-replica.sqlite3")

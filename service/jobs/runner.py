@@ -15,6 +15,7 @@ import anyio.abc
 import msgspec
 import structlog
 
+from protocol.http.context import CurrentLicenses
 from protocol.http.fair_slots import FairSlots
 from protocol.model import (
     Engine,
@@ -30,7 +31,6 @@ from protocol.model import (
 from service.config.schema import JobSettings
 from service.jobs.execution import JobExecution, pause, trimmed
 from service.jobs.store import JobLock, JobStore
-from transports.clock import Clock
 from transports.tasks import background_tasks, every
 
 _CLOSE_SECONDS = 5.0
@@ -50,19 +50,18 @@ _UNKNOWN = JobError(
 class Runner:
     """Implements `protocol.model.Jobs` with a job store and an engine."""
 
-    def __init__(  # noqa: PLR0913 -- its dependencies
+    def __init__(
         self,
         store: JobStore,
         engine: Engine,
-        clock: Clock,
+        licenses: CurrentLicenses,
         settings: JobSettings,
         tasks: anyio.abc.TaskGroup,
-        *,
-        licenses: Callable[[], int],
     ) -> None:
-        """Run jobs in `tasks`, shared by a number of licenses."""
-        self._store, self._engine, self._clock, self._settings, self._tasks = store, engine, clock, settings, tasks
-        self._slots = FairSlots(settings.concurrency, licenses)
+        """Run jobs of current licenses, which share the slots, in `tasks`."""
+        self._store, self._engine, self._licenses = store, engine, licenses
+        self._clock, self._settings, self._tasks = store.clock, settings, tasks
+        self._slots = FairSlots(settings.concurrency, lambda: licenses.count)
         self._held: dict[str, anyio.CancelScope | None] = {}
         """Lock holders of this process, and the scope to cancel if the lock is lost."""
         self._running: dict[str, anyio.CancelScope] = {}
@@ -128,6 +127,9 @@ class Runner:
             job = await self._store.acquire(job_id, lock)
             if job is None:
                 continue
+            if not job.over and await self._licenses.current(job.request.caller.owner) is None:
+                await self._store.release(lock.holder)  # its license has ended, so it stays as it is
+                continue
             if not job.over and (job.state is JobState.QUEUED or job.handle is not None):
                 _log.info("job_resumed", job=job.id, started=job.handle is not None)
                 self._tasks.start_soon(self._work, job, lock.holder)
@@ -160,8 +162,10 @@ class Runner:
                 await execution.settled()
 
     async def _work(self, job: Job, holder: str) -> None:
-        """Run one job until it ends or the process does."""
+        """Run one job until it ends, or its license or the process does."""
+        ended = self._licenses.end_of(job.request.caller.owner)
         with anyio.CancelScope() as scope:
+            ended.add_callback(scope.cancel)
             self._held[holder] = self._running[job.id] = scope
             try:
                 async with self._slots.of(job.request.caller.id):
@@ -170,6 +174,7 @@ class Runner:
                 _log.exception("job_failed", job=job.id)
                 await self._fail(holder, job, JobError(code="internal_error", message="The gateway failed."))
             finally:
+                ended.remove_callback(scope.cancel)
                 self._running.pop(job.id, None)
                 self._executions.pop(holder, None)
                 await self._release(holder)
@@ -240,14 +245,11 @@ class Runner:
 
 @asynccontextmanager
 async def open_jobs(
-    store: JobStore, engine: Engine, clock: Clock, settings: JobSettings, licenses: Callable[[], int] = lambda: 1
+    store: JobStore, engine: Engine, licenses: CurrentLicenses, settings: JobSettings
 ) -> AsyncGenerator[Runner]:
-    """Yield a job runner and stop it afterwards; unfinished jobs stay in the store for another process.
-
-    `licenses` returns the number of licenses, which share the jobs that run at a time.
-    """
+    """Yield a job runner and stop it afterwards; unfinished jobs stay in the store for another process."""
     async with background_tasks() as tasks:
-        runner = Runner(store, engine, clock, settings, tasks, licenses=licenses)
+        runner = Runner(store, engine, licenses, settings, tasks)
         tasks.start_soon(runner.run)
         try:
             yield runner

@@ -44,7 +44,7 @@ class JobStore:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         """Store jobs in `store`."""
-        self._records, self._locks, self._clock = store.records, store.locks, clock
+        self._records, self._locks, self.clock = store.records, store.locks, clock
         self._held: dict[str, tuple[str, float]] = {}
         """Job id and lock seconds of each lock holder in this process."""
 
@@ -189,7 +189,7 @@ class JobStore:
             return None
 
     def _seconds(self, expires: float) -> float:
-        return max(_LEAST_SECONDS, expires - self._clock.wall())
+        return max(_LEAST_SECONDS, expires - self.clock.wall())
 
 
 @contextmanager

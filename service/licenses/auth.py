@@ -5,13 +5,15 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
 from protocol.http.context import context_of
+from protocol.http.disconnect import CallbackEvent
 from protocol.http.errors import ASGIResponse
 from protocol.http.operation import Dialect
-from protocol.model import Caller, Saturated, released
+from protocol.model import Caller, GatewayError, Saturated, released
 from service.config.schema import LicenseSettings, Origin, SettingsError
 from service.config.secrets import check_strength, read_secret
 from service.licenses.store import KEY, License, LicenseError, LicenseStore, check_license
@@ -62,6 +64,8 @@ class Licenses:
     def __init__(self, fixed: Iterable[tuple[str, License]], store: LicenseStore) -> None:
         """Use `fixed`, the checked `(key, license)` pairs of the settings, and the store's licenses."""
         self._store = store
+        self._ends: WeakValueDictionary[str, CallbackEvent] = WeakValueDictionary()
+        """The events of the licenses with open requests and jobs, which hold them."""
         self.fixed = list(fixed)
 
     @property
@@ -74,20 +78,15 @@ class Licenses:
         self._fixed = fixed
         self._by_digest = {sha256(key.encode()).digest(): granted for key, granted in fixed}
         self._fixed_by_id = {granted.id: granted for _, granted in fixed}
+        for owner, event in tuple(self._ends.items()):
+            identity, stored, _ = owner.partition("+")
+            if (identity in self._fixed_by_id) == bool(stored):
+                self._end(owner, event)
 
     @property
     def count(self) -> int:
         """The number of valid licenses; those of the store as of the last `refresh` or look-up."""
         return len(self._fixed_by_id) + self._store.count
-
-    async def refresh(self) -> None:
-        """Read the store's licenses again if they have changed.
-
-        Raises:
-            OSError: the store failed.
-
-        """
-        await self._store.refresh()
 
     async def caller(self, key: bytes) -> Caller | None:
         """Return the caller that a license key identifies, or None if the key is not valid.
@@ -124,6 +123,31 @@ class Licenses:
             found = await self._store.current(identity, serial)
         return found.caller if found is not None else None
 
+    def end_of(self, owner: str) -> CallbackEvent:
+        """Return the event that is set when the license of this `Caller.owner` ends; keep a reference to it."""
+        event = self._ends.get(owner)
+        if event is None:
+            event = self._ends[owner] = CallbackEvent()
+        return event
+
+    async def refresh(self) -> None:
+        """Read the store's licenses again if they have changed, and end the open requests and jobs of revoked ones.
+
+        Raises:
+            OSError: the store failed.
+
+        """
+        await self._store.refresh()
+        for owner, event in tuple(self._ends.items()):
+            identity, stored, serial = owner.partition("+")
+            if stored and await self._store.current(identity, serial) is None:
+                self._end(owner, event)
+
+    def _end(self, owner: str, event: CallbackEvent) -> None:
+        del self._ends[owner]
+        _log.info("license_ended", license=owner.partition("+")[0])
+        event.set()
+
 
 @contextmanager
 def _store_errors() -> Generator[None]:
@@ -146,12 +170,13 @@ class Licensed:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle one request."""
         context, key = context_of(scope), self._dialect.license_key(scope)
+        refusal: GatewayError = self._dialect.unauthorized()
         try:
             context.caller = await self._licenses.caller(key) if key is not None else None
-            refusal = None if context.caller is not None else self._dialect.unauthorized()
         except Saturated as error:
             refusal = released(error)
-        if refusal is None:
+        if context.caller is not None:
+            context.license_end = self._licenses.end_of(context.caller.owner)
             await self._endpoint(scope, receive, send)
             return
         context.record.error = refusal.code

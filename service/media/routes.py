@@ -4,7 +4,7 @@ The signed URL itself is the permission (see `service.media.signed_urls`). It na
 ends with that license, and with the feature that the media need.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
 
@@ -12,13 +12,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.routing import Route
 
-from protocol.http.context import ImageFormat, RequestContext, context_of
+from protocol.http.context import CurrentLicenses, ImageFormat, RequestContext, context_of
 from protocol.http.download import Content, Download
 from protocol.http.embed import slices
 from protocol.http.errors import HttpError, Refuse
 from protocol.http.operation import Endpoint
-from protocol.model import Caller, Engine, MediaRef, MediaStream, UpstreamFailed
 from protocol.model import Content as FileContent
+from protocol.model import Engine, MediaRef, MediaStream, UpstreamFailed
 from service.media.cache import MediaCache
 from service.media.signed_urls import PATH, UrlSigner
 
@@ -34,30 +34,29 @@ _HEADERS = {
 _SHOWN = ("image/png", "image/jpeg", "image/webp", "image/gif", "video/", "audio/")
 """Media types that a browser displays and does not execute."""
 
-FindCaller = Callable[[str], Awaitable[Caller | None]]
-"""Returns the current license with this `Caller.owner`, or None if it has ended."""
-
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class MediaRoutes:
     """Serves signed media URLs."""
 
-    def __init__(self, engine: Engine, signer: UrlSigner, find: FindCaller, cache: MediaCache | None) -> None:
-        """Serve links of the licenses that `find` returns; keep opened media in `cache`, if there is one."""
-        self._engine, self._signer, self._find, self._cache = engine, signer, find, cache
+    def __init__(self, engine: Engine, signer: UrlSigner, licenses: CurrentLicenses, cache: MediaCache | None) -> None:
+        """Serve links of `licenses` while these are valid; keep opened media in `cache`, if there is one."""
+        self._engine, self._signer, self._licenses, self._cache = engine, signer, licenses, cache
 
     def route(self, refuse: Refuse) -> Route:
         """Return the route; `refuse` writes its errors."""
 
         async def answer(request: Request) -> Download:
             signed = self._signer.open(request.path_params["token"])
-            caller = await self._find(signed.owner) if signed is not None else None
+            context = context_of(request.scope)
+            caller = await self._licenses.current(signed.owner) if signed is not None else None
             if signed is None or caller is None:
                 raise HttpError(404, "not_found", "This media link is invalid or has expired.")
             caller.permit_feature(signed.ref.feature)
+            context.license_end = self._licenses.end_of(signed.owner)
             name = sha256(_encode((signed.ref, signed.image_format))).hexdigest()
-            media = self._media(signed.ref, signed.image_format, context_of(request.scope))
+            media = self._media(signed.ref, signed.image_format, context)
             if self._cache is not None:
                 media = self._cache.open(name, media)
             return Download(media, Content(etag=name[:32], headers=_HEADERS), refuse)

@@ -6,7 +6,7 @@ the last request has ended.
 
 import anyio
 
-from protocol.http.disconnect import ShutdownEvent
+from protocol.http.disconnect import CallbackEvent
 
 _AFTER_CLOSING_SECONDS = 5.0
 """How long requests may take to end after `closing` is set."""
@@ -21,9 +21,9 @@ class Shutdown:
         """Whether shutdown was announced: `/readyz` reports not ready, and requests are still answered."""
         self.draining = False
         """Whether new requests are refused."""
-        self.ending = ShutdownEvent()
+        self.ending = CallbackEvent()
         """Set when draining begins; ends endless streams, such as the admin feed."""
-        self.closing = ShutdownEvent()
+        self.closing = CallbackEvent()
         """Set when open requests must end."""
         self.in_flight = 0
         self._idle = anyio.Event()

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from protocol.http.context import RequestContext, RequestLimits, RequestRecord, attach
-from protocol.http.disconnect import CLIENT, ShutdownEvent
+from protocol.http.disconnect import CLIENT, CallbackEvent
 
 
 class Connection:
@@ -16,7 +16,7 @@ class Connection:
         self._messages = list(messages)
         self._gone = anyio.Event()
         self.sent = []
-        self.closing = closing or ShutdownEvent()
+        self.closing = closing or CallbackEvent()
         self.scope = {"type": "http", "headers": list(headers), "method": "POST", "path": "/"}
         self.scope["extensions"] = {CLIENT: self}
         self._callback = None

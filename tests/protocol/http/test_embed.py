@@ -5,7 +5,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from protocol.http.disconnect import ShutdownEvent
+from protocol.http.disconnect import CallbackEvent
 from protocol.http.embed import Embedding, PiecesResponse
 from protocol.http.spool import Spool
 
@@ -56,7 +56,7 @@ async def test_a_response_in_pieces_has_a_content_length(connect):
 
 @pytest.mark.parametrize("end", ["client", "process"])
 async def test_a_response_in_pieces_stops_at_a_disconnect_or_shutdown(connect, end):
-    closing = ShutdownEvent()
+    closing = CallbackEvent()
     connection = connect(closing=closing)
 
     async def send(message):

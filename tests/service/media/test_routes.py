@@ -9,7 +9,7 @@ from PIL import Image
 from starlette.applications import Starlette
 
 from protocol.http.context import ImageFormat, RequestContext, RequestLimits, RequestRecord, attach
-from protocol.http.disconnect import ShutdownEvent
+from protocol.http.disconnect import CallbackEvent
 from protocol.model import Caller, MediaKind, MediaRef, Rendition, UpstreamFailed
 from protocol.openai.errors import error_response
 from service.media.cache import MediaCache
@@ -17,6 +17,7 @@ from service.media.routes import MediaRoutes, OpenedMedia
 from service.media.signed_urls import MediaUrls, UrlSigner
 from service.server.hypercorn import serve_loopback
 from tests.clock import ManualClock
+from tests.licenses import KnownLicenses
 
 ME = Caller(id="me")
 REF = MediaRef(transport="web", account="one", kind=MediaKind.IMAGE, url="https://x.googleusercontent.com/secret")
@@ -58,11 +59,8 @@ def serve():
     async def open_one(engine=None, shelf=None, known=(ME,)):
         clock, engine = ManualClock(), engine or Engine()
 
-        async def find(owner):
-            return next((caller for caller in known if caller.owner == owner), None)
-
         seal = UrlSigner(b"k" * 32, clock, 60.0)
-        app = Starlette(routes=[MediaRoutes(engine, seal, find, shelf).route(error_response)])
+        app = Starlette(routes=[MediaRoutes(engine, seal, KnownLicenses(*known), shelf).route(error_response)])
 
         async def with_context(scope, receive, send):
             if scope["type"] == "http":
@@ -71,7 +69,7 @@ def serve():
                     started=0.0,
                     created=0.0,
                     now=lambda: 0.0,
-                    closing=ShutdownEvent(),
+                    closing=CallbackEvent(),
                     record=RequestRecord(),
                     limits=RequestLimits(),
                     links=None,

@@ -46,9 +46,6 @@ from transports.web.codec.text import Prose, ScriptText, TextDelta
 _SHAKY = re.compile(r"\s*(?:`{3,}|\\.?)\s*\Z")
 """The end of a text that may disappear in the next frame, even if it was in several frames before."""
 
-_DOCUMENTS = frozenset({Capability.CANVAS, Capability.STORYBOOK})
-"""The capabilities whose answer is a document."""
-
 _WINDOW = 64
 """Number of characters at the end of a text that `_SHAKY` is searched in."""
 
@@ -69,6 +66,8 @@ class EventBuilder:
     def __init__(self, refs: MediaRefs) -> None:
         """Start an empty answer."""
         self._refs = refs
+        self._asked = refs.capability in {Capability.CANVAS, Capability.STORYBOOK}
+        """The caller asked for a document."""
         self._book = Feature.STORYBOOK if refs.capability is Capability.STORYBOOK else None
         self._prose = Prose()
         self._text, self._cleaner, self._thinking = TextDelta(), Cleaner(), Thinking()
@@ -76,7 +75,8 @@ class EventBuilder:
         self._opened: Canvas | Book | None = None
         self._paused = self._begun = False
         """Whether the text waits for the document, and whether the document has started."""
-        self._document_withheld = False
+        self._withheld = False
+        """The site made a document that the caller does not get."""
         self._seen_before = False
         """An earlier frame had a document."""
         self._seen_media: set[str] = set()
@@ -102,7 +102,7 @@ class EventBuilder:
         If the snapshot contradicts what was returned, return nothing more until a later snapshot agrees again.
         """
         before = self._last
-        self._document_withheld = self._document_withheld or self._withholds_document(now)
+        self._withheld = self._withheld or (self._found(now) is not None and self._document(now) is None)
         now = self._last = msgspec.structs.replace(
             now,
             text=before.text if now.text is None else now.text,
@@ -233,21 +233,16 @@ class EventBuilder:
                 events.append(Citation(start=start, end=end, url=url, title=title))
         return events
 
-    def _document(self, now: Candidate) -> Opened | None:
-        """Return the candidate's document if it belongs in the answer; not cards or long-running work read later."""
+    def _found(self, now: Candidate) -> Opened | None:
+        """Return the candidate's document if it is a part of the answer; not cards or long-running work read later."""
         document = now.document
         if document is None or not document.body or self._refs.capability.long_running:
             return None
-        if self._refs.capability in _DOCUMENTS:
-            return document
-        return document if self._refs.documents and _is_canvas(document) else None
+        return document if self._asked or document.marked or fenced(document.body) else None
 
-    def _withholds_document(self, now: Candidate) -> bool:
-        """Return whether the candidate has a document that the caller does not get."""
-        document, capability = now.document, self._refs.capability
-        if document is None or self._refs.documents or capability in _DOCUMENTS or capability.long_running:
-            return False
-        return bool(document.body) and _is_canvas(document)
+    def _document(self, now: Candidate) -> Opened | None:
+        """Return the candidate's document if the caller gets it."""
+        return self._found(now) if self._asked or self._refs.documents else None
 
     def _write_text(self, *, last: bool) -> list[Event]:
         text = self._last.text or ""
@@ -339,7 +334,7 @@ class EventBuilder:
         if now.film is not None and not self._refs.capability.long_running:
             media.append(self._ref(MediaKind.VIDEO, now.film.url))
         events += [Media(ref=ref) for ref in media if self._first(ref.url)]
-        if now.complete and self._document_withheld:
+        if now.complete and self._withheld:
             events.append(Withheld(feature=Feature.CANVAS))
         return events
 
@@ -355,11 +350,6 @@ class EventBuilder:
         return MediaRef(
             transport=refs.transport, account=refs.account, kind=kind, url=url, original=original, part_of=part_of
         )
-
-
-def _is_canvas(document: Opened) -> bool:
-    """Return whether a document that was not requested is one, and not a card."""
-    return document.marked or fenced(document.body)
 
 
 def _text(events: list[Event]) -> str:
