@@ -9,7 +9,8 @@ is possible, before it is converted:
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
@@ -30,19 +31,20 @@ from msgspec.inspect import (
 )
 
 BodyT = TypeVar("BodyT")
+Repair = Callable[[Any], Any]
 
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 """A step of a path as msgspec reports it: a field, or an index."""
-_JSON_TYPES: tuple[tuple[type, tuple[type[Type], ...]], ...] = (
-    (dict, (StructType, DictType)),
-    (list, (ListType,)),
-    (str, (StrType, LiteralType, IntType, FloatType, BoolType)),
-    (bool, (BoolType,)),
-    (int, (IntType, FloatType, LiteralType, BoolType)),
-    (float, (FloatType, IntType, LiteralType)),
-    (type(None), (NoneType,)),
-)
-"""The types that a value of JSON may be meant for."""
+_MEANT: dict[type, tuple[type[Type], ...]] = {
+    dict: (AnyType, StructType, DictType),
+    list: (AnyType, ListType),
+    str: (AnyType, StrType, LiteralType, IntType, FloatType, BoolType),
+    bool: (AnyType, BoolType),
+    int: (AnyType, IntType, FloatType, LiteralType, BoolType),
+    float: (AnyType, FloatType, IntType, LiteralType),
+    type(None): (AnyType, NoneType),
+}
+"""The types that a value of each JSON type may be meant for."""
 
 
 class LenientDecoder(Generic[BodyT]):
@@ -50,11 +52,19 @@ class LenientDecoder(Generic[BodyT]):
 
     def __init__(self, kind: type[BodyT]) -> None:
         """Decode to `kind`, a struct."""
-        self._kind, self._shape = kind, type_info(kind)
+        self._kind = kind
         self._decoder = msgspec.json.Decoder(kind)
         shape = cast("StructType", self._shape)
         self.fields = tuple(field.encode_name for field in shape.fields)
         """The names of the fields."""
+
+    @cached_property
+    def _shape(self) -> Type:
+        return type_info(self._kind)
+
+    @cached_property
+    def _repairs(self) -> dict[type, Repair]:
+        return _repairs(self._shape)
 
     def decode(self, body: bytes) -> BodyT:
         """Decode a JSON body.
@@ -77,7 +87,7 @@ class LenientDecoder(Generic[BodyT]):
             msgspec.ValidationError: as `decode`.
 
         """
-        repaired = _repaired(value, self._shape)
+        repaired = _repaired(value, self._repairs)
         try:
             return msgspec.convert(repaired, self._kind, strict=False)
         except msgspec.ValidationError as error:
@@ -88,34 +98,67 @@ class LenientDecoder(Generic[BodyT]):
             raise msgspec.ValidationError(f"Invalid value: use {allowed} - at `${path}") from None
 
 
-def _repaired(value: Any, shape: Type) -> Any:
-    """Return a value as its type needs it; unchanged if no type fits."""
-    fitting = _member(value, shape)
-    match fitting:
-        case ListType():
-            items = cast("list[Any]", value) if isinstance(value, list) else [value]
-            return [_repaired(item, fitting.item_type) for item in items]
-        case StructType():
-            return _repaired_fields(value, fitting)
-        case IntType() | FloatType() | BoolType() | LiteralType() if isinstance(value, str):
-            return value.strip()
-        case LiteralType() if isinstance(value, float) and value.is_integer():
-            return int(value)
-        case _:
-            return value
+def _repaired(value: Any, repairs: dict[type, Repair]) -> Any:
+    repair = repairs.get(value.__class__)
+    return value if repair is None else repair(value)
 
 
-def _repaired_fields(value: dict[str, Any], shape: StructType) -> dict[str, Any]:
-    """Return the fields that a struct has, without those that are optional and empty."""
-    fields: dict[str, Any] = {}
-    if shape.tag_field is not None and shape.tag_field in value:
-        fields[shape.tag_field] = value[shape.tag_field]
-    for field in shape.fields:
-        given = value.get(field.encode_name)
-        repaired = _repaired(given, field.type)
-        if field.encode_name in value and (field.required or not (_is_empty(given) or _is_empty(repaired))):
-            fields[field.encode_name] = repaired
-    return fields
+def _repairs(shape: Type) -> dict[type, Repair]:
+    """Return what repairs a value for a type, by the type of the value; others stay as they are.
+
+    A body may have a million values, so that all that does not depend on them is done here.
+    """
+    repairs: dict[type, Repair] = {}
+    for kind in _MEANT:
+        fitting = _fitting(kind, shape)
+        lists = [one for one in _members(shape) if isinstance(one, ListType) and _fitting(kind, one.item_type)]
+        if not fitting and lists and kind is not type(None):
+            repairs[kind] = partial(_as_list, _repairs(lists[0].item_type))
+        elif kind is dict and any(isinstance(one, StructType) for one in fitting):
+            structs = {one.tag: _Fields(one) for one in fitting if isinstance(one, StructType)}
+            tag_field = next((one.tag_field for one in fitting if isinstance(one, StructType)), None)
+            repairs[kind] = partial(_as_struct, structs, tag_field)
+        elif kind is list and fitting and isinstance(fitting[0], ListType):
+            items = _repairs(fitting[0].item_type)
+            if items:
+                repairs[kind] = partial(_with_items, items)
+        elif kind is str and fitting and not isinstance(fitting[0], StrType | AnyType):
+            repairs[kind] = str.strip
+        elif kind is float and fitting and isinstance(fitting[0], LiteralType):
+            repairs[kind] = lambda value: int(value) if value.is_integer() else value
+    return repairs
+
+
+def _as_list(items: dict[type, Repair], value: Any) -> list[Any]:
+    return [_repaired(value, items)]
+
+
+def _with_items(items: dict[type, Repair], values: list[Any]) -> list[Any]:
+    return [value if (repair := items.get(value.__class__)) is None else repair(value) for value in values]
+
+
+def _as_struct(structs: "dict[Any, _Fields]", tag_field: str | None, value: dict[str, Any]) -> dict[str, Any]:
+    """Repair the fields of the struct that the tag names; without such a struct nothing is changed."""
+    tag = None if tag_field is None else value.get(tag_field)
+    fields = structs.get(tag) if tag is None or isinstance(tag, str | int) else None
+    return value if fields is None else fields.repaired(value)
+
+
+class _Fields:
+    """Repairs the fields of one struct."""
+
+    def __init__(self, shape: StructType) -> None:
+        self._optional = frozenset(field.encode_name for field in shape.fields if not field.required)
+        self._repairs = {field.encode_name: _repairs(field.type) for field in shape.fields}
+
+    def repaired(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields without those that are optional and empty."""
+        fields: dict[str, Any] = {}
+        for name, given in value.items():
+            repaired = _repaired(given, self._repairs.get(name, {}))
+            if name not in self._optional or not (_is_empty(given) or _is_empty(repaired)):
+                fields[name] = repaired
+        return fields
 
 
 def _is_empty(value: Any) -> bool:
@@ -123,8 +166,8 @@ def _is_empty(value: Any) -> bool:
 
 
 def _member(value: Any, shape: Type) -> Type | None:
-    """Return the type, or the member of a union, that a value is meant for; a list also for one of its items."""
-    fitting = _fitting(value, shape)
+    """Return the type, or the member of a union, that a repaired value is meant for."""
+    fitting = _fitting(value.__class__, shape)
     if isinstance(value, dict):
         fields = cast("dict[str, Any]", value)
         fitting = [
@@ -132,19 +175,16 @@ def _member(value: Any, shape: Type) -> Type | None:
             for one in fitting
             if not isinstance(one, StructType) or one.tag in (None, fields.get(one.tag_field or ""))
         ]
-    if fitting or value is None:
-        return next(iter(fitting), None)
-    return next((one for one in _members(shape) if isinstance(one, ListType) and _fitting(value, one.item_type)), None)
+    return next(iter(fitting), None)
 
 
 def _members(shape: Type) -> tuple[Type, ...]:
     return shape.types if isinstance(shape, UnionType) else (shape,)
 
 
-def _fitting(value: Any, shape: Type) -> list[Type]:
+def _fitting(kind: type, shape: Type) -> list[Type]:
     """Return the members of a type that a value of this JSON type may be meant for."""
-    meant = next(meant for kind, meant in _JSON_TYPES if isinstance(value, kind))
-    return [member for member in _members(shape) if isinstance(member, (AnyType, *meant))]
+    return [member for member in _members(shape) if isinstance(member, _MEANT[kind])]
 
 
 def _allowed(value: Any, shape: Type, path: Sequence[tuple[str, str]]) -> str:
