@@ -13,6 +13,9 @@ processes get theirs:
 - A slot is used for `_TURN_SECONDS` in a row. After that a process that has more than its share of the account looks
   for marks. If there is one of another process, it gives the slot back, and takes none of this account from the store
   for `_YIELD_SECONDS`, so that the other process finds it. A share is the account's limit divided by the processes.
+- Among several licenses, a quarter of an account's slots are kept for those that have less than their share. A process
+  that may not take another slot for a license leaves a mark in `license/LICENSE/wait`, and the others take none of
+  these slots for it either.
 - A store that has lost its data gives the same slots out twice, until those in use are renewed. The same check also
   compares the slots in the store with the limit: where there are too many, a process gives back all that go beyond its
   share, rounded down.
@@ -25,7 +28,7 @@ Source: reliability 2.3.
 import math
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import anyio
@@ -69,6 +72,20 @@ class Slot(msgspec.Struct):
     idle_since: float = 0.0
     in_store: bool = True
     """False: it was taken while the store was down."""
+    idles: bool = True
+    """Whether it is kept for the account's next request when its own has ended."""
+    limited: bool = False
+    """Whether it was not taken because the license has its share, and the free ones are kept for others."""
+
+
+class LicenseShare(msgspec.Struct, frozen=True):
+    """How a license shares the slots of an account with others, over all processes."""
+
+    license: str
+    kept: int
+    """Slots of the account that a license with its share leaves free."""
+    over: bool
+    """Whether it has its share of this process's part, or is known to have it elsewhere."""
 
 
 class _Release(msgspec.Struct, frozen=True):
@@ -116,6 +133,11 @@ class ConcurrencyLimits:
         self._count = 0
         self._down = False
 
+    @property
+    def processes(self) -> int:
+        """The number of processes that share the slots."""
+        return 1 if self._shared is None else max(1, self._processes())
+
     def below_share(self, accounts: Iterable[str], slots: int) -> bool:
         """Return whether this process has less than its equal part of the `slots` of these accounts."""
         processes = self._processes()
@@ -123,15 +145,21 @@ class ConcurrencyLimits:
             return False
         return sum(self._taken_count[account] for account in accounts) < slots / processes
 
-    async def acquire(self, account: Account, requirement: Requirement) -> tuple[Slot, float]:
+    async def acquire(
+        self, account: Account, requirement: Requirement, share: LicenseShare | None = None
+    ) -> tuple[Slot, float]:
         """Take a slot of an account; return it with 0.0, or with FULL or the seconds until it can be taken.
 
-        A single process needs no slots in the store.
+        A single process needs no slots in the store. With several, `share` says how the request's license shares.
         """
         now = self._clock.monotonic()
         if self._shared is None:
             slot = self._new_slot(account, now)
             return slot, await self._acquire_local(account, requirement, slot, 1)
+        if share is not None and (share.over or account.id not in self._idle):
+            slot, wait = await self._acquire_within(self._shared, account, requirement, share)
+            if wait != FULL or slot.limited:
+                return slot, wait
         idle = self._idle[account.id].pop() if account.id in self._idle else None
         if idle is not None and not self._idle[account.id]:
             del self._idle[account.id]
@@ -151,7 +179,7 @@ class ConcurrencyLimits:
         if self._down:
             self._give_back(slot, _nothing)
             then()
-        elif not slot.in_store:
+        elif not slot.in_store or not slot.idles:
             self._give_back(slot, then)
         elif now - slot.since < _TURN_SECONDS:
             self._keep_idle(slot, now)
@@ -184,7 +212,9 @@ class ConcurrencyLimits:
         async with background_tasks_with_final(runs, return_all, _LAST_SECONDS, "slot_release_failed"):
             yield
 
-    async def _acquire_shared(self, store: Limits, account: Account, requirement: Requirement, slot: Slot) -> float:
+    async def _acquire_shared(
+        self, store: Limits, account: Account, requirement: Requirement, slot: Slot, *, mark: bool = True
+    ) -> float:
         wait = FULL
         try:
             with anyio.fail_after(_ENTER_SECONDS, shield=True):  # a call that was cut off may still be done, and late
@@ -195,7 +225,7 @@ class ConcurrencyLimits:
                     seconds=self._seconds,
                     buckets=buckets_of(account, requirement, 1) if _paced(account, requirement) else (),
                 )
-                if wait == FULL:
+                if wait == FULL and mark:
                     await self._mark(store, account.id)
             await anyio.lowlevel.checkpoint_if_cancelled()
         except OSError:
@@ -216,6 +246,26 @@ class ConcurrencyLimits:
         elif wait and slot.holder in self._taken:
             self._keep_idle(slot, self._clock.monotonic())
         return wait
+
+    async def _acquire_within(
+        self, store: Limits, account: Account, requirement: Requirement, share: LicenseShare
+    ) -> tuple[Slot, float]:
+        """Take a slot that is not kept for other licenses. A license that has its share gets no other slot.
+
+        Whether it has its share is known to the process that serves it; that process leaves a mark for the others.
+        """
+        within = msgspec.structs.replace(account, concurrency=account.concurrency - share.kept)
+        slot = self._new_slot(within, self._clock.monotonic())
+        slot.idles = not share.over
+        wait = await self._acquire_shared(store, within, requirement, slot, mark=False)
+        if wait == FULL:
+            slot.limited = share.over
+            with suppress(OSError):
+                if share.over:
+                    await self._mark(store, f"license/{share.license}")
+                else:
+                    slot.limited = bool(await store.count_slots(_waiting(f"license/{share.license}")))
+        return slot, wait
 
     async def _mark(self, store: Limits, account: str) -> None:
         """Show other processes that this one waits for a slot of an account."""

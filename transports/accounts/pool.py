@@ -25,7 +25,7 @@ from protocol.model import Blocked, GatewayError, RateLimited, Saturated, Signed
 from transports.account import Account
 from transports.accounts.availability import AccountState, Cooldown, Requirement
 from transports.accounts.egress import EgressProbes
-from transports.accounts.limits import ConcurrencyLimits
+from transports.accounts.limits import ConcurrencyLimits, LicenseShare
 from transports.accounts.queue import LeaseRequest, Queue, Waiter
 from transports.accounts.records import CooldownReason
 from transports.accounts.tracker import AccountTracker, PoolConfig, Rng, account_stats
@@ -41,6 +41,7 @@ _MINUTE = 60.0
 _SEVERAL = 2
 _HELD_PER_FREE = 3
 """Slots that a license may hold per free one, before it takes another."""
+_KEPT_PART = 4
 _BUSY = "All of the gateway's accounts are busy."
 _KEPT = "This license uses its share of the gateway's accounts; the free ones are kept for others. Wait for an answer."
 
@@ -65,6 +66,8 @@ class Pool:
         self._clock, self._observer = accounts.deps.clock, accounts.deps.observer
         self._rng, self._tracer = accounts.deps.rng, accounts.deps.tracer
         self._queue = Queue()
+        self._limited: dict[str, float] = {}
+        """Until when a license takes no further slot, because other processes have few free ones."""
         self._last_stats: AccountStats | None = None
 
     @property
@@ -86,6 +89,7 @@ class Pool:
     def _tick(self) -> None:
         if self.accounts.tick() or self._queue:
             self._serve()
+        self._limited = {name: until for name, until in self._limited.items() if until > self._clock.monotonic()}
         now = account_stats(self.accounts.transport, self.states, self._clock.monotonic())
         if now != self._last_stats:
             self._last_stats = now
@@ -127,14 +131,15 @@ class Pool:
             if state is None:
                 continue
             try:
-                slot, wait = await self._limits.acquire(state.account, request.requirement)
+                share = self._license_share(request, state)
+                slot, wait = await self._limits.acquire(state.account, request.requirement, share)
             except BaseException:
                 self._end(state, request)
                 raise
             if not wait:
                 release = partial(self._limits.release, slot, partial(self._end, state, request))
                 return Lease(account=state.account, state=state, release=release)
-            self._note_full(state, request, wait)
+            self._note_full(state, request, wait, limited=slot.limited)
 
     def _claim(
         self, request: LeaseRequest, waiter: Waiter | None, *, include_ejected: bool = False
@@ -229,9 +234,11 @@ class Pool:
         others. Up to an equal share of all licenses it may take each slot. Example: of 10 slots a license takes 8.
         """
         held, licenses = self._queue.slots_taken(request), self.accounts.deps.licenses()
+        free, now, requirement = 0, self._clock.monotonic(), request.requirement
+        if now < self._limited.get(request.license, now):
+            return True
         if not held or licenses < _SEVERAL:
             return False
-        free, now, requirement = 0, self._clock.monotonic(), request.requirement
         for state in self.states:
             if state.ready(requirement, now):
                 free += max(1, state.allowed(requirement) - state.in_flight)
@@ -330,11 +337,24 @@ class Pool:
             elif not keeps_free:
                 unserved.add(key)
 
-    def _note_full(self, state: AccountState, request: LeaseRequest, wait: float) -> None:
+    def _license_share(self, request: LeaseRequest, state: AccountState) -> LicenseShare | None:
+        """Return how a license shares an account's slots over several processes; None: it may take each."""
+        processes, licenses = self._limits.processes, self.accounts.deps.licenses()
+        kept = state.account.concurrency // _KEPT_PART
+        if processes == 1 or licenses < _SEVERAL or not kept:
+            return None
+        held = self._queue.slots_taken(request) - 1
+        over = request.license in self._limited or held >= self._capacity(request) / processes / licenses
+        return LicenseShare(request.license, kept, over)
+
+    def _note_full(self, state: AccountState, request: LeaseRequest, wait: float, *, limited: bool) -> None:
         """Record that all slots of an account are taken over all processes, or that its rate limit is reached."""
         now, requirement = self._clock.monotonic(), request.requirement
         state.throttle.withdraw(now)
         self._count_out(state, request)
+        if limited:
+            self._limited[request.license] = now + _LOOK_SECONDS
+            return
         if wait == FULL:
             state.full_until = now + _LOOK_SECONDS
             return

@@ -312,3 +312,27 @@ async def test_a_request_in_failover_queues_for_a_remaining_account():
         assert crowd.held() == {"slow": 4}  # the one that waited has the account that the other has tried
         await crowd.release(name="b")
         assert crowd.held() == {"slow": 3, "other": 1}
+
+
+async def test_a_license_leaves_slots_free_over_all_processes():
+    clock, accounts = ManualClock(), [account("a", 5), account("b", 5)]
+    store = MemoryStore(clock)
+    async with AsyncExitStack() as stack:
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        crowds = []
+        for name in ("one", "two", "three"):
+            process = GatewayProcess(clock, store, name=name, shared=True, processes=3)
+            await stack.enter_async_context(process.limits.open())
+            crowds.append(Crowd(process.pool(lambda: accounts, licenses=lambda: 2, queue_timeout_seconds=30.0), tasks))
+        for _ in range(10):
+            for crowd in crowds:
+                await crowd.come("slow")
+        assert sum(crowd.held()["slow"] for crowd in crowds) == 8
+        await crowds[2].come("slow", 3)
+        for crowd in crowds:
+            await crowd.come("other")
+            assert crowd.held()["other"] == 1
+            await crowd.release(1, "other")
+            clock.advance(1)
+            await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
