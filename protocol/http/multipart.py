@@ -138,7 +138,7 @@ class MultipartSplitter:
         while (at := self._buffer.find(self._delimiter, self._from)) >= 0:
             behind = at + len(self._delimiter)
             end = _DELIMITER_END.match(self._buffer, behind)
-            if end is not None:
+            if end is not None and not (end[2] == b"\n" and self._delimiter.startswith(b"\r")):
                 return at, _Delimiter(end.end(), end[2])
             if _CUT_DELIMITER_END.fullmatch(self._buffer, behind):
                 return at, None
@@ -178,7 +178,7 @@ class MultipartSplitter:
         self._skipped = len(line_end)
         self._reading = _Reading.DATA
         lines = (line.partition(":") for line in re.split(r"\r?\n", _FOLD.sub(" ", text)))
-        return {name.strip().lower(): value.strip() for name, _, value in lines}
+        return {name.strip().lower(): value.strip() for name, colon, value in lines if colon}
 
 
 class TransferDecoder:
@@ -240,7 +240,7 @@ def parameters(value: str) -> dict[str, str]:
             extended[name[:-1].lower()] = encoded.decode(codec_of(charset) or "utf-8", "replace")
         else:
             sent = unquote(text.strip())
-            with suppress(UnicodeDecodeError):
+            with suppress(UnicodeError):
                 sent = sent.encode("latin-1").decode()
             plain.setdefault(name.lower(), sent)
     return plain | extended

@@ -1,3 +1,4 @@
+import base64
 import contextlib
 import gc
 import os
@@ -118,3 +119,58 @@ async def test_a_form_and_its_files_are_freed_without_the_garbage_collector(end)
         assert spool.used == 0
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "fields"),
+    [
+        ([("a", "1"), ("b", "")], {"a": "1", "b": ""}),
+        ([("a[b]", "1"), ("a[c][d]", "2")], {"a": {"b": "1", "c": {"d": "2"}}}),
+        ([("a[]", "1"), ("a[]", "2")], {"a": ["1", "2"]}),
+        ([("a[1]", "1"), ("a[0]", "2"), ("a[10]", "3")], {"a": ["2", "1", "3"]}),
+        ([("a[0][b]", "1"), ("a[1][b]", "2")], {"a": [{"b": "1"}, {"b": "2"}]}),
+        ([("image", "1"), ("image", "2")], {"image": ["1", "2"]}),
+        ([("image", "1"), ("image[]", "2")], {"image": ["1", "2"]}),
+        ([("image", "1")], {"image": "1"}),
+        ([("a", ""), ("a", "1"), ("a", "")], {"a": "1"}),
+        ([("a", ""), ("a[b]", "1")], {"a": {"b": "1"}}),
+        ([("a[]", ""), ("a[]", "1")], {"a": ["1"]}),
+        ([("a[]", "")], {"a": []}),
+        ([("a[", "1"), ("]a", "2"), ("[a]", "3"), ("a]b[", "4")], {"a[": "1", "]a": "2", "[a]": "3", "a]b[": "4"}),
+        ([("a" + "[b]" * 5000, "1")], {"a" + "[b]" * 5000: "1"}),
+        ([("a[99999]", "1")], {"a": {"99999": "1"}}),
+    ],
+)
+def test_names_with_brackets_are_fields_and_items(pairs, fields):
+    assert forms.nested(pairs, frozenset({"image"})) == fields
+
+
+@pytest.mark.parametrize("names", [("a", "a"), ("a", "a[b]"), ("a[b]", "a[b]"), ("a[b]", "a[b][c]"), ("a[0]", "a[0]")])
+def test_a_field_with_two_values_is_refused(names):
+    with pytest.raises(BadRequest, match="'a'") as caught:
+        forms.nested([(name, str(number)) for number, name in enumerate(names)])
+    assert caught.value.param == "a"
+
+
+async def test_file_names_are_labels_of_one_line():
+    body = form(
+        part("x", "image", file=""), part("x", "image").replace(b'"image"', b"image; filename*=UTF-8''a%0D%0Ab")
+    )
+    read = await read_form(TYPE, body)
+    assert [(file.key, file.name, file.data) for file in read.files] == [("image", "", b"x"), ("image", "a b", b"x")]
+
+
+@pytest.mark.parametrize("size", [1, 250_000, 2_000_000])
+async def test_a_file_in_base64_is_decoded_to_memory_or_to_disk(size):
+    blob = os.urandom(size)
+    encoded = part(base64.encodebytes(blob), "image", file="x", headers=["Content-Transfer-Encoding: base64"])
+    read = await read_form(TYPE, form(encoded), pieces=65_521)
+    data = read.files[0].data
+    assert isinstance(data, StoredFile) is (size > 256 * 1024)
+    assert (data if isinstance(data, bytes) else data.whole()) == blob
+
+
+async def test_what_a_file_field_holds_decides_whether_it_is_a_file():
+    read = await read_form(TYPE, form(part("text", "image"), part(b"\xff\xfe", "mask")))
+    assert read.fields == {"image": "text"}
+    assert [(file.field, file.mime, file.data) for file in read.files] == [("mask", None, b"\xff\xfe")]
