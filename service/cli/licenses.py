@@ -39,6 +39,10 @@ def add_license(identity: str, models: tuple[str, ...], features: tuple[str, ...
 
     The store keeps only a digest of the key.
     """
+    _, settings, origin = settings_at(config_path)
+    check_secrets(settings, origin)
+    if any(one.id == identity for one in settings.licenses):
+        raise click.ClickException(f"the settings have a license {identity!r} already; choose another id")
     key = new_key()
     granted = License(
         id=identity,
@@ -75,7 +79,6 @@ def revoke_license(identity: str, config_path: Path | None) -> None:
 def _with_licenses(config_path: Path | None, work: Callable[[LicenseStore], Awaitable[ResultT]]) -> ResultT:
     """Run `work` on the license store; report an error in one line."""
     path, settings, origin = settings_at(config_path)
-    check_secrets(settings, origin)
     logs.configure(msgspec.structs.replace(settings.log, level="error"))
     try:
         return with_store(

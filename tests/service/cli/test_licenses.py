@@ -64,3 +64,20 @@ def test_a_broken_or_locked_store_is_reported_in_one_line(command, tmp_path):
         assert "store.path: " in result.stderr
         assert str(path) in result.stderr
         assert words in result.stderr
+
+
+def test_an_identity_of_the_settings_is_not_added_to_the_store(command, tmp_path):
+    (tmp_path / "gateway.toml").write_text('[[licenses]]\nid = "one"\nkey = "sk-k3VxZ9qLwT7mPb2R"\n')
+    done = command("licenses", "add", "one")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the settings have a license 'one' already" in done.stderr
+    assert command("licenses", "add", "two").returncode == 0
+
+
+def test_a_license_is_not_added_while_a_secret_of_the_settings_can_be_guessed(command, tmp_path):
+    text = '[[licenses]]\nid = "one"\nkey = "sk-gg-..."\n[transports.web]\n'
+    (tmp_path / "gateway.toml").write_text(text)
+    done = command("licenses", "add", "two")
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "licenses[0]: the key: is a placeholder" in done.stderr
+    assert command("licenses", "list").returncode == 0
