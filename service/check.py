@@ -59,7 +59,7 @@ def check_secrets(settings: Settings, origin: Origin) -> None:
     """
     strict = not wiring.is_simulated(settings, origin)
     fixed_licenses(settings.licenses, origin, strict=strict)
-    tokens_of(settings.admin, origin)
+    tokens_of(settings.admin, origin, strict=strict)
     cipher_of(settings.store, origin)
     for name, file in (("media.key_file", settings.media.key_file), ("store.key_file", settings.store.key_file)):
         if file is not None:
@@ -77,7 +77,7 @@ def exposed_files(settings: Settings, origin: Origin) -> list[str]:
     for name, config in configs.items():
         named += [(f"transports.{name}.accounts", file) for file in wiring.TRANSPORTS[name].account_files(config)]
     if holds_secrets(settings, configs):
-        named.append(("the settings file holds secrets", origin.path))
+        named.append(("the settings file", origin.path))
     return [f"{name}: {file}" for name, file in named if file is not None and readable_by_others(file)]
 
 

@@ -111,7 +111,9 @@ class AccountService:
         name, account_type, settings = account_type_of(self._configs, request.transport)
         record = self._record(request, name, by)
         others = [other for other in await self._registry.records(name) if other.id != record.id]
+        is_simulated = wiring.TRANSPORTS[name].is_simulated(self._configs[name])
         try:
+            account_type.check_new(request.secret, self._clock.wall(), is_simulated)
             account = account_type.from_record(record)
             accounts, _ = _merge_valid(account_type, settings, others)
             owners: dict[str, str] = {}

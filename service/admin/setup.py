@@ -66,11 +66,12 @@ def create_admin_app(settings: Settings, origin: Origin, records: Records, runni
 
 def token_reload(tokens: AdminTokens, settings: Settings, origin: Origin) -> ReloadPart:
     """Return the part of a reload that reads the token files again."""
+    strict = not wiring.is_simulated(settings, origin)
     files = [one.token_file for one in settings.admin.tokens if one.token_file is not None]
 
     def reload() -> list[str]:
         try:
-            tokens.known = tokens_of(settings.admin, origin).known
+            tokens.known = tokens_of(settings.admin, origin, strict=strict).known
         except SettingsError:
             return [str(file) for file in files]
         return []

@@ -75,8 +75,8 @@ class TokenAuth:
         await refusal(error)(scope, receive, send)
 
 
-def tokens_of(admin: AdminSettings, origin: Origin) -> AdminTokens:
-    """Read and check the tokens of the settings; messages never show a token.
+def tokens_of(admin: AdminSettings, origin: Origin, *, strict: bool = False) -> AdminTokens:
+    """Read and check the tokens of the settings; messages never show a token. `strict` refuses all that can be guessed.
 
     Raises:
         SettingsError: a token is missing, too short, can be guessed, or is used twice.
@@ -86,20 +86,20 @@ def tokens_of(admin: AdminSettings, origin: Origin) -> AdminTokens:
     where = origin.of("admin.tokens")
     for number, one in enumerate(admin.tokens):
         setting = f"{where}: admin.tokens[{number}]"
-        found.append((_read_token(one, setting), AdminIdentity(one.name, one.read_only)))
+        found.append((_read_token(one, setting, strict=strict), AdminIdentity(one.name, one.read_only)))
     for kind, values in (("name", [who.name for _, who in found]), ("token", [token for token, _ in found])):
         if any(times > 1 for times in Counter(values).values()):
             raise SettingsError(f"{where}: admin.tokens: two entries have the same {kind}")
     return AdminTokens(found)
 
 
-def _read_token(one: AdminTokenSettings, setting: str) -> str:
+def _read_token(one: AdminTokenSettings, setting: str, *, strict: bool) -> str:
     if (one.token_file is None) is not bool(one.token):
         raise SettingsError(f"{setting}: set either token or token_file")
     token = one.token if one.token_file is None else read_secret(one.token_file, f"{setting}.token_file")
     if not _TOKEN.fullmatch(token):
         raise SettingsError(f"{setting}: expected {MIN_LENGTH} to 256 printable ASCII characters without spaces")
-    check_strength(token, setting)
+    check_strength(token, setting, strict=strict)
     return token
 
 

@@ -43,7 +43,7 @@ def serve(config_path: Path | None, host: str | None, port: int | None, **handed
         run_gateway(settings, origin=origin, store_path=store_path, listening=listening, supervisor=supervisor)
         return
     for exposed in exposed_files(settings, origin):
-        _log.warning("secret_file_exposed", file=exposed, advice="every user of this machine can read it; chmod 600 it")
+        _log.warning("private_file_exposed", file=exposed, advice="every user of this machine can read it; chmod 600")
     wanted = addresses(settings, host, port)
     listening = {name: open_listener(*address, server.backlog) for name, address in wanted.items()}
     urls = {name: url_of(one) for name, one in listening.items()}

@@ -18,6 +18,8 @@ MIN_LENGTH = 16
 """Shortest secret that a client or an operator sends."""
 ADVICE = "generate one with `openssl rand -base64 32`"
 
+_MIN_DISTINCT = 6
+"""A random secret has at least this number of distinct characters."""
 _MIN_BITS = 72.0
 _PREFIX = re.compile(r"^(sk-gg-|sk-|gg-)")
 _SAMPLE = re.compile(
@@ -60,9 +62,14 @@ _KINDS = (("[0-9]", 10), ("[a-z]", 26), ("[A-Z]", 26), ("[ -/:-@\\[-`{-~]", 32),
 """Kinds of characters, and the size of each."""
 
 
+def is_sample(secret: str) -> bool:
+    """Return whether a secret is a placeholder, a sample of the documentation, or hardly more than one character."""
+    return bool(_SAMPLE.search(secret)) or len(set(secret)) < _MIN_DISTINCT
+
+
 def weakness_of(secret: str) -> str | None:
     """Return why a secret can be guessed, in a few words that show nothing of it; None: it cannot."""
-    if _SAMPLE.search(secret):
+    if is_sample(secret):
         return "is a placeholder or a sample, not a secret"
     text = _PREFIX.sub("", secret)
     if len(text) < MIN_LENGTH:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from service.config.loader import SettingsError
-from service.config.secret_strength import ADVICE, weakness_of
+from service.config.secret_strength import ADVICE, is_sample, weakness_of
 from transports import secret_files
 
 KEY_BYTES = 32
@@ -42,14 +42,14 @@ def read_key(path: Path, where: str, *, strict: bool = False) -> bytes:
     return secret
 
 
-def check_strength(secret: str, where: str) -> None:
-    """Check that a secret cannot be guessed; `where` names the setting.
+def check_strength(secret: str, where: str, *, strict: bool = True) -> None:
+    """Check that a secret cannot be guessed; `where` names the setting. Without `strict`, only samples are refused.
 
     Raises:
         SettingsError: it is a sample, short, or made of common parts.
 
     """
-    weakness = weakness_of(secret)
+    weakness = weakness_of(secret) if strict or is_sample(secret) else None
     if weakness is not None:
         raise SettingsError(f"{where}: {weakness}; {ADVICE}")
 

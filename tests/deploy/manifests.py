@@ -1,6 +1,7 @@
 """Kubernetes' manifests as kustomize puts them together."""
 
 import re
+import secrets
 import subprocess
 import sys
 import tomllib
@@ -69,7 +70,7 @@ def settings_of(name, folder):
         text = text.replace(mount, f"{folder}{mount}")
         Path(f"{folder}{mount}").mkdir(parents=True)
     for key in re.findall(r"/run/secrets/gemini-gateway/([\w-]+)", text):
-        secret = "redis://valkey:6379/0" if key.endswith("url") else f"sk-{key}-{'x' * 40}"
+        secret = "redis://valkey:6379/0" if key.endswith("url") else f"sk-{secrets.token_urlsafe(32)}"
         Path(f"{folder}/run/secrets/gemini-gateway/{key}").write_text(secret)
     path = folder / "gateway.toml"
     path.write_text(text)

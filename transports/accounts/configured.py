@@ -107,6 +107,10 @@ class AccountType(msgspec.Struct, Generic[SettingsT], frozen=True, kw_only=True)
     """The setting that holds the credential; the setting `<field>_file` names a file that holds it."""
     parse: Callable[[str], str]
     """Returns a credential in the normal form that the store keeps. Raises ValueError, which contains no secret."""
+    check_new: Callable[[str, float, bool], None] = lambda _text, _now, _is_simulated: None
+    """Raises ValueError, which contains no secret, for a credential that `parse` accepts, but that cannot be one of a
+    new account: it has expired by the time in epoch seconds, or is a placeholder. Simulated accounts may have short
+    ones."""
     identity: Callable[[str], str] = str
     """Returns what no two accounts may have in common, from the normal form: secret."""
     kind: AccountKind = AccountKind.API_KEY

@@ -13,7 +13,8 @@ from transports.http import egress_of
 from transports.web import wire
 from transports.web.attention_reasons import NEVER_ROTATED
 from transports.web.config import WebAccount, WebConfig
-from transports.web.session.cookies import header, parse_export
+from transports.web.session.cookie_export import check_new, parse_export
+from transports.web.session.cookies import header
 from transports.web.session.record import SessionRecord, decode, fingerprint
 
 
@@ -76,6 +77,7 @@ ACCOUNTS = AccountType(
     kind=AccountKind.SESSION,
     noun="session",
     parse=lambda export: header(parse_export(export)),
+    check_new=check_new,
     identity=lambda cookies: parse_export(cookies)[wire.PSID],
     duplicate_advice=(
         "only one account may rotate a session, even with another authuser: sign in to it in a separate browser "

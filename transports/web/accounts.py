@@ -23,7 +23,7 @@ from transports.web.config import WebAccount, WebConfig
 from transports.web.media.upload import AccountUploads, UploadForms
 from transports.web.session.background import open_background_work
 from transports.web.session.client import SiteClient
-from transports.web.session.cookies import parse_export
+from transports.web.session.cookie_export import parse_export
 from transports.web.session.rotation import SessionRotation
 from transports.web.session.session import CHECK_SESSION, Session
 from transports.web.session.store import SessionStore, flush

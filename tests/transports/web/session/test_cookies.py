@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from transports.web.session.cookies import CookieExportError, header, merge, parse_export
+from transports.web.session.cookie_export import CookieExportError, parse_export
+from transports.web.session.cookies import header, merge
 
 WANTED = {"__Secure-1PSID": "g.a000/x=", "__Secure-1PSIDTS": "sidts-1"}
 ROWS = [{"name": name, "value": value, "domain": ".google.com"} for name, value in WANTED.items()]
