@@ -15,6 +15,7 @@ leave them there. Text that fits no such form stays text, which the schema then 
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from math import isfinite
 from typing import Any, cast
@@ -142,29 +143,27 @@ def _read_variable(text: VariableText, shape: inspect.Type | None, key: str) -> 
 
 
 def _read_scalar(text: str, shape: inspect.Type, key: str) -> Any:
+    """Read a boolean, a number or a word; text that is none of it is returned as it is."""
     plain = str(text)
     if isinstance(shape, inspect.BoolType):
         return _BOOLEANS.get(plain.lower(), plain)
-    if isinstance(shape, inspect.IntType | inspect.FloatType):
-        quantity = _quantity(plain, key)
-        return quantity if quantity is not None else _number(plain, whole=isinstance(shape, inspect.IntType))
-    return _choice(plain, shape)
+    if not isinstance(shape, inspect.IntType | inspect.FloatType):
+        return _choice(plain, shape)
+    quantity = _quantity(plain, key)
+    if quantity is not None:
+        return quantity
+    with suppress(ValueError):
+        number = float(plain)
+        if isfinite(number):
+            whole = int(number) if number.is_integer() else plain
+            return whole if isinstance(shape, inspect.IntType) else number
+    return plain
 
 
 def _choice(text: str, shape: inspect.Type | None) -> str:
     """Return one of the words that a setting takes as the schema spells it."""
     choices = choices_of(shape) if shape is not None else ()
     return next((choice for choice in choices if choice.lower() == text.lower()), text)
-
-
-def _number(text: str, *, whole: bool) -> int | float | str:
-    try:
-        value = float(text)
-        if not isfinite(value):
-            return text
-        return int(text) if whole and not value.is_integer() else int(value) if whole else value
-    except ValueError:
-        return text
 
 
 def _quantity(text: str, key: str) -> int | float | None:

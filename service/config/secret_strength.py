@@ -83,7 +83,7 @@ def weakness_of(secret: str) -> str | None:
 def _characters_left(text: str) -> int:
     """Return the number of characters, where each part that is guessed first counts as one."""
     plain = _SEPARATORS.sub("", text.lower())
-    spans = [(begin, end, 1) for begin, end in _runs(plain)]
+    spans = [(begin, end, 1) for begin, end in runs_of(plain)]
     spans += [(*match.span(), 1) for match in _WORDS.finditer(plain.translate(_LEET))]
     spans += [(*match.span(), 1) for match in _YEARS.finditer(plain)]
     spans += [(*match.span(), _characters_left(match[1] or match[2])) for match in _REPETITION.finditer(plain)]
@@ -96,8 +96,8 @@ def _characters_left(text: str) -> int:
     return count + len(plain) - position
 
 
-def _runs(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the longest pieces of neighbouring characters."""
+def runs_of(text: str) -> Iterator[tuple[int, int]]:
+    """Yield where the longest pieces of neighbouring characters begin and end."""
     begin = 0
     while begin < len(text):
         end = begin + 1

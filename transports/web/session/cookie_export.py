@@ -46,14 +46,11 @@ def parse_export(text: str, now: float = 0.0) -> dict[str, str]:
     if text[:1] in {"'", '"'} and text.find(text[0], 1) == len(text) - 1:
         text = text[1:-1].strip()
     found = find_cookies(text)
-    ours = _of_our_site(found)
+    ours = of_our_site(found)
     if wire.PSID not in ours:
         raise CookieExportError(_missing(text, found))
-    for name in _SIGN_IN:
-        if name in ours:
-            _check(ours[name], now)
     cookies = {one.name: unquote(one.value) if one.name in _SIGN_IN else one.value for one in ours.values()}
-    _check_places(cookies)
+    _check([ours[name] for name in _SIGN_IN if name in ours], cookies, now)
     return {name: value for name, value in cookies.items() if is_sendable(name) and is_sendable(value)}
 
 
@@ -74,7 +71,7 @@ def check_new(text: str, now: float, is_simulated: bool) -> None:
             raise CookieExportError(f"the value of {name} is a placeholder, or cut off; copy the whole value")
 
 
-def _of_our_site(found: Iterable[FoundCookie]) -> dict[str, FoundCookie]:
+def of_our_site(found: Iterable[FoundCookie]) -> dict[str, FoundCookie]:
     """Return the cookies of `google.com` by name; the last one of each wins.
 
     Sign-in cookies may also be those of the site's own host, if there are no others. A cookie without a domain counts
@@ -106,18 +103,15 @@ def _missing(text: str, found: Iterable[FoundCookie]) -> str:
     )
 
 
-def _check(cookie: FoundCookie, now: float) -> None:
-    """Raise CookieExportError if a sign-in cookie has expired, or is not sendable."""
-    if cookie.expires is not None and cookie.expires <= now:
-        day = datetime.fromtimestamp(cookie.expires, UTC).date()
-        raise CookieExportError(f"the cookie {cookie.name} expired on {day}; sign in again and copy the new one")
-    if not is_sendable(unquote(cookie.value)):
-        reason = "holds a character that no cookie may have, such as a blank"
-        raise CookieExportError(f"the cookie {cookie.name!r} {reason}; copy its value again")
-
-
-def _check_places(cookies: dict[str, str]) -> None:
-    """Raise CookieExportError if a sign-in cookie has the value of the other one: their values begin apart."""
+def _check(sign_in: Iterable[FoundCookie], cookies: dict[str, str], now: float) -> None:
+    """Raise CookieExportError if a sign-in cookie has expired, is not sendable, or has the value of the other one."""
+    for cookie in sign_in:
+        if cookie.expires is not None and cookie.expires <= now:
+            day = datetime.fromtimestamp(cookie.expires, UTC).date()
+            raise CookieExportError(f"the cookie {cookie.name} expired on {day}; sign in again and copy the new one")
+        if not is_sendable(cookies[cookie.name]):
+            reason = "holds a character that no cookie may have, such as a blank"
+            raise CookieExportError(f"the cookie {cookie.name!r} {reason}; copy its value again")
     psid, psidts = cookies[wire.PSID], cookies.get(wire.PSIDTS, "")
     if psid.startswith("sidts-") and psidts.startswith("g.a"):
         raise CookieExportError(f"the values of {wire.PSID} and {wire.PSIDTS} are swapped")

@@ -75,7 +75,7 @@ Reader = Callable[[str], Iterable[FoundCookie]]
 def find_cookies(text: str) -> list[FoundCookie]:
     """Return the cookies of an export, in the order of the text; empty if no form is recognized."""
     first: list[FoundCookie] = []
-    for read in (_from_json, _from_commands, _from_lines, _from_labels):
+    for read in (read_json, read_commands, read_lines, read_labels):
         found: list[FoundCookie] = []
         with suppress(RecursionError, ValueError):
             found = [one for one in read(text) if one.value]
@@ -137,7 +137,13 @@ def _time(value: object) -> float | None:
     return None
 
 
-def _from_json(text: str) -> Iterator[FoundCookie]:
+def read_json(text: str) -> Iterator[FoundCookie]:
+    """Read JSON: lists of cookies, requests, headers, and config files.
+
+    Raises:
+        ValueError: it is not JSON.
+
+    """
     yield from _walk(json.loads(text), "", None)
 
 
@@ -154,7 +160,8 @@ def _walk_table(table: dict[str, Any], key: str, domain: str | None) -> Iterator
     plain = {name.lower(): item for name, item in table.items()}
     name, content = _first(plain, _NAME_KEYS), _first(plain, _VALUE_KEYS)
     if isinstance(name, str) and isinstance(content, str):
-        yield from _named(name, content, plain if _may_hold_cookies(key) else None, domain)
+        is_cookie = not key or "cookie" in key.lower() or _DOMAIN.fullmatch(key)  # other lists are of headers
+        yield from _named(name, content, plain if is_cookie else None, domain)
     if "name" in plain or "value" in plain:
         return
     request = plain.get("request")  # of an entry of a HAR
@@ -167,11 +174,6 @@ def _walk_table(table: dict[str, Any], key: str, domain: str | None) -> Iterator
             yield from _pairs(item, domain)
         elif wire.PSID in table or _canonical(name) in _SIGN_IN:
             yield FoundCookie(_canonical(name), _unquoted(item), domain)
-
-
-def _may_hold_cookies(key: str) -> bool:
-    """Return whether a list at this key is one of cookies; others of objects with a name and a value are of headers."""
-    return not key or "cookie" in key.lower() or _DOMAIN.fullmatch(key) is not None
 
 
 def _named(name: str, content: str, fields: dict[str, Any] | None, domain: str | None) -> Iterator[FoundCookie]:
@@ -191,11 +193,11 @@ def _first(fields: dict[str, Any], keys: Iterable[str]) -> Any:
     return next((fields[key] for key in keys if key in fields), None)
 
 
-def _from_commands(text: str) -> Iterator[FoundCookie]:
+def read_commands(text: str) -> Iterator[FoundCookie]:
     """Read commands of curl, and code that sets a Cookie header or a .NET cookie."""
     for command in re.split(r"(?m)^(?=[ \t]*curl(?:\.exe)?\s)", text):
         if command.lstrip().startswith("curl"):
-            yield from _from_curl(command)
+            yield from read_curl(command)
     for match in _NET_COOKIE.finditer(text):
         name, value, _, domain = (_unescaped(match[place] or match[place + 1] or "") for place in (1, 3, 5, 7))
         yield FoundCookie(name, value, domain)
@@ -205,8 +207,13 @@ def _from_commands(text: str) -> Iterator[FoundCookie]:
         yield from _pairs(_unescaped(match[1] or match[2] or ""), site)
 
 
-def _from_curl(command: str) -> Iterator[FoundCookie]:
-    """Read one command as bash or cmd quotes it."""
+def read_curl(command: str) -> Iterator[FoundCookie]:
+    """Read one curl command as bash or cmd quotes it.
+
+    Raises:
+        ValueError: a quote is not closed.
+
+    """
     if re.search(r"\^[\"\r\n]", command):  # cmd: a caret escapes the next character
         command = re.sub(r"\^(\r?\n|.)", lambda match: " " if match[1].strip() == "" else match[1], command)
     command = _ANSI_QUOTED.sub(lambda match: shlex.quote(_unescaped(match[1])), command)
@@ -229,7 +236,7 @@ def _unescaped(text: str) -> str:
     return _ESCAPE.sub(lambda match: chr(int(match[1][1:], 16)) if len(match[1]) > 1 else match[1], text)
 
 
-def _from_lines(text: str) -> Iterable[FoundCookie]:
+def read_lines(text: str) -> Iterable[FoundCookie]:
     """Read lines: headers, Set-Cookie headers, rows of a table, assignments, or the bare values."""
     lines = _joined(text)
     if len(lines) <= len(_SIGN_IN) and all(_BARE.fullmatch(line) for line in lines):
@@ -312,7 +319,7 @@ def _of_row(fields: Sequence[str], columns: Sequence[str]) -> FoundCookie | None
     return FoundCookie(cells[0], _unquoted(value), cells[place], max(dates, default=None))
 
 
-def _from_labels(text: str) -> Iterator[FoundCookie]:
+def read_labels(text: str) -> Iterator[FoundCookie]:
     """Find the sign-in cookies by their names, in any text."""
     for match in _LABEL.finditer(text):
         yield FoundCookie(_canonical(match[1]), match[2])
