@@ -58,6 +58,11 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
         """The field's name without an index."""
         return self.field.partition("[")[0]
 
+    @property
+    def label(self) -> str:
+        """The field's name without an index, for errors."""
+        return _shown(self.key)
+
     def __repr__(self) -> str:
         """Return a text without the content."""
         return f"Upload(field={self.field!r}, bytes={len(self.data)})"

@@ -177,7 +177,7 @@ REFUSED = {
     "no base64": (TYPE, edit(part(f"{TRANSFER}: base64", data=b"?!")), None, "base64"),
     "unknown encoding": (TYPE, edit(part(f"{TRANSFER}: x-uuencode")), None, "Content-Transfer-Encoding"),
     "form in a form": (TYPE, edit(part("Content-Type: multipart/mixed", data=b"--yy--")), "image", "for each file"),
-    "unknown file": (TYPE, edit(IMAGE, part(name="photo")), None, "unknown file"),
+    "unknown file": (TYPE, edit(IMAGE, part(name="photo")), "photo", "unknown file 'photo'"),
     "two masks": (TYPE, edit(IMAGE, part(name="mask"), part(name="mask")), "mask", "at most one"),
     "a form as JSON": ("application/json", edit(IMAGE), None, "multipart/form-data"),
     "a form as another kind of form": ("multipart/mixed; boundary=xx", edit(IMAGE), None, "multipart/form-data"),

@@ -67,10 +67,10 @@ async def read_edit(request: Request) -> tuple[wire.Edit, FormFiles]:
         elif upload.key == _MASK and mask is None:
             mask = upload
         else:
-            field = upload.key if upload.key in {_MASK, "markup"} else None
-            raise BadRequest(
-                "The form has an unknown file: send files as 'image', and at most one as 'mask'.", param=field
+            message = (
+                f"The form has an unknown file '{upload.label}': send files as 'image', and at most one as 'mask'."
             )
+            raise BadRequest(message, param=upload.label)
     pictures.sort(key=itemgetter(0))
     return body, FormFiles(pictures=tuple(upload for _, upload in pictures), mask=mask)
 

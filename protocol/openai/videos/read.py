@@ -44,8 +44,10 @@ async def read_body_of(request: Request) -> tuple[wire.VideoRequest, Upload | No
 
     """
     body, files = await read_fields(request, wire.REQUESTS, (_REFERENCE,))
-    if any(upload.key != _REFERENCE for upload in files) or len(files) > 1:
-        raise BadRequest("The form has an unknown file: send at most one, as 'input_reference'.", param=_REFERENCE)
+    for number, upload in enumerate(files):
+        if upload.key != _REFERENCE or number:
+            message = f"The form has an unknown file '{upload.label}': send at most one, as 'input_reference'."
+            raise BadRequest(message, param=upload.label)
     return body, next(iter(files), None)
 
 
