@@ -5,7 +5,6 @@ checked in worker threads.
 """
 
 import re
-from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -21,7 +20,7 @@ from protocol.http.spool import ContentWriter, Spool, collect
 from protocol.http.text_encoding import as_utf8
 from protocol.model import BadRequest, Content, FilePart, MediaKind, MediaPart, TooLong, View, viewed
 
-_OFF_LOOP_BYTES = 1024 * 1024
+_OFF_LOOP_BYTES = 256 * 1024
 _LONGEST_PLACEHOLDER = 64
 """The longest placeholder of a string that was decoded while the body arrived."""
 _MOST_EXPANSION = 5
@@ -71,7 +70,7 @@ async def take(data: Content, field: FileField, context: RequestContext) -> File
     if len(data) > context.limits.file_bytes:
         raise _too_long(context.limits, field)
     if not data:
-        raise field.refusal("invalid", f"The file at '{field.param}' is empty.")
+        raise _empty(field)
     owner = context.reserved().owner
     check = partial(_checked_type, data, field, context.limits)
     mime = await run_in_worker(check, owner)
@@ -82,6 +81,8 @@ async def take(data: Content, field: FileField, context: RequestContext) -> File
             data = await run_in_worker(transcode, owner)
         except TooLong:
             raise _too_long(context.limits, field) from None
+        if not data:
+            raise _empty(field)
     if isinstance(data, bytes):
         return FilePart(data=data, mime=mime, name=_name(field.name, mime))
     return FilePart(stored=data, mime=mime, name=_name(field.name, mime))
@@ -103,17 +104,8 @@ async def from_text(text: str, field: FileField, context: RequestContext) -> Fil
         return await take(long.file, field, context)
     if len(text) > context.limits.file_bytes * _MOST_EXPANSION:
         raise _too_long(context.limits, field)
-    decode: Callable[[], bytes] = partial(decode_base64, text)
-    if is_data_url(text):
-        url = parse_data_url(text)
-        if url is None:
-            message = f"The data URL at '{field.param}' has no comma: send 'data:<media type>;base64,<content>'."
-            raise field.refusal("invalid", message)
-        decode = url.decoded
-    try:
-        data = await run_in_worker(decode, context.reserved().owner) if len(text) > _OFF_LOOP_BYTES else decode()
-    except ValueError:
-        raise _no_base64(field) from None
+    decode = partial(_decoded, text, field)
+    data = await run_in_worker(decode, context.reserved().owner) if len(text) > _OFF_LOOP_BYTES else decode()
     return await take(data, field, context)
 
 
@@ -151,6 +143,20 @@ async def from_url(url: str, field: FileField, context: RequestContext) -> FileP
             error.param = param
             raise
         raise BadRequest(f"{_UNFETCHED} (at '{param}').", param=param, code="image_url_unreachable") from None
+
+
+def _decoded(text: str, field: FileField) -> bytes:
+    """Decode base64 or a data URL."""
+    try:
+        if not is_data_url(text):
+            return decode_base64(text)
+        url = parse_data_url(text)
+        if url is not None:
+            return url.decoded()
+    except ValueError:
+        raise _no_base64(field) from None
+    message = f"The data URL at '{field.param}' has no comma: send 'data:<media type>;base64,<content>'."
+    raise field.refusal("invalid", message)
 
 
 def _checked_type(data: Content, field: FileField, limits: RequestLimits) -> str:
@@ -191,8 +197,13 @@ def _transcoded(data: Content, encoding: str, spool: Spool, most: int) -> Conten
     return writer.finish()
 
 
+def _empty(field: FileField) -> BadRequest:
+    return field.refusal("invalid", f"The file at '{field.param}' is empty.")
+
+
 def _no_base64(field: FileField) -> BadRequest:
-    return field.refusal("invalid", f"The file at '{field.param}' is not valid base64.")
+    message = f"The file at '{field.param}' is not valid base64: send 'data:<media type>;base64,<content>'."
+    return field.refusal("invalid", message)
 
 
 def _too_long(limits: RequestLimits, field: FileField) -> HttpError:

@@ -1,8 +1,17 @@
 """What SDKs and front-ends put into JSON bodies and into the fields of forms is taken; what is refused is named."""
 
 import json
+from contextlib import suppress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.http.body import decode_body
+from protocol.model import Catalogue, GatewayError
+from protocol.openai.chat import wire
+from protocol.openai.chat.read import read
+from tests.protocol.conftest import make_context
 
 BOM = b"\xef\xbb\xbf"
 CHAT = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "<echo>hi</echo>"}]}
@@ -182,3 +191,45 @@ def test_a_refusal_names_the_field_and_what_goes(http, path, fields, param, word
         error = response.json()["error"]
         assert (response.status_code, error["param"]) == (400, param)
         assert words in error["message"]
+
+
+LEAF = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 9)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["", "hi", " 1 ", "1.0", "true", "null", "auto", PNG, f" {PNG}", "https://x/a", "\ud800"])
+)
+INNER = (
+    "role content type text image_url url file file_data filename file_id input_audio data name tool_calls function "
+    "arguments id refusal images include_usage"
+)
+ANY = st.recursive(
+    LEAF,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(INNER.split()), inner, min_size=1, max_size=4)
+    ),
+    max_leaves=6,
+)
+PART = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text", "image_url", "file", "input_audio", "refusal"])},
+    optional=dict.fromkeys(["text", "image_url", "file", "input_audio", "refusal"], ANY),
+)
+MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "system", "developer", "tool", "function", "x"])},
+    optional={"content": st.lists(PART | ANY, max_size=3) | PART | ANY, "name": ANY, "tool_calls": ANY, "images": ANY},
+)
+BODY = st.fixed_dictionaries(
+    {"model": st.sampled_from(["gemini-3-pro", "gemini-3-pro-imagen"]), "messages": st.lists(MESSAGE) | MESSAGE | ANY},
+    optional=dict.fromkeys(OPTIONAL.split(), ANY),
+)
+CATALOGUE = Catalogue.build()
+
+
+@settings(max_examples=50)
+@given(BODY)
+async def test_every_chat_is_read_or_refused(body):
+    """Any other error than a refusal fails the test."""
+    with suppress(GatewayError):
+        chat = await decode_body(json.dumps(body).encode(), wire.decode_request)
+        await read(chat, CATALOGUE.resolve(chat.model), CATALOGUE, make_context())
