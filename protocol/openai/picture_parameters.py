@@ -158,8 +158,8 @@ def read_picture_parameters(body: PictureFields, query: bytes, *, draws: bool) -
         return _NONE
     gathered = _Gathered(draws=draws)
     gathered.add(dict(zip(_NAMES, values, strict=True)))
-    if query:
-        gathered.add(nested([*dict(parse_qsl(query.decode("latin-1"))).items()]), "?")
+    for pair in parse_qsl(query.decode("latin-1")):  # one by one, since two values of one name may contradict
+        gathered.add(nested([pair]), "?")
     return gathered.parameters() if gathered.found else _NONE
 
 

@@ -209,9 +209,10 @@ async def read(
     turns = tuple(_turn(message, index, files) for index, message in enumerate(body.messages))
     if not any(turn.text or any(not isinstance(part, TextPart) for part in turn.parts) for turn in turns):
         raise BadRequest("'messages' has no text: send at least one message with text or a file.", param="messages")
-    if pictures.sentences and turns[-1].role is Role.USER:
-        sentences = map(TextPart, pictures.sentences)
-        turns = (*turns[:-1], msgspec.structs.replace(turns[-1], parts=(*turns[-1].parts, *sentences)))
+    if pictures.sentences:
+        last = max(index for index, turn in enumerate(turns) if turn.role is Role.USER or not index)
+        asked = msgspec.structs.replace(turns[last], parts=(*turns[last].parts, *map(TextPart, pictures.sentences)))
+        turns = (*turns[:last], asked, *turns[last + 1 :])
     return GenerationRequest(
         id=context.id,
         caller=caller_of(context),

@@ -134,6 +134,7 @@ def test_an_empty_value_is_unset(place, name, value):
         ({"size": "1024x1024"}, "size=512x512", ("size", "?size")),
         ({"size": "1:1", "aspect_ratio": "16:9"}, "", ("size", "aspect_ratio")),
         ({"size": "1024x1024", "image_size": "512x512"}, "", ("size", "image_size")),
+        ({}, "size=64x64&size=128x128", ("?size", "?size")),
         ({"aspect_ratio": "1:1"}, "image_config[aspect_ratio]=2:1", ("aspect_ratio", "?image_config.aspect_ratio")),
         ({"extra_body": {"n": 2}, "numberOfImages": 3}, "", ("numberOfImages", "extra_body.n")),
     ],

@@ -9,7 +9,7 @@ from protocol.http.body import decode_body
 from protocol.http.context import RequestLimits
 from protocol.model import BadRequest, Catalogue, FilePart, MediaKind, MediaPart, MediaRef, Role, TextPart, Unsupported
 from protocol.openai.chat import wire
-from protocol.openai.chat.read import bounds, read
+from protocol.openai.chat.read import bounds, read, read_pictures
 from protocol.openai.chat.stop import Bounds
 from tests.protocol.conftest import make_context
 from tests.protocol.http.test_media_types import picture
@@ -342,3 +342,17 @@ async def test_a_guest_model_reads_a_history_with_pictures_as_text(context):
     answer = {"role": "assistant", "content": f"![x]({link})"}
     found = await parts(answer, user(text("go on")), context=context, model="gemini-2.5-flash-free")
     assert found == [[TextPart(text=answer["content"])], [TextPart(text="go on")]]
+
+
+@pytest.mark.parametrize("more", [{}, {"content": "a cat"}])
+async def test_the_style_of_a_picture_goes_into_the_last_message_of_the_user(context, more):
+    messages = [{"role": "user", "content": "a fox"}, {"role": "assistant", "content": "Here"}]
+    messages += [{"role": "user", **more}] if more else []
+    fields = {"model": "gemini-3-pro-imagen", "messages": messages, "google": {"style": "Ukiyo-e"}, "size": "640x360"}
+    body = wire.decode_request(json.dumps(fields).encode())
+    selection = CATALOGUE.resolve(body.model)
+    pictures = read_pictures(body, selection, context)
+    request = await read(body, selection, CATALOGUE, context, pictures)
+    words = [turn.text for turn in request.turns]
+    assert words == (["a fox\nStyle: Ukiyo-e.", "Here"] if not more else ["a fox", "Here", "a cat\nStyle: Ukiyo-e."])
+    assert (request.aspect, pictures.image_format.size) == ((16, 9), (640, 360))
