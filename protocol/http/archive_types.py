@@ -16,11 +16,11 @@ _LONGEST_COMMENT = 0xFFFF
 _MOST_ENTRIES = 10_000
 _OOXML = "application/vnd.openxmlformats-officedocument"
 _MAIN_PARTS = {
-    b"word/document.xml": f"{_OOXML}.wordprocessingml.document",
-    b"xl/workbook.xml": f"{_OOXML}.spreadsheetml.sheet",
-    b"ppt/presentation.xml": f"{_OOXML}.presentationml.presentation",
+    b"word/document": f"{_OOXML}.wordprocessingml.document",
+    b"xl/workbook": f"{_OOXML}.spreadsheetml.sheet",
+    b"ppt/presentation": f"{_OOXML}.presentationml.presentation",
 }
-"""The main part of each Office document (ECMA-376, part 1)."""
+"""The main part of each Office document (ECMA-376, part 1); some programs number it, as in `word/document2.xml`."""
 _MIMETYPES = frozenset(
     {
         "application/epub+zip",
@@ -50,7 +50,8 @@ def archive_type(data: View) -> str | None:
         size = int.from_bytes(data[22:26], "little")
         said = data[_MIMETYPE_AT : _MIMETYPE_AT + min(size, 256)].decode("ascii", "replace").strip()
         return said if said in _MIMETYPES else None
-    return next((_MAIN_PARTS[name] for name in _names(data) if name in _MAIN_PARTS), None)
+    names = (name.removesuffix(b".xml").rstrip(b"0123456789") for name in _names(data) if name.endswith(b".xml"))
+    return next((_MAIN_PARTS[name] for name in names if name in _MAIN_PARTS), None)
 
 
 def is_archive(data: View) -> bool:

@@ -76,8 +76,11 @@ class LenientDecoder(Generic[BodyT]):
         """
         try:
             return self._decoder.decode(body)
-        except msgspec.ValidationError:
-            value = msgspec.json.decode(body)
+        except msgspec.ValidationError as error:
+            try:
+                value = msgspec.json.decode(body)
+            except msgspec.ValidationError:  # a number that no type holds
+                raise error from None
         return self.convert(value)
 
     def convert(self, value: Any) -> BodyT:

@@ -29,6 +29,10 @@ def test_an_office_document_is_known_by_its_main_part(suffix, comment):
     assert is_archive(data)
 
 
+def test_a_numbered_main_part_is_known():
+    assert SUFFIXES.get(archive_type(archive("[Content_Types].xml", "word/document22.xml"))) == "docx"
+
+
 @pytest.mark.parametrize("mime", [mime for mime in SUFFIXES if "opendocument" in mime or "epub" in mime])
 def test_an_open_document_is_known_by_its_first_entry(mime):
     assert archive_type(archive("content.xml", mimetype=mime)) == mime

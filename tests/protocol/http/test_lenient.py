@@ -66,6 +66,7 @@ def test_a_body_is_read_as_it_is_meant(given, meant):
         ({"shapes": 5}, "Expected `str | array | null`, got `int` - at `$.shapes`"),
         ({"count": 1.5}, "Expected `int | null`, got `float` - at `$.count`"),
         ({"count": "0"}, "Expected `int` >= 1 - at `$.count`"),
+        ({"count": msgspec.Raw(b"1e400")}, "Number out of range - at `$.count`"),
     ],
 )
 def test_a_wrong_field_is_named_with_the_values_it_may_have(fields, message):
