@@ -20,6 +20,7 @@ import msgspec
 from starlette.requests import Request
 
 from protocol.http.budget import Sender
+from protocol.http.content_coding import Decoding, codings_of
 from protocol.http.context import RequestContext, RequestLimits, context_of
 from protocol.http.errors import ClientGone, HttpError, shutting_down
 from protocol.http.long_strings import LongStrings
@@ -89,7 +90,7 @@ async def read_body(scope: Any, receive: Callable[[], Any], context: RequestCont
     """Return the request's body, in memory.
 
     Raises:
-        HttpError: it is too long (413), too slow (408) or compressed (415).
+        HttpError: it is too long (413), too slow (408), or has an unsupported coding (415) or an invalid one (400).
         Saturated: the memory budget is full, or the process shuts down.
         ClientGone: the client disconnected before the end.
 
@@ -112,7 +113,8 @@ async def read_json(request: Request, decode: Callable[[bytes], ValueT]) -> Valu
 
     """
     context = context_of(request.scope)
-    is_short = 0 < _declared_length(dict(request.scope["headers"])) <= _OFF_LOOP_BYTES
+    headers = dict(request.scope["headers"])
+    is_short = 0 < _declared_length(headers) <= _OFF_LOOP_BYTES and b"content-encoding" not in headers
     sink = None if is_short else LongStrings(context.spool, context.limits.file_bytes)
     rest = await receive_body(request.scope, request.receive, context, sink or _NoSink())
     if sink is not None and sink.resident:
@@ -151,8 +153,9 @@ async def receive_body(scope: Any, receive: Callable[[], Any], context: RequestC
 
     """
     headers = dict(scope["headers"])
-    if headers.get(b"content-encoding", b"identity").strip().lower() not in {b"", b"identity"}:
-        raise HttpError(415, "unsupported_media_type", "A request's body may not be compressed.")
+    codings = codings_of(scope["headers"])
+    if codings:
+        receive = Decoding(receive, codings, context.limits.body_bytes).receive
     receiving = _Receiving(receive, context, sink)
     try:
         receiving.expect(_declared_length(headers))

@@ -96,7 +96,7 @@ def error_response(error: GatewayError) -> Response:
         case (
             BadRequest() | Refused() | Forbidden() | UpstreamFailed(code="upstream_outcome_unknown") | ModelDowngraded()
         ):
-            headers = {"x-should-retry": "false"}
+            headers = {"x-should-retry": "false", **(error.headers if isinstance(error, HttpError) else {})}
         case _:
             pass
     return Response(error_body(error), status, headers, media_type="application/json")

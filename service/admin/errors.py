@@ -41,6 +41,8 @@ def refusal(error: GatewayError, headers: dict[str, str] | None = None) -> Respo
     extended = {"Cache-Control": "no-store", **(headers or {})}
     if isinstance(error, Unauthorized):
         extended["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, HttpError):
+        extended.update(error.headers)
     if isinstance(error, Saturated):
         extended["Retry-After"] = str(math.ceil(error.retry_after))
     body = AdminErrorBody(error=AdminError(code=error.code, message=error.message))

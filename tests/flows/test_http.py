@@ -1,8 +1,10 @@
 """Client errors over a real socket, and the responses to them."""
 
+import gzip
 import json
 import socket
 import time
+import zlib
 
 import httpx2 as httpx
 import pytest
@@ -214,9 +216,18 @@ def test_the_bearer_scheme_is_case_insensitive(gateway):
     assert httpx.get(f"{gateway.base_url}/models", headers={"Authorization": f"bearer {KEY}"}).status_code == 200
 
 
-def test_a_compressed_body_is_415(http):
-    response = http.post("/chat/completions", content=b"x", headers={"Content-Encoding": "gzip"})
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_a_compressed_body_is_decoded(http, coding, pack):
+    response = http.post(
+        "/chat/completions", content=pack(json.dumps(HELLO).encode()), headers={"Content-Encoding": coding}
+    )
+    assert response.status_code == 200
+
+
+def test_an_unknown_coding_is_415_and_names_those_that_are_known(http):
+    response = http.post("/chat/completions", content=b"x", headers={"Content-Encoding": "compress"})
     assert response.status_code == 415
+    assert response.headers["accept-encoding"] == "gzip, deflate, br, zstd"
     assert error_of(response)["code"] == "unsupported_media_type"
 
 
