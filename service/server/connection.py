@@ -80,9 +80,9 @@ class ServerConfig(Config):
 class ReadPaused(Event):
     """Stop reading until the current request is answered: the client has begun the next one, or sends no more."""
 
-    def __init__(self, answered: Any, may_probe: Callable[[], bool], left: Callable[[], None]) -> None:
+    def __init__(self, answered: Any, probe: Callable[[], bytes | None], left: Callable[[], None]) -> None:
         """Wait for `answered`; call `left` if the client disconnects first (`HalfClosedWatch`)."""
-        self.answered, self.may_probe, self.left = answered, may_probe, left
+        self.answered, self.probe, self.left = answered, probe, left
 
 
 class Linger(Event):
@@ -101,6 +101,7 @@ class ServerConnection(TCPServer):
         super().__init__(*arguments)
         self.idle_task: Any = IdleTimer(self.config.keep_alive_timeout, self._close_idle)
         self._lingering: Discard | None = None
+        self._watch: HalfClosedWatch | None = None
 
     async def run(self) -> None:
         """Serve the connection until it closes; then break reference cycles, so that it is freed at once."""
@@ -120,8 +121,8 @@ class ServerConnection(TCPServer):
             except (OSError, RuntimeError):  # TimeoutError: the client stopped reading
                 await self.protocol.handle(Closed())
         elif type(event) is ReadPaused:
-            watch = HalfClosedWatch(self.writer, event.may_probe, event.left)
-            with watch.while_paused(self.reader):
+            self._watch = HalfClosedWatch(self.writer, event.probe, event.left)
+            with self._watch.while_paused(self.reader):
                 await event.answered.wait()
         elif type(event) is Linger:
             with suppress(NotImplementedError, OSError, RuntimeError):  # TLS closes both sides at once
@@ -163,6 +164,8 @@ class ServerConnection(TCPServer):
             self._close_idle()
         else:
             cast("Any", self.protocol.protocol).stop_discarding()
+            if self._watch is not None:
+                self._watch.end()
 
     def _close_idle(self) -> None:
         tasks: Any = self._task_group
@@ -275,8 +278,8 @@ class ServerProtocol(H11Protocol):
     async def _pause(self) -> None:
         """Stop reading until the current request is answered."""
 
-        def may_probe() -> bool:
-            return self.stream is not None and self.stream.takes_informational
+        def probe() -> bytes | None:
+            return self.stream.probe() if self.stream is not None else b""
 
         def leave() -> None:
             if self.stream is not None:
@@ -284,7 +287,7 @@ class ServerProtocol(H11Protocol):
                 tasks.spawn(self.stream.close)
 
         await self.can_read.clear()
-        await self.send(ReadPaused(self.can_read, may_probe, leave))
+        await self.send(ReadPaused(self.can_read, probe, leave))
 
     async def _take(self, event: Any) -> bool:
         """Handle an event of a request; return whether more events may be available.

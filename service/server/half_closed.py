@@ -2,8 +2,9 @@
 
 A client may send a request, shut down its sending side and read on (`nc -N`, `shutdown(SHUT_WR)`). To TCP this looks
 the same as a client that closed the connection: both send a FIN. They differ when the server writes: a closed socket
-answers with a reset. So the server waits a moment, writes an informational response, which a client must accept at any
-time (RFC 9110 section 15.2), and looks for the reset:
+answers with a reset. So the server waits a moment, writes what a client must ignore, and looks for the reset: before
+the response, an informational response (RFC 9110 section 15.2); between server-sent events, a comment. In any other
+response, the response itself is the probe; the client is taken to be gone when that is silent.
 
     FIN ─ 1 s ─ 100 Continue ─ 0.25 s ─ reset? the client has disconnected
                      ▲                    └ no: 4 s ─┐
@@ -19,15 +20,16 @@ from typing import Any
 _FIRST_SECONDS = 1.0
 _RESET_SECONDS = 0.25
 _NEXT_SECONDS = 4.0
-_PROBE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class HalfClosedWatch:
     """Watches a client whose sending side may have closed, until `stop`."""
 
-    def __init__(self, writer: asyncio.StreamWriter, may_probe: Callable[[], bool], left: Callable[[], None]) -> None:
-        """Call `left` when the client is known to be gone; write probes only while `may_probe` returns true."""
-        self._writer, self._may_probe, self._left = writer, may_probe, left
+    def __init__(
+        self, writer: asyncio.StreamWriter, probe: Callable[[], bytes | None], left: Callable[[], None]
+    ) -> None:
+        """Call `left` when the client is known to be gone; `probe` is `RequestStream.probe`."""
+        self._writer, self._next_probe, self._left = writer, probe, left
         self._socket = writer.get_extra_info("socket")
         self._timer: asyncio.TimerHandle | None = None
 
@@ -36,7 +38,13 @@ class HalfClosedWatch:
         if self._is_gone():
             self._left()
         elif self._timer is None:
+            self._next_probe()  # what was written before does not count
             self._after(_FIRST_SECONDS, self._probe)
+
+    def end(self) -> None:
+        """Take a client that has closed its sending side to be gone: the process shuts down."""
+        if self._timer is not None:
+            self._left()
 
     @contextmanager
     def while_paused(self, reader: Any) -> Generator[None]:
@@ -73,8 +81,11 @@ class HalfClosedWatch:
         self._timer = asyncio.get_running_loop().call_later(seconds, action)
 
     def _probe(self) -> None:
-        if not self._is_gone() and self._may_probe():
-            self._writer.write(_PROBE)
+        probe = None if self._is_gone() else self._next_probe()
+        if probe is None:
+            self._left()
+            return
+        self._writer.write(probe)
         self._after(_RESET_SECONDS, self._look)
 
     def _look(self) -> None:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from service.server.connection import ServerProtocol
 
 _DISCONNECT = {"type": "http.disconnect"}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_COMMENT = b":\n\n"
+"""A comment of server-sent events."""
+_EVENTS = (b"content-type", b"text/event-stream")
 
 
 class _Phase(Enum):
@@ -105,6 +109,10 @@ class RequestStream:
         """The head, until the first piece of the body."""
         self._held: bytes | None = None
         """The body, framed, of a complete response that waits for the end of the request."""
+        self._written = False
+        """Whether a part of the response has been written since the last probe."""
+        self._between_events = False
+        """Whether the response is a stream of events and the last one has been written to its end."""
         self._refused = False
         """Whether the server itself has responded; the app's messages are dropped then."""
         self._closed = False
@@ -115,10 +123,17 @@ class RequestStream:
         """Whether a part of the response has been written."""
         return self._framing is not None and not self._head
 
-    @property
-    def takes_informational(self) -> bool:
-        """Whether the client may be sent an informational response now."""
-        return not self.begun and self._request.http_version >= b"1.1"
+    def probe(self) -> bytes | None:
+        """Return bytes that a client must ignore at this point of the response.
+
+        None: there are no such bytes, and nothing has been written since the last probe.
+        """
+        if self._framing is None or self._head:
+            return _CONTINUE if self._request.http_version >= b"1.1" else b""
+        written, self._written = self._written, False
+        if self._between_events:
+            return self._framing.piece(_COMMENT)
+        return b"" if written else None
 
     async def receive(self) -> Any:
         """Return the next message for the app; send `100 Continue` first if the client waits for it."""
@@ -189,6 +204,7 @@ class RequestStream:
 
     def _begin(self, message: Any) -> None:
         self._start = message
+        self._is_event_stream = any((name, value[: len(_EVENTS[1])]) == _EVENTS for name, value in message["headers"])
         self._framing = self._frame(message, close=not self._keeps or self._protocol.last)
         self._head = self._framing.head
         self._phase = _Phase.BEGUN
@@ -208,7 +224,9 @@ class RequestStream:
                 return
             self._head = self._frame(self._start, close=True).head
             self._keeps = False
+        self._between_events = not last and body.endswith(b"\n\n") and self._is_event_stream
         data, self._head = self._head + data, b""
+        self._written = True
         await self._protocol.write(data)
         if last:
             await self._protocol.finish(keep_open=framing.keeps and self._keeps)

@@ -96,7 +96,7 @@ async def test_damage_a_cut_and_bytes_behind_the_end_are_refused(name, encode):
         assert await status_of(body, name) == 400
 
 
-async def test_no_bytes_at_all_are_no_body():
+async def test_an_empty_body_needs_no_decoding():
     assert await decoded(b"", "gzip") == b""
 
 

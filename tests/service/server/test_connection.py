@@ -346,6 +346,30 @@ async def test_a_half_closed_client_is_not_taken_for_one_that_disconnected(conne
         assert (await rest(client)).endswith(b"\r\n\r\nok")
 
 
+@pytest.mark.parametrize("kind", [b"text/event-stream; charset=utf-8", b"image/png"])
+async def test_a_disconnect_from_a_silent_stream_is_detected(connect, monkeypatch, kind):
+    monkeypatch.setattr(half_closed, "_FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(half_closed, "_RESET_SECONDS", 0.01)
+    begun, left = anyio.Event(), anyio.Event()
+
+    async def app(scope, _receive, send):
+        if scope["type"] != "http":
+            raise NotImplementedError
+        scope["extensions"][CLIENT].set_callback(left.set)
+        await send(start((b"content-type", kind)))
+        await send(piece(b"data: a\n\n", more=True))
+        begun.set()
+        await left.wait()
+
+    client = await connect(app)
+    with anyio.fail_after(60):
+        await client.send(ASK % b"GET")
+        await client.receive()
+        await begun.wait()
+        await client.aclose()
+        await left.wait()
+
+
 async def test_pipelined_requests_of_a_half_closed_client_are_answered(connect):
     client = await connect(app_of(start((b"content-length", b"2")), piece(b"ok")))
     await client.send(3 * (ASK % b"GET"))
