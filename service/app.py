@@ -122,7 +122,7 @@ async def open_app(
             memory=_memory(settings),
             spool=_spool(settings.limits),
             load_monitor=LoadMonitor(CgroupMemory().ratio, clock, settings.overload, registry),
-            reload=Reload(settings, origin, licenses, registry, partial(check, origin=origin, store_path=store_path)),
+            reload=Reload(settings, origin, licenses, registry, partial(check, origin=origin, store_path=None)),
             change_feed=ChangeFeed(store.records, clock, settings.store.poll_seconds),
             feed=Feed(),
             traces=traces,

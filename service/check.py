@@ -28,8 +28,12 @@ _WILDCARDS = {"0.0.0.0", "::"}  # noqa: S104 -- the addresses that stand for all
 _SQLITE = b"SQLite format 3\0"
 
 
-def check(settings: Settings, origin: Origin, store_path: Path) -> None:
+def check(settings: Settings, origin: Origin, store_path: Path | None) -> None:
     """Check the settings together and the files that they name.
+
+    Without `store_path`, the store's file is left alone. A process that has it open must do so: closing any other
+    descriptor of the file drops the process's locks (POSIX), and a command that closes the store then deletes the
+    write-ahead log with the latest writes. Source: https://sqlite.org/howtocorrupt.html, 2.2
 
     Raises:
         SettingsError: `serve` would not start with these settings.
@@ -44,7 +48,7 @@ def check(settings: Settings, origin: Origin, store_path: Path) -> None:
         _check_folder(settings.media.cache_dir, f"{origin.name}: media.cache_dir")
     check_addresses(settings, origin)
     check_tracing(settings.tracing, origin)
-    if location_of(settings.store, origin, store_path).path is not None:
+    if store_path is not None and location_of(settings.store, origin, store_path).path is not None:
         _check_store(store_path, f"{origin.name}: store.path")
 
 

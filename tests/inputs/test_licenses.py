@@ -364,6 +364,25 @@ def test_a_license_that_the_settings_narrow_or_drop_gets_less_at_once(stored, ht
     assert http_client.get(link).status_code == 200
 
 
+def test_a_reload_does_not_break_the_locks_of_the_store(operator):
+    folder = operator.gateway.log.parent
+    reload(operator.gateway, (folder / "gateway.toml").read_text())
+    client = operator.add("later")  # a command that took itself for the last one would delete the write-ahead log
+    assert (folder / "gateway.sqlite3-wal").exists()
+    assert client.request("GET", "models").status_code == 200
+
+
+def test_settings_that_take_the_id_of_a_license_of_the_store_change_nothing(operator):
+    client = operator.add("taken")
+    settings = (operator.gateway.log.parent / "gateway.toml").read_text()
+    reload(operator.gateway, settings + license_of("taken", ["chat"]) + license_of("more", ["chat"]))
+    assert "'taken' is in the store, too" in operator.gateway.text()
+    assert client.request("GET", "models").status_code == 200
+    more = Client(client.http, operator.gateway, key_of("more"))
+    assert more.request("GET", "models").status_code == 401
+    reload(operator.gateway, settings)
+
+
 def test_a_revocation_ends_the_requests_of_every_process_that_shares_a_redis(start_gateway, http_client):
     with servers_of(programs()["redis"]) as start:
         settings = settings_of({}) + f'\n[store]\nurl = "{start().url}"\n'
