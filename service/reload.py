@@ -10,7 +10,7 @@ active.
 
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class Reload:
         """Reload the settings and all files."""
         async with self._lock:
             if self._origin.path is not None:
-                settings = self._read(self._origin.path)
+                settings = await self._read(self._origin.path)
                 if settings is None:
                     return
                 self._settings = settings
@@ -135,7 +135,7 @@ class Reload:
             self._done.inc()
             _log.info("config_reloaded")
 
-    def _read(self, path: Path) -> Settings | None:
+    async def _read(self, path: Path) -> Settings | None:
         """Return the settings as their file is now, with the sections that cannot be reloaded as before.
 
         None: the file is invalid, or leaves out too much.
@@ -145,6 +145,8 @@ class Reload:
             configs = wiring.transport_settings(settings, self._origin)
             self._check(settings)
             self._refuse_loss(settings, configs)
+            with suppress(OSError):  # without the store, the licenses of the settings count
+                await self._licenses.check(fixed_licenses(settings.licenses, self._origin), self._origin)
         except SettingsError as error:
             self._failed.inc()
             advice = "nothing was changed; run gemini-gateway config check"

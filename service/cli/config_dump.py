@@ -1,6 +1,7 @@
 """`gemini-gateway config`: print the effective settings without secrets, and check them."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,10 +10,14 @@ import msgspec
 import tomli_w
 
 from service.check import check, exposed_files
-from service.cli.options import config_option, settings_at, store_path_of
+from service.cli.options import config_option, settings_at, store_path_of, with_store
 from service.config.schema import Settings
-from service.storage.factory import shown_url
+from service.licenses.auth import check_against_store, fixed_licenses
+from service.licenses.store import LicenseStore
+from service.storage.factory import StoreUnreachable, location_of, shown_url
+from service.telemetry import logs
 from service.wiring import TRANSPORTS, transport_settings
+from transports.clock import SystemClock
 
 _SECRETS = frozenset({"key", "token"})
 
@@ -35,7 +40,19 @@ def show_config(config_path: Path | None) -> None:
 def check_config(config_path: Path | None) -> None:
     """Check the settings; no upstream is contacted."""
     path, settings, origin = settings_at(config_path)
-    check(settings, origin, store_path_of(settings, path))
+    store_path = store_path_of(settings, path)
+    check(settings, origin, store_path)
+    location = location_of(settings.store, origin, store_path)
+    if settings.licenses and (location.path is None or location.path.exists()):
+        fixed = fixed_licenses(settings.licenses, origin)
+        logs.configure(msgspec.structs.replace(settings.log, level="error"))
+        with suppress(StoreUnreachable):  # `serve` starts without it
+            with_store(
+                settings,
+                origin,
+                store_path,
+                lambda store: check_against_store(fixed, LicenseStore(store.records, SystemClock()), origin),
+            )
     for exposed in exposed_files(settings, origin):
         click.echo(f"warning: {exposed} can be read by every user of this machine; chmod 600 it", err=True)
     click.echo(f"{origin.name}: ok")

@@ -18,6 +18,7 @@ from service.cli.account_table import console, finding_line
 from service.cli.options import config_option, settings_at, store_path_of
 from service.config.loader import Origin, SettingsError
 from service.config.schema import Settings
+from service.licenses.auth import check_against_store, fixed_licenses
 from service.licenses.store import LicenseStore
 from service.server.hypercorn import run_loop
 from service.server.listeners import reachable_host
@@ -123,11 +124,17 @@ class Diagnosis:
         yield _finding("store", clock)
         processes = await read_processes(store.records)
         yield _finding("store", ok("processes", f"Running gateway processes: {len(processes)}."))
-        valid = [one for one in await LicenseStore(store.records, self._clock).all() if one.revoked is None]
+        stored = LicenseStore(store.records, self._clock)
+        valid, _ = await stored.valid()
         count = len(valid) + len(self._settings.licenses)
         advice = "Add one: gemini-gateway licenses add NAME"
         none = warning("licenses", "No client can use the gateway.", advice)
-        yield _finding("licenses", ok("licenses", f"Valid licenses: {count}.") if count else none)
+        found = ok("licenses", f"Valid licenses: {count}.") if count else none
+        try:
+            await check_against_store(fixed_licenses(self._settings.licenses, self._origin), stored, self._origin)
+        except SettingsError as error:
+            found = failed("licenses", str(error), "Until then the license of the settings counts.")
+        yield _finding("licenses", found)
 
     async def _check_accounts(self, store: Store) -> AsyncGenerator[DoctorFinding]:
         """Count each transport's accounts and check every account."""

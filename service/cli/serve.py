@@ -3,6 +3,7 @@
 import signal
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from service.check import check, exposed_files
 from service.cli.options import config_option, settings_at, store_path_of
 from service.cli.startup_summary import print_summary, startup_summary
 from service.gateway import Supervisor, run_gateway
+from service.licenses.auth import check_against_store, fixed_licenses
+from service.licenses.store import LicenseStore
 from service.server.hypercorn import listen, run_loop, url_of
 from service.server.listeners import addresses, announcement, inherited_sockets, without_brackets
 from service.storage.factory import location_of, open_store
@@ -50,6 +53,9 @@ def serve(config_path: Path | None, host: str | None, port: int | None, **handed
     location = location_of(settings.store, origin, store_path)
 
     async def greet(records: Records) -> None:
+        with suppress(OSError):  # without the store, the licenses of the settings count
+            fixed = fixed_licenses(settings.licenses, origin)
+            await check_against_store(fixed, LicenseStore(records, SystemClock()), origin)
         print_summary(await startup_summary(settings, origin, location, records, SystemClock()), log=settings.log)
 
     def started() -> None:

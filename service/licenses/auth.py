@@ -58,12 +58,33 @@ def fixed_licenses(
     return list(found.items())
 
 
+async def check_against_store(fixed: Iterable[tuple[str, License]], store: LicenseStore, origin: Origin) -> None:
+    """Check that the licenses of the settings share no id and no key with those of the store.
+
+    Raises:
+        SettingsError: a license does; the message names both.
+        OSError: the store failed.
+
+    """
+    ids, digests = await store.valid()
+    for key, granted in fixed:
+        where = f"{origin.name}: licenses: {granted.id!r}"
+        if granted.id in ids:
+            advice = f"revoke that one with `gemini-gateway licenses revoke {granted.id}`, or choose another id"
+            raise SettingsError(f"{where} is in the store, too; {advice}")
+        other = digests.get(sha256(key.encode()).digest())
+        if other is not None:
+            raise SettingsError(f"{where} has the key of the license {other!r} in the store; give it a key of its own")
+
+
 class Licenses:
     """All licenses: those of the settings, and those of the store."""
 
     def __init__(self, fixed: Iterable[tuple[str, License]], store: LicenseStore) -> None:
         """Use `fixed`, the checked `(key, license)` pairs of the settings, and the store's licenses."""
         self._store = store
+        self._shadowed: set[str] = set()
+        """Ids of licenses of the store that were refused, because the settings use their id."""
         self._ends: WeakValueDictionary[str, CallbackEvent] = WeakValueDictionary()
         """The events of the licenses with open requests and jobs, which hold them."""
         self.fixed = list(fixed)
@@ -88,6 +109,10 @@ class Licenses:
         """The number of valid licenses; those of the store as of the last `refresh` or look-up."""
         return len(self._fixed_by_id) + self._store.count
 
+    async def check(self, fixed: Iterable[tuple[str, License]], origin: Origin) -> None:
+        """Check licenses of the settings against those of the store, as `check_against_store`."""
+        await check_against_store(fixed, self._store, origin)
+
     async def caller(self, key: bytes) -> Caller | None:
         """Return the caller that a license key identifies, or None if the key is not valid.
 
@@ -102,7 +127,10 @@ class Licenses:
         if found is None:
             with _store_errors():
                 found = await self._store.find(digest)
-            if found is not None and found.id in self._fixed_by_id:  # the license of the settings counts
+            if found is not None and found.id in self._fixed_by_id:
+                if found.id not in self._shadowed:
+                    self._shadowed.add(found.id)
+                    _log.warning("license_refused", license=found.id, reason="the settings have one with this id")
                 found = None
         return found.caller if found else None
 

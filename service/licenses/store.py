@@ -9,6 +9,7 @@ Source: reliability 2.3
 import math
 import re
 import secrets
+from collections.abc import Mapping
 from hashlib import sha256
 
 import anyio
@@ -128,6 +129,12 @@ class LicenseStore:
         """Return all licenses, oldest first."""
         found = [_license(*item) for item in (await self._scan()).items()]
         return sorted(found, key=lambda one: (one.created, one.id))
+
+    async def valid(self) -> tuple[frozenset[str], Mapping[bytes, str]]:
+        """Return the ids of the licenses that are not revoked, and these ids by the digests of their keys."""
+        entries = await self._scan()
+        digests = {entry.digest: name for name, entry in entries.items() if entry.revoked is None}
+        return frozenset(digests.values()), digests
 
     @property
     def count(self) -> int:

@@ -32,6 +32,29 @@ def test_mistakes_with_licenses_are_one_line(command):
     assert command("licenses", "add", "x", "--feature", "flying").returncode == 2
 
 
+def test_an_id_or_a_key_belongs_to_the_settings_or_to_the_store(command, tmp_path):
+    key = command("licenses", "add", "stored").stdout.strip()
+
+    def written(identity, key):
+        text = f'[[licenses]]\nid = "{identity}"\nkey = "{key}"\n[transports.simulator]\n'
+        (tmp_path / "gateway.toml").write_text(text)
+
+    written("fixed", "sk-gg-of-the-settings-0123456789")
+    assert command("config", "check").returncode == 0
+    for identity, one, words in (
+        ("stored", "sk-gg-of-the-settings-0123456789", "'stored' is in the store, too"),
+        ("fixed", key, "'fixed' has the key of the license 'stored'"),
+    ):
+        written(identity, one)
+        for arguments in (("config", "check"), ("serve", "--port", "0")):
+            refused = command(*arguments)
+            assert (refused.returncode, words in refused.stderr) == (78, True)
+            assert key not in refused.stderr
+        assert words in " ".join(command("doctor").stdout.split())
+    assert command("licenses", "revoke", "stored").returncode == 0
+    assert command("config", "check").returncode == 0
+
+
 def test_a_license_is_for_the_features_that_it_was_added_with(command):
     command("licenses", "add", "bob", "--feature", "images", "--feature", "chat")
     command("licenses", "add", "all")
