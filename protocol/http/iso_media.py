@@ -14,7 +14,6 @@ from itertools import islice
 
 from protocol.model import View
 
-_CONTAINERS = (b"meta", b"iprp", b"ipco")
 _FULL_BOX = 4
 """`meta` begins with a version and flags."""
 _MOST_TRACKS = 64
@@ -28,16 +27,9 @@ def heif_size(data: View, visit: Callable[[], None]) -> tuple[int, int] | None:
         Exception: as `visit` does.
 
     """
-    start, end = 0, len(data)
-    for container in _CONTAINERS:
-        found = next((box for box in _boxes(data, start, end, visit) if box[0] == container), None)
-        if found is None:
-            return None
-        _, start, end = found
-        start += _FULL_BOX if container == b"meta" else 0
     sizes: list[tuple[int, int]] = []
     sideways = False
-    for kind, at, _ in _boxes(data, start, end, visit):
+    for kind, at, _ in _within(data, (0, len(data)), (b"meta", b"iprp", b"ipco"), visit):
         if kind == b"ispe":
             sizes.append((int.from_bytes(data[at + 4 : at + 8]), int.from_bytes(data[at + 8 : at + 12])))
         elif kind == b"irot":  # counter-clockwise, in units of 90 degrees
@@ -46,6 +38,36 @@ def heif_size(data: View, visit: Callable[[], None]) -> tuple[int, int] | None:
         return None
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     return (height, width) if sideways else (width, height)
+
+
+def heif_frames(data: View, visit: Callable[[], None]) -> int:
+    """Return the number of frames of a picture that moves, as its longest track says (ISO/IEC 14496-12, 8.7.3); else 1.
+
+    Raises:
+        Exception: as `visit` does.
+
+    """
+    frames = 1
+    for kind, start, end in _within(data, (0, len(data)), (b"moov",), visit):
+        if kind == b"trak":
+            for inner, at, _ in _within(data, (start, end), (b"mdia", b"minf", b"stbl"), visit):
+                if inner in {b"stsz", b"stz2"}:
+                    frames = max(frames, int.from_bytes(data[at + 8 : at + 12]))
+    return frames
+
+
+def _within(
+    data: View, place: tuple[int, int], path: tuple[bytes, ...], visit: Callable[[], None]
+) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the boxes in the first box at a path, as `_boxes`; none if there is no such box."""
+    start, end = place
+    for container in path:
+        found = next((box for box in _boxes(data, start, end, visit) if box[0] == container), None)
+        if found is None:
+            return
+        _, start, end = found
+        start += _FULL_BOX if container == b"meta" else 0
+    yield from _boxes(data, start, end, visit)
 
 
 def handlers(data: View) -> frozenset[bytes]:

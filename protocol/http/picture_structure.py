@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from protocol.http.iso_media import heif_size
+from protocol.http.iso_media import heif_frames, heif_size
 from protocol.http.media_types import sniff
 from protocol.model import View
 
@@ -293,9 +293,11 @@ def _after_sub_blocks(data: View, at: int, budget: BlockBudget) -> int:
 
 
 def read_heif(data: View, budget: BlockBudget) -> PictureStructure | None:
-    """Read the size of a HEIC, HEIF or AVIF; its rotation is part of the format, and viewers ignore its EXIF."""
+    """Read a HEIC, HEIF or AVIF; its rotation is part of the format, and viewers ignore its EXIF."""
     size = heif_size(data, budget.visit)
-    return PictureStructure(stored_size=size) if size is not None else None
+    if size is None:
+        return None
+    return PictureStructure(stored_size=size, frames=heif_frames(data, budget.visit))
 
 
 _WALKS = {

@@ -38,7 +38,6 @@ _ALIASES = {
     "compression_quality": "output_compression",
 }
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_BRACKETS = re.compile(r"\[([^\[\]]{1,64})\]")
 
 _UNSET: tuple[object, ...] = (None, "", "auto", [], {})
 

@@ -57,7 +57,35 @@ BLOCKS = {
     "JPEG, fill bytes": JPEG[:2] + b"\xff" * 500_000 + JPEG[2:],
     "JPEG, EXIF that repeats its bytes": JPEG[:2] + b"\xff\xe1\xff\xffExif\0\0" + SHARED[:65_527] + JPEG[2:],
 }
+
+
+def box(kind, *content):
+    data = b"".join(content)
+    return struct.pack(">I", 8 + len(data)) + kind + data
+
+
+def heif(brand, *properties, more=b""):
+    meta = box(b"meta", bytes(4), box(b"iprp", box(b"ipco", *properties)))
+    return box(b"ftyp", brand, bytes(4), brand) + more + meta
+
+
+def ispe(width, height):
+    return box(b"ispe", struct.pack(">III", 0, width, height))
+
+
+def track(frames):
+    table = box(b"stbl", box(b"stsz", struct.pack(">III", 0, 0, frames)))
+    return box(b"trak", box(b"mdia", box(b"minf", table)))
+
+
+BLOCKS |= {
+    "HEIC, empty boxes": heif(b"heic", ispe(8, 8), more=box(b"free") * 200_000),
+    "AVIF, empty properties": heif(b"avif", ispe(8, 8), box(b"free") * 200_000),
+    "AVIF, tracks": heif(b"avis", ispe(8, 8), more=box(b"moov", track(1) * 20_000)),
+}
 TOO_LARGE = {
+    "HEIC, pixels": heif(b"heic", ispe(8, 8), ispe(*BIG)),
+    "AVIF, frames behind boxes": heif(b"avis", ispe(8, 8), more=box(b"free") * 3000 + box(b"moov", track(100_000))),
     "PNG, frames behind texts": png(NOTES, chunk(b"acTL", struct.pack(">II", 100_000, 0))),
     "PNG, frames that acTL denies": png(chunk(b"acTL", struct.pack(">II", 1, 0)), chunk(b"fcTL", bytes(26)) * 1001),
     "GIF, frames": GIF + (b"\x2c" + struct.pack("<4HB", 0, 0, 8, 8, 0) + b"\x02\x01\0\0") * 1001 + b";",

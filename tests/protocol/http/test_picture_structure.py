@@ -59,7 +59,7 @@ def test_the_size_of_every_jpeg_variant_is_read(options):
     assert picture_size(picture("JPEG", **options)) == (123, 45)
 
 
-@pytest.mark.parametrize("form", ["PNG", "WEBP", "GIF"])
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "GIF", "AVIF"])
 def test_frames_are_counted(form):
     assert read_structure(film(form, 5)).frames == 5
 
