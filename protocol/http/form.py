@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -109,8 +109,9 @@ async def read_form(request: Request, files: Iterable[str] = (), texts: Iterable
     """
     context = context_of(request.scope)
     boundary = parameters(";" + request.headers.get("content-type", "").partition(";")[2]).get("boundary", "")
-    splitter = MultipartSplitter(boundary.rstrip().encode("utf-8", "surrogateescape"))
-    parts = _Parts(splitter, context.spool, context.limits.file_bytes, frozenset(files), frozenset(texts))
+    parts = _Parts(
+        boundary.rstrip().encode(), context.spool, context.limits.file_bytes, frozenset(files), frozenset(texts)
+    )
     rest = await receive_body(request.scope, request.receive, context, parts)
     if len(rest) > _OFF_LOOP_BYTES:
         await in_thread(partial(parts.feed, rest))
@@ -197,7 +198,7 @@ class _Part:
             return text
         try:
             return msgspec.json.decode(text)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             message = f"The form's field '{self.shown}' has the type application/json, but is not valid JSON."
             raise BadRequest(message, param=self.shown, code="invalid_json") from None
 
@@ -205,13 +206,12 @@ class _Part:
 class _Parts:
     """Collects the parts of a form (a `Sink` of `protocol.http.body`)."""
 
-    def __init__(
-        self, splitter: MultipartSplitter, spool: Spool, most: int, files: frozenset[str], texts: frozenset[str]
-    ) -> None:
-        self._splitter, self._spool, self._most = splitter, spool, most
+    def __init__(self, boundary: bytes, spool: Spool, most: int, files: frozenset[str], texts: frozenset[str]) -> None:
+        self._boundary, self._spool, self._most = boundary, spool, most
         self._file_fields, self._text_fields = files, texts
         self._fields: list[_Part] = []
         self._files: list[Upload] = []
+        self._splitter: MultipartSplitter | None = None
         self._part: _Part | None = None
         self._kept = 0
         self.stored = 0
@@ -229,6 +229,7 @@ class _Parts:
             Saturated: the disk is full.
 
         """
+        self._splitter = self._splitter or MultipartSplitter(self._boundary)
         for event in self._splitter.feed(block):
             if isinstance(event, Mapping):
                 self._part = _Part(event, self._file_fields, self._text_fields)
@@ -239,13 +240,14 @@ class _Parts:
                     self._end(self._part)
 
     def finish(self) -> Form:
-        """Return the form.
+        """Return the form, of which at least one block was read.
 
         Raises:
             BadRequest: it is truncated, or a field is wrong.
 
         """
-        self._splitter.finish()
+        if self._splitter is not None:
+            self._splitter.finish()
         declared = (part.data.decode("latin-1").strip() for part in self._fields if part.field == _CHARSET_FIELD)
         charset = next(filter(None, declared), "utf-8")
         fields = [(part.field, part.value(charset)) for part in self._fields if part.field != _CHARSET_FIELD]
@@ -288,6 +290,10 @@ class _Parts:
             self._files.append(Upload(field=part.field, name=name, mime=part.mime or None, data=content))
 
 
+class _Branch(dict[str, Any]):
+    """The fields or items of a field, by what is in the brackets; not an object in JSON."""
+
+
 def nested(pairs: Sequence[tuple[str, Any]], repeated: frozenset[str] = frozenset()) -> dict[str, Any]:
     """Return fields as an object: `a[b]` becomes the field `b` of `a`, and `a[]` or `a[0]` an item of it.
 
@@ -306,8 +312,8 @@ def nested(pairs: Sequence[tuple[str, Any]], repeated: frozenset[str] = frozense
             keys = [name]
         place = fields
         for key in keys[:-1]:
-            inner = place.setdefault(key or str(len(place)), dict[str, Any]())
-            place = cast("dict[str, Any]", inner) if isinstance(inner, dict) else {keys[-1]: inner}  # it is taken
+            inner = place.setdefault(key or str(len(place)), _Branch())
+            place = inner if isinstance(inner, _Branch) else {keys[-1]: inner}  # it is taken
         last = keys[-1] or str(len(place))
         if value != "" and last in place:
             key = keys[0]
@@ -317,13 +323,12 @@ def nested(pairs: Sequence[tuple[str, Any]], repeated: frozenset[str] = frozense
 
 
 def _listed(value: Any) -> Any:
-    """Return a value with lists in place of the objects whose keys are indexes."""
-    if not isinstance(value, dict):
+    """Return a value with lists in place of the branches whose keys are indexes."""
+    if not isinstance(value, _Branch):
         return value
-    items = cast("dict[str, Any]", value)
-    if all(_INDEX.fullmatch(key) for key in items):
-        return [_listed(items[key]) for key in sorted(items, key=int) if items[key] != ""]
-    return {key: _listed(item) for key, item in items.items()}
+    if all(_INDEX.fullmatch(key) for key in value):
+        return [_listed(value[key]) for key in sorted(value, key=int) if value[key] != ""]
+    return {key: _listed(item) for key, item in value.items()}
 
 
 def _shown(name: str) -> str:

@@ -173,6 +173,7 @@ REFUSED = {
     "no ASCII": (TYPE, form(field("prompt", b"\xff", f"{TEXT}; charset=ascii"), IMAGE), "prompt", "ascii"),
     "unknown charset": (TYPE, form(field("prompt", "x", f"{TEXT}; charset=klingon"), IMAGE), "prompt", "klingon"),
     "no charset": (TYPE, form(field("prompt", "x", f"{TEXT}; charset=punycode"), IMAGE), "prompt", "punycode"),
+    "too deep JSON": (TYPE, edit(IMAGE, field("x", b'{"a":' * 40_000, JSON)), "x", "not valid JSON"),
     "no JSON": (TYPE, edit(IMAGE, field("n", "{", JSON)), "n", "not valid JSON"),
     "no base64": (TYPE, edit(part(f"{TRANSFER}: base64", data=b"?!")), None, "base64"),
     "unknown encoding": (TYPE, edit(part(f"{TRANSFER}: x-uuencode")), None, "Content-Transfer-Encoding"),

@@ -260,14 +260,6 @@ def test_no_spelling_widens_a_license(paths, endpoint, model, status):
         assert ask(paths, "GET", f"/v1/models/{quote(model, safe='')}", key=NARROW)[0].status == status
 
 
-def test_a_conversation_is_continued_in_another_spelling(paths):
-    messages = [{"role": "user", "content": "my number is 4711"}]
-    _, first = ask(paths, "POST", "/v1/chat/completions", {"model": "gemini-3-pro", "messages": messages})
-    messages += [first["choices"][0]["message"], {"role": "user", "content": "and now?"}]
-    _, second = ask(paths, "POST", "/chat/completions", {"model": "Models/GEMINI-3-PRO", "messages": messages})
-    assert second["model"] == first["model"] == "gemini-3-pro"
-
-
 @pytest.mark.parametrize("base", ["/gemini_official/v1/", "//V1", "/gemini_official", ""])
 def test_the_official_sdk_works_with_every_base_url(paths, base):
     with openai.OpenAI(base_url=paths.origin + base, api_key=KEY, max_retries=0) as client:

@@ -1,6 +1,7 @@
 import base64
 import contextlib
 import gc
+import json
 import os
 
 import pytest
@@ -168,6 +169,12 @@ async def test_a_file_in_base64_is_decoded_to_memory_or_to_disk(size):
     data = read.files[0].data
     assert isinstance(data, StoredFile) is (size > 256 * 1024)
     assert (data if isinstance(data, bytes) else data.whole()) == blob
+
+
+@pytest.mark.parametrize("value", [{}, {"0": {"1": "x"}}, [{}], {"a": {"b": {"c": {"d": {"e": {"f": {"0": 1}}}}}}}])
+async def test_an_object_in_json_is_a_value(value):
+    read = await read_form(TYPE, form(part(json.dumps(value), "a", headers=["Content-Type: application/json"])))
+    assert read.fields["a"] == value
 
 
 async def test_what_a_file_field_holds_decides_whether_it_is_a_file():
