@@ -4,7 +4,7 @@ A request passes the middleware from the outside in: request context (id, access
 routing; then, for each API route, the license check and the concurrency limit.
 """
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -100,9 +100,10 @@ async def open_app(
 
     """
     clock, registry = SystemClock(), CollectorRegistry()
+    store_observer = PrometheusStoreObserver(registry)
     async with (
         open_tracing(settings.tracing, origin) as traces,
-        open_stores(settings.store, origin, store_path, clock, PrometheusStoreObserver(registry)) as (store, copy),
+        open_stores(settings.store, origin, store_path, clock, store_observer) as (store, copy),
         _open_url_signer(settings, origin, store_path, store.records, clock) as url_signer,
     ):
         fresh_seconds = _LICENSES_SECONDS if settings.store.remote else 0.0
@@ -126,6 +127,7 @@ async def open_app(
             change_feed=ChangeFeed(store.records, clock, settings.store.poll_seconds),
             feed=Feed(),
             traces=traces,
+            store_usable=lambda: not store_observer.file_problem,
         )
         conversations = Conversations(store.records, clock)
         base.change_feed.subscribe(LICENSES, licenses.refresh)
@@ -166,6 +168,7 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True):
     change_feed: ChangeFeed
     feed: Feed
     traces: RequestTracer | None
+    store_usable: Callable[[], bool]
 
 
 def _engine_deps(
@@ -205,7 +208,7 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
         traces=base.traces,
     )
     metrics = Metrics(base.registry, settings.limits.concurrency)
-    operations = Operations(base.registry, base.shutdown, base.load_monitor)
+    operations = Operations(base.registry, base.shutdown, base.load_monitor, base.store_usable)
     slots = RequestSlots(base.shutdown, settings.limits.concurrency, settings.limits.concurrency_per_license)
     default = wiring.DIALECTS[0]
     media = MediaRoutes(engine, base.url_signer, base.licenses, _media_cache(settings.media))

@@ -148,6 +148,12 @@ class RecordingStoreObserver:
         self._moved.set()
         self._moved = anyio.Event()
 
+    def store_file(self, problem):
+        """Ignore the file."""
+
+    def store_restored(self):
+        """Ignore the file."""
+
     def store_evicts(self, *, evicts):
         self.evicts = evicts
 

@@ -187,6 +187,20 @@ class PrometheusStoreObserver:
             multiprocess_mode="livemax",
         )
 
+        self._unusable = Gauge(
+            "gateway_store_file_unusable",
+            "1 while the store's SQLite file is missing, foreign, damaged or cannot be written.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._restored = Counter(
+            "gateway_store_file_restorations",
+            "Replaced or deleted SQLite files to which the records of the previous one were written.",
+            registry=registry,
+        )
+        self.file_problem = ""
+        """Why the store's file cannot be used, with its path; empty: it can."""
+
     def store_call(self, operation: str, seconds: float, outcome: str) -> None:
         """Record one call."""
         self._seconds(operation, outcome).observe(seconds)
@@ -194,6 +208,15 @@ class PrometheusStoreObserver:
     def store_breaker(self, *, is_open: bool) -> None:
         """Record that the breaker has opened or closed."""
         self._breaker.set(is_open)
+
+    def store_file(self, problem: str) -> None:
+        """Record that the store's file cannot be used, or that it can again."""
+        self.file_problem = problem
+        self._unusable.set(bool(problem))
+
+    def store_restored(self) -> None:
+        """Record that another file got the records of the previous one."""
+        self._restored.inc()
 
     def store_evicts(self, *, evicts: bool) -> None:
         """Record whether the server may evict records."""

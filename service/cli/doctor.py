@@ -22,7 +22,8 @@ from service.licenses.auth import check_against_store, fixed_licenses
 from service.licenses.store import LicenseStore
 from service.server.hypercorn import run_loop
 from service.server.listeners import reachable_host
-from service.storage.factory import cipher_of, location_of, open_local_replica, open_store
+from service.server.workers import BAD_SETTINGS
+from service.storage.factory import StoreUnreachable, cipher_of, location_of, open_local_replica, open_store
 from service.telemetry import logs
 from transports.account import Finding, Level, failed, ok, warning
 from transports.accounts.records import read_processes
@@ -67,7 +68,7 @@ def doctor(config_path: Path | None, *, as_json: bool) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(found)))
     else:
         out.print(f"{len(found)} steps: {broken} failed, {warned} warnings, {len(found) - broken - warned} ok.")
-    sys.exit(1 if broken else 0)
+    sys.exit(diagnosis.status or (1 if broken else 0))
 
 
 class Diagnosis:
@@ -77,6 +78,8 @@ class Diagnosis:
         """Diagnose the gateway with these settings."""
         self._settings, self._origin, self._path = settings, origin, store_path
         self._clock = SystemClock()
+        self.status = 0
+        """Exit status of a store that cannot be used with these settings."""
 
     async def run(self) -> AsyncGenerator[DoctorFinding]:
         """Run all steps and yield each finding."""
@@ -100,6 +103,7 @@ class Diagnosis:
                     advice = "The other accounts were not checked: run `gemini-gateway doctor` again."
                     yield _finding("accounts", failed("accounts", str(error), advice))
         except SettingsError as error:
+            self.status = 1 if isinstance(error, StoreUnreachable) else BAD_SETTINGS
             yield _finding("store", failed("store", str(error), "Check [store], and that the store is running."))
         except OSError as error:
             message = f"{location}: {error.strerror or error}"

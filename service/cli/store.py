@@ -19,6 +19,7 @@ from service.telemetry import logs
 from transports.clock import SystemClock
 from transports.store import COLLECTIONS, Cipher, Collection, Unreadable
 from transports.store.encryption import is_encrypted
+from transports.store.port import SealedRecords
 
 _CALL_SECONDS = 10.0
 """Longer than in a gateway, because no request waits for it."""
@@ -113,6 +114,8 @@ def migrate_store(config_path: Path | None, source: str, target: str, *, force: 
 
     try:
         anyio.run(copy_records)
+    except SealedRecords as error:
+        raise SettingsError(f"{ends[0]}: {error} (--force copies them unchanged)") from None
     except MigrateError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
@@ -133,7 +136,12 @@ def _encryption(cipher: Cipher) -> str:
 
 
 async def _check(location: StoreLocation, settings: StoreSettings, cipher: Cipher) -> bool:
-    """Print the store's location, state and contents; return whether it is writable and readable."""
+    """Print the store's location, state and contents; return whether it is writable and readable.
+
+    Raises:
+        SealedRecords: records need a key that is not configured.
+
+    """
     async with open_location(location, settings, SystemClock()) as store:
         click.echo(f"Store: {location}")
         try:
@@ -144,11 +152,13 @@ async def _check(location: StoreLocation, settings: StoreSettings, cipher: Ciphe
             writable = f"no: {error}"
         click.echo(f"Writable: {writable}")
         click.echo(_encryption(cipher))
+        sealed = 0
         counts = {collection: CollectionCounts() for collection in COLLECTIONS}
         for collection, found in counts.items():
             async for record in all_records(store.records, collection):
                 found.records += 1
                 found.plain += not is_encrypted(record.value)
+                sealed += collection.encrypted and not cipher.knows(record.value)
                 try:
                     cipher.decrypt(collection, record.key, record.value)
                 except Unreadable:
@@ -156,6 +166,8 @@ async def _check(location: StoreLocation, settings: StoreSettings, cipher: Ciphe
     click.echo("Records:")
     for collection, found in counts.items():
         click.echo(f"  {found.line(collection)}")
+    if sealed:
+        raise SealedRecords(sealed)
     return writable == "yes" and not any(found.unreadable for found in counts.values())
 
 

@@ -1,6 +1,7 @@
 """Serves `/livez`, `/readyz`, `/metrics`, and `/healthz`, an alias of `/livez`."""
 
 import os
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -39,11 +40,20 @@ class LoadStatus(Protocol):
 
 
 class Operations:
-    """Serves probes and metrics of this process alone; upstreams and the store do not count."""
+    """Serves probes and metrics of this process alone; upstreams and the store do not count.
 
-    def __init__(self, registry: CollectorRegistry, shutdown: Shutdown, status: LoadStatus) -> None:
-        """Show `registry`, or what all workers have put together."""
-        self._registry, self._shutdown, self._status = registry, shutdown, status
+    `/readyz` names a store whose file cannot be used, and stays 200: requests are served.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        shutdown: Shutdown,
+        status: LoadStatus,
+        store_usable: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Show `registry`, or what all workers have put together; `store_usable` is a detail of readiness."""
+        self._registry, self._shutdown, self._status, self._store_usable = registry, shutdown, status, store_usable
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -72,7 +82,7 @@ class Operations:
             return JSONResponse({"status": "draining"}, 503)
         if self._status.overloaded:
             return JSONResponse({"status": "overloaded"}, 503)
-        return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "ready"} | ({} if self._store_usable() else {"store": "file_unusable"}))
 
     async def metrics(self, request: Request) -> Response:
         """Return the metrics of this process, or of all workers; as OpenMetrics, with exemplars, on request."""

@@ -1,7 +1,7 @@
 """Builds the store that the settings describe: its location, cipher, local replica and instrumentation."""
 
 from collections.abc import AsyncGenerator, Generator
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -185,13 +185,15 @@ async def open_location(
     """
     observer = observer or _NullObserver()
     if location.path is not None:
-        with closing(SqliteStore(location.path, clock, cipher)) as backend:
+        with closing(SqliteStore(location.path, clock, cipher, observer)) as backend:
             yield Store.of(instrumented(backend, clock, observer))
         return
     from transports.store.redis import RedisOptions, open_redis
 
     options = RedisOptions(url=location.url, prefix=settings.prefix, timeout_seconds=settings.timeout_seconds)
     async with open_redis(options, clock, observer, cipher) as backend:
+        with suppress(StoreDown):  # its users find out themselves
+            await backend.check_keys()
         yield Store.of(instrumented(backend, clock, observer))
 
 
@@ -206,6 +208,12 @@ class _NullObserver:
 
     def store_evicts(self, *, evicts: bool) -> None:
         """Ignore the server's policy."""
+
+    def store_file(self, problem: str) -> None:
+        """Ignore the file: a command opens it for a moment only."""
+
+    def store_restored(self) -> None:
+        """Ignore the file."""
 
 
 @contextmanager

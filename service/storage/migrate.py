@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 import msgspec
 
 from transports.store import COLLECTIONS, Cipher, Collection, Record, Records, Unreadable
-from transports.store.port import MARKS, PROCESSES
+from transports.store.port import MARKS, PROCESSES, SealedRecords
 
 _PAGE_SIZE = 500
 MIGRATED = tuple(collection for collection in COLLECTIONS if collection is not PROCESSES)
@@ -43,6 +43,7 @@ async def migrate(
     Raises:
         MigrateError: without `force`: a gateway runs on one of the stores, a record cannot be decrypted, or the
             target holds other records; in any case: a record that was read back differs from what was written.
+        SealedRecords: without `force`: records of the source need a key that was not given.
         OSError: a store failed.
 
     """
@@ -76,12 +77,18 @@ async def _check_idle(endpoint: StoreEndpoint) -> None:
 
 
 async def _check_readable(source: StoreEndpoint) -> None:
+    sealed = 0
     for collection in MIGRATED:
         async for record in all_records(source.records, collection):
+            if collection.encrypted and not source.cipher.knows(record.value):
+                sealed += 1
+                continue
             try:
                 source.cipher.decrypt(collection, record.key, record.value)
             except Unreadable as error:
                 raise MigrateError(f"{source.name}: {error} (--force copies it unchanged)") from None
+    if sealed:
+        raise SealedRecords(sealed)
 
 
 async def _check_empty(source: StoreEndpoint, target: StoreEndpoint) -> None:

@@ -107,6 +107,7 @@ def test_store_calls_the_breaker_and_the_eviction_policy_are_shown():
     for sample, tell in (
         ("gateway_store_breaker_open", lambda yes: observer.store_breaker(is_open=yes)),
         ("gateway_store_eviction_enabled", lambda yes: observer.store_evicts(evicts=yes)),
+        ("gateway_store_file_unusable", lambda yes: observer.store_file("It is a folder." if yes else "")),
     ):
         assert registry.get_sample_value(sample) == 0.0
         tell(True)

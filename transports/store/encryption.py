@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from transports.store.port import Change, Collection, Record, Unreadable
+from transports.store.port import COLLECTIONS, Change, Collection, Record, SealedRecords, Unreadable
 
 if TYPE_CHECKING:  # imported with the first key
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,9 +20,13 @@ if TYPE_CHECKING:  # imported with the first key
 _MARK = b"\x8fgemini-gateway\x01"
 _ID_BYTES, _NONCE_BYTES = 8, 12
 _BODY = len(_MARK) + _ID_BYTES + _NONCE_BYTES
+LONGEST_MARK = len(_MARK) + _ID_BYTES
+"""Bytes at the beginning of an encrypted value that name its key."""
 _FOREIGN = 4
 """A value whose first bytes differ from the mark in at most one byte of four is a damaged encrypted value."""
 _MAX_REPORTED = 1000
+SEALED = tuple(collection for collection in COLLECTIONS if collection.encrypted and collection.durable)
+"""Collections whose records must not count as missing."""
 
 _log = structlog.get_logger()
 
@@ -40,6 +44,13 @@ class Cipher:
     def can_encrypt(self) -> bool:
         """Whether there is a current key."""
         return self._current is not None
+
+    def knows(self, kept: bytes) -> bool:
+        """Return whether stored bytes, or their first `LONGEST_MARK` bytes, need no key that is not configured.
+
+        Damaged values count as known: no key opens them.
+        """
+        return not kept.startswith(_MARK) or len(kept) < LONGEST_MARK or kept[len(_MARK) : LONGEST_MARK] in self._keys
 
     def encrypt(self, collection: Collection, key: str, value: bytes) -> bytes:
         """Return the bytes to store for a value."""
@@ -103,6 +114,18 @@ class RecordEncryption:
         """Encrypt and decrypt with `cipher`."""
         self._cipher = cipher
         self._reported: set[tuple[str, str]] = set()
+
+    def check(self, values: Iterable[tuple[str, bytes]]) -> None:
+        """Check that no stored value, given with its collection's name, needs a key that is not configured.
+
+        Raises:
+            SealedRecords: some do.
+
+        """
+        secret = {collection.name for collection in SEALED}
+        sealed = sum(name in secret and not self._cipher.knows(value) for name, value in values)
+        if sealed:
+            raise SealedRecords(sealed)
 
     def encrypt(self, change: Change) -> Change:
         """Return a change with its value encrypted."""

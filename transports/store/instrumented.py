@@ -8,9 +8,10 @@ import anyio
 from transports.clock import Clock
 from transports.store.breaker import BreakerObserver
 from transports.store.port import Backend, StoreDown
+from transports.store.sqlite_file import FileObserver
 
 
-class StoreObserver(BreakerObserver, Protocol):
+class StoreObserver(BreakerObserver, FileObserver, Protocol):
     """Is notified about every call of a store."""
 
     def store_call(self, operation: str, seconds: float, outcome: str) -> None:

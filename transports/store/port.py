@@ -32,6 +32,18 @@ class Unreadable(OSError):
     """
 
 
+class SealedRecords(OSError):
+    """Records need an encryption key that is not configured: without it, they would count as missing."""
+
+    def __init__(self, count: int) -> None:
+        """Set the number of the records."""
+        sealed = "1 record is" if count == 1 else f"{count} records are"
+        super().__init__(
+            f"{sealed} sealed with another key; set store.key_file to the key that they were written with, or add that "
+            "key to store.old_key_files"
+        )
+
+
 class Collection(msgspec.Struct, frozen=True):
     """A named collection of records."""
 

@@ -7,7 +7,7 @@ each value before `_write` and decrypts it after `_get` and `_scan`; nothing els
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from transports.store.encryption import Cipher, RecordEncryption
+from transports.store.encryption import SEALED, Cipher, RecordEncryption
 from transports.store.port import Change, Collection, KeyRange, Record
 
 
@@ -63,6 +63,22 @@ class BaseRecords(SingleChanges):
 
     async def _apply(self, change: Change) -> int | None:
         return (await self._write(self._encrypted((change,))))[0]
+
+    async def check_keys(self) -> None:
+        """Check that no record needs an encryption key that is not configured.
+
+        Raises:
+            SealedRecords: some do.
+            StoreDown: the store failed.
+
+        """
+        if self._encryption is None:
+            return
+        found: list[tuple[str, bytes]] = []
+        for collection in SEALED:
+            records = await self._scan(KeyRange(collection, "", "", None, reverse=False))
+            found += [(collection.name, record.value) for record in records]
+        self._encryption.check(found)
 
     async def write(self, changes: Sequence[Change]) -> list[int | None]:
         """Apply several changes; return the result of each."""

@@ -9,7 +9,6 @@ Example: a lock expires at 1000.0 and the clock is set back from 990 to 500: it 
 """
 
 import errno
-import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -20,37 +19,15 @@ import anyio.to_thread
 
 from transports.clock import Clock
 from transports.store import sqlite_queries
-from transports.store.encryption import Cipher
+from transports.store.encryption import LONGEST_MARK, Cipher
 from transports.store.port import FULL, Bucket, Change, Collection, KeyRange, Record, StoreDown
 from transports.store.records import BaseRecords
+from transports.store.sqlite_file import BUSY_SECONDS, FOREIGN, FileObserver, FileReplaced, SqliteFile
 from transports.store.sqlite_writer import Writer, is_busy, transaction
 
-_BUSY_SECONDS = 5.0
 _MAINTENANCE_SECONDS = 1.0
 _DRIFT_SECONDS = 0.1
-_SCHEMA = """
-PRAGMA journal_mode=WAL;
-CREATE TABLE IF NOT EXISTS record (
-    collection TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, version INTEGER NOT NULL, until REAL,
-    PRIMARY KEY (collection, key)
-);
-CREATE INDEX IF NOT EXISTS record_until ON record (until) WHERE until IS NOT NULL;
-CREATE TABLE IF NOT EXISTS revision (collection TEXT PRIMARY KEY, number INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS lock (name TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS slot (name TEXT, holder TEXT, until REAL NOT NULL, PRIMARY KEY (name, holder))
-WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS bucket (name TEXT PRIMARY KEY, level REAL NOT NULL, since REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS clock (
-    one INTEGER PRIMARY KEY CHECK (one = 1), wall REAL NOT NULL, monotonic REAL NOT NULL, boot TEXT NOT NULL
-);
-"""
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_MAGIC = b"SQLite format 3\0"
-_HEADER = 100
-_PAGE = slice(16, 18)
-_LARGEST_PAGE = 65536
-"""Page size that the header stores as 1."""
-
 Database = sqlite3.Connection
 ResultT = TypeVar("ResultT")
 
@@ -58,8 +35,12 @@ ResultT = TypeVar("ResultT")
 class SqliteStore(BaseRecords):
     """A store in a SQLite file, with all three ports."""
 
-    def __init__(self, path: Path, clock: Clock, cipher: Cipher | None = None) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, cipher: Cipher | None = None, observer: FileObserver | None = None
+    ) -> None:
         """Open the file at `path`, creating it if missing; call `close` when done.
+
+        `observer` is notified if the file cannot be used later.
 
         Raises:
             OSError: it cannot be opened or created.
@@ -67,32 +48,45 @@ class SqliteStore(BaseRecords):
         """
         super().__init__(cipher)
         self._path, self._clock = path, clock
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._adjusted_at = self._pruned_at = float("-inf")
         self._offset = 0.0
         """Wall clock minus monotonic clock at the last adjustment."""
         self._boot = _BOOT.read_text().strip() if _BOOT.exists() else ""
-        _check_whole(path)
+        self._looked_at = clock.monotonic()
+        """When it was last checked that the path leads to the open file."""
         try:
-            with closing(self._connect(_BUSY_SECONDS)) as database:
-                database.executescript(_SCHEMA)
-                transaction(database, self._adjust_clock, "BEGIN IMMEDIATE")
-            self._quick = self._connect(0.0)
-            self._quick.execute("PRAGMA wal_autocheckpoint=0")  # that waits for the disk: a thread does it
-            self._writer = Writer(self._quick, lambda: self._connect(_BUSY_SECONDS))
+            self._file = SqliteFile(path, clock, self._check_keys, observer)
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB:
-                raise OSError(errno.EINVAL, "is not a database of this gateway; choose another path") from None
+                raise OSError(errno.EINVAL, FOREIGN) from None
+            raise self._down(error) from error
+        self._writer = Writer(self._file)
+        try:
+            transaction(self._file.patient, self._adjust_clock, "BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            self._file.close()
             raise self._down(error) from error
 
     def close(self) -> None:
         """Close the file."""
-        self._writer.close()
+        self._file.close()
 
     async def revisions(self) -> dict[str, int]:
-        """Return the revision of each collection."""
-        return await self._read(sqlite_queries.revisions)
+        """Return the revision of each collection; at most once a second, follow a file that was replaced."""
+        now = self._clock.monotonic()
+        if now - self._looked_at >= _MAINTENANCE_SECONDS:
+            self._looked_at = now
+            try:
+                self._file.check()
+            except FileReplaced:
+                await self._transact(lambda _: None, durable=True)
+
+        def query(database: Database) -> dict[str, int]:
+            found = sqlite_queries.revisions(database)
+            self._file.keep(database, found)
+            return found
+
+        return await self._read(query)
 
     async def acquire(self, name: str, owner: str, seconds: float, epoch: str | None = None) -> int | None:
         """Acquire a lock unless another owner holds it; return a fencing token."""
@@ -188,14 +182,11 @@ class SqliteStore(BaseRecords):
     async def _keys(self, key_range: KeyRange) -> list[str]:
         return await self._read(lambda database: sqlite_queries.keys(database, key_range, self._clock.wall()))
 
-    def _connect(self, timeout: float) -> Database:
-        database = sqlite3.connect(self._path, timeout=timeout, isolation_level=None, check_same_thread=False)
-        try:
-            database.execute("PRAGMA synchronous=NORMAL")
-        except sqlite3.Error:
-            database.close()
-            raise
-        return database
+    def _check_keys(self, database: Database) -> None:
+        """Raise SealedRecords if records need a key that is not configured."""
+        if self._encryption is not None:
+            starts = database.execute("SELECT collection, substr(value, 1, ?) FROM record", (LONGEST_MARK,))
+            self._encryption.check(starts)
 
     async def _read(self, query: Callable[[Database], ResultT]) -> ResultT:
         """Run a read-only query.
@@ -206,18 +197,18 @@ class SqliteStore(BaseRecords):
         """
         try:
             try:
-                return transaction(self._quick, query, "BEGIN")
+                return transaction(self._file.quick, query, "BEGIN")
             except sqlite3.OperationalError as error:
                 if not is_busy(error):  # only while another process recovers or removes the journal
                     raise
 
             def read_in_thread() -> ResultT:
-                with closing(self._connect(_BUSY_SECONDS)) as database:
+                with closing(self._file.connect(BUSY_SECONDS)) as database:
                     return transaction(database, query, "BEGIN")
 
             return await anyio.to_thread.run_sync(read_in_thread)
         except sqlite3.Error as error:
-            raise self._down(error) from error
+            raise self._failed(error) from error
 
     async def _transact(self, query: Callable[[Database], ResultT], *, durable: bool = False) -> ResultT:
         """Run a query that writes; with `durable`, return once the change is on disk.
@@ -232,10 +223,12 @@ class SqliteStore(BaseRecords):
             return query(database)
 
         try:
-            return await self._writer.write(adjusted, durable=durable)
+            result = await self._writer.write(adjusted, durable=durable)
         except sqlite3.Error as error:
             self._adjusted_at = float("-inf")  # the transaction's clock adjustment was rolled back
-            raise self._down(error) from error
+            raise self._failed(error) from error
+        self._file.note_success()
+        return result
 
     def _adjust_clock(self, database: Database) -> None:
         """Adjust expiries if the wall clock was set; checked once a second while both clocks run alike."""
@@ -245,20 +238,14 @@ class SqliteStore(BaseRecords):
         sqlite_queries.adjust_expiries(database, sqlite_queries.ClockReading(wall, now, self._boot))
         self._adjusted_at, self._offset = now, wall - now
 
+    def _failed(self, error: sqlite3.Error) -> StoreDown:
+        """Note what the error of a call says about the file, and return the caller's error."""
+        self._file.note_failure(error)
+        down = self._down(error)
+        self._file.report(str(down))
+        return down
+
     def _down(self, error: sqlite3.Error) -> StoreDown:
         if is_busy(error):
             return StoreDown(f"the store {self._path} is locked by another process; try again")
         return StoreDown(f"the store {self._path} failed: {error}")
-
-
-def _check_whole(path: Path) -> None:
-    """Raise StoreDown if the file was truncated: SQLite would notice late, or start with an empty database."""
-    journal = path.with_name(f"{path.name}-wal")
-    if journal.exists() and journal.stat().st_size:
-        return  # the write-ahead log completes the file
-    with path.open("rb") as file:
-        header = file.read(_HEADER)
-    size, page = path.stat().st_size, int.from_bytes(header[_PAGE])
-    short = size < _HEADER or size % (page if page > 1 else _LARGEST_PAGE)
-    if size and short and header.startswith(_MAGIC[:size]):
-        raise StoreDown(f"the store {path} is truncated; restore it from a backup")

@@ -22,16 +22,21 @@ import math
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from typing import Any, Generic, TypeVar, cast
 
 import anyio
 import anyio.to_thread
 
+from transports.store.sqlite_file import FileReplaced, SqliteFile
+
 _MOST_AT_ONCE = 256
 """Writes in one transaction."""
 _GATHER_SECONDS = 0.002
 _TRIES = 5
+_TRIES_IN_PLACE = 3
+"""Tries of a batch whose file is replaced or damaged."""
 _CHECKPOINT_EVERY = 250
 """Transactions on the event loop before one is run in a thread, whose connection checkpoints the journal."""
 _PRIMARY = 0xFF
@@ -58,16 +63,16 @@ class _Write(Generic[ResultT]):
 class Writer:
     """Writes of one process, one transaction at a time."""
 
-    def __init__(self, quick: sqlite3.Connection, connect: Callable[[], sqlite3.Connection]) -> None:
-        """Write with `quick` on the event loop; it must not wait for locks. `connect` opens a connection that does."""
-        self._quick, self._connect = quick, connect
-        self._patient: sqlite3.Connection | None = None
+    def __init__(self, file: SqliteFile) -> None:
+        """Write with `file.quick` on the event loop, and with `file.patient` in threads."""
+        self._file = file
+        self._replaced = False
+        """Whether a write has found that the file was replaced; a thread restores it."""
         self._waiting: deque[_Write[Any]] = deque()
         self._leading = False
         self._quick_writes = 0
         self._wrote_at = -math.inf
         """When the last transaction on the event loop ended, by the loop's clock."""
-        self._synchronous = ""
 
     async def write(self, query: Query[ResultT], *, durable: bool) -> ResultT:
         """Run a query in a write transaction; with `durable`, return once the disk has it.
@@ -94,12 +99,6 @@ class Writer:
                 self._waiting[0].woken.set()
         return _outcome(write)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._quick.close()
-        if self._patient is not None:
-            self._patient.close()
-
     async def _lead(self) -> None:
         """Do one batch; a caller that is cancelled while a thread does it waits for the thread."""
         self._leading = True
@@ -116,7 +115,8 @@ class Writer:
             batch = self._popped(min(_MOST_AT_ONCE, len(self._waiting)))
             await anyio.to_thread.run_sync(self._commit, batch)
         finally:
-            self._leading = False
+            self._leading = self._replaced = False
+            self._file.settle()
             for write in batch:
                 write.finished = True
                 write.woken.set()
@@ -126,16 +126,20 @@ class Writer:
 
     def _needs_thread(self, writes: Iterable[_Write[Any]]) -> bool:
         """Return whether the writes must wait for the disk, which only a thread may do."""
-        return self._quick_writes >= _CHECKPOINT_EVERY or any(write.durable for write in writes)
+        return self._replaced or self._quick_writes >= _CHECKPOINT_EVERY or any(write.durable for write in writes)
 
     def _commit_at_once(self, batch: list[_Write[Any]]) -> bool:
         """Do a batch on the event loop; return False where it must wait for the disk, or for another process's lock."""
         if self._needs_thread(batch):
             return False
         try:
-            transaction(self._quick, lambda database: _run_all(database, batch), "BEGIN IMMEDIATE")
+            transaction(self._file.quick, partial(self._run_all, batch), "BEGIN IMMEDIATE")
+        except FileReplaced:
+            self._replaced = True
+            return False
         except sqlite3.Error as error:
-            if is_busy(error):
+            self._replaced = self._file.note_failure(error)
+            if self._replaced or is_busy(error):
                 return False
             _fail_all(batch, error)
         self._quick_writes += 1
@@ -143,18 +147,52 @@ class Writer:
         return True
 
     def _commit(self, batch: list[_Write[Any]]) -> None:
-        """Do a batch in one transaction; note each write's result or error."""
+        """Do a batch in one transaction, in the file that is there now; note each write's result or error."""
         self._quick_writes = 0
         synchronous = "FULL" if any(write.durable for write in batch) else "NORMAL"
+        failure = sqlite3.OperationalError("the file keeps being replaced")
+        for _ in range(_TRIES_IN_PLACE):
+            try:
+                self._file.patient.execute(f"PRAGMA synchronous={synchronous}")
+                transaction(self._file.patient, partial(self._run_all, batch), "BEGIN IMMEDIATE")
+                break
+            except FileReplaced:
+                self._file.restore()
+            except sqlite3.Error as error:
+                failure = error
+                if not self._file.note_failure(error):
+                    _fail_all(batch, error)
+                    return
+                self._file.restore()
+        else:
+            _fail_all(batch, failure)
+            return
         try:
-            if self._patient is None:
-                self._patient = self._connect()
-            if synchronous != self._synchronous:
-                self._patient.execute(f"PRAGMA synchronous={synchronous}")
-                self._synchronous = synchronous
-            transaction(self._patient, lambda database: _run_all(database, batch), "BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            _fail_all(batch, error)
+            self._file.check()
+        except FileReplaced:  # by another process, just before the commit
+            self._file.restore()
+
+    def _run_all(self, batch: list[_Write[Any]], database: sqlite3.Connection) -> None:
+        """Run the queries of a batch in a transaction.
+
+        Raises:
+            FileReplaced: nothing was written, because the path leads to another file.
+
+        """
+        self._file.check()
+        if len(batch) == 1:
+            batch[0].result = batch[0].query(database)
+            return
+        for write in batch:
+            database.execute("SAVEPOINT one")
+            try:
+                write.result = write.query(database)
+            except sqlite3.Error as error:
+                if not database.in_transaction:
+                    raise  # such an error ends the transaction: the disk is full, or fails
+                write.error = error
+                database.execute("ROLLBACK TO one")
+            database.execute("RELEASE one")
 
 
 def _fail_all(batch: list[_Write[Any]], error: sqlite3.Error) -> None:
@@ -166,22 +204,6 @@ def _outcome(write: _Write[ResultT]) -> ResultT:
     if write.error is not None:
         raise write.error
     return cast("ResultT", write.result)
-
-
-def _run_all(database: sqlite3.Connection, batch: list[_Write[Any]]) -> None:
-    if len(batch) == 1:
-        batch[0].result = batch[0].query(database)
-        return
-    for write in batch:
-        database.execute("SAVEPOINT one")
-        try:
-            write.result = write.query(database)
-        except sqlite3.Error as error:
-            if not database.in_transaction:
-                raise  # such an error ends the transaction: the disk is full, or fails
-            write.error = error
-            database.execute("ROLLBACK TO one")
-        database.execute("RELEASE one")
 
 
 def is_busy(error: sqlite3.Error) -> bool:

@@ -42,3 +42,10 @@ async def test_a_stuck_process_is_not_alive(client, parts):
     parts[1].alive = False
     assert (await client.get("/livez")).status_code == 503
     assert (await client.get("/healthz")).json() == {"status": "stuck"}
+
+
+async def test_a_store_file_that_cannot_be_used_is_a_detail_of_readiness(parts):
+    app = Operations(CollectorRegistry(), *parts, lambda: False).app()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+        answer = await client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "store": "file_unusable"})

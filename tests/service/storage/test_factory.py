@@ -17,7 +17,6 @@ from service.storage.factory import (
 )
 from transports.clock import SystemClock
 from transports.metrics import PrometheusStoreObserver
-from transports.store import Unreadable
 from transports.store.port import SESSIONS
 
 ORIGIN = origin_of(None)
@@ -61,9 +60,10 @@ async def test_an_old_key_file_still_decrypts(tmp_path, key_file):
         await store.records.put(SESSIONS, "a", b"1")
     other = tmp_path / "other.key"
     other.write_bytes(b"x" * 32)
-    async with opening(tmp_path, key_file=other) as store:
-        with pytest.raises(Unreadable):
-            await store.records.get(SESSIONS, "a")
+    for settings in ({"key_file": other}, {}):
+        with pytest.raises(SettingsError, match=r"1 record is sealed with another key; set store\.key_file"):
+            async with opening(tmp_path, **settings):
+                raise AssertionError
     async with opening(tmp_path, key_file=other, old_key_files=(key_file,)) as store:
         assert (await store.records.get(SESSIONS, "a")).value == b"1"
     async with opening(tmp_path, old_key_files=(key_file,)) as store:

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from contextlib import closing
+from functools import cached_property
 
 import anyio
 import anyio.lowlevel
@@ -21,7 +22,25 @@ class File:
         self.quick = self.connect(0.0)
         self.quick.execute("PRAGMA journal_mode=WAL")
         self.quick.execute("CREATE TABLE number (value INTEGER UNIQUE)")
-        self.writer = Writer(self.quick, lambda: self.connect(5.0))
+        self.writer = Writer(self)
+
+    @cached_property
+    def patient(self):
+        return self.connect(5.0)
+
+    def check(self):
+        """Find the file in its place."""
+
+    def settle(self):
+        """Have nothing to settle."""
+
+    def note_failure(self, _):
+        return False
+
+    def close(self):
+        self.quick.close()
+        if "patient" in vars(self):
+            self.patient.close()
 
     def connect(self, timeout):
         self.connections += 1
@@ -54,7 +73,7 @@ class File:
 def file(tmp_path):
     opened = File(tmp_path / "file.sqlite3")
     yield opened
-    opened.writer.close()
+    opened.close()
 
 
 async def together(*works):
