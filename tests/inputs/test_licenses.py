@@ -347,6 +347,11 @@ def test_a_license_that_the_settings_narrow_or_drop_gets_less_at_once(stored, ht
     while client.request("GET", f"videos/{video}").json()["status"] != "completed":
         time.sleep(0.02)
     with client.stream(ENDLESS) as (_, lines):
+        everything = settings_of({"fixed": list(ALL)})
+        reload(stored, everything.replace('id = "fixed"', 'id = "fixed"\nmodels = ["gemini-2.5-*"]'))
+        for path in (f"chat/completions/{research}", f"videos/{video}", f"videos/{video}/content"):
+            answer = client.request("GET", path)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (403, "model_not_allowed")
         reload(stored, settings_of({"fixed": ["chat"]}))
         check_refused(http_client.get(link), "images")
         check_refused(client.request("GET", f"chat/completions/{research}"), "research")

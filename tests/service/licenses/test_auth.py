@@ -6,7 +6,7 @@ import pytest
 
 from protocol.model import Feature, Saturated
 from service.config.schema import LicenseSettings, Origin, SettingsError
-from service.licenses.auth import Licenses, fixed_licenses, new_key
+from service.licenses.auth import Licenses, check_against_store, fixed_licenses, new_key
 from service.licenses.store import License, LicenseStore
 from tests.clock import ManualClock
 from transports.store import MemoryStore, StoreDown
@@ -151,6 +151,57 @@ async def test_a_license_of_the_settings_takes_its_name_from_one_of_the_store(li
     fixed = await caller(licenses, "fixed-key-1")
     assert (fixed.features, fixed.owner != stored.owner) == ((Feature.CHAT,), True)
     assert await licenses.current(fixed.owner) == fixed
+
+
+async def test_the_end_of_a_license_is_announced_to_what_holds_its_event(license_store, store):
+    keys = {name: new_key() for name in ("team", "other")}
+    for name, key in keys.items():
+        await license_store.add(License(id=name), key)
+    fixed = ("fixed-key-1", License(id="fixed"))
+    licenses = Licenses([fixed], license_store)
+    owners = [(await caller(licenses, key)).owner for key in (*keys.values(), "fixed-key-1")]
+    events = [licenses.end_of(owner) for owner in owners]
+    assert licenses.end_of(owners[0]) is events[0]
+    await LicenseStore(store, ManualClock()).revoke("team", 2.0)
+    await licenses.refresh()
+    assert [event.is_set() for event in events] == [True, False, False]
+    licenses.fixed = [("fixed-key-2", License(id="fixed", features=(Feature.CHAT,)))]  # another key of the same owner
+    assert [event.is_set() for event in events] == [True, False, False]
+    licenses.fixed = [("fixed-key-3", License(id="other"))]  # the settings take an id of the store
+    assert [event.is_set() for event in events] == [True, True, True]
+    assert not licenses.end_of("other").is_set()
+
+
+async def test_no_license_ends_while_the_store_is_down(license_store, store):
+    key = new_key()
+    await license_store.add(License(id="team"), key)
+    licenses = Licenses([], license_store)
+    event = licenses.end_of((await caller(licenses, key)).owner)
+    store.down = True
+    with pytest.raises(OSError, match="cannot be looked up"):
+        await licenses.refresh()
+    assert not event.is_set()
+
+
+@pytest.mark.parametrize(
+    ("fixed", "words"),
+    [
+        (("fixed-key-1", License(id="team")), "'team' is in the store, too; revoke that one"),
+        (("stored-key-1", License(id="fixed")), "'fixed' has the key of the license 'team' in the store"),
+        (("fixed-key-1", License(id="fixed")), None),
+    ],
+)
+async def test_settings_share_no_id_and_no_key_with_the_store(license_store, fixed, words):
+    await license_store.add(License(id="team"), "stored-key-1")
+    origin = Origin(name="x")
+    if words is None:
+        await check_against_store([fixed], license_store, origin)
+    else:
+        with pytest.raises(SettingsError, match=words) as caught:
+            await check_against_store([fixed], license_store, origin)
+        assert "key-1" not in str(caught.value)
+    await license_store.revoke("team", 2.0)
+    await check_against_store([fixed], license_store, origin)
 
 
 def settings_of(*licenses):

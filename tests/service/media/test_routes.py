@@ -3,6 +3,7 @@
 from contextlib import asynccontextmanager
 from io import BytesIO
 
+import anyio
 import httpx2 as httpx
 import pytest
 from PIL import Image
@@ -10,7 +11,7 @@ from starlette.applications import Starlette
 
 from protocol.http.context import ImageFormat, RequestContext, RequestLimits, RequestRecord, attach
 from protocol.http.disconnect import CallbackEvent
-from protocol.model import Caller, MediaKind, MediaRef, Rendition, UpstreamFailed
+from protocol.model import Caller, Feature, MediaKind, MediaRef, Rendition, UpstreamFailed
 from protocol.openai.errors import error_response
 from service.media.cache import MediaCache
 from service.media.routes import MediaRoutes, OpenedMedia
@@ -56,11 +57,12 @@ class Server:
 @pytest.fixture
 def serve():
     @asynccontextmanager
-    async def open_one(engine=None, shelf=None, known=(ME,)):
+    async def open_one(engine=None, shelf=None, known=(ME,), licenses=None):
         clock, engine = ManualClock(), engine or Engine()
 
         seal = UrlSigner(b"k" * 32, clock, 60.0)
-        app = Starlette(routes=[MediaRoutes(engine, seal, KnownLicenses(*known), shelf).route(error_response)])
+        routes = MediaRoutes(engine, seal, licenses or KnownLicenses(*known), shelf)
+        app = Starlette(routes=[routes.route(error_response)])
 
         async def with_context(scope, receive, send):
             if scope["type"] == "http":
@@ -152,3 +154,33 @@ async def test_cached_media_are_available_after_the_upstream_deleted_them(serve,
         assert (await server.get(link)).content == first.content
         assert (await server.get(link, Range="bytes=1-3")).content == b"PNG"
         assert len(engine.asked) == 1
+
+
+async def test_a_link_needs_the_feature_of_its_media(serve):
+    async with serve(known=[Caller(id="me", features=(Feature.CHAT,))]) as server:
+        answer = await server.get(server.links.sign(REF, ME))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "license_required")
+        assert "'images'" in answer.json()["error"]["message"]
+        assert server.engine.asked == []
+
+
+async def test_an_open_download_ends_with_its_license(serve):
+    licenses = KnownLicenses(ME)
+
+    class Endless(Engine):
+        @asynccontextmanager
+        async def media(self, ref, rendition):
+            yield EndlessMedia()
+
+    class EndlessMedia:
+        mime, length = "image/png", 10**9
+
+        async def __aiter__(self):
+            yield png()
+            licenses.end("me")
+            await anyio.sleep_forever()
+
+    async with serve(Endless(), licenses=licenses) as server:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await server.get(server.links.sign(REF, ME))
+        assert (await server.get(server.links.sign(REF, ME))).status_code == 404

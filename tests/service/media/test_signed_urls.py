@@ -1,4 +1,4 @@
-from protocol.model import Caller, MediaKind, MediaRef
+from protocol.model import Caller, Feature, MediaKind, MediaRef
 from service.config.secrets import KEY_BYTES
 from service.media.signed_urls import MediaUrls, UrlSigner
 from tests.clock import ManualClock
@@ -19,6 +19,19 @@ def test_a_link_opens_for_its_license_at_any_process_with_the_key():
     assert links(base="http://elsewhere").open(link, ME) == REF
     assert links().open(link, OTHER) is None
     assert links(key=b"x" * KEY_BYTES).open(link, ME) is None
+
+
+def test_a_link_opens_only_while_its_license_includes_the_media():
+    link = links().sign(REF, ME)
+    assert links().open(link, Caller(id="me", features=(Feature.IMAGES,))) == REF
+    assert links().open(link, Caller(id="me", features=(Feature.CHAT, Feature.VIDEO))) is None
+
+
+def test_a_link_opens_for_no_later_license_of_the_same_id():
+    link = links().sign(REF, Caller(id="me", serial="1"))
+    assert links().open(link, Caller(id="me", serial="1")) == REF
+    assert links().open(link, Caller(id="me", serial="2")) is None
+    assert links().open(link, ME) is None
 
 
 def test_a_link_reveals_nothing_and_is_unique():

@@ -8,11 +8,13 @@ from protocol.model import (
     Capability,
     Citation,
     Document,
+    Feature,
     Media,
     MediaKind,
     Text,
     Thought,
     WebImage,
+    Withheld,
 )
 from transports.web.codec.candidate import Candidate, Cited, Film, Music, Opened, SitePicture, SourceLink, WebPicture
 from transports.web.codec.events import EventBuilder, MediaRefs
@@ -21,8 +23,8 @@ FLICKERS = st.sampled_from(["", "```", "\n```", "\\", "\\*"])
 PAGE = "https://page/1"
 
 
-def narrator(capability=Capability.CHAT):
-    return EventBuilder(MediaRefs(transport="web", account="one", capability=capability))
+def narrator(capability=Capability.CHAT, **refs):
+    return EventBuilder(MediaRefs(transport="web", account="one", capability=capability, **refs))
 
 
 def now(text="", **fields):
@@ -290,3 +292,35 @@ def test_a_frame_without_text_keeps_the_earlier_text():
     ]
     assert said(events) == "what was said"
     assert one.usage(0).output_tokens == 4
+
+
+def test_a_document_that_was_not_requested_is_withheld_from_a_license_without_it():
+    document = paper("```html\n<p>Hi</p>\n```")
+    for capability, documents in ((Capability.CHAT, False), (Capability.CHAT, True), (Capability.CANVAS, False)):
+        one = narrator(capability, documents=documents)
+        events = one.update(now("Look", document=document))
+        events += one.update(now("Look here.", document=document))
+        events += one.update(now("Look here.", document=document, complete=True))
+        events += one.end()
+        withheld = [event for event in events if isinstance(event, Withheld)]
+        if capability is Capability.CHAT and not documents:
+            assert said(events) == "Look here."
+            assert withheld == [Withheld(feature=Feature.CANVAS)]
+        else:
+            assert "<p>Hi</p>" in said(events)
+            assert withheld == []
+
+
+def test_media_belong_to_the_feature_of_what_they_are_a_part_of():
+    one = narrator()
+    events = one.update(
+        now("t", pictures=(picture(1),), music=Music(mp3="https://a/1", mp4="https://a/2"), complete=True)
+    )
+    assert [(event.ref.kind, event.ref.feature) for event in events if isinstance(event, Media)] == [
+        (MediaKind.IMAGE, Feature.IMAGES),
+        (MediaKind.AUDIO, Feature.MUSIC),
+        (MediaKind.VIDEO, Feature.MUSIC),
+    ]
+    book = narrator(Capability.STORYBOOK)
+    events = book.update(now("t", pictures=(picture(1),), document=paper("One"), complete=True))
+    assert [event.ref.feature for event in events if isinstance(event, Media)] == [Feature.STORYBOOK]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from protocol.model import (
     Blocked,
     Caller,
+    Feature,
     FilePart,
     Finish,
     MediaKind,
@@ -27,6 +28,7 @@ from protocol.model import (
     Unsupported,
     UpstreamFailed,
     Usage,
+    notice_of,
 )
 from tests.clock import ManualClock
 from tests.transports.conftest import CATALOGUE, asking, connected, deps_for, request_for
@@ -351,6 +353,8 @@ def test_the_next_request_has_the_stored_key():
         "![a \\] cat](http://127.0.0.1:8000/gemini_official/media/AbC-_1)",
         "[a film](http://127.0.0.1:8000/gemini_official/media/AbC-_1)",
         "![a \\[found\\] cat](https://example.com/cat.png?size=1%282%29)",
+        notice_of(Feature.IMAGES),
+        f"{notice_of(Feature.MUSIC)}\n\n{notice_of(Feature.CANVAS)}",
     ],
 )
 def test_white_space_and_shown_media_do_not_change_the_key(shown):
@@ -374,6 +378,11 @@ def test_different_media_give_different_keys():
     assert len({key((HELLO, said)) for said in (one, two, HI)}) == 3
     request = msgspec.structs.replace(ASKED, turns=(HELLO,))
     assert key(answered(request, "hi", [REF])) == key((HELLO, one))
+
+
+def test_a_later_license_of_the_same_id_continues_no_conversation_of_the_earlier_one():
+    callers = [Caller(id="me"), Caller(id="me", serial="1"), Caller(id="me", serial="2")]
+    assert len({key((HELLO, HI), msgspec.structs.replace(ASKED, caller=caller)) for caller in callers}) == 3
 
 
 def test_callers_and_models_have_different_keys():
