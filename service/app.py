@@ -22,6 +22,7 @@ from protocol.http.operation import Dialect
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Files, Spool
 from protocol.model import Engine, Jobs, Saturated
+from protocol.structured.checked_engine import CheckedEngine
 from service import wiring
 from service.admin.feed import Feed
 from service.check import check
@@ -292,7 +293,7 @@ def with_middleware(  # noqa: PLR0913 -- the layers' dependencies
 def _dialect_routes(engine: Engine, licenses: Licenses, slots: RequestSlots) -> Iterator[tuple[Route, Dialect]]:
     """Yield every dialect's routes with license check and concurrency limit."""
     for dialect in wiring.DIALECTS:
-        for route in dialect.routes(engine):
+        for route in dialect.routes(CheckedEngine(engine)):
             limited = ConcurrencyLimit(route.endpoint, slots, dialect.refuse)
             licensed = Licensed(limited, licenses, dialect)
             yield Route(route.path, licensed, methods=list(route.methods or ()), name=route.path), dialect

@@ -22,7 +22,11 @@ from protocol.model.errors import (
     released,
 )
 from protocol.model.exchange import (
+    CallArguments,
+    CallMalformed,
+    CallStarted,
     Citation,
+    Declined,
     Document,
     Event,
     Exchange,
@@ -48,6 +52,7 @@ from protocol.model.exchange import (
 )
 from protocol.model.features import NOTICE, Feature, notice_of
 from protocol.model.jobs import Job, JobError, JobKind, JobPage, Jobs, JobState
+from protocol.model.json_scanner import JsonScanner
 from protocol.model.media import MediaKind, MediaRef, MediaStream, Rendition
 from protocol.model.media_types import is_iso_media, media_type_of
 from protocol.model.names import (
@@ -69,19 +74,25 @@ from protocol.model.request import (
     TextPart,
     ToolCall,
     Turn,
+    arranged,
 )
 from protocol.model.stored import Content, FileKeeper, StoredFile, TooLong, View, viewed
+from protocol.model.tools import JsonOutput, Schema, Tool, ToolChoice
 
 __all__ = [
     "NOTICE",
     "BadRequest",
     "Blocked",
+    "CallArguments",
+    "CallMalformed",
+    "CallStarted",
     "Caller",
     "Capability",
     "Catalogue",
     "Certainty",
     "Citation",
     "Content",
+    "Declined",
     "Disconnected",
     "Document",
     "DriftDetected",
@@ -103,6 +114,8 @@ __all__ = [
     "JobPage",
     "JobState",
     "Jobs",
+    "JsonOutput",
+    "JsonScanner",
     "Media",
     "MediaKind",
     "MediaPart",
@@ -122,6 +135,7 @@ __all__ = [
     "Rewritten",
     "Role",
     "Saturated",
+    "Schema",
     "Selection",
     "Served",
     "SignedOut",
@@ -131,7 +145,9 @@ __all__ = [
     "Thought",
     "Throttled",
     "TooLong",
+    "Tool",
     "ToolCall",
+    "ToolChoice",
     "Turn",
     "Unauthorized",
     "Unsupported",
@@ -144,6 +160,7 @@ __all__ = [
     "WebImage",
     "Withheld",
     "WorkStarted",
+    "arranged",
     "estimate_tokens",
     "estimated_bytes",
     "fold",

@@ -21,7 +21,7 @@ _BYTES_PER_TOKEN = 4
 _SHOWN = 64
 _INVISIBLE = re.compile(r"[^ -~]+")
 
-FinishReason = Literal["stop", "length", "content_filter"]
+FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +32,14 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Including thoughts."""
     reasoning_tokens: int = 0
     """The part of `output_tokens` that is thoughts."""
+
+    def __add__(self, other: "Usage") -> "Usage":
+        """Return the sum."""
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+        )
 
 
 class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
@@ -90,6 +98,35 @@ class Withheld(msgspec.Struct, frozen=True, tag="withheld"):
     feature: Feature
 
 
+class CallStarted(msgspec.Struct, frozen=True, tag="call_started", kw_only=True):
+    """A tool call begins. It ends at the next event that is text, another call, or the end of the answer."""
+
+    id: str
+    """Unique, assigned by the gateway or the upstream."""
+    name: str
+
+
+class CallArguments(msgspec.Struct, frozen=True, tag="call_arguments"):
+    """The next part of the arguments of the last call that began: all parts together are a JSON object."""
+
+    text: str
+
+
+class CallMalformed(msgspec.Struct, frozen=True, tag="call_malformed", kw_only=True):
+    """The model tried to call a tool, in a form that cannot be read; `protocol.structured` asks it to repeat."""
+
+    text: str
+    """The text of the call, as the model wrote it."""
+    problem: str
+    """What is wrong, in words for the model."""
+
+
+class Declined(msgspec.Struct, frozen=True, tag="declined"):
+    """The model declines, in words, to answer in the form that the client requires."""
+
+    text: str
+
+
 class WorkStarted(msgspec.Struct, frozen=True, tag="work_started"):
     """Long-running work has begun; its result can be fetched by this handle. A later handle replaces it."""
 
@@ -122,7 +159,22 @@ class Finish(msgspec.Struct, frozen=True, tag="finish"):
     """None: the answer is what was streamed."""
 
 
-Event = Waiting | Thought | Text | Media | WebImage | Citation | Document | Withheld | WorkStarted | Finish
+Event = (
+    Waiting
+    | Thought
+    | Text
+    | Media
+    | WebImage
+    | Citation
+    | Document
+    | Withheld
+    | CallStarted
+    | CallArguments
+    | CallMalformed
+    | Declined
+    | WorkStarted
+    | Finish
+)
 
 
 class UpstreamModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,25 +1,28 @@
 """A whole answer, folded from its events: streamed and whole answers come from the same events."""
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Iterable
 
 import msgspec
 
 from protocol.model.errors import UpstreamFailed
 from protocol.model.exchange import (
+    CallArguments,
+    CallStarted,
     Citation,
+    Declined,
     Document,
     Event,
     Finish,
     FinishReason,
     Media,
     Piece,
-    Rewritten,
     Text,
     Thought,
     Usage,
     WebImage,
     Withheld,
 )
+from protocol.model.request import ToolCall
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +33,10 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     thoughts: str
     finish: FinishReason
     usage: Usage
+    calls: tuple[ToolCall, ...] = ()
+    """The model's tool calls, in order."""
+    declined: str = ""
+    """The words with which the model declines to answer in the required form."""
 
     @property
     def text(self) -> str:
@@ -45,9 +52,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 class _Pieces:
     """Collects pieces and joins adjacent texts."""
 
-    def __init__(self) -> None:
+    def __init__(self, pieces: Iterable[Piece] = ()) -> None:
         self._done: list[Piece] = []
         self._text: list[str] = []
+        for piece in pieces:
+            self.add(piece)
 
     def add(self, piece: Piece) -> None:
         if isinstance(piece, Text):
@@ -66,6 +75,42 @@ class _Pieces:
             self._text.clear()
 
 
+class _Collector:
+    """Collects the events of an answer."""
+
+    def __init__(self) -> None:
+        self._pieces = _Pieces()
+        self._thoughts: list[str] = []
+        self._calls: list[tuple[CallStarted, list[str]]] = []
+        self._declined: list[str] = []
+
+    def add(self, event: Event) -> None:
+        match event:
+            case Text() | Media() | WebImage() | Citation() | Document() | Withheld():
+                self._pieces.add(event)
+            case Thought():
+                self._thoughts.append(event.text)
+            case CallStarted():
+                self._calls.append((event, []))
+            case CallArguments():
+                self._calls[-1][1].append(event.text)
+            case Declined():
+                self._declined.append(event.text)
+            case _:
+                pass
+
+    def reply(self, finish: Finish) -> Reply:
+        whole = finish.rewritten
+        return Reply(
+            pieces=self._pieces.all() if whole is None else _Pieces(whole.pieces).all(),
+            thoughts="".join(self._thoughts) if whole is None else whole.thoughts,
+            finish=finish.reason if whole is None else whole.reason,
+            usage=finish.usage if whole is None else whole.usage,
+            calls=tuple(ToolCall(id=call.id, name=call.name, arguments="".join(parts)) for call, parts in self._calls),
+            declined="".join(self._declined),
+        )
+
+
 async def fold(events: AsyncIterable[Event]) -> Reply:
     """Fold events into the whole answer.
 
@@ -75,29 +120,13 @@ async def fold(events: AsyncIterable[Event]) -> Reply:
         UpstreamFailed: the events ended without `Finish`.
 
     """
-    pieces = _Pieces()
-    thoughts: list[str] = []
+    answer = _Collector()
     reply: Reply | None = None
     async for event in events:
-        match event:
-            case Text() | Media() | WebImage() | Citation() | Document() | Withheld():
-                pieces.add(event)
-            case Thought():
-                thoughts.append(event.text)
-            case Finish(rewritten=Rewritten() as whole):
-                rewritten = _Pieces()
-                for piece in whole.pieces:
-                    rewritten.add(piece)
-                reply = Reply(pieces=rewritten.all(), thoughts=whole.thoughts, finish=whole.reason, usage=whole.usage)
-            case Finish():
-                reply = Reply(
-                    pieces=pieces.all(),
-                    thoughts="".join(thoughts),
-                    finish=event.reason,
-                    usage=event.usage,
-                )
-            case _:
-                pass
+        if isinstance(event, Finish):
+            reply = answer.reply(event)
+        else:
+            answer.add(event)
     if reply is None:
         raise UpstreamFailed("The upstream ended its answer before it was complete.", code="upstream_truncated")
     return reply

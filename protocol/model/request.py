@@ -1,5 +1,7 @@
 """The internal request: independent of dialect and transport."""
 
+import json
+from collections.abc import Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -12,6 +14,7 @@ from protocol.model.features import FEATURE_OF, Feature
 from protocol.model.media import MediaRef
 from protocol.model.names import Selection
 from protocol.model.stored import Content, StoredFile
+from protocol.model.tools import JsonOutput, ToolChoice
 
 _ALL_FEATURES = frozenset(Feature)
 
@@ -151,6 +154,14 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     arguments: str
 
+    @property
+    def canonical_arguments(self) -> str:
+        """The arguments in one layout, since clients send the JSON back in another; unchanged if they are not JSON."""
+        try:
+            return json.dumps(json.loads(self.arguments), sort_keys=True)
+        except (ValueError, RecursionError):
+            return self.arguments.encode("utf-8", "replace").decode()
+
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One message of the conversation."""
@@ -196,5 +207,41 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The aspect ratio of the image or video, such as (16, 9)."""
     streamed: bool = False
     """Whether the caller receives the answer as a stream."""
+    tools: ToolChoice | None = None
+    """The tools that the model may call; None: none."""
+    output: JsonOutput | None = None
+    """The JSON that the answer must be; None: free text."""
+    unseen: int = 0
+    """The number of last turns that the client does not see: it will not send them back."""
     handle: Handle | None = None
     """Fetch the result of this work; nothing new is requested."""
+
+
+def arranged(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    """Return the turns with the results of each answer's tool calls in the order of the calls, and with their names.
+
+    Clients send the results in any order, by the id of their call.
+    """
+    done: list[Turn] = []
+    results: list[Turn] = []
+    for turn in turns:
+        if turn.role is Role.TOOL:
+            results.append(turn)
+            continue
+        _add_results(done, results)
+        results.clear()
+        done.append(turn)
+    _add_results(done, results)
+    return tuple(done)
+
+
+def _add_results(done: list[Turn], results: Sequence[Turn]) -> None:
+    """Append the results of the last turn's calls to `done`."""
+    calls = done[-1].tool_calls if done else ()
+    places = {call.id: place for place, call in reversed(list(enumerate(calls))) if call.id}
+    named: list[tuple[int, Turn]] = []
+    for number, result in enumerate(results):
+        place = places.get(result.tool_call_id or "", number)
+        name = result.name or (calls[place].name if place < len(calls) else None)
+        named.append((place, msgspec.structs.replace(result, name=name)))
+    done += [result for _, result in sorted(named, key=lambda one: one[0])]

@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from transports.clock import Clock
-from transports.simulator import composition, models, prompt_directives
+from transports.simulator import composition, models, prompt_directives, tool_use
 from transports.simulator.accounts import SimulatedSession
 from transports.simulator.answer import PendingWork, SimulatedAnswer
 from transports.simulator.breakable_stream import BreakableStream
@@ -64,7 +64,7 @@ class TurnHandler:
         ask, previous = self._previous(session, ask)
         gem = session.gems.find(ask.gem) if ask.gem is not None else None
         require(ask.gem is None or gem is not None, "slot 19: no such gem")
-        script = self._script(shortened(ask.prompt))
+        script = self._script(session, ask)
         if script.http is not None or script.html:  # the prompt asks for a page or status in place of an answer
             location, retry_after = script.location or SIGN_IN, script.retry_after
             return answer_of(
@@ -119,11 +119,17 @@ class TurnHandler:
         require(goes_on and (turn or fresh), "slot 2: not the last turn of a conversation of this account")
         return (msgspec.structs.replace(ask, place=None) if fresh else ask), turn
 
-    def _script(self, prompt: str) -> PromptScript:
+    def _script(self, session: SimulatedSession, ask: TurnRequest) -> PromptScript:
+        prompt = shortened(ask.prompt)
+        place = ask.place[0] if ask.place is not None else ""
+        conversation = session.history.find(place) or session.unlisted.find(place)
+        told = tool_use.answer(prompt, [turn.prompt for turn in conversation.turns] if conversation is not None else [])
         try:
             script = parse(prompt)
         except ValueError as error:
             return PromptScript(text=f"The simulator does not understand: {error}.")
+        if told is not None:
+            script = msgspec.structs.replace(script, text=told, given=True)
         if script.once in self._once:
             clean = PromptScript(text="")
             return msgspec.structs.replace(script, **{name: getattr(clean, name) for name in _FAULTS})

@@ -48,9 +48,10 @@ from transports.web.long_running.open import LongRunningDeps, open_work
 from transports.web.long_running.work import Prompt
 from transports.web.media.download import fetched_file, open_media
 from transports.web.session.cookies import header
-from transports.web.turns.continuation import Resumed, ReusableAnswer
+from transports.web.turns.continuation import ConversationRecorder, Resumed, ReusableAnswer
 from transports.web.turns.image_retry import ImageAnswer, without_tool
 from transports.web.turns.prompt import lay_out
+from transports.web.turns.tool_calls import CallGrammar
 from transports.web.turns.turn import TurnAnswer, TurnContent, TurnSender
 
 
@@ -105,6 +106,7 @@ class WebTransport:
         connected.use()
         stack.callback(connected.unuse)
         stack.callback(session.refresh_quotas_later)
+        grammar = CallGrammar(request)
         if capability.long_running:
             deps = LongRunningDeps(
                 session=session,
@@ -113,24 +115,28 @@ class WebTransport:
                 clock=self._clock,
                 open_media=lambda ref: self.media(ref, Rendition.USUAL),
             )
-            return await open_work(stack, deps, request, await self._prompt(request, connected))
-        if not reuse.seconds or account.guest:
-            temporary = session.site.config.temporary
-            answer = await self._send_turn(stack, sender, request, connected, temporary=temporary)
-            return Exchange(lambda: answer.served, answer.events)
+            return await open_work(stack, deps, request, await self._prompt(request, connected, grammar))
+        if not self._continues(connected):
+            answer = await self._send_turn(stack, sender, request, connected, grammar)
+            return Exchange(lambda: answer.served, grammar.events(answer.events))
         resumed = await reuse.take(request, account.id)
-        answer = await self._resumed(stack, sender, resumed, connected) if resumed is not None else None
+        answer = await self._resumed(stack, sender, resumed, connected, grammar) if resumed is not None else None
         if answer is None:
+            grammar.shown = ""
             try:
-                answer = await self._send_turn(stack, sender, request, connected, temporary=False)
+                answer = await self._send_turn(stack, sender, request, connected, grammar)
             except BaseException:
                 if sender.conversation is not None:  # its state is unknown, so it is not continued
                     reuse.delete_soon(account.id, sender.conversation)
                 raise
         started = answer
-        recorder = reuse.record(request, started)
+        recorder = ConversationRecorder(reuse, request, started, grammar)
         stack.callback(recorder.close)
         return Exchange(lambda: started.served, recorder.events())
+
+    def _continues(self, connected: SiteAccount) -> bool:
+        """Return whether the site stores this account's conversations, to be continued."""
+        return bool(self._reuse.seconds) and not connected.account.guest
 
     async def _resumed(
         self,
@@ -138,15 +144,16 @@ class WebTransport:
         sender: TurnSender,
         resumed: Resumed,
         connected: SiteAccount,
+        grammar: CallGrammar,
     ) -> ReusableAnswer | None:
         """Send the new messages in the existing conversation; None if the site refuses to continue it.
 
         If no answer starts, the conversation can be continued later only if the site certainly did not take the turn.
         """
         reuse = self._reuse
-        sender.conversation = resumed.conversation
+        sender.conversation, grammar.shown = resumed.conversation, resumed.conversation.tools
         try:
-            return await self._send_turn(stack, sender, resumed.request, connected, temporary=False)
+            return await self._send_turn(stack, sender, resumed.request, connected, grammar)
         except BaseException as error:
             downgraded = isinstance(error, ModelDowngraded)  # the site answered, so the conversation has a new turn
             refused = isinstance(error, GatewayError) and error.certainty is not Certainty.MAYBE_ACCEPTED
@@ -167,16 +174,16 @@ class WebTransport:
         sender: TurnSender,
         request: GenerationRequest,
         connected: SiteAccount,
-        *,
-        temporary: bool,
+        grammar: CallGrammar,
     ) -> ReusableAnswer:
         capability, tools = request.selection.capability, connected.session.site.config.tools
         slots = slots_of(capability, tools)
         image = capability is Capability.IMAGEN
         plain = image and bool(slots) and tools.image_retry
+        temporary = connected.session.site.config.temporary and not self._continues(connected)
         before = sender.conversation
         while True:
-            prompt = await self._prompt(request, connected)
+            prompt = await self._prompt(request, connected, grammar)
             content = TurnContent(prompt=prompt.text, files=prompt.files, slots=slots, temporary=temporary)
             if image and not slots:
                 content = without_tool(content)
@@ -208,8 +215,8 @@ class WebTransport:
             self._reuse.delete_soon(connected.account.id, first)
         return answer
 
-    async def _prompt(self, request: GenerationRequest, connected: SiteAccount) -> Prompt:
-        layout = lay_out(request, files=not connected.account.guest)
+    async def _prompt(self, request: GenerationRequest, connected: SiteAccount, grammar: CallGrammar) -> Prompt:
+        layout = lay_out(request, grammar.instructions(), files=not connected.account.guest)
         attached = layout.attached if request.handle is None else ()
         fetch = partial(self._fetch, request.caller.id)
         return Prompt(layout.prompt, await connected.uploads.bring(attached, fetch) if attached else ())

@@ -54,7 +54,8 @@ async def _answer(
         exchange = engine.open(request) if bounds == Bounds() else bounded(engine, request, bounds)
     usage_in_stream = bool(body.stream_options and body.stream_options.include_usage)
     rendering = Rendering(context.links, request.caller, pictures.image_format)
-    writer = write.CompletionWriter(head, rendering, include_usage=usage_in_stream)
+    legacy = bool(body.functions) and not body.tools
+    writer = write.CompletionWriter(head, rendering, include_usage=usage_in_stream, legacy_calls=legacy)
     return Answer(request=request, exchange=exchange, writer=writer, fold=fold, streamed=request.streamed)
 
 

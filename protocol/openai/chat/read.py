@@ -26,9 +26,11 @@ from protocol.model import (
     TextPart,
     Turn,
     Unsupported,
+    arranged,
 )
 from protocol.model import ToolCall as Call
 from protocol.openai.chat import wire
+from protocol.openai.chat.read_tools import json_output, tool_choice
 from protocol.openai.chat.stop import Bounds
 from protocol.openai.picture_parameters import PictureParameters, read_picture_parameters, refuse_for_films
 
@@ -206,19 +208,22 @@ async def read(
             raise BadRequest(f"Too many files: send at most {limit} {what}.", param=several[limit].at)
     links = {} if selection.model.guest else shown(body.messages, context)
     files = _ConversationFiles(taken=await take_all(found, context), shown=links)
-    turns = tuple(_turn(message, index, files) for index, message in enumerate(body.messages))
+    turns = arranged([_turn(message, index, files) for index, message in enumerate(body.messages)])
     if not any(turn.text or any(not isinstance(part, TextPart) for part in turn.parts) for turn in turns):
         raise BadRequest("'messages' has no text: send at least one message with text or a file.", param="messages")
     if pictures.sentences:
         last = max(index for index, turn in enumerate(turns) if turn.role is Role.USER or not index)
         asked = msgspec.structs.replace(turns[last], parts=(*turns[last].parts, *map(TextPart, pictures.sentences)))
         turns = (*turns[:last], asked, *turns[last + 1 :])
+    chat = selection.capability is Capability.CHAT  # the others answer with what they make, and call nothing
     return GenerationRequest(
         id=context.id,
         caller=caller_of(context),
         selection=selection,
         turns=turns,
         streamed=bool(body.stream),
+        tools=tool_choice(body) if chat else None,
+        output=json_output(body.response_format) if chat else None,
         attempts_before=context.attempts_before,
         aspect=pictures.aspect,
     )
@@ -238,11 +243,6 @@ def refuse_unsupported(body: wire.ChatRequest, selection: Selection) -> None:
     ways = {"text", "image"} if selection.capability in _DRAWING else {"text"}
     requested = {
         "n": (body.n or 1) > 1,
-        "tools": bool(body.tools),
-        "tool_choice": bool(body.tool_choice) and body.tool_choice not in ("auto", "none"),
-        "functions": bool(body.functions),
-        "function_call": bool(body.function_call) and body.function_call not in ("auto", "none"),
-        "response_format": body.response_format is not None and body.response_format.type != "text",
         "logprobs": bool(body.logprobs),
         "top_logprobs": bool(body.top_logprobs),
         "logit_bias": bool(body.logit_bias),

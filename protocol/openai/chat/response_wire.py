@@ -85,13 +85,40 @@ class DocumentEntry(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
 
 
+class CalledFunction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The function of a tool call: in a stream, its name comes first, and the arguments in parts."""
+
+    name: str | None = None
+    arguments: str = msgspec.field(default_factory=str)
+
+
+class AnsweredCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool call of a whole answer."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
+class StreamedCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A part of a tool call in a stream; id and type come in its first part only."""
+
+    index: int
+    id: str | None = None
+    type: Literal["function"] | None = None
+    function: CalledFunction
+
+
 class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
     """The message of a whole answer."""
 
     role: Literal["assistant"] = "assistant"
-    content: str
-    refusal: None = None
+    content: str | None
+    refusal: str | None = None
     annotations: list[Annotation] = []
+    tool_calls: list[AnsweredCall] | msgspec.UnsetType = msgspec.UNSET
+    function_call: CalledFunction | msgspec.UnsetType = msgspec.UNSET
+    """The call, for clients that use the older form of tools."""
     reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
     images: list[ImageEntry] | msgspec.UnsetType = msgspec.UNSET
     videos: list[VideoEntry] | msgspec.UnsetType = msgspec.UNSET
@@ -117,7 +144,6 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     choices: list[Choice]
     usage: Usage
-    system_fingerprint: None = None
 
 
 class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -126,6 +152,9 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
     role: str | None = None
     content: str | None = None
     reasoning_content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[StreamedCall] | None = None
+    function_call: CalledFunction | None = None
     images: list[ImageEntry] | None = None
     videos: list[VideoEntry] | None = None
     audios: list[AudioEntry] | None = None
@@ -149,7 +178,6 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     created: int
     model: str
-    system_fingerprint: None = None
     choices: list[ChunkChoice]
     usage: Usage | msgspec.UnsetType | None = msgspec.UNSET
     """Null in every chunk but the last, if usage was requested."""

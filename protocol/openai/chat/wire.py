@@ -7,12 +7,13 @@ from msgspec import Meta
 
 from protocol.http.lenient import LenientDecoder
 from protocol.openai.picture_parameters import PictureFields
+from protocol.structured.tool_checks import MOST_TOOLS
 
 Positive = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(pattern=r"^[^\s<|\\/>]+\Z", min_length=1, max_length=64)]
 """The name of an author; it has no characters that could be mistaken for the layout of a prompt."""
 FunctionName = Annotated[str, Meta(pattern=r"^[\w.:/-]+\Z", max_length=128)]
-CallId = Annotated[str, Meta(pattern=r"^[^\s<>]+\Z", max_length=256)]
+CallId = Annotated[str, Meta(pattern=r"^[^\s<>]*\Z", max_length=256)]
 
 
 class ContentText(msgspec.Struct, frozen=True, tag="text"):
@@ -153,10 +154,57 @@ class StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool | None = None
 
 
+class FunctionTool(msgspec.Struct, frozen=True):
+    """The function of a tool."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | bool | None = None
+    strict: bool | None = None
+
+
+class OfferedTool(msgspec.Struct, frozen=True):
+    """A tool that the model may call; only functions are supported."""
+
+    type: str
+    function: FunctionTool | None = None
+
+
+class NamedFunction(msgspec.Struct, frozen=True):
+    """The name of a function."""
+
+    name: str
+
+
+class AllowedTools(msgspec.Struct, frozen=True):
+    """A choice among the offered tools."""
+
+    mode: Literal["auto", "required"] = "auto"
+    tools: list[dict[str, Any]] = []
+
+
+class NamedChoice(msgspec.Struct, frozen=True):
+    """A choice of one tool, or of a few."""
+
+    type: str = "function"
+    function: NamedFunction | None = None
+    allowed_tools: AllowedTools | None = None
+
+
+class JsonSchemaFormat(msgspec.Struct, frozen=True):
+    """The JSON Schema of the answer."""
+
+    name: str = ""
+    description: str | None = None
+    schema: dict[str, Any] | bool | None = None
+    strict: bool | None = None
+
+
 class ResponseFormat(msgspec.Struct, frozen=True):
     """The format of the answer."""
 
     type: str
+    json_schema: JsonSchemaFormat | None = None
 
 
 class ChatRequest(PictureFields, frozen=True, kw_only=True):
@@ -166,15 +214,18 @@ class ChatRequest(PictureFields, frozen=True, kw_only=True):
     messages: Annotated[list[Message], Meta(min_length=1, max_length=2000)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    tools: Annotated[list[OfferedTool], Meta(max_length=MOST_TOOLS)] | None = None
+    tool_choice: str | NamedChoice | None = None
+    parallel_tool_calls: bool | None = None
+    functions: Annotated[list[FunctionTool], Meta(max_length=MOST_TOOLS)] | None = None
+    """The older form of `tools`."""
+    function_call: str | NamedFunction | None = None
+    """The older form of `tool_choice`."""
+    response_format: ResponseFormat | None = None
     stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
 
     # `read` refuses values that are not supported
     n: Positive | None = None
-    tools: list[Any] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    functions: list[Any] | None = None
-    function_call: str | dict[str, Any] | None = None
-    response_format: ResponseFormat | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     logit_bias: dict[str, float] | None = None

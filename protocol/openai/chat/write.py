@@ -4,7 +4,6 @@ import re
 import secrets
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from typing import assert_never
 from urllib.parse import quote
 
 import msgspec
@@ -12,8 +11,11 @@ import msgspec
 from protocol.http.body import encode_json
 from protocol.http.context import UNCHANGED, ImageFormat, Links
 from protocol.model import (
+    CallArguments,
     Caller,
+    CallStarted,
     Citation,
+    Declined,
     Document,
     Event,
     Finish,
@@ -25,10 +27,8 @@ from protocol.model import (
     Text,
     Thought,
     Usage,
-    Waiting,
     WebImage,
     Withheld,
-    WorkStarted,
     notice_of,
 )
 from protocol.openai.chat import response_wire
@@ -210,9 +210,17 @@ def usage_of(usage: Usage) -> response_wire.Usage:
 class CompletionWriter:
     """Writes one answer, streamed or whole (an `AnswerWriter` of `protocol.http.operation`)."""
 
-    def __init__(self, head: Head, rendering: Rendering, *, include_usage: bool = False) -> None:
-        """Write chunks or a completion with this head; `include_usage`: a stream ends with its usage."""
-        self._head, self._rendering = head, rendering
+    def __init__(
+        self, head: Head, rendering: Rendering, *, include_usage: bool = False, legacy_calls: bool = False
+    ) -> None:
+        """Write chunks or a completion with this head.
+
+        `include_usage`: a stream ends with its usage. `legacy_calls`: the request has `functions`, so a call is
+        written as `function_call`.
+        """
+        self._head, self._rendering, self._legacy_calls = head, rendering, legacy_calls
+        self._calls = 0
+        """The number of tool calls that began."""
         self._usage: msgspec.UnsetType | None = None if include_usage else msgspec.UNSET
         self._around: tuple[bytes, bytes] | None = None
         """The bytes before and after the text in a text chunk."""
@@ -228,20 +236,46 @@ class CompletionWriter:
             case Text():
                 text, more = self._rendering.add_text(event.text)
                 return (self._text(text) if text else b"") + self._chunks(more)
-            case Media() | WebImage() | Citation() | Document() | Withheld():
-                return self._chunks(self._rendering.render(event))
-            case Thought():
-                return self._chunk(response_wire.Delta(reasoning_content=event.text))
             case Finish():
                 self.finished = True
-                data = self._chunks(self._rendering.finish()) + self._chunk(response_wire.Delta(), event.reason)
+                reason = self._reason(event.reason)
+                data = self._chunks(self._rendering.finish()) + self._chunk(response_wire.Delta(), reason)
                 if self._usage is None:
                     data += self._event(self._object([], usage_of(event.usage)))
                 return data + _DONE
-            case Waiting() | WorkStarted():
-                return b""
             case _:
-                assert_never(event)
+                return self._chunks(self._deltas(event))
+
+    def _deltas(self, event: Event) -> list[response_wire.Delta]:
+        """Return what an event adds, other than text."""
+        match event:
+            case Media() | WebImage() | Citation() | Document() | Withheld():
+                return self._rendering.render(event)
+            case Thought():
+                return [response_wire.Delta(reasoning_content=event.text)]
+            case CallStarted() | CallArguments():
+                started = event if isinstance(event, CallStarted) else None
+                self._calls += started is not None
+                function = response_wire.CalledFunction(
+                    name=started.name if started is not None else None,
+                    arguments=event.text if isinstance(event, CallArguments) else "",
+                )
+                if self._legacy_calls:
+                    return [response_wire.Delta(function_call=function)]
+                call = response_wire.StreamedCall(
+                    index=self._calls - 1,
+                    id=started.id if started is not None else None,
+                    type="function" if started is not None else None,
+                    function=function,
+                )
+                return [response_wire.Delta(tool_calls=[call])]
+            case Declined():
+                return [response_wire.Delta(refusal=event.text)]
+            case _:
+                return []
+
+    def _reason(self, reason: str) -> str:
+        return "function_call" if self._legacy_calls and reason == "tool_calls" else reason
 
     def error(self, error: GatewayError) -> bytes:
         """Return the error that ends the stream."""
@@ -251,8 +285,18 @@ class CompletionWriter:
         """Return the completion of a whole answer."""
         head, rendering = self._head, self._rendering
         deltas = [delta for piece in reply.pieces for delta in rendering.render(piece)] + rendering.finish()
+        content = "".join(delta.content or "" for delta in deltas)
+        calls = [
+            response_wire.AnsweredCall(
+                id=call.id, function=response_wire.CalledFunction(name=call.name, arguments=call.arguments)
+            )
+            for call in reply.calls
+        ]
         message = response_wire.AnswerMessage(
-            content="".join(delta.content or "" for delta in deltas),
+            content=content if content or not (calls or reply.declined) else None,
+            refusal=reply.declined or None,
+            tool_calls=calls if calls and not self._legacy_calls else msgspec.UNSET,
+            function_call=calls[0].function if calls and self._legacy_calls else msgspec.UNSET,
             reasoning_content=reply.thoughts or msgspec.UNSET,
             annotations=[entry for delta in deltas for entry in delta.annotations or ()],
             images=[entry for delta in deltas for entry in delta.images or ()] or msgspec.UNSET,
@@ -265,7 +309,7 @@ class CompletionWriter:
                 id=head.id,
                 created=head.created,
                 model=head.model,
-                choices=[response_wire.Choice(message=message, finish_reason=reply.finish)],
+                choices=[response_wire.Choice(message=message, finish_reason=self._reason(reply.finish))],
                 usage=usage_of(reply.usage),
             ),
         )

@@ -220,6 +220,8 @@ class SiteConversation(msgspec.Struct, frozen=True, kw_only=True):
     """Present if the site saved the turn."""
     turn: int = 0
     """Index of the turn in its conversation."""
+    tools: str = ""
+    """The digest of the tools that the conversation has seen (`turns.tool_calls.digest`)."""
 
 
 class AnswerReader:

@@ -25,7 +25,10 @@ import structlog
 
 from protocol.model import (
     NOTICE,
+    CallArguments,
     Caller,
+    CallMalformed,
+    CallStarted,
     Event,
     FilePart,
     Finish,
@@ -39,6 +42,7 @@ from protocol.model import (
     Served,
     Text,
     TextPart,
+    ToolCall,
     Turn,
     WebImage,
 )
@@ -48,6 +52,7 @@ from transports.tasks import every
 from transports.web.codec.answer import SiteConversation
 from transports.web.session.session import Session
 from transports.web.turns.saved import Chats
+from transports.web.turns.tool_calls import CallGrammar
 
 _SWEEP_SECONDS = 60.0
 
@@ -59,7 +64,7 @@ _RETRY_SECONDS = 600.0
 _MAX_TRIES = 5
 """Attempts to delete a conversation; after that it stays in the account."""
 
-_KEPT = (Text, Media, WebImage)
+_KEPT = (Text, Media, WebImage, CallStarted, CallArguments, CallMalformed)
 """The events that a conversation's key depends on."""
 
 _encode = msgspec.json.Encoder().encode
@@ -162,15 +167,17 @@ class ConversationReuse:
         chats = Chats(session)
         session.site.background.later(0.0, "delete_conversation", lambda: chats.delete(conversation.cid))
 
-    def record(self, request: GenerationRequest, answer: ReusableAnswer) -> "ConversationRecorder":
-        """Return a recorder that stores the answer's conversation when it is complete."""
-        return ConversationRecorder(self, request, answer)
+    async def keep(
+        self, request: GenerationRequest, answer: ReusableAnswer, turns: tuple[Turn, ...], tools: str = ""
+    ) -> bool:
+        """Store the conversation of a complete answer, which holds `turns`; return whether it can be continued.
 
-    async def keep(self, request: GenerationRequest, answer: ReusableAnswer, turns: tuple[Turn, ...]) -> bool:
-        """Store the conversation of a complete answer, which holds `turns`; return whether it can be continued."""
+        `tools`: the digest of the tools that it has seen.
+        """
         conversation = answer.conversation
         if conversation is None or not (conversation.rid and conversation.context):
             return False
+        conversation = msgspec.structs.replace(conversation, tools=tools)
         return await self._keep(key_of(request, turns), answer.served.account, conversation, self.seconds)
 
     async def delete_later(self, account: str, cid: str, seconds: float) -> None:
@@ -235,24 +242,26 @@ def _abandoned_key(cid: str) -> bytes:
 class ConversationRecorder:
     """Passes an answer on; stores its conversation when it is complete and deletes it otherwise."""
 
-    def __init__(self, reuse: ConversationReuse, request: GenerationRequest, answer: ReusableAnswer) -> None:
-        """Record the answer to `request`; the conversation holds all of its turns."""
-        self._reuse, self._request, self._answer = reuse, request, answer
+    def __init__(
+        self, reuse: ConversationReuse, request: GenerationRequest, answer: ReusableAnswer, grammar: CallGrammar
+    ) -> None:
+        """Record the answer to `request`, whose calls are in `grammar`; the conversation holds all of its turns."""
+        self._reuse, self._request, self._answer, self._grammar = reuse, request, answer, grammar
         self._kept = False
 
     async def events(self) -> AsyncGenerator[Event]:
         """Yield the events; store the conversation before the last one, as the next request may follow at once."""
         caller = self._request.caller
         content = _AnswerContent(caller)
-        async for event in self._answer.events:
+        async for event in self._grammar.events(self._answer.events):
             if isinstance(event, _KEPT):
                 content.add(event)
             elif isinstance(event, Finish):
                 rewritten = event.rewritten
                 if rewritten is not None and not self._request.streamed:
                     content = _AnswerContent(caller, rewritten.pieces)
-                turns = answered(self._request, content.text.getvalue(), content.shown)
-                self._kept = await self._reuse.keep(self._request, self._answer, turns)
+                turns = answered(self._request, content.text.getvalue(), content.shown, content.calls())
+                self._kept = await self._reuse.keep(self._request, self._answer, turns, self._grammar.seen)
             yield event
 
     def close(self) -> None:
@@ -272,13 +281,22 @@ class _AnswerContent:
         self._caller = caller
         self.text = StringIO()
         self.shown: dict[MediaRef, None] = {}
+        self._calls: list[tuple[CallStarted, list[str]]] = []
         for piece in pieces:
             self.add(piece)
 
-    def add(self, piece: Piece) -> None:
+    def calls(self) -> tuple[ToolCall, ...]:
+        """Return the tool calls."""
+        return tuple(ToolCall(id=call.id, name=call.name, arguments="".join(parts)) for call, parts in self._calls)
+
+    def add(self, piece: Event) -> None:
         match piece:
-            case Text():
+            case Text() | CallMalformed():
                 self.text.write(piece.text)
+            case CallStarted():
+                self._calls.append((piece, []))
+            case CallArguments():
+                self._calls[-1][1].append(piece.text)
             case Media() | WebImage():
                 self.text.write("\n\n")  # media are shown in a paragraph of their own
                 if isinstance(piece, Media) and self._caller.includes(piece.ref.feature):
@@ -321,25 +339,20 @@ def key_of(request: GenerationRequest, turns: tuple[Turn, ...]) -> bytes:
     for turn in turns:
         found = turn.digests.get(__name__)
         if found is None:
-            calls = ([call.id, call.name, call.arguments] for call in turn.tool_calls)
-            content = _packed(
-                [
-                    turn.role.value,
-                    turn.name,
-                    turn.tool_call_id,
-                    *calls,
-                    *_content(turn),
-                ]
-            )
+            calls = ([call.name, call.canonical_arguments] for call in turn.tool_calls)
+            content = _packed([turn.role.value, turn.name, *calls, *_content(turn)])
             found = turn.digests[__name__] = blake2b(content, digest_size=32).digest()
         digest.update(found)
     return digest.digest()
 
 
-def answered(request: GenerationRequest, text: str, shown: Iterable[MediaRef] = ()) -> tuple[Turn, ...]:
-    """Return the turns of a conversation in which the request was answered with `text`, and media."""
+def answered(
+    request: GenerationRequest, text: str, shown: Iterable[MediaRef] = (), calls: tuple[ToolCall, ...] = ()
+) -> tuple[Turn, ...]:
+    """Return the turns of a conversation in which the request was answered so, as the client will send them back."""
     parts = (TextPart(text=text), *(MediaPart(ref=ref) for ref in shown))
-    return (*request.turns, Turn(role=Role.ASSISTANT, parts=parts))
+    seen = request.turns[: len(request.turns) - request.unseen]
+    return (*seen, Turn(role=Role.ASSISTANT, parts=parts, tool_calls=calls))
 
 
 def _content(turn: Turn) -> Iterator[str | bytes]:

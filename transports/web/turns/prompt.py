@@ -12,6 +12,7 @@ import msgspec
 
 from protocol.model import Capability, FilePart, GenerationRequest, MediaPart, Role, Turn
 from transports.web.errors import too_long
+from transports.web.turns.tool_calls import NONE, Instructions
 
 MAX_PROMPT_BYTES = 130_000
 """Longer text is silently cut by the site. Source: "Field notes"."""
@@ -48,8 +49,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     attached: tuple[Attached, ...] = ()
 
 
-def lay_out(request: GenerationRequest, *, files: bool = True) -> Layout:
-    """Return a request's conversation as one turn; `files` tells whether files can be attached.
+def lay_out(request: GenerationRequest, instructions: Instructions = NONE, *, files: bool = True) -> Layout:
+    """Return a request's conversation as one turn, with the instructions for tools and structured output.
+
+    `files`: whether files can be attached.
 
     Raises:
         BadRequest: the conversation is longer than the site reads (`context_length_exceeded`).
@@ -60,12 +63,13 @@ def lay_out(request: GenerationRequest, *, files: bool = True) -> Layout:
     if sum(len(text) for turn in turns for text in _texts(turn)) > most:
         raise too_long(most)
     attached = _attached(turns)
-    wish = ""
+    wish = f"\n\n{instructions.closing}" if instructions.closing else ""
     if request.aspect is not None and request.selection.capability is Capability.IMAGEN:
         width, height = request.aspect
-        wish = f"\n\nAspect ratio: {width}:{height}."
+        wish += f"\n\nAspect ratio: {width}:{height}."
     last = turns[-1]
-    if len(turns) == 1 and last.role is Role.USER and last.name is None:
+    opening = f"{instructions.opening}\n\n{_OPENING}" if instructions.opening else _OPENING
+    if len(turns) == 1 and last.role is Role.USER and last.name is None and not instructions.opening:
         if _size(last.text) + _size(wish) > MAX_PROMPT_BYTES:
             raise too_long(MAX_PROMPT_BYTES)
         return Layout(prompt=last.text + wish, attached=tuple(one for _, one in attached))
@@ -83,17 +87,17 @@ def lay_out(request: GenerationRequest, *, files: bool = True) -> Layout:
         for index in range(len(turns))
     ]
     blocks = [_block(turn, fence, marks[index]) for index, turn in enumerate(turns)]
-    prompt = "\n\n".join([_OPENING, *blocks]) + wish
+    prompt = "\n\n".join([opening, *blocks]) + wish
     if _size(prompt) <= MAX_PROMPT_BYTES:
         return Layout(prompt=prompt, attached=carried)
     if not files:
         raise too_long(MAX_PROMPT_BYTES)
-    prompt, history = _split(turns, blocks, wish)
+    prompt, history = _split(turns, blocks, opening, wish)
     part = FilePart(data=history.encode("utf-8", "replace"), mime="text/plain", name=_HISTORY)
     return Layout(prompt=prompt, attached=(Attached(name=_HISTORY, part=part), *carried))
 
 
-def _split(turns: tuple[Turn, ...], blocks: list[str], wish: str) -> tuple[str, str]:
+def _split(turns: tuple[Turn, ...], blocks: list[str], opening: str, wish: str) -> tuple[str, str]:
     """Return the prompt with the newest blocks that fit, and the older blocks as text.
 
     Leading system messages stay in the prompt if they leave room for the rest.
@@ -101,7 +105,7 @@ def _split(turns: tuple[Turn, ...], blocks: list[str], wish: str) -> tuple[str, 
     sizes = [_size(block) + 2 for block in blocks]
     leading = next((i for i, turn in enumerate(turns) if turn.role not in {Role.SYSTEM, Role.DEVELOPER}), 0)
     pinned = leading if sum(sizes[:leading]) <= MAX_PROMPT_BYTES // 2 else 0
-    room = MAX_PROMPT_BYTES - _size(_OPENING) - _size(_EARLIER) - _size(wish) - 4 - sum(sizes[:pinned])
+    room = MAX_PROMPT_BYTES - _size(opening) - _size(_EARLIER) - _size(wish) - 4 - sum(sizes[:pinned])
     first = len(blocks)
     while first > pinned and sizes[first - 1] <= room:
         first -= 1
@@ -109,7 +113,7 @@ def _split(turns: tuple[Turn, ...], blocks: list[str], wish: str) -> tuple[str, 
     history = "\n\n".join(blocks[pinned:first])
     if first == len(blocks) or _size(history) > MAX_HISTORY_BYTES:
         raise too_long(MAX_PROMPT_BYTES + MAX_HISTORY_BYTES)
-    prompt = "\n\n".join([_OPENING, *blocks[:pinned], _EARLIER, *blocks[first:]])
+    prompt = "\n\n".join([opening, *blocks[:pinned], _EARLIER, *blocks[first:]])
     return prompt + wish, history
 
 

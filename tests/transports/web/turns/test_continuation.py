@@ -39,8 +39,9 @@ from transports.store import MemoryStore
 from transports.store.port import CONVERSATIONS
 from transports.web.codec.answer import SiteConversation
 from transports.web.turns import continuation
-from transports.web.turns.continuation import answered, key_of, split_history
+from transports.web.turns.continuation import ConversationRecorder, answered, key_of, split_history
 from transports.web.turns.saved import Chats
+from transports.web.turns.tool_calls import CallGrammar
 
 
 def turn(role, text, **more):
@@ -233,7 +234,8 @@ async def test_a_rewritten_answer_is_matched_by_the_delivered_text(opened, strea
             yield Text(text="the first")
             yield Finish(reason="stop", usage=usage, rewritten=rewritten)
 
-    assert [event async for event in transport.connected.reuse.record(request, Answer()).events()]
+    recorder = ConversationRecorder(transport.connected.reuse, request, Answer(), CallGrammar(request))
+    assert [event async for event in recorder.events()]
     got, other = ("the first", "the last") if streamed else ("the last", "the first")
     assert await transport.home(asked("x", got, "y")) == "one"
     assert await transport.home(asked("x", other, "y")) is None
@@ -435,3 +437,34 @@ def test_a_turn_is_digested_once(monkeypatch):
     whole = key(turns)
     assert read == ["a", "b", "c"]
     assert whole == key((turn("user", "a"), turn("assistant", "b"), turn("user", "c"))) != key(turns[:2])
+
+
+CALL = ToolCall(id="call_1", name="look", arguments='{"at": [1, 2]}')
+
+
+def with_call(call, *results):
+    return (turn("user", "look"), turn("assistant", "", tool_calls=(call,)), *results)
+
+
+@pytest.mark.parametrize("arguments", ['{"at":[1,2]}', '{ "at" : [ 1, 2 ] }'])
+def test_a_call_sent_back_in_another_layout_and_with_another_id_is_the_same(arguments):
+    other = ToolCall(id="renamed", name="look", arguments=arguments)
+    result = turn("tool", "seen", name="look")
+    keys = {
+        key_of(request_for("x"), with_call(call, msgspec.structs.replace(result, tool_call_id=call.id)))
+        for call in (CALL, other)
+    }
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize("changed", [{"name": "peek"}, {"arguments": '{"at": [1, 3]}'}, {"arguments": "not JSON"}])
+def test_another_call_is_another_conversation(changed):
+    other = msgspec.structs.replace(CALL, **changed)
+    assert key_of(request_for("x"), with_call(CALL)) != key_of(request_for("x"), with_call(other))
+
+
+def test_turns_that_the_client_does_not_see_are_not_part_of_the_stored_conversation():
+    hidden = (turn("assistant", "wrong"), turn("user", "repair it"))
+    request = asked("question")
+    repaired = msgspec.structs.replace(request, turns=(*request.turns, *hidden), unseen=2)
+    assert answered(repaired, "right") == answered(request, "right")

@@ -1,0 +1,336 @@
+"""Tools and structured output on the site, which has neither: described in the prompt, and read from the answer.
+
+The grammar. A call is a fenced code block whose info string is a marker and the tool's name, and whose content is the
+arguments as JSON:
+
+    ```tool_call_7f3a91 get_weather
+    {"city": "Paris"}
+    ```
+
+Why this form:
+- Gemini writes fenced blocks with an info string in nearly every technical answer, so it follows this form reliably,
+  and the site neither escapes nor reformats what stands in a code block.
+- The name comes before the arguments, so a call is recognised at its first line, and its arguments can be streamed.
+- The arguments are the whole content. Their end is found by reading JSON, not by looking for a closing fence, so
+  arguments may contain fences.
+- The marker contains a nonce, new for each request. A document or a user that quotes the grammar cannot know it, so
+  text about calls is never a call. An earlier marker that the model repeats is not one either.
+
+The cost. Each tool is one line with its name and description and one with its schema, as compact JSON without
+`$schema` and `title`: 28 tools with 21 KB of JSON take about 5,000 tokens. The list is sent once: a conversation that
+continues at the site gets only the new marker, unless the tools have changed (`digest`).
+
+Where it stands. The description comes first, before the conversation, because that is where system instructions stand;
+the reminder of a continued conversation comes last, next to the messages that it is about. The instructions for
+structured output are last in both cases: what stands nearest to the answer determines its form.
+"""
+
+import re
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from hashlib import blake2b
+from typing import Any, Literal, cast
+
+import msgspec
+
+from protocol.model import (
+    CallArguments,
+    CallMalformed,
+    CallStarted,
+    Capability,
+    Citation,
+    Event,
+    Finish,
+    GenerationRequest,
+    JsonScanner,
+    Text,
+    ToolChoice,
+)
+
+_NONCE_BYTES = 3
+_ID_BYTES = 12
+_UNNEEDED = frozenset({"$schema", "title"})
+_NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions"})
+"""Keywords whose value has names of its own as keys."""
+_VALUES = frozenset({"default", "const", "enum", "examples"})
+"""Keywords whose value is not a schema."""
+_EXAMPLE = '{"argument": "value"}'
+_TOOLS = """\
+You can call the tools listed below; the program that reads your answer runs them. To call one, write a code block of \
+exactly this form, which names the tool after the marker and contains the arguments as one JSON object:
+
+```{marker} NAME
+{example}
+```
+
+{rules}
+
+Tools, each with the JSON Schema of its arguments:
+
+{tools}"""
+_REMINDER = """\
+The tools listed before remain available. From now on the marker of a call is `{marker}`:
+
+```{marker} NAME
+{example}
+```
+
+{rules}"""
+_ALONE = (
+    "When you call a tool, write nothing before or after the code block, and stop there: the next message contains the "
+    "result. Never guess a result. Use the marker for nothing else."
+)
+_SEVERAL = "To call several tools at once, write one code block after the other."
+_ONE = "Call one tool at most."
+_OPTIONAL = "If no tool is needed, answer in plain text as usual."
+_REQUIRED = "Your next answer must call {which}."
+_JSON = "{start} with one JSON value and nothing else: no comment, no code fence.{about}{schema}"
+_FITS = " It must fit this JSON Schema:\n{schema}"
+_OBJECT = " It must be an object."
+
+_encode = msgspec.json.Encoder().encode
+
+
+def digest(choice: ToolChoice | None) -> str:
+    """Return a digest of the tools of a request; empty if it has none."""
+    return blake2b(_encode(choice.tools), digest_size=16).hexdigest() if choice is not None else ""
+
+
+class Instructions(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of a prompt that describe tools and structured output."""
+
+    opening: str = ""
+    """Comes before the conversation."""
+    closing: str = ""
+    """Comes after it."""
+
+
+NONE = Instructions()
+"""No instructions."""
+
+
+class CallGrammar:
+    """The grammar of one request's tool calls, and the instructions for its structured output."""
+
+    def __init__(self, request: GenerationRequest) -> None:
+        """Choose a new marker. Only chat has tools and structured output; other capabilities ignore them."""
+        chat = request.selection.capability is Capability.CHAT
+        self._choice = request.tools if chat else None
+        self._output = request.output if chat else None
+        self._marker = f"tool_call_{secrets.token_hex(_NONCE_BYTES)}"
+        self.shown = ""
+        """The `digest` of the tools that the conversation to be continued has seen; empty for a new conversation."""
+
+    @property
+    def seen(self) -> str:
+        """The `digest` of the tools that the conversation has seen after this request."""
+        return digest(self._choice) or self.shown
+
+    def instructions(self) -> Instructions:
+        """Return the instructions for the next turn; tools that the conversation has seen are not listed again."""
+        choice, closing = self._choice, list[str]()
+        opening = ""
+        if choice is not None:
+            if self.shown == digest(choice):
+                closing.append(_REMINDER.format(marker=self._marker, example=_EXAMPLE, rules=self._rules(choice)))
+            else:
+                tools = "\n\n".join(
+                    "\n".join(filter(None, (f"## {tool.name}", tool.description.strip(), _compact(tool.parameters))))
+                    for tool in choice.tools
+                )
+                opening = _TOOLS.format(marker=self._marker, example=_EXAMPLE, rules=self._rules(choice), tools=tools)
+        if self._output is not None:
+            about = f" It is: {self._output.name}. {self._output.description}".rstrip() if self._output.name else ""
+            schema = _FITS.format(schema=_compact(self._output.schema)) if self._output.schema is not None else _OBJECT
+            start = "Answer" if choice is None else "If you call no tool, answer"
+            closing.append(_JSON.format(start=start, about=about, schema=schema))
+        return Instructions(opening=opening, closing="\n\n".join(closing))
+
+    def events(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+        """Return the events of an answer, with its calls as events of their own."""
+        if self._choice is None:
+            return events
+        return _CallParser(self._marker, parallel=self._choice.parallel).read(events)
+
+    def _rules(self, choice: ToolChoice) -> str:
+        rules = [_ALONE, _SEVERAL if choice.parallel else _ONE]
+        if choice.mode == "auto":
+            rules.append(_OPTIONAL)
+        if choice.allowed:
+            rules.append(f"Now call only: {', '.join(choice.allowed)}.")
+        if choice.mode == "required":
+            which = f"the tool {choice.allowed[0]}" if len(choice.allowed) == 1 else "a tool"
+            rules.append(_REQUIRED.format(which=which))
+        return " ".join(rules)
+
+
+def _compact(schema: object) -> str:
+    return _encode(_without_titles(schema, keywords=True)).decode()
+
+
+def _without_titles(node: Any, *, keywords: bool) -> Any:
+    """Drop what says nothing to the model; `keywords`: the keys of the node are keywords, not names of members."""
+    if isinstance(node, list):
+        return [_without_titles(one, keywords=True) for one in cast("list[Any]", node)]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: value
+        if keywords and key in _VALUES
+        else _without_titles(value, keywords=not keywords or key not in _NAMED)
+        for key, value in cast("dict[str, Any]", node).items()
+        if not (keywords and key in _UNNEEDED and isinstance(value, str))
+    }
+
+
+_LONGEST_HEAD = 2000
+_MALFORMED = "the code block of a call must name the tool after the marker, and contain one JSON object"
+_BLANKS = " \t\r\n"
+_CALLS = (CallStarted, CallArguments, CallMalformed)
+_State = Literal["text", "head", "arguments"]
+
+
+class _CallParser:
+    """Reads calls from an answer's text, which arrives in pieces.
+
+    Only the last line of the text is held back, and only while it may become the first line of a call; blank lines are
+    held back until text follows them, so that a call leaves no blank text before it.
+    """
+
+    def __init__(self, marker: str, *, parallel: bool) -> None:
+        """Read the calls of a marker: all, or only the first if not `parallel`."""
+        self._marker = marker
+        self._head = re.compile(rf"^[ \t]*(?:`{{3,}}[ \t]*)?{marker}\b[ \t]*([^\s`{{(]*)[^\n{{]*\n?", re.MULTILINE)
+        self._parallel = parallel
+        self._state: _State = "text"
+        self._text = ""
+        """Text that is not read yet."""
+        self._name = ""
+        self._scanner = JsonScanner()
+        self.called = False
+        """Whether a call was read: text after it is dropped."""
+
+    def feed(self, piece: str) -> Iterator[Event]:
+        """Read a piece of text."""
+        self._text += piece
+        yield from self._read(last=False)
+
+    def close(self) -> Iterator[Event]:
+        """Read the end of the text."""
+        yield from self._read(last=True)
+
+    def _read(self, *, last: bool) -> Iterator[Event]:
+        while True:
+            before = (self._state, len(self._text))
+            match self._state:
+                case "text":
+                    yield from self._read_text(last=last)
+                case "head":
+                    yield from self._read_head(last=last)
+                case "arguments":
+                    yield from self._read_arguments(last=last)
+            if before == (self._state, len(self._text)):
+                return
+
+    def _read_text(self, *, last: bool) -> Iterator[Event]:
+        found = self._head.search(self._text)
+        if found is not None and (last or found.end() < len(self._text)):
+            said = self._text[: found.start()]
+            self._text = self._text[found.end() :]
+            yield from self._said(said.rstrip())
+            if self.called and not self._parallel:
+                return
+            self._name, self._state = found[1], "head"
+            return
+        keep = 0 if last else self._doubtful(found)
+        end = len(self._text) - keep
+        said, self._text = self._text[:end], self._text[end:]
+        yield from self._said(said)
+
+    def _doubtful(self, found: "re.Match[str] | None") -> int:
+        """Return how many of the last characters may belong to a call."""
+        text = self._text
+        start = found.start() if found is not None else text.rfind("\n") + 1
+        line = text[start:]
+        mark = line.lstrip(" \t").lstrip("`").lstrip(" \t")
+        if found is None and mark and not self._marker.startswith(mark):
+            return 0
+        return len(text) - len(text[:start].rstrip(_BLANKS))
+
+    def _said(self, text: str) -> Iterator[Event]:
+        if text and not self.called:
+            yield Text(text=text)
+
+    def _read_head(self, *, last: bool) -> Iterator[Event]:
+        """Read up to the opening brace of the arguments."""
+        text = self._text.lstrip(_BLANKS)
+        if not text and not last:
+            return
+        if text.startswith("`") or not text:
+            yield from self._begin()
+            yield CallArguments(text="{}")
+            self._state = "text"
+            return
+        if text.startswith("{") and self._name:
+            yield from self._begin()
+            self._text, self._state = text, "arguments"
+            return
+        if last or "```" in text or len(text) > _LONGEST_HEAD:
+            self._text, self._state, self.called = "", "text", True
+            yield CallMalformed(text=f"```{self._marker} {self._name}\n{text}", problem=_MALFORMED)
+
+    def _begin(self) -> Iterator[Event]:
+        self.called = True
+        self._scanner = JsonScanner()
+        yield CallStarted(id=f"call_{secrets.token_hex(_ID_BYTES)}", name=self._name)
+
+    def _read_arguments(self, *, last: bool) -> Iterator[Event]:
+        """Pass on the arguments up to their closing brace."""
+        end = self._scanner.end(self._text)
+        text, self._text = self._text[:end], self._text[end:] if end is not None else ""
+        if end is not None or last:
+            self._state = "text"
+        if text:
+            yield CallArguments(text=text)
+
+    async def read(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+        """Yield events, with the calls in the text as events of their own."""
+        shown = False
+        async for event in events:
+            match event:
+                case Text():
+                    for found in self.feed(event.text):
+                        shown = True
+                        yield found
+                case Citation() if self.called:
+                    pass
+                case Finish():
+                    for found in self.finish(event, shown=shown):
+                        yield found
+                case _:
+                    yield event
+
+    def finish(self, finish: Finish, *, shown: bool) -> Iterator[Event]:
+        """Yield the end of an answer; if the site has rewritten it, the calls of its final form count.
+
+        `shown`: a part of the text was yielded before.
+        """
+        whole = finish.rewritten
+        if whole is None or self.called:
+            yield from self.close()
+            yield msgspec.structs.replace(finish, rewritten=None) if self.called else finish
+            return
+        again = _CallParser(self._marker, parallel=self._parallel)
+        final: list[Event] = []
+        for piece in whole.pieces:
+            if isinstance(piece, Text):
+                final += again.feed(piece.text)
+            elif not again.called:
+                final.append(piece)
+        final += again.close()
+        if again.called or not shown:
+            yield from (event for event in final if isinstance(event, _CALLS) or not shown)
+            yield msgspec.structs.replace(finish, rewritten=None, reason=whole.reason, usage=whole.usage)
+        else:
+            yield from self.close()
+            yield finish
