@@ -23,7 +23,7 @@ TESTS = ROOT / "tests"
 PROCESS_FOLDERS = {"chaos", "deploy", "flows", "foreign", "replay", "rollout"}
 PROCESS_FIXTURES = {"gateway", "open_terminal", "redis", "servers", "start_command", "start_gateway"}
 PROCESS_STORES = {"redis", "valkey"}
-KEY = "sk-test-0123456789abcdef"
+KEY = "sk-test-q7Lw9ZkT3vXn5RbY2mHc8JdF"
 
 BASE_SETTINGS = """
 [server]

@@ -9,7 +9,7 @@ from service.config.schema import SettingsError, load
 from service.wiring import transport_settings
 from tests.conftest import KEY, SETTINGS, Gateway
 
-TOML = '[server]\nport = 9000\n[[licenses]]\nid = "é"\nkey = " sk-test-0123456789abcdef "\n'
+TOML = '[server]\nport = 9000\n[[licenses]]\nid = "é"\nkey = " sk-test-q7Lw9ZkT3vXn5RbY2mHc8JdF "\n'
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])

@@ -25,7 +25,7 @@ key_file = "key"
 
 [transports.simulator]
 """
-OLD_KEY, NEW_KEY = "sk-test-0123456789abcdef", "sk-test-fedcba9876543210"
+OLD_KEY, NEW_KEY = "sk-test-q7Lw9ZkT3vXn5RbY2mHc8JdF", "sk-test-fedcba9876543210"
 
 
 def serve(path, listening, parent):

@@ -17,7 +17,7 @@ from tests.servers import RedisServer, programs
 
 DESCRIBED = json.loads((ROOT / "docs" / "admin-openapi.json").read_text())
 
-TOKEN, OTHER_TOKEN, EYE_TOKEN = "canary-token-ops-4711", "canary-token-boss-0815", "canary-token-eye-1234"
+TOKEN, OTHER_TOKEN, EYE_TOKEN = "canary-token-ops-4711", "canary-token-boss-0815", "canary-token-eye-9372"
 PSID = {name: f"canary-psid-{name}" for name in ("one", "two", "bound")}
 PSIDTS = {name: f"canary-psidts-{name}" for name in ("one", "two", "bound")}
 CANARIES = (*PSID.values(), *PSIDTS.values(), TOKEN, OTHER_TOKEN, EYE_TOKEN)
@@ -42,12 +42,12 @@ token = "canary-token-boss-0815"
 
 [[admin.tokens]]
 name = "eye"
-token = "canary-token-eye-1234"
+token = "canary-token-eye-9372"
 read_only = true
 
 [[licenses]]
 id = "tester"
-key = "sk-test-0123456789abcdef"
+key = "sk-test-q7Lw9ZkT3vXn5RbY2mHc8JdF"
 
 {more}
 

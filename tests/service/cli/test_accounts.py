@@ -19,7 +19,7 @@ grace_seconds = 10
 
 [[licenses]]
 id = "tester"
-key = "sk-test-0123456789abcdef"
+key = "sk-test-q7Lw9ZkT3vXn5RbY2mHc8JdF"
 
 [transports.web]
 guest = false

@@ -71,7 +71,7 @@ async def main():
     async with open_app(settings, origin=origin_of(path), store_path=Path("s"), serve=server.serve_loopback) as running:
         async with server.serve_loopback(running.apps[API]) as url, httpx2.AsyncClient(base_url=url) as client:
             body = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "<echo>x</echo>"}]}
-            headers = {"Authorization": "Bearer sk-test-0123456789abcdef"}
+            headers = {"Authorization": "Bearer sk-test-q7Lw9ZkT3vXn5RbY2mHc8JdF"}
             assert (await client.post("/v1/chat/completions", headers=headers, json=body)).status_code == 200
     print([name for name in sys.modules if name.partition(".")[0] in {"opentelemetry", "google", "requests"}])
 
@@ -80,7 +80,7 @@ anyio.run(main)
 
 
 def test_disabled_tracing_imports_nothing(tmp_path):
-    text = '[[licenses]]\nid = "a"\nkey = "sk-test-0123456789abcdef"\n[transports.simulator]\n'
+    text = '[[licenses]]\nid = "a"\nkey = "sk-test-q7Lw9ZkT3vXn5RbY2mHc8JdF"\n[transports.simulator]\n'
     (tmp_path / "gateway.toml").write_text(text)
     done = run(tmp_path, OFF)
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["[]"]), done.stderr
