@@ -88,7 +88,7 @@ async def fitted(data: Content, image_format: ImageFormat, context: RequestConte
 
 
 async def seen_size(data: Content, context: RequestContext) -> tuple[int, int] | None:
-    """Return width and height as a person sees a picture; None if its structure is unknown here, as that of HEIC."""
+    """Return width and height as a person sees a picture; None if its header is broken."""
     structure = await run_in_worker(partial(_read, data), context.reserved().owner)
     return structure.size if structure is not None else None
 

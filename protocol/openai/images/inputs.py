@@ -122,7 +122,7 @@ async def take_inputs(body: wire.Edit, files: FormFiles, context: RequestContext
 
     size = await seen_size(first.content, context)
     if size is None:
-        raise BadRequest("A mask requires a first image in PNG, JPEG, WebP or GIF.", param=_MASK, code="invalid_image")
+        raise BadRequest("The first image has no size: save it again.", param="image", code="invalid_image")
     work = partial(_describe, last, size)
     description = await context.pixels.run(work, size[0] * size[1], context.memory, context.reserved().owner)
     part = FilePart(data=description.picture, mime="image/png", name="mask.png")
