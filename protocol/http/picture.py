@@ -11,7 +11,7 @@ from functools import partial
 from io import BytesIO
 from typing import BinaryIO, cast
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from protocol.http.context import UNCHANGED, ImageFormat, RequestContext
 from protocol.http.parallel import run_in_worker
@@ -28,6 +28,7 @@ MOST_BYTES = 64 * 1024 * 1024
 _READ = ("PNG", "JPEG", "WEBP", "GIF")
 _JPEG_QUALITY = 92
 _WEBP_QUALITY = 90
+PngImagePlugin.MAX_TEXT_MEMORY = 8 * 1024 * 1024  # of the decompressed texts of a picture; Pillow allows 64 MiB
 _BROKEN = (
     OSError,
     EOFError,

@@ -207,6 +207,18 @@ def test_a_hostile_picture_is_an_upstream_error_before_it_is_opened(name, monkey
     assert caught.value.code == "upstream_protocol_error"
 
 
+@pytest.mark.parametrize(("texts", "is_read"), [(4, True), (20, False)])
+def test_a_png_is_read_with_a_bounded_amount_of_text(texts, is_read):
+    data = drawn()
+    text = chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(1_000_000)))
+    data = data[:33] + text * texts + data[33:]
+    if is_read:
+        assert fit(data, format="jpeg")[1] == "image/jpeg"
+    else:
+        with pytest.raises(UpstreamFailed):
+            fit(data, format="jpeg")
+
+
 def test_a_jpeg_with_further_pictures_stays_a_jpeg():
     exif = Image.Exif()
     exif[0x0112] = 6
