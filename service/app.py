@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
@@ -212,7 +212,7 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
     operations = Operations(base.registry, base.shutdown, base.load_monitor, base.store_usable)
     slots = RequestSlots(base.shutdown, settings.limits.concurrency, settings.limits.concurrency_per_license)
     default = wiring.DIALECTS[0]
-    media = MediaRoutes(engine, base.url_signer, base.licenses, _media_cache(settings.media))
+    media = MediaRoutes(engine, base.url_signer, base.licenses, _media_cache(settings.media, base.registry))
     media_route = media.route(default.refuse)
     limited = ConcurrencyLimit(media_route.endpoint, slots, default.refuse)  # a signed URL needs no license key
     links = Route(media_route.path, limited, methods=["GET"], name=media_route.path)
@@ -299,11 +299,14 @@ def _dialect_routes(engine: Engine, licenses: Licenses, slots: RequestSlots) -> 
             yield Route(route.path, licensed, methods=list(route.methods or ()), name=route.path), dialect
 
 
-def _media_cache(media: MediaSettings) -> MediaCache | None:
+def _media_cache(media: MediaSettings, registry: CollectorRegistry) -> MediaCache | None:
     if media.cache_dir is None:
         return None
+    failures = Counter(
+        "gateway_media_cache_failures", "Opened media that were passed on but could not be cached.", registry=registry
+    )
     try:
-        return MediaCache(media.cache_dir, media.cache_bytes)
+        return MediaCache(media.cache_dir, media.cache_bytes, failures.inc)
     except OSError as error:
         raise SettingsError(f"media.cache_dir: {media.cache_dir}: {error.strerror}") from None
 

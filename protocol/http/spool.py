@@ -15,6 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from protocol.http.budget import ByteBudget, Reservation
 from protocol.http.parallel import WorkerThreads, in_thread
@@ -24,6 +25,8 @@ _MOUNTS = Path("/proc/self/mountinfo")
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 _RETRY_SECONDS = 5.0
 TOTAL = 1536 * 1024 * 1024
+
+_log = structlog.get_logger()
 
 
 class Spool:
@@ -71,8 +74,8 @@ class Spool:
             made = tempfile.TemporaryFile(dir=self.folder, buffering=0)  # noqa: SIM115 -- its descriptor is kept
             with made:
                 descriptor = os.dup(made.fileno())
-        except OSError:
-            raise self.no_space() from None
+        except OSError as error:
+            raise self.no_space(error) from None
         with self._lock:
             self._files += 1
         return Spooled(self, descriptor, most)
@@ -93,9 +96,11 @@ class Spool:
         """Remove a file from the counts."""
         self._returned.append(size)
 
-    def no_space(self) -> Saturated:
-        """Count a refusal and return its error."""
+    def no_space(self, error: OSError | None = None) -> Saturated:
+        """Count a refusal and return its error; log the `error` of the disk, without which the total is exceeded."""
         self.refused += 1
+        if error is not None:
+            _log.error("spool_write_failed", folder=str(self.folder), error=error.strerror)
         return Saturated("The gateway has no space left for files.", retry_after=_RETRY_SECONDS)
 
 
@@ -142,8 +147,8 @@ class Spooled:
         try:
             while left:
                 left = left[os.write(self._descriptor, left) :]
-        except OSError:
-            raise self._spool.no_space() from None
+        except OSError as error:
+            raise self._spool.no_space(error) from None
 
     def finish(self) -> StoredFile:
         """Return the file; its size exceeds the limit if it is incomplete."""

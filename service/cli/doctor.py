@@ -2,6 +2,7 @@
 
 import http.client
 import sys
+import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import closing
 from pathlib import Path
@@ -83,14 +84,8 @@ class Diagnosis:
 
     async def run(self) -> AsyncGenerator[DoctorFinding]:
         """Run all steps and yield each finding."""
-        try:
-            check(self._settings, self._origin, self._path)
-        except SettingsError as error:
-            advice = "Fix it first: `serve` does not start with these settings."
-            yield _finding("settings", failed("config check", str(error), advice))
-        else:
-            yield _finding("settings", ok("config check", f"{self._origin.name}: ok"))
-        yield _finding("listener", await anyio.to_thread.run_sync(_check_listener, self._settings))
+        async for finding in self._check_settings():
+            yield finding
         location = location_of(self._settings.store, self._origin, self._path)
         try:
             async with open_store(self._settings.store, self._origin, self._path, self._clock) as store:
@@ -108,6 +103,23 @@ class Diagnosis:
         except OSError as error:
             message = f"{location}: {error.strerror or error}"
             yield _finding("store", failed("store", message, "Check that it is running."))
+
+    async def _check_settings(self) -> AsyncGenerator[DoctorFinding]:
+        """Check the settings, the listener and the folders that they name."""
+        try:
+            check(self._settings, self._origin, self._path)
+        except SettingsError as error:
+            advice = "Fix it first: `serve` does not start with these settings."
+            yield _finding("settings", failed("config check", str(error), advice))
+        else:
+            yield _finding("settings", ok("config check", f"{self._origin.name}: ok"))
+        yield _finding("listener", await anyio.to_thread.run_sync(_check_listener, self._settings))
+        for name, folder in {
+            "media.cache_dir": self._settings.media.cache_dir,
+            "limits.spool_dir": self._settings.limits.spool_dir,
+        }.items():
+            if folder is not None:
+                yield _finding(name, await anyio.to_thread.run_sync(_check_folder, folder))
 
     async def _check_store(self, store: Store, where: str) -> AsyncGenerator[DoctorFinding]:
         """Check the store and its encryption, clock, gateway processes and licenses."""
@@ -162,6 +174,17 @@ class Diagnosis:
                         yield _finding(row.id, finding)
                 except AccountError as error:
                     yield _finding(row.id, failed("account", str(error), "Add the account again, or remove it."))
+
+
+def _check_folder(folder: Path) -> Finding:
+    """Write a file of a megabyte into a folder, and remove it."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1024 * 1024))
+    except OSError as error:
+        advice = "Free space on its disk, or make it writable for the gateway's user."
+        return failed("folder", f"{folder} cannot be written: {error.strerror}", advice)
+    return ok("folder", f"{folder} is writable.")
 
 
 def _check_listener(settings: Settings) -> Finding:

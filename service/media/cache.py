@@ -1,13 +1,15 @@
 """Caches media on disk, so that media URLs outlive the upstream's: opened files stay until the space is needed.
 
 A file is written under a `.partial` name, locked, and renamed when complete, so that several processes can share the
-folder. The least recently used files are removed first.
+folder. The least recently used files are removed first. If the disk is full or the folder cannot be used, media are
+passed on without being kept: from the part that was written, then from the upstream.
 """
 
 import fcntl
+import io
 import os
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +18,7 @@ import anyio
 import anyio.to_thread
 import structlog
 
-from protocol.model import MediaStream, Saturated
+from protocol.model import MediaStream
 from transports.clock import SystemClock
 
 _PIECE_BYTES = 64 * 1024
@@ -31,14 +33,14 @@ _log = structlog.get_logger()
 class MediaCache:
     """A folder of limited size with least-recently-used eviction; several processes may share it."""
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
-        """Cache files below `folder`, which is created if missing.
+    def __init__(self, folder: Path, most_bytes: int, failed: Callable[[], None] = lambda: None) -> None:
+        """Cache files below `folder`, which is created if missing; call `failed` for each file that was not kept.
 
         Raises:
             OSError: the folder cannot be created.
 
         """
-        self._folder, self._most = folder, most_bytes
+        self._folder, self._most, self._failed = folder, most_bytes, failed
         self._arriving = 0
         """Bytes of the files that are being written."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -55,7 +57,6 @@ class MediaCache:
 
         Raises:
             GatewayError: as raised by `source`.
-            Saturated: the disk is full.
 
         """
         cached = await anyio.to_thread.run_sync(self._lookup, name)
@@ -70,6 +71,10 @@ class MediaCache:
                     cached = await self._store(name, stream)
                 finally:
                     self._arriving -= length
+                if not isinstance(cached, _CachedFile):  # while the source is open
+                    with cached.file:
+                        yield cached
+                    return
         with cached.file:
             yield cached
 
@@ -80,30 +85,40 @@ class MediaCache:
             try:
                 os.utime(path)
                 return _CachedFile(path.open("rb"), path.suffix)
-            except FileNotFoundError:  # another process made room
+            except OSError:  # another process made room, or the folder cannot be used
                 continue
         return None
 
-    async def _store(self, name: str, stream: MediaStream) -> "_CachedFile":
-        suffix = f".{stream.mime.replace('/', '_')}"
+    async def _store(self, name: str, stream: MediaStream) -> "_CachedFile | _PassedOn":
+        """Read all of the stream into a file; if that fails, return what was written and the rest of the stream."""
+        suffix, pieces = f".{stream.mime.replace('/', '_')}", aiter(stream)
+        passed = _PassedOn(stream, pieces)
         try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle, partial = tempfile.mkstemp(suffix=_PARTIAL, dir=self._folder)
-            file = os.fdopen(handle, "w+b")
-            _lock(handle)
-            try:
-                writer = anyio.wrap_file(file)
-                async for piece in stream:
-                    await writer.write(piece)
-                await writer.flush()
-                await writer.seek(0)
-                await anyio.to_thread.run_sync(self._publish, Path(partial), self._folder / f"{name}{suffix}")
-            except BaseException:
-                _drop(file, Path(partial))
-                raise
         except OSError as error:
-            _log.error("media_cache_write_failed", error=error.strerror)
-            raise Saturated("The gateway cannot write to its media cache.", code="state_unavailable") from None
+            return self._pass_on(passed, error)
+        file = passed.file = os.fdopen(handle, "w+b", buffering=0)
+        _lock(handle)
+        try:
+            async for piece in pieces:
+                passed.unwritten = piece
+                await anyio.to_thread.run_sync(passed.write)
+            file.seek(0)
+            await anyio.to_thread.run_sync(self._publish, Path(partial), self._folder / f"{name}{suffix}")
+        except BaseException as error:
+            _drop(Path(partial))
+            if isinstance(error, OSError):
+                return self._pass_on(passed, error)
+            file.close()
+            raise
         return _CachedFile(file, suffix)
+
+    def _pass_on(self, passed: "_PassedOn", error: OSError) -> "_PassedOn":
+        """Log and count a file that is not kept."""
+        _log.error("media_cache_write_failed", folder=str(self._folder), error=error.strerror)
+        self._failed()
+        return passed
 
     def _publish(self, partial: Path, path: Path) -> None:
         """Give a complete file its name, and remove the least recently used files beyond the cache's size."""
@@ -132,10 +147,32 @@ def _lock(descriptor: int) -> bool | None:
     return True
 
 
-def _drop(file: BinaryIO, path: Path) -> None:
-    with suppress(OSError):  # the disk is full for buffered data too
-        file.close()
-    path.unlink(missing_ok=True)
+def _drop(path: Path) -> None:
+    with suppress(OSError):  # the folder may be gone
+        path.unlink()
+
+
+class _PassedOn:
+    """A stream whose file could not be kept: first the part that was written, then the rest."""
+
+    def __init__(self, stream: MediaStream, pieces: AsyncIterator[bytes]) -> None:
+        self.mime, self.length, self._pieces = stream.mime, stream.length, pieces
+        self.file: io.FileIO | io.BytesIO = io.BytesIO()
+        self.unwritten = b""
+
+    def write(self) -> None:
+        """Write the piece that was read last; what an error leaves of it stays in `unwritten`."""
+        while self.unwritten:
+            self.unwritten = self.unwritten[self.file.write(self.unwritten) :]
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.file.seek(0)
+        while piece := await anyio.to_thread.run_sync(self.file.read, _PIECE_BYTES):
+            yield piece
+        if self.unwritten:
+            yield self.unwritten
+        async for piece in self._pieces:
+            yield piece
 
 
 class _CachedFile:

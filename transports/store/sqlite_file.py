@@ -269,8 +269,9 @@ class SqliteFile:
         with self._draft() as draft, suppress(FileExistsError, sqlite3.DatabaseError):
             with closing(sqlite3.connect(draft, isolation_level=None)) as database:
                 old.backup(database)
-            self._remove_journal(self._path)
-            os.link(draft, self._path)
+            if not self._path.exists():
+                self._remove_journal(self._path)
+                os.link(draft, self._path)
 
     def _replace_journal(self, contents: _Contents) -> None:
         """Put a file that has both the contents and what other programs have written since in the file's place."""

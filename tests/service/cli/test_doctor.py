@@ -70,6 +70,18 @@ def test_settings_that_serve_refuses_fail_and_the_other_steps_still_run(doctor, 
     assert "ok" in levels(found["store"]).values()
 
 
+def test_folders_that_cannot_be_written_fail(doctor, tmp_path):
+    settings = tmp_path / "gateway.toml"
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "kept").write_text("a file where the folder was")
+    folders = '[media]\ncache_dir = "kept"\n[limits]\nspool_dir = "spool"\n'
+    settings.write_text(folders + settings.read_text())
+    status, found = doctor()
+    assert status == 1
+    assert levels(found["media.cache_dir"]) == {"folder": "failed"}
+    assert levels(found["limits.spool_dir"]) == {"folder": "ok"}
+
+
 def test_a_missing_account_is_a_warning_that_names_the_command(doctor):
     status, found = doctor()
     assert status == 0

@@ -1,5 +1,6 @@
 import errno
 import os
+import resource
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
-from protocol.model import Saturated, UpstreamFailed
+from protocol.model import UpstreamFailed
 from service.media.cache import MediaCache
 from service.media.routes import OpenedMedia
 
@@ -98,14 +100,61 @@ async def test_a_file_that_another_process_evicts_is_fetched_again(tmp_path, mon
     assert source.opened == 2
 
 
-async def test_a_full_disk_is_reported_and_leaves_no_file(tmp_path, monkeypatch):
+async def test_a_folder_that_was_removed_is_made_again(tmp_path):
+    shelf = MediaCache(tmp_path / "kept", 1000)
+    (tmp_path / "kept").rmdir()
+    assert (await take(shelf, "one", Source(b"picture")))[2] == b"picture"
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
+async def test_media_are_passed_on_while_the_folder_cannot_be_used(tmp_path):
+    failures = []
+    shelf, source = MediaCache(tmp_path / "kept", 1000, lambda: failures.append(1)), Source(b"picture")
+    (tmp_path / "kept").rmdir()
+    (tmp_path / "kept").touch()
+    for _ in range(2):
+        assert await take(shelf, "one", source) == ("image/png", 7, b"picture")
+    assert (source.opened, len(failures)) == (2, 2)
+    (tmp_path / "kept").unlink()
+    for _ in range(2):
+        assert (await take(shelf, "one", source))[2] == b"picture"
+    assert (source.opened, len(failures)) == (3, 2)
+
+
+async def test_a_disk_that_fills_up_passes_on_what_was_written_and_the_rest(tmp_path):
+    class Pieces(OpenedMedia):
+        async def __aiter__(self):
+            for at in range(0, len(self._data), 30_000):
+                yield self._data[at : at + 30_000]
+
+    @asynccontextmanager
+    async def source():
+        yield Pieces(data, "image/png")
+
+    data, failures = os.urandom(200_000), []
+    shelf = MediaCache(tmp_path, 1_000_000, lambda: failures.append(1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (1, 30_000, 70_001):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            with capture_logs():  # the output of a test is a file too
+                async with shelf.open("one", source()) as stream:
+                    assert (stream.mime, stream.length) == ("image/png", len(data))
+                    assert b"".join([piece async for piece in stream]) == data
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert list(tmp_path.iterdir()) == []
+    assert len(failures) == 3
+    assert (await take(shelf, "one", source))[2] == data
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+async def test_a_complete_file_that_gets_no_name_is_passed_on(tmp_path, monkeypatch):
     def full(self, partial, path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(MediaCache, "_publish", full)
-    with pytest.raises(Saturated) as caught:
-        await take(MediaCache(tmp_path, 1000), "one", Source(b"picture"))
-    assert caught.value.code == "state_unavailable"
+    assert (await take(MediaCache(tmp_path, 1000), "one", Source(b"picture")))[2] == b"picture"
     assert list(tmp_path.iterdir()) == []
 
 
