@@ -18,7 +18,7 @@ from protocol.http.parallel import run_in_worker
 from protocol.http.picture_structure import TooManyBlocks, read_structure
 from protocol.http.spool import ContentWriter, Spool, collect
 from protocol.http.text_encoding import as_utf8
-from protocol.model import BadRequest, Content, FilePart, MediaKind, MediaPart, TooLong, View, viewed
+from protocol.model import BadRequest, Content, FilePart, MediaKind, MediaPart, TooLong, View, media_type_of, viewed
 
 _OFF_LOOP_BYTES = 256 * 1024
 _LONGEST_PLACEHOLDER = 64
@@ -58,7 +58,9 @@ class FileField(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def take(data: Content, field: FileField, context: RequestContext) -> FilePart:
-    """Check a file and return it with its detected type; text is transcoded to UTF-8.
+    """Check a file and return it with its detected type.
+
+    Text is transcoded to UTF-8, and an AVIF is converted, since the site does not take it.
 
     Raises:
         BadRequest: the file is broken (`invalid_…`), or not of a supported type or of the field's kind
@@ -83,9 +85,17 @@ async def take(data: Content, field: FileField, context: RequestContext) -> File
             raise _too_long(context.limits, field) from None
         if not data:
             raise _empty(field)
+    name = _name(field.name, mime)
+    if mime == "image/avif":
+        from protocol.http.avif import without_avif  # imported with the first AVIF
+
+        data = await without_avif(data, field.param, context)
+        with viewed(data) as view:
+            mime = media_type_of(view) or mime
+        name = f"{name.removesuffix('.avif')}.{SUFFIXES[mime]}"
     if isinstance(data, bytes):
-        return FilePart(data=data, mime=mime, name=_name(field.name, mime))
-    return FilePart(stored=data, mime=mime, name=_name(field.name, mime))
+        return FilePart(data=data, mime=mime, name=name)
+    return FilePart(stored=data, mime=mime, name=name)
 
 
 async def from_text(text: str, field: FileField, context: RequestContext) -> FilePart:

@@ -91,7 +91,8 @@ def sniff(data: View) -> str | None:
         return archive_type(data)
     if _is_sound_alone(data, mime):
         return mime.replace("video/", "audio/")
-    if mime not in SUFFIXES or (mime.startswith("image/") and _is_polyglot(data)):
+    is_image = mime.startswith("image/")
+    if mime not in SUFFIXES or (is_image and (b"%PDF-" in data[:_HEAD] or is_archive(data))):
         return None
     return mime
 
@@ -103,11 +104,6 @@ def _is_sound_alone(data: View, mime: str) -> bool:
         return b"soun" in found and b"vide" not in found
     head = data[:_WEBM_HEAD] if mime == "video/webm" else b""
     return any(codec in head for codec in _WEBM_SOUND) and not any(codec in head for codec in _WEBM_VIDEO)
-
-
-def _is_polyglot(data: View) -> bool:
-    """Return whether an image is also a PDF, whose header may come late, or a ZIP, whose index is at the end."""
-    return b"%PDF-" in data[:_HEAD] or is_archive(data)
 
 
 def described(data: View) -> str:
