@@ -33,7 +33,7 @@ def check(settings: Settings, origin: Origin, store_path: Path | None) -> None:
 
     Without `store_path`, the store's file is left alone. A process that has it open must do so: closing any other
     descriptor of the file drops the process's locks (POSIX), and a command that closes the store then deletes the
-    write-ahead log with the latest writes. Source: https://sqlite.org/howtocorrupt.html, 2.2
+    write-ahead log with the latest writes. See https://sqlite.org/howtocorrupt.html, 2.2.
 
     Raises:
         SettingsError: `serve` would not start with these settings.
