@@ -2,23 +2,25 @@
 
 A client may send a request, shut down its sending side and read on (`nc -N`, `shutdown(SHUT_WR)`). To TCP this looks
 the same as a client that closed the connection: both send a FIN. They differ when the server writes: a closed socket
-answers with a reset. So the server waits a moment, writes what a client must ignore, and looks for the reset: before
-the response, an informational response (RFC 9110 section 15.2); between server-sent events, a comment. In any other
-response, the response itself is the probe; the client is taken to be gone when that is silent.
+answers with a reset. So the server writes what a client must ignore, and looks for the reset: between server-sent
+events, a comment, at once; before the response, an informational response (RFC 9110 section 15.2), after a moment. In
+any other response, the response itself is the probe; the client is taken to be gone when that is silent.
 
-    FIN ─ 1 s ─ 100 Continue ─ 0.25 s ─ reset? the client has disconnected
-                     ▲                    └ no: 4 s ─┐
-                     └───────────────────────────────┘
+    FIN ─ 0.5 s ─ 100 Continue ─ 2, 50, 250 ms ─ reset? the client has disconnected
+                       ▲                            └ no: 4 s ─┐
+                       └───────────────────────────────────────┘
 """
 
 import asyncio
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-_FIRST_SECONDS = 1.0
-_RESET_SECONDS = 0.25
+_FIRST_SECONDS = 0.5
+_RESET_SECONDS = 0.002, 0.05, 0.25
+"""When to look for the reset: a client nearby answers at once, others after a round trip."""
 _NEXT_SECONDS = 4.0
 
 
@@ -38,8 +40,11 @@ class HalfClosedWatch:
         if self._is_gone():
             self._left()
         elif self._timer is None:
-            self._next_probe()  # what was written before does not count
-            self._after(_FIRST_SECONDS, self._probe)
+            probe = self._next_probe()
+            if probe and not probe.startswith(b"HTTP/"):
+                self._write(probe)
+            else:
+                self._after(_FIRST_SECONDS, self._probe)
 
     def end(self) -> None:
         """Take a client that has closed its sending side to be gone: the process shuts down."""
@@ -84,13 +89,19 @@ class HalfClosedWatch:
         probe = None if self._is_gone() else self._next_probe()
         if probe is None:
             self._left()
-            return
-        self._writer.write(probe)
-        self._after(_RESET_SECONDS, self._look)
+        else:
+            self._write(probe)
 
-    def _look(self) -> None:
+    def _write(self, probe: bytes) -> None:
+        self._writer.write(probe)
+        self._look(0)
+
+    def _look(self, number: int) -> None:
+        """Look for the reset; `number` counts the looks after a probe."""
         if self._is_gone():
             self._left()
+        elif number < len(_RESET_SECONDS):
+            self._after(_RESET_SECONDS[number], partial(self._look, number + 1))
         else:
             self._after(_NEXT_SECONDS, self._probe)
 

@@ -302,7 +302,7 @@ async def test_a_disconnect_with_a_pipelined_request_is_detected(connect):
 @pytest.mark.parametrize("behind", [b"", b"\r\n", ASK % b"GET"])
 async def test_a_disconnect_is_detected_despite_further_data(connect, behind, monkeypatch):
     monkeypatch.setattr(half_closed, "_FIRST_SECONDS", 0.0)
-    monkeypatch.setattr(half_closed, "_RESET_SECONDS", 0.01)
+    monkeypatch.setattr(half_closed, "_RESET_SECONDS", (0.01,))
     begun, left, requests = anyio.Event(), anyio.Event(), []
 
     async def app(scope, _receive, _send):
@@ -349,7 +349,7 @@ async def test_a_half_closed_client_is_not_taken_for_one_that_disconnected(conne
 @pytest.mark.parametrize("kind", [b"text/event-stream; charset=utf-8", b"image/png"])
 async def test_a_disconnect_from_a_silent_stream_is_detected(connect, monkeypatch, kind):
     monkeypatch.setattr(half_closed, "_FIRST_SECONDS", 0.0)
-    monkeypatch.setattr(half_closed, "_RESET_SECONDS", 0.01)
+    monkeypatch.setattr(half_closed, "_RESET_SECONDS", (0.01,))
     begun, left = anyio.Event(), anyio.Event()
 
     async def app(scope, _receive, send):
