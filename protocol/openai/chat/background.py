@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import msgspec
 import structlog
 
+from protocol.http.stop import Bounds, bounded
 from protocol.model import (
     Engine,
     Event,
@@ -24,11 +25,9 @@ from protocol.model import (
     PutBack,
     Waiting,
     WorkStarted,
-    estimate_tokens,
     fold,
     peek,
 )
-from protocol.openai.chat.stop import Bounds, cut
 
 _BOUNDS = "bounds"
 
@@ -48,19 +47,11 @@ def job_of(identity: str, model: str, created: float, request: GenerationRequest
 
 
 @asynccontextmanager
-async def bounded(engine: Engine, request: GenerationRequest, bounds: Bounds) -> AsyncGenerator[Exchange]:
-    """Open an exchange that ends at its bounds; as `Engine.open`."""
-    async with engine.open(request) as exchange:
-        input_tokens = sum(estimate_tokens(turn.text) for turn in request.turns)
-        yield exchange.over(cut(exchange.events, bounds, input_tokens))
-
-
-@asynccontextmanager
 async def open_stored(engine: Engine, jobs: Jobs, job: Job, *, held: bool = False) -> AsyncGenerator[Exchange]:
     """Open the exchange of a job and store its progress; `held`: the caller has locked the job already."""
     bounds = msgspec.json.decode(job.details[_BOUNDS], type=Bounds)
     async with (
-        engine.open(job.request) if bounds == Bounds() else bounded(engine, job.request, bounds) as exchange,
+        bounded(engine, job.request, bounds) as exchange,
         store_progress(exchange, jobs, job, held=held) as kept,
     ):
         yield kept

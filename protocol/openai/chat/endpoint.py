@@ -31,8 +31,7 @@ from protocol.model import (
     fold,
 )
 from protocol.openai.chat import read, wire, write
-from protocol.openai.chat.background import bounded, job_of, open_stored
-from protocol.openai.chat.stop import Bounds
+from protocol.openai.chat.background import job_of, open_stored
 from protocol.openai.chat.write import Rendering
 
 _LOOK_SECONDS = 1.0
@@ -51,7 +50,7 @@ async def _answer(
         job = job_of(head.id, head.model, context.created, request, bounds)
         exchange = open_stored(engine, context.jobs, job)
     else:
-        exchange = engine.open(request) if bounds == Bounds() else bounded(engine, request, bounds)
+        exchange = bounded(engine, request, bounds)
     usage_in_stream = bool(body.stream_options and body.stream_options.include_usage)
     rendering = Rendering(context.links, request.caller, pictures.image_format)
     legacy = bool(body.functions) and not body.tools

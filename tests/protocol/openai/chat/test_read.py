@@ -7,10 +7,10 @@ import pytest
 
 from protocol.http.body import decode_body
 from protocol.http.context import RequestLimits
+from protocol.http.stop import Bounds
 from protocol.model import BadRequest, Catalogue, FilePart, MediaKind, MediaPart, MediaRef, Role, TextPart, Unsupported
 from protocol.openai.chat import wire
 from protocol.openai.chat.read import bounds, read, read_pictures
-from protocol.openai.chat.stop import Bounds
 from tests.protocol.conftest import make_context
 from tests.protocol.http.test_media_types import picture
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.http.stop import Bounds, cut
 from protocol.model import (
     Caller,
     Citation,
@@ -21,7 +22,6 @@ from protocol.model import (
     WorkStarted,
     fold,
 )
-from protocol.openai.chat.stop import Bounds, cut
 from protocol.openai.chat.write import CompletionWriter, Head, Rendering
 from tests.protocol.conftest import PlainLinks
 

@@ -8,15 +8,19 @@ piece decides. Example with the stop "END": the pieces "The E" and "ND." yield "
 "The E" and "gg" yield "The " and "Egg".
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
 
 from protocol.model import (
     Document,
+    Engine,
     Event,
+    Exchange,
     Finish,
     FinishReason,
+    GenerationRequest,
     Media,
     Piece,
     Rewritten,
@@ -202,3 +206,16 @@ async def cut(events: AsyncIterable[Event], bounds: Bounds, input_tokens: int) -
             event = msgspec.structs.replace(event, rewritten=whole)  # noqa: PLW2901 -- the same, cut
         for kept in bounded.take(event):
             yield kept
+
+
+def bounded(engine: Engine, request: GenerationRequest, bounds: Bounds) -> AbstractAsyncContextManager[Exchange]:
+    """Open an exchange that ends at its bounds; as `Engine.open`."""
+    return engine.open(request) if bounds == Bounds() else open_cut(engine, request, bounds)
+
+
+@asynccontextmanager
+async def open_cut(engine: Engine, request: GenerationRequest, bounds: Bounds) -> AsyncGenerator[Exchange]:
+    """Open an exchange that is cut at its bounds."""
+    async with engine.open(request) as exchange:
+        input_tokens = sum(estimate_tokens(turn.text) for turn in request.turns)
+        yield exchange.over(cut(exchange.events, bounds, input_tokens))

@@ -1,6 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.http.stop import Bounds, Cutter, cut
 from protocol.model import (
     Document,
     Finish,
@@ -14,7 +15,6 @@ from protocol.model import (
     WebImage,
     estimate_tokens,
 )
-from protocol.openai.chat.stop import Bounds, Cutter, cut
 
 USAGE = Usage(input_tokens=1, output_tokens=9)
 END = Finish(reason="stop", usage=USAGE)
