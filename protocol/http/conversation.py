@@ -58,6 +58,20 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     """The path of its URL or base64."""
     source: Source
 
+    async def read(self, context: RequestContext) -> FilePart | MediaPart:
+        """Read the file.
+
+        Raises:
+            BadRequest: as `files.from_url`, `files.from_text`.
+            HttpError: the file is too large (413).
+
+        """
+        source = self.source
+        field = files.FileField(param=self.param, kind=_KINDS[source.form], name=source.name)
+        if source.form == "image":
+            return await files.from_url(source.text, field, context)
+        return await files.from_text(source.text, field, context)
+
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a conversation."""
@@ -68,7 +82,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     urls: tuple[str, ...] = ()
-    """Addresses of media that the message shows beside its text; only an answer's count."""
+    """Addresses of media that the message shows in addition to its text; only an answer's count."""
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -145,17 +159,9 @@ async def take_all(found: Sequence[Attachment], context: RequestContext) -> dict
     firsts: dict[Source, Attachment] = {}
     for one in found:
         firsts.setdefault(one.source, one)
-    taken = await gather([partial(_take, one, context) for one in firsts.values()])
+    taken = await gather([partial(one.read, context) for one in firsts.values()])
     parts = dict(zip(firsts, taken, strict=True))
     return {one.at: parts[one.source] for one in found}
-
-
-async def _take(one: Attachment, context: RequestContext) -> FilePart | MediaPart:
-    source = one.source
-    field = files.FileField(param=one.param, kind=_KINDS[source.form], name=source.name)
-    if source.form == "image":
-        return await files.from_url(source.text, field, context)
-    return await files.from_text(source.text, field, context)
 
 
 def _linked(messages: Sequence[Message], context: RequestContext) -> dict[int, tuple[MediaPart, ...]]:

@@ -83,6 +83,8 @@ CROSS_CUTTING = {
 
 TESTED_ELSEWHERE = {
     "protocol/http/context.py",
+    "protocol/http/conversation.py",
+    "protocol/http/markdown.py",
     "protocol/model/stored.py",
     "protocol/openai/chat/endpoint.py",
     "protocol/openai/images/endpoint.py",

@@ -30,7 +30,7 @@ _JSON = re.compile(r"<json>(.*?)</json>", re.DOTALL)
 _BAD_JSON, _MALFORMED, _PROSE = "<badjson/>", "<malformed-call/>", "<prose-then-call/>"
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+class PromptMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message of the conversation, as the prompt shows it."""
 
     role: str
@@ -45,10 +45,10 @@ def answer(prompt: str, earlier: list[str]) -> str | None:
     called, wants_json = _EXAMPLE.findall(prompt), _JSON_WANTED.search(prompt) is not None
     if not called and not wants_json:
         return None
-    messages: list[Message] = []
+    messages: list[PromptMessage] = []
     for text in (*earlier, prompt):
-        blocks = [Message(role=block[2], text=block[3]) for block in _BLOCK.finditer(text)]
-        messages += blocks or [Message(role="user", text=_INSTRUCTIONS.split(text, maxsplit=1)[0])]
+        blocks = [PromptMessage(role=block[2], text=block[3]) for block in _BLOCK.finditer(text)]
+        messages += blocks or [PromptMessage(role="user", text=_INSTRUCTIONS.split(text, maxsplit=1)[0])]
     tools = _tools([prompt, *reversed(earlier)]) if called else {}
     return _Model(prompt, messages, tools, called[-1] if called else "", wants_json=wants_json).answer()
 
@@ -66,7 +66,7 @@ class _Model:
     """Answers one prompt."""
 
     def __init__(
-        self, prompt: str, messages: list[Message], tools: dict[str, Any], marker: str, *, wants_json: bool
+        self, prompt: str, messages: list[PromptMessage], tools: dict[str, Any], marker: str, *, wants_json: bool
     ) -> None:
         self._prompt, self._tools, self._marker, self._wants_json = prompt, tools, marker, wants_json
         users = [message.text for message in messages if message.role == "user"]

@@ -15,6 +15,7 @@ from protocol.http.body import read_json
 from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.errors import HttpError
 from protocol.http.operation import Answer, Operation
+from protocol.http.stop import bounded
 from protocol.model import (
     Engine,
     Event,

@@ -1,15 +1,13 @@
 """Converts events and replies to OpenAI's chunks and completions."""
 
-import re
 import secrets
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
-from urllib.parse import quote
 
 import msgspec
 
 from protocol.http.body import encode_json
 from protocol.http.context import UNCHANGED, ImageFormat, Links
+from protocol.http.markdown import MarkdownText, is_web
 from protocol.model import (
     CallArguments,
     Caller,
@@ -29,15 +27,9 @@ from protocol.model import (
     Usage,
     WebImage,
     Withheld,
-    notice_of,
 )
 from protocol.openai.chat import response_wire
 from protocol.openai.errors import in_stream
-
-_SPECIAL = re.compile(r"([\\`*_\[\]<>])")
-_WEB = re.compile(r"https?://", re.IGNORECASE)
-_ALT_SHOWN = 500
-_ESCAPED = r"\\\1"
 
 
 class Rendering:
@@ -45,17 +37,8 @@ class Rendering:
 
     def __init__(self, links: Links, caller: Caller, image_format: ImageFormat = UNCHANGED) -> None:
         """Sign media links for this caller; those of images lead to images in this format."""
-        self._links, self._caller, self._image_format = links, caller, image_format
+        self._content = MarkdownText(links, caller, image_format)
         self._counts = dict.fromkeys(MediaKind, 0)
-        self._said = self._length = 0
-        """The lengths of the model's text and of the rendered content."""
-        self._tail = ""
-        """The last characters of the content."""
-        self._parted = True
-        """Whether the next text needs no separator."""
-        self._places: list[int] = []
-        """Offsets in the model's text of insertions; `_shifts` has the number of characters inserted up to each."""
-        self._shifts: list[int] = []
         self._cited: list[Citation] = []
         """Citations that are not rendered yet, because their text may be incomplete."""
 
@@ -67,116 +50,57 @@ class Rendering:
                 return [response_wire.Delta(content=text), *more] if text else more
             case Media():
                 return [self._media(piece)]
-            case WebImage():
-                return (
-                    [response_wire.Delta(content=self._show(_image(piece.alt, piece.url)))]
-                    if _is_web(piece.url)
-                    else []
-                )
+            case WebImage() | Withheld():
+                text = self._content.add(piece)
+                return [response_wire.Delta(content=text)] if text else []
             case Citation():
                 self._cited.append(piece)
                 return self._cite()
             case Document():
                 return [response_wire.Delta(document=response_wire.DocumentEntry(title=piece.title, kind=piece.kind))]
-            case Withheld():
-                return [response_wire.Delta(content=self._show(notice_of(piece.feature)))]
 
     def add_text(self, text: str) -> tuple[str, list[response_wire.Delta]]:
         """Return the content that a text adds, and the deltas that follow it."""
-        if not text:
-            return "", []
-        if not self._parted:
-            self._parted = True
-            gap = "\n" if text[0] == "\n" else "\n\n"
-            self._insert(gap)
-            shown = gap + text
-        else:
-            shown = text
-        self._append(text)
-        self._said += len(text)
-        return shown, self._cite() if self._cited else []
+        return self._content.add_text(text), self._cite() if self._cited else []
 
     def finish(self) -> list[response_wire.Delta]:
         """Return the remaining citations at the end of the answer, without those whose text was cut off."""
-        rest = [citation for citation in self._cited if citation.end <= self._said]
+        rest = [citation for citation in self._cited if citation.end <= self._content.said]
         self._cited.clear()
         return self._annotations(rest)
 
     def _media(self, media: Media) -> response_wire.Delta:
-        kind = media.ref.kind
-        image_format = self._image_format if kind is MediaKind.IMAGE else UNCHANGED
-        url = self._links.sign(media.ref, self._caller, image_format)
+        kind, url = media.ref.kind, self._content.sign(media)
         index, self._counts[kind] = self._counts[kind], self._counts[kind] + 1
-        alt = media.alt or kind.value
+        content = self._content.add_media(media, url)
         match kind:
             case MediaKind.IMAGE:
                 entry = response_wire.ImageEntry(image_url=response_wire.Link(url), index=index)
-                return response_wire.Delta(content=self._show(_image(alt, url)), images=[entry])
+                return response_wire.Delta(content=content, images=[entry])
             case MediaKind.VIDEO:
                 video = response_wire.VideoEntry(video_url=response_wire.Link(url), index=index)
-                return response_wire.Delta(content=self._show(_link(alt, url)), videos=[video])
+                return response_wire.Delta(content=content, videos=[video])
             case MediaKind.AUDIO:
                 audio = response_wire.AudioEntry(audio_url=response_wire.Link(url), index=index)
-                return response_wire.Delta(content=self._show(_link(alt, url)), audios=[audio])
-
-    def _show(self, markdown: str) -> str:
-        """Return Markdown as a separate paragraph."""
-        ends = len(self._tail) - len(self._tail.rstrip("\n"))
-        shown = "\n" * (2 - ends if self._length else 0) + markdown
-        self._insert(shown)
-        self._parted = False
-        return shown
-
-    def _insert(self, text: str) -> None:
-        """Record text in the content that is not from the model."""
-        if text:
-            self._append(text)
-            self._places.append(self._said)
-            self._shifts.append(self._length - self._said)
-
-    def _append(self, text: str) -> None:
-        self._length += len(text)
-        self._tail = (self._tail + text[-2:])[-2:]
+                return response_wire.Delta(content=content, audios=[audio])
 
     def _cite(self) -> list[response_wire.Delta]:
         """Return the next citations whose text is complete."""
         due: list[Citation] = []
-        while self._cited and self._cited[0].end <= self._said:
+        while self._cited and self._cited[0].end <= self._content.said:
             due.append(self._cited.pop(0))
         return self._annotations(due)
 
     def _annotations(self, due: Iterable[Citation]) -> list[response_wire.Delta]:
         found: list[response_wire.Annotation] = []
         for citation in due:
-            if _is_web(citation.url):
-                start = citation.start + self._shift(bisect_right(self._places, citation.start))
-                end = citation.end + self._shift(bisect_left(self._places, citation.end))
+            if is_web(citation.url):
+                start, end = self._content.range_of(citation.start, citation.end)
                 url_citation = response_wire.UrlCitation(
-                    start_index=min(start, end), end_index=end, url=citation.url, title=citation.title
+                    start_index=start, end_index=end, url=citation.url, title=citation.title
                 )
                 found.append(response_wire.Annotation(url_citation=url_citation))
         return [response_wire.Delta(annotations=found)] if found else []
-
-    def _shift(self, insertions: int) -> int:
-        """Return the number of characters that the first `insertions` have added."""
-        return self._shifts[insertions - 1] if insertions else 0
-
-
-def _is_web(url: str) -> bool:
-    return _WEB.match(url) is not None
-
-
-def _image(alt: str, url: str) -> str:
-    return "!" + _link(alt or "image", url)
-
-
-def _link(text: str, url: str) -> str:
-    """Return a Markdown link whose text and URL cannot end it early."""
-    plain = "".join(c if c.isprintable() else " " for c in text[:_ALT_SHOWN]).strip()
-    address = "".join(
-        c if c.isprintable() and c not in " ()<>\\" else quote(c, safe="", errors="surrogatepass") for c in url
-    )
-    return f"[{_SPECIAL.sub(_ESCAPED, plain)}]({address})"
 
 
 _DONE = b"data: [DONE]\n\n"
