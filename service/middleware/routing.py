@@ -96,30 +96,29 @@ class RequestRouter:
         preflight = any(name == b"access-control-request-method" for name, _ in scope["headers"])  # CORS is off
         if scope["method"] == "OPTIONS" and found.methods and not preflight:
             return Response(status_code=204, headers=allowed)
-        if found.methods:
-            fault = HttpError(
-                405, "method_not_allowed", f"{scope['method']} is not allowed on this path: use {allowed['allow']}."
-            )
-        else:
-            fault = HttpError(404, "not_found", self._advice(scope, found.path))
+        status, code = (405, "method_not_allowed") if found.methods else (404, "not_found")
+        fault = HttpError(status, code, self._advice(scope, found, allowed["allow"]))
         context_of(scope).record.error = fault.code
         response = found.dialect.refuse(fault)
         response.headers.update(allowed if found.methods else {})
         return response
 
-    def _advice(self, scope: Any, path: str) -> str:
-        """Return the message for a path that does not exist."""
+    def _advice(self, scope: Any, found: Found, allowed: str) -> str:
+        """Return the message for a path that does not exist, or for a wrong method."""
         base = f"{self._base_url(scope)}/{_VERSION}"
-        if path.lower().startswith(_AZURE):
-            return (
-                f"This gateway has no deployments: use a client for OpenAI, not for Azure, with the base URL '{base}'."
-            )
+        if found.path.lower().startswith(_AZURE):
+            return f"There are no deployments here: use OpenAI's client, not Azure's, with the base URL '{base}'."
         below = dict.fromkeys(
             route.path.removeprefix(f"/{_VERSION}")
             for route, _ in self._routes
             if route.path.startswith(f"/{_VERSION}/") and not route.param_convertors
         )
-        return f"There is nothing at this path. The base URL is '{base}'; below it are {', '.join(below)}."
+        what = (
+            f"{scope['method']} is not allowed on this path: use {allowed}"
+            if found.methods
+            else "There is nothing at this path"
+        )
+        return f"{what}. The base URL is '{base}'; below it are {', '.join(below)}."
 
     def _find(self, method: str, path: str) -> Found:
         """Return the first route of a method and a path, or else what is known of the path."""

@@ -127,6 +127,12 @@ def test_an_unknown_path_gets_the_whole_base_url_without_a_redirect(paths, metho
     assert response.getheader("location") is None
 
 
+def test_a_path_below_another_endpoint_gets_the_whole_base_url(paths):
+    response, answer = ask(paths, "POST", "/v1/models/chat/completions", {})
+    assert (response.status, response.getheader("allow")) == (405, "GET, HEAD, OPTIONS")
+    assert f"'{paths.base_url}'" in answer["error"]["message"]
+
+
 @pytest.mark.parametrize("path", ["//livez", "/LIVEZ", "/livez/", "/metrics;v=1", "/v1/metrics", "/x/../metrics"])
 def test_probes_and_metrics_have_one_spelling(paths, path):
     assert ask(paths, "GET", path)[0].status == 404

@@ -176,7 +176,7 @@ async def test_an_unknown_path_gets_the_base_url_and_what_is_below_it(client):
 
 async def test_a_path_of_azure_gets_the_base_url(client):
     response = await client.post("/openai/deployments/gemini-3-pro/chat/completions?api-version=2024-10-21")
-    assert "not for Azure, with the base URL 'http://gateway/api/v1'" in response.headers["x-message"]
+    assert "not Azure's, with the base URL 'http://gateway/api/v1'" in response.headers["x-message"]
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/two", "/api", "/"])
