@@ -108,10 +108,8 @@ async def open_app(
         _open_url_signer(settings, origin, store_path, store.records, clock) as url_signer,
     ):
         fresh_seconds = _LICENSES_SECONDS if settings.store.remote else 0.0
-        licenses = Licenses(
-            fixed_licenses(settings.licenses, origin),
-            LicenseStore(store.records, clock, fresh_seconds=fresh_seconds),
-        )
+        stored = LicenseStore(store.records, clock, fresh_seconds=fresh_seconds)
+        licenses = Licenses(fixed_licenses(settings.licenses, origin), stored)
         base = _Base(
             settings=settings,
             origin=origin,

@@ -193,6 +193,19 @@ def test_a_plain_chat_hands_out_nothing_else_and_says_why(client, feature, strea
     assert said  # the words of the answer stay
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("name", "feature"), [("chat", "images"), ("no-video", "video"), ("tester", None)])
+def test_a_link_to_media_of_the_site_in_the_text_is_left_out(client, name, feature, stream):
+    words = "See ![it](https://lh3.googleusercontent.com/gg-dl/abc=s0) there."
+    content, whole = client[name].said("gemini-3-pro", f"<echo>{words}</echo>", stream=stream)
+    if feature is None:
+        assert content == words
+    else:
+        assert content.startswith("See ![it]() there.")
+        assert content.count(f"'{feature}'") == 1
+        assert "gg-dl" not in whole
+
+
 def test_a_continued_conversation_hands_out_nothing_else(client):
     words = "Draw a picture of a fox"
     first, _ = client["chat"].said("gemini-3-pro", words)

@@ -14,7 +14,6 @@ from protocol.model import (
     Capability,
     Certainty,
     Exchange,
-    Feature,
     FileKeeper,
     FilePart,
     GatewayError,
@@ -100,7 +99,7 @@ class WebTransport:
             transport=self.name,
             account=account.id,
             capability=capability,
-            documents=request.caller.includes(Feature.CANVAS),
+            features=request.caller.features,
         )
         sender = TurnSender(session, request.selection, media_refs, self._clock)
         connected.use()

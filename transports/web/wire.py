@@ -7,7 +7,8 @@ If the site changes, change this module first. Source: "The wire protocol of the
 SITE = "https://gemini.google.com"
 ACCOUNTS = "https://accounts.google.com"
 UPLOAD = "https://content-push.googleapis.com"
-MEDIA_SUFFIXES = ("googleusercontent.com", "usercontent.google.com", "gstatic.com")
+MEDIA_LINK_SUFFIXES = ("googleusercontent.com", "usercontent.google.com")
+MEDIA_SUFFIXES = (*MEDIA_LINK_SUFFIXES, "gstatic.com")
 
 # Session: cookies, the page /app, rotation
 PSID = "__Secure-1PSID"

@@ -41,10 +41,13 @@ from protocol.model import (
 from transports.web.codec.candidate import Candidate, Opened
 from transports.web.codec.documents import Book, Canvas, fenced
 from transports.web.codec.markup import Cleaner, clean
+from transports.web.codec.media_links import LinkRemover
 from transports.web.codec.text import Prose, ScriptText, TextDelta
 
 _SHAKY = re.compile(r"\s*(?:`{3,}|\\.?)\s*\Z")
 """The end of a text that may disappear in the next frame, even if it was in several frames before."""
+
+_MEDIA = (Feature.IMAGES, Feature.VIDEO, Feature.MUSIC)
 
 _WINDOW = 64
 """Number of characters at the end of a text that `_SHAKY` is searched in."""
@@ -56,8 +59,8 @@ class MediaRefs(msgspec.Struct, frozen=True, kw_only=True):
     transport: str = ""
     account: str = ""
     capability: Capability = Capability.CHAT
-    documents: bool = True
-    """Whether the caller gets a document that it did not request."""
+    features: tuple[Feature, ...] = tuple(Feature)
+    """The features that the caller's license includes."""
 
 
 class EventBuilder:
@@ -70,7 +73,10 @@ class EventBuilder:
         """The caller asked for a document."""
         self._book = Feature.STORYBOOK if refs.capability is Capability.STORYBOOK else None
         self._prose = Prose()
-        self._text, self._cleaner, self._thinking = TextDelta(), Cleaner(), Thinking()
+        self._unlinked = next((feature for feature in _MEDIA if feature not in refs.features), None)
+        """A feature that the license lacks, for which links to media are removed."""
+        cleaner = Cleaner if self._unlinked is None else LinkRemover
+        self._text, self._cleaner, self._thinking = TextDelta(), cleaner(), Thinking(cleaner())
         self._last = Candidate(rcid="", text="", thoughts="", complete=False)
         self._opened: Canvas | Book | None = None
         self._paused = self._begun = False
@@ -242,7 +248,7 @@ class EventBuilder:
 
     def _document(self, now: Candidate) -> Opened | None:
         """Return the candidate's document if the caller gets it."""
-        return self._found(now) if self._asked or self._refs.documents else None
+        return self._found(now) if self._asked or Feature.CANVAS in self._refs.features else None
 
     def _write_text(self, *, last: bool) -> list[Event]:
         text = self._last.text or ""
@@ -336,6 +342,8 @@ class EventBuilder:
         events += [Media(ref=ref) for ref in media if self._first(ref.url)]
         if now.complete and self._withheld:
             events.append(Withheld(feature=Feature.CANVAS))
+        if now.complete and self._unlinked is not None and self._cleaner.removed:
+            events.append(Withheld(feature=self._unlinked))
         return events
 
     def _first(self, name: str) -> bool:
@@ -368,9 +376,9 @@ def _usage(input_tokens: int, text: str, thoughts: str) -> Usage:
 class Thinking:
     """Convert snapshots of thoughts and progress lines into thought events."""
 
-    def __init__(self) -> None:
-        """Start without thoughts."""
-        self._delta, self._cleaner = TextDelta(), Cleaner()
+    def __init__(self, cleaner: Cleaner) -> None:
+        """Start without thoughts; `cleaner` removes what is not for people."""
+        self._delta, self._cleaner = TextDelta(), cleaner
         self.lines: dict[str, None] = {}
         """The progress lines, in order."""
         self._open_line = False

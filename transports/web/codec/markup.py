@@ -101,6 +101,11 @@ class Cleaner:
         self._cut_before: list[int] = []  # number of characters removed up to the end of each
 
     @property
+    def removed(self) -> bool:
+        """Whether something was removed that belongs to the answer."""
+        return False
+
+    @property
     def holding(self) -> bool:
         """Whether part of the text is held back."""
         return bool(self._unread or self._doubtful)

@@ -16,7 +16,17 @@ from protocol.model import (
     WebImage,
     Withheld,
 )
-from transports.web.codec.candidate import Candidate, Cited, Film, Music, Opened, SitePicture, SourceLink, WebPicture
+from transports.web.codec.candidate import (
+    Candidate,
+    Cited,
+    Claim,
+    Film,
+    Music,
+    Opened,
+    SitePicture,
+    SourceLink,
+    WebPicture,
+)
 from transports.web.codec.events import EventBuilder, MediaRefs
 
 FLICKERS = st.sampled_from(["", "```", "\n```", "\\", "\\*"])
@@ -297,7 +307,8 @@ def test_a_frame_without_text_keeps_the_earlier_text():
 def test_a_document_that_was_not_requested_is_withheld_from_a_license_without_it():
     document = paper("```html\n<p>Hi</p>\n```")
     for capability, documents in ((Capability.CHAT, False), (Capability.CHAT, True), (Capability.CANVAS, False)):
-        one = narrator(capability, documents=documents)
+        features = tuple(feature for feature in Feature if documents or feature is not Feature.CANVAS)
+        one = narrator(capability, features=features)
         events = one.update(now("Look", document=document))
         events += one.update(now("Look here.", document=document))
         events += one.update(now("Look here.", document=document, complete=True))
@@ -324,3 +335,24 @@ def test_media_belong_to_the_feature_of_what_they_are_a_part_of():
     book = narrator(Capability.STORYBOOK)
     events = book.update(now("t", pictures=(picture(1),), document=paper("One"), complete=True))
     assert [event.ref.feature for event in events if isinstance(event, Media)] == [Feature.STORYBOOK]
+
+
+def test_a_link_to_media_in_the_text_is_removed_for_a_license_without_them():
+    link = "https://lh3.googleusercontent.com/gg-dl/abc=s1024"
+    text = f"See ![a cat]({link}) and `{link}`, from the page."
+    place = text.index("from the page")
+    claim = Claim(text="", ranges=((place, place + 13),), sources=(SourceLink(url=PAGE, title="P"),))
+    for feature in (Feature.IMAGES, None):
+        features = tuple(one for one in Feature if one is not feature)
+        one = narrator(features=features)
+        events = [event for end in range(0, len(text), 7) for event in one.update(now(text[:end]))]
+        events += [*one.update(now(text, complete=True, claims=(claim,))), *one.end()]
+        withheld = [event for event in events if isinstance(event, Withheld)]
+        whole = said(events)
+        if feature is None:
+            assert (whole, withheld) == (text, [])
+        else:
+            assert whole == "See ![a cat]() and ``, from the page."
+            assert withheld == [Withheld(feature=Feature.IMAGES)]
+        (cited,) = [event for event in events if isinstance(event, Citation)]
+        assert whole[cited.start : cited.end] == "from the page"
