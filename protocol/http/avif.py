@@ -6,13 +6,14 @@ import subprocess
 import sys
 import tempfile
 from functools import partial
+from pathlib import Path
 
 from protocol.http.context import RequestContext
 from protocol.http.picture import seen_size
 from protocol.http.spool import ContentWriter, Spool
 from protocol.model import BadRequest, Content, Saturated, TooLong
 
-_DECODER = "protocol.http.avif_decoder"
+DECODER = Path(__file__).with_name("avif_decoder.py")
 _SECONDS = 30
 _MOST_BYTES = 64 * 1024 * 1024
 """A longer result is not accepted."""
@@ -41,7 +42,7 @@ async def without_avif(data: Content, param: str, context: RequestContext) -> Co
 
 def _convert(data: Content, pixels: int, spool: Spool) -> Content:
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    command = [sys.executable, "-m", _DECODER, str(pixels), str(_MOST_BYTES)]
+    command = [sys.executable, "-P", DECODER, str(pixels), str(_MOST_BYTES)]  # -P: no imports from the current folder
     content = data if isinstance(data, bytes) else data.whole()
     try:
         with tempfile.TemporaryFile(dir=spool.folder) as out:

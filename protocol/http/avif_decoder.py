@@ -1,6 +1,6 @@
 """A program that converts an AVIF picture from its input to JPEG on its output, or to PNG if it has transparency.
 
-Run it as `python -m protocol.http.avif_decoder PIXELS BYTES`: PIXELS is the size that the file claims to have, and
+Run it as `python -P avif_decoder.py PIXELS BYTES`: PIXELS is the size that the file claims to have, and
 BYTES the limit of the result. It is a process of its own, because libavif decodes all coded pixels before it scales
 them to the claimed size: 1 kB may become 268 million pixels. Only a process can be limited to the memory that an honest
 file needs.

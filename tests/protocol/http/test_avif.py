@@ -5,7 +5,7 @@ import sys
 import pytest
 from PIL import Image, ImageCms
 
-from protocol.http.avif import without_avif
+from protocol.http.avif import DECODER, without_avif
 from protocol.http.budget import ByteBudget
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
@@ -63,6 +63,12 @@ async def test_a_broken_picture_is_refused(cut):
     assert (caught.value.code, caught.value.param) == ("invalid_image", "image")
 
 
+async def test_modules_of_the_current_folder_are_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "PIL.py").write_text("raise SystemExit('another module')")
+    monkeypatch.chdir(tmp_path)
+    assert (await converted(avif())).size == (60, 40)
+
+
 async def test_a_disk_without_room_is_named(tmp_path):
     with pytest.raises(Saturated):
         await converted(avif(), context_for(tmp_path / "missing"))
@@ -72,6 +78,6 @@ def test_the_decoder_has_the_memory_of_the_size_that_the_file_claims():
     honest = avif((SIDE, SIDE), colour=(1, 2, 3))
     bomb = honest.replace(SIDE.to_bytes(4, "big") * 2, (8).to_bytes(4, "big") * 2)
     for data, claimed, works in ((honest, SIDE * SIDE, True), (bomb, 64, False)):
-        command = [sys.executable, "-m", "protocol.http.avif_decoder", str(claimed), str(10**7)]
+        command = [sys.executable, "-P", DECODER, str(claimed), str(10**7)]
         done = subprocess.run(command, input=data, capture_output=True, check=False)
         assert (done.returncode == 0, bool(done.stdout)) == (works, works)
