@@ -12,7 +12,7 @@ Example:
     Route("/v1/chat", CHAT.endpoint(engine, error_response), methods=["POST"])
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -100,15 +100,19 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     refuse: Callable[[GatewayError], Response]
     """Writes an error in the form of this API; used for errors of middleware, too."""
     credentials: tuple[Credential, ...]
-    """Where clients send the license key. The first place that has a key counts."""
+    """Where clients send the license key. The first valid key counts: another one may be meant for a proxy."""
+    recognizes: Callable[[Any], bool] = lambda _: False
+    """Returns whether a request's scope shows that its client speaks this API, in a header for example.
 
-    def license_key(self, scope: Any) -> bytes | None:
-        """Return the license key of a request, which may be invalid; None: it has none."""
+    It decides between the dialects that have the requested path, and who writes the error if none has it.
+    """
+
+    def license_keys(self, scope: Any) -> Iterator[bytes]:
+        """Yield the license keys of a request, which may be invalid, in the order of `credentials`."""
         for credential in self.credentials:
             key = credential.read(scope)
             if key is not None:
-                return key
-        return None
+                yield key
 
     def unauthorized(self) -> Unauthorized:
         """Return the error for a request without a valid license key."""

@@ -197,10 +197,13 @@ class Licensed:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle one request."""
-        context, key = context_of(scope), self._dialect.license_key(scope)
+        context = context_of(scope)
         refusal: GatewayError = self._dialect.unauthorized()
         try:
-            context.caller = await self._licenses.caller(key) if key is not None else None
+            for key in self._dialect.license_keys(scope):
+                context.caller = await self._licenses.caller(key)
+                if context.caller is not None:
+                    break
         except Saturated as error:
             refusal = released(error)
         if context.caller is not None:

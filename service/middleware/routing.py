@@ -34,6 +34,9 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 class RequestRouter:
     """Routes requests, and writes errors in the form of the dialect whose path was requested.
 
+    Several dialects may have routes for one path, such as `/v1/models`. Then the routes of the dialect that recognizes
+    the request (`Dialect.recognizes`) come first. It also writes the errors of paths that no dialect has.
+
     Clients join a base URL and a path in many ways: `//v1/chat/completions`, `/v1/v1/models`, `/models/`. Each gets its
     normal form (`normal_path`) before it is compared with the API's routes, so that nothing behind the router sees
     another spelling. Probes and metrics have one spelling only: a path that an ingress blocks has no second one.
@@ -52,10 +55,12 @@ class RequestRouter:
     ) -> None:
         """Take the API's routes, whose paths work with and without `prefix`, and `fixed` ones, whose paths do not vary.
 
-        A path that belongs to no dialect gets errors in the form of `default`. `base_url` returns the public address of
-        a request's gateway, with the prefix.
+        `default` stands for the dialect of a request that none recognizes. `base_url` returns the public address of a
+        request's gateway, with the prefix.
         """
         self._default, self._routes, self._fixed = default, list(routes), list(fixed)
+        self._dialects = [default]
+        self._dialects += [one for _, one in self._routes if one not in self._dialects]
         self._prefix, self._base_url = prefix, base_url
         self._exact: dict[tuple[str, str], Route] = {}
         for route, _ in self._routes:
@@ -63,7 +68,7 @@ class RequestRouter:
         for route in (*self._fixed, *(route for route, _ in self._routes)):
             paths = {route.path} if route in self._fixed else {route.path, prefix + route.path}
             for method in () if route.param_convertors else route.methods or ():
-                if self._find(method, route.path).route is route:
+                if all(self._find(method, route.path, one).route is route for one in self._dialects):
                     self._exact.update({(method, path): route for path in paths})
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -75,7 +80,7 @@ class RequestRouter:
             scope["route"], scope["path_params"] = route, {}
             await route.app(scope, receive, send)
             return
-        found = self._find(scope["method"], scope["path"])
+        found = self._found(scope)
         if found.route is not None:
             scope["route"], scope["path"], scope["path_params"] = found.route, found.path, found.params
             await found.route.app(scope, receive, send)
@@ -83,10 +88,10 @@ class RequestRouter:
         await self._unrouted(scope, found)(scope, receive, send)
 
     def refuse(self, error: GatewayError) -> ASGIResponse:
-        """Return the response to an error; the path of its scope chooses the dialect."""
+        """Return the response to an error, in the form of the dialect of its scope."""
 
         async def respond(scope: Any, receive: Any, send: Any) -> None:
-            await self._find(scope["method"], scope["path"]).dialect.refuse(error)(scope, receive, send)
+            await self._found(scope).dialect.refuse(error)(scope, receive, send)
 
         return respond
 
@@ -120,14 +125,20 @@ class RequestRouter:
         )
         return f"{what}. The base URL is '{base}'; below it are {', '.join(below)}."
 
-    def _find(self, method: str, path: str) -> Found:
-        """Return the first route of a method and a path, or else what is known of the path."""
+    def _found(self, scope: Any) -> Found:
+        """Return the route of a request, or else what is known of its path."""
+        speaker = next((one for one in self._dialects if one.recognizes(scope)), self._default)
+        return self._find(scope["method"], scope["path"], speaker)
+
+    def _find(self, method: str, path: str, speaker: Dialect) -> Found:
+        """Return the route of a method and a path, the first one of `speaker` or else of another dialect."""
+        routes = sorted(self._routes, key=lambda one: one[1] is not speaker)
         fixed = [(route, self._default) for route in self._fixed if route.path == path]
         normal = normal_path(path, self._prefix)
         methods: set[str] = set()
-        dialect, matched = self._default, normal
-        for written, routes in ((path, fixed), (f"/{_VERSION}{normal}", self._routes), (normal, self._routes)):
-            for route, owner in routes:
+        dialect, matched = speaker, normal
+        for written, some in ((path, fixed), (f"/{_VERSION}{normal}", routes), (normal, routes)):
+            for route, owner in some:
                 match, child = route.matches({"type": "http", "method": method, "path": written})
                 if match is Match.FULL:
                     return Found(dialect=owner, path=written, route=route, params=child["path_params"])

@@ -226,9 +226,10 @@ def test_a_repeated_query_parameter_has_no_key():
     assert QUERY.read(scope()) is None
 
 
-def test_the_first_credential_with_a_key_is_used():
+def test_the_keys_of_all_places_are_found_in_their_order():
     dialect = Dialect(name="d", routes=lambda _: (), refuse=lambda _: Response(), credentials=(KEY, QUERY))
-    assert dialect.license_key(scope((b"x-goog-api-key", b" one "), query=b"key=two")) == b"one"
-    assert dialect.license_key(scope(query=b"key=two")) == b"two"
-    assert dialect.license_key(scope()) is None
+    assert [*dialect.license_keys(scope((b"x-goog-api-key", b" one "), query=b"key=two"))] == [b"one", b"two"]
+    assert [*dialect.license_keys(scope(query=b"key=two"))] == [b"two"]
+    assert [*dialect.license_keys(scope())] == []
+    assert not dialect.recognizes(scope())
     assert dialect.unauthorized().message.endswith("as 'X-Goog-Api-Key: <license key>' or '?key=<license key>'.")

@@ -1,16 +1,23 @@
 import sys
 from base64 import b64encode
 from hashlib import sha256
+from types import SimpleNamespace
 
+import httpx2 as httpx
 import pytest
+from starlette.responses import PlainTextResponse
 
+from protocol.http.context import attach
+from protocol.http.operation import Dialect, HeaderKey
 from protocol.model import Feature, Saturated
 from service.config.schema import LicenseSettings, Origin, SettingsError
-from service.licenses.auth import Licenses, check_against_store, fixed_licenses, new_key
+from service.licenses.auth import Licensed, Licenses, check_against_store, fixed_licenses, new_key
 from service.licenses.store import License, LicenseStore
 from tests.clock import ManualClock
 from transports.store import MemoryStore, StoreDown
 from transports.store.port import LICENSES
+
+KEY = "sk-fixed-0123456789"
 
 
 class Store(MemoryStore):
@@ -223,3 +230,28 @@ def test_a_file_without_a_key_is_named(tmp_path, content, words):
         (tmp_path / "key").write_bytes(content)
     with pytest.raises(SettingsError, match=rf"x: licenses\[0\].*{words}"):
         fixed_licenses(settings_of({"id": "a", "key_file": tmp_path / "key"}), Origin(name="x"))
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"x-api-key": KEY}, 200),
+        ({"authorization": f"Bearer {KEY}"}, 200),
+        ({"x-api-key": "sk-of-another-service", "authorization": f"Bearer {KEY}"}, 200),
+        ({"x-api-key": KEY, "authorization": "Bearer sk-of-another-service"}, 200),
+        ({"x-api-key": "sk-of-another-service"}, 401),
+        ({}, 401),
+    ],
+)
+async def test_a_foreign_key_does_not_hurt_next_to_a_valid_one(license_store, headers, status):
+    places = (HeaderKey("x-api-key"), HeaderKey("Authorization", scheme="Bearer"))
+    dialect = Dialect(name="d", routes=lambda _: (), refuse=lambda _: PlainTextResponse("no", 401), credentials=places)
+    licenses = Licenses([(KEY, License(id="fixed"))], license_store)
+    guarded = Licensed(PlainTextResponse("yes"), licenses, dialect)
+
+    async def app(scope, receive, send):
+        attach(scope, SimpleNamespace(caller=None, license_end=None, record=SimpleNamespace(error=None)))
+        await guarded(scope, receive, send)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        assert (await client.get("/", headers=headers)).status_code == status

@@ -15,7 +15,10 @@ def dialect(name):
     def refuse(error):
         return Response(f"{name} {error.code}", 418, {"x-message": error.message})
 
-    return Dialect(name=name, routes=lambda _: (), refuse=refuse, credentials=())
+    def recognizes(scope):
+        return (b"x-dialect", name.encode()) in scope["headers"]
+
+    return Dialect(name=name, routes=lambda _: (), refuse=refuse, credentials=(), recognizes=recognizes)
 
 
 def answer(name):
@@ -36,6 +39,11 @@ ROUTES = [
     (Route("/v1/videos", answer("videos"), methods=["POST"]), ONE),
     (Route("/v1/videos", answer("list"), methods=["GET"]), ONE),
     (Route("/v1/videos/{video}", answer("video"), methods=["DELETE"]), ONE),
+    (Route("/v1/shared", answer("one's"), methods=["GET"]), ONE),
+    (Route("/v1/shared/{name:path}", answer("one's"), methods=["GET"]), ONE),
+    (Route("/v1/shared", answer("two's"), methods=["GET", "PATCH"]), TWO),
+    (Route("/v1/shared/{name}:go", answer("two's verb"), methods=["POST"]), TWO),
+    (Route("/v1/shared/{name:path}", answer("two's"), methods=["GET"]), TWO),
 ]
 FIXED = [Route("/metrics", answer("metrics"), methods=["GET"])]
 
@@ -170,7 +178,7 @@ async def test_an_unknown_path_gets_the_base_url_and_what_is_below_it(client):
     response = await client.get("/api/v1/embeddings")
     assert response.headers["x-message"] == (
         "There is nothing at this path. The base URL is 'http://gateway/api/v1'; "
-        "below it are /chat/completions, /videos."
+        "below it are /chat/completions, /videos, /shared."
     )
 
 
@@ -190,3 +198,38 @@ async def test_an_unknown_path_is_refused_in_the_default_dialect(client, record,
 async def test_lifespan_messages_are_ignored():
     router = RequestRouter(ONE, ROUTES)
     await router({"type": "lifespan"}, None, None)
+
+
+@pytest.mark.parametrize("path", ["/v1/shared", "/api/v1/shared", "/shared/", "/v1/shared/a/b"])
+@pytest.mark.parametrize(("recognized", "name"), [("", "one's"), ("two", "two's"), ("default", "one's")])
+async def test_the_dialect_that_recognizes_a_request_answers_on_a_shared_path(client, path, recognized, name):
+    response = await client.get(path, headers={"x-dialect": recognized})
+    assert (response.status_code, response.text.split(" {")[0]) == (200, name)
+
+
+@pytest.mark.parametrize("recognized", ["", "one", "two"])
+async def test_a_method_that_one_dialect_has_on_a_shared_path_needs_no_recognition(client, recognized):
+    headers = {"x-dialect": recognized}
+    assert (await client.patch("/v1/shared", headers=headers)).text == "two's {} /v1/shared"
+    verb = await client.post("/v1/shared/a:go", headers=headers)
+    assert verb.text == "two's verb {'name': 'a'} /v1/shared/{name}:go"
+
+
+@pytest.mark.parametrize(("recognized", "name"), [("", "default"), ("one", "one"), ("two", "two")])
+async def test_an_unknown_path_is_refused_in_the_dialect_that_recognizes_the_request(client, recognized, name):
+    response = await client.get("/nowhere", headers={"x-dialect": recognized})
+    assert response.text == f"{name} not_found"
+    shed = await client.get("/nowhere", headers={"x-dialect": recognized, "x-shed": "1"})
+    assert shed.text == f"{name} overloaded"
+
+
+@pytest.mark.parametrize(("recognized", "name"), [("", "one"), ("one", "one"), ("two", "two")])
+async def test_errors_of_a_shared_path_are_in_the_dialect_that_recognizes_the_request(client, recognized, name):
+    wrong = await client.delete("/v1/shared", headers={"x-dialect": recognized})
+    assert (wrong.text, wrong.headers["allow"]) == (f"{name} method_not_allowed", "GET, HEAD, OPTIONS, PATCH")
+    shed = await client.get("/v1/shared", headers={"x-dialect": recognized, "x-shed": "1"})
+    assert shed.text == f"{name} overloaded"
+
+
+async def test_the_path_of_one_dialect_is_refused_in_its_form_if_another_is_recognized(client):
+    assert (await client.put("/one/chat", headers={"x-dialect": "two"})).text == "one method_not_allowed"
