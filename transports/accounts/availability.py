@@ -145,6 +145,8 @@ class AccountState:
         """Start available and without requests."""
         self.account = account
         self.in_flight = 0
+        self.handed_over = 0
+        """Requests that were given the account from the queue, and have not run since."""
         self.used_at = float("-inf")
         self.attention: AttentionRecord | None = None
         self.paused: PauseRecord | None = None
@@ -182,6 +184,8 @@ class AccountState:
     def ready(self, requirement: Requirement, now: float, *, include_ejected: bool = False) -> bool:
         """Return whether the account can serve a request now; `include_ejected` ignores cooldowns for failures."""
         if self.paused is not None or self.full_until > now or not self.supports(requirement):
+            return False
+        if self.handed_over and self.account.per_minute:  # its next token is theirs: they take it when they run
             return False
         return (
             not self.busy(requirement) and self.available_at(requirement, now, include_ejected=include_ejected) <= now

@@ -25,7 +25,7 @@ from protocol.model import Blocked, GatewayError, RateLimited, Saturated, Signed
 from transports.account import Account
 from transports.accounts.availability import AccountState, Cooldown, Requirement
 from transports.accounts.egress import EgressProbes
-from transports.accounts.limits import ConcurrencyLimits, LicenseShare
+from transports.accounts.limits import ConcurrencyLimits, LicenseShare, Slot
 from transports.accounts.queue import LeaseRequest, Queue, Waiter
 from transports.accounts.records import CooldownReason
 from transports.accounts.tracker import AccountTracker, PoolConfig, Rng, account_stats
@@ -65,7 +65,7 @@ class Pool:
         self.accounts, self._limits, self.config = accounts, limits, config
         self._clock, self._observer = accounts.deps.clock, accounts.deps.observer
         self._rng, self._tracer = accounts.deps.rng, accounts.deps.tracer
-        self._queue = Queue()
+        self._queue = Queue(self._clock)
         self._limited: dict[str, float] = {}
         """Until when a license takes no further slot, because other processes have few free ones."""
         self._last_stats: AccountStats | None = None
@@ -137,9 +137,15 @@ class Pool:
                 self._end(state, request)
                 raise
             if not wait:
-                release = partial(self._limits.release, slot, partial(self._end, state, request))
-                return Lease(account=state.account, state=state, release=release)
+                return self._leased(state, request, slot)
             self._note_full(state, request, wait, limited=slot.limited)
+
+    def _leased(self, state: AccountState, request: LeaseRequest, slot: Slot) -> Lease:
+        self._queue.recent.add(request.license)
+        if self._queue and state.account.per_minute:
+            self._serve()  # the next request may take a token now, too
+        release = partial(self._limits.release, slot, partial(self._end, state, request))
+        return Lease(account=state.account, state=state, release=release)
 
     def _claim(
         self, request: LeaseRequest, waiter: Waiter | None, *, include_ejected: bool = False
@@ -222,7 +228,8 @@ class Pool:
             return False
         slots = self._capacity(request)
         suitable = (state.account.id for state in self._candidates(request) if state.supports(request.requirement))
-        if not self._queue.is_owed(request, slots) and not self._limits.below_share(suitable, slots):
+        owed = self._queue.is_owed(request, slots) or self._queue.recent.is_behind(request.license)
+        if not owed and not self._limits.below_share(suitable, slots):
             return False
         waiter.until = min(waiter.last, now + self.config.queue_timeout_seconds)
         return True
@@ -246,9 +253,18 @@ class Pool:
                     return False
         return held >= self._capacity(request) / licenses
 
+    def _patience(self, request: LeaseRequest) -> float:
+        """Return how long a request may wait for an account's rate limit: longer if its license has begun few requests.
+
+        Otherwise a license that asks all the time would take every request of the minute.
+        """
+        config = self.config
+        is_behind = self._queue.recent.is_behind(request.license)
+        return config.fair_queue_timeout_seconds if is_behind else config.queue_timeout_seconds
+
     def _capacity(self, request: LeaseRequest) -> int:
         """Return the concurrency limit for such requests over all accounts that can serve one soon."""
-        soon, requirement = self._clock.monotonic() + self.config.queue_timeout_seconds, request.requirement
+        soon, requirement = self._clock.monotonic() + self._patience(request), request.requirement
         return sum(
             state.allowed(requirement)
             for state in self._candidates(request)
@@ -270,7 +286,7 @@ class Pool:
                 and cooldown.reason is CooldownReason.PACE
             )
             free = state.available_at(requirement, now)
-            if free <= (now + self.config.queue_timeout_seconds if soon else now):
+            if free <= (now + self._patience(request) if soon else now):
                 return True
         return False
 

@@ -15,6 +15,10 @@ import anyio
 import msgspec
 
 from transports.accounts.availability import AccountState, Requirement
+from transports.clock import Clock
+
+_RECENT_SECONDS = 60.0
+_BEHIND = 0.75
 
 _QueueKey = tuple[str, bool]
 """A license, and whether guest accounts can serve the request."""
@@ -41,6 +45,33 @@ class LeaseRequest(msgspec.Struct, frozen=True, kw_only=True):
         return name not in self.tried and self.only in {None, name} and state.supports(self.requirement)
 
 
+class RecentStarts:
+    """Counts the requests that each license has begun within the last minute, or up to two."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Start without requests."""
+        self._clock, self._since = clock, clock.monotonic()
+        self._now, self._before = Counter[str](), Counter[str]()
+
+    def add(self, license_id: str) -> None:
+        """Count a request that begins."""
+        now = self._clock.monotonic()
+        if now - self._since >= _RECENT_SECONDS:
+            self._before = self._now if now - self._since < 2 * _RECENT_SECONDS else Counter[str]()
+            self._now, self._since = Counter[str](), now
+        self._now[license_id] += 1
+
+    def of(self, license_id: str) -> int:
+        """Return the number of a license's requests."""
+        return self._now[license_id] + self._before[license_id]
+
+    def is_behind(self, license_id: str) -> bool:
+        """Return whether a license has begun fewer requests than three quarters of an equal share."""
+        licenses = self._now.keys() | self._before.keys() | {license_id}
+        share = (self._now.total() + self._before.total()) / len(licenses)
+        return self.of(license_id) < _BEHIND * share
+
+
 class Waiter:
     """A waiting request; it keeps its place in the queue until it has an account."""
 
@@ -59,8 +90,9 @@ class Waiter:
 class Queue:
     """The waiting requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         """Start empty."""
+        self.recent = RecentStarts(clock)
         self._lines: dict[_QueueKey, list[Waiter]] = {}
         """The requests that wait, by license and whether a guest account would do; the earliest first."""
         self._tickets = count()
@@ -98,7 +130,7 @@ class Queue:
         `before` is the request's own queue entry, or None if it is new.
         """
         ticket = before.ticket if before is not None else math.inf
-        return self._turn(waiter) < (self.slots_taken(request), ticket)
+        return self._turn(waiter) < (self.slots_taken(request), self.recent.of(request.license), ticket)
 
     def is_full(self, request: LeaseRequest, slots: int, most: float) -> bool:
         """Return whether the license has reached its queue limit.
@@ -134,15 +166,20 @@ class Queue:
                 await waiter.woken.wait()
         except BaseException:
             if waiter.account is not None:
+                waiter.account.handed_over -= 1
                 refuse(waiter.account)
             raise
         finally:
             if not waiter.woken.is_set():
                 self._remove(waiter)
+        if waiter.account is not None:
+            waiter.account.handed_over -= 1
         return waiter.account
 
     def give(self, waiter: Waiter, state: AccountState | None) -> None:
         """Wake a waiter, with an account or to choose again."""
+        if state is not None:
+            state.handed_over += 1
         self._remove(waiter)
         waiter.give(state)
 
@@ -152,8 +189,8 @@ class Queue:
         if not self._lines[key]:
             del self._lines[key]
 
-    def _turn(self, waiter: Waiter) -> tuple[int, int]:
-        return (self.slots_taken(waiter.request), waiter.ticket)
+    def _turn(self, waiter: Waiter) -> tuple[int, int, int]:
+        return (self.slots_taken(waiter.request), self.recent.of(waiter.request.license), waiter.ticket)
 
     def slots_taken(self, request: LeaseRequest) -> int:
         """Return how many slots the license holds of accounts that could serve the request."""

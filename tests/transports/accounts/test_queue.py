@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import anyio
 import pytest
 
-from protocol.model import Capability, Saturated
+from protocol.model import Capability, Saturated, Throttled
 from tests.clock import ManualClock
 from tests.pools import GatewayProcess, leasing, pool_of
 from transports.account import Account, AccountKind
@@ -56,7 +56,7 @@ class Crowd:
                 async with leasing(self.pool, ask) as lease:
                     self.holding.append((ask, release, lease.account.id))
                     await release.wait()
-            except Saturated:
+            except (Saturated, Throttled):
                 self.refused[ask.license] += 1
 
 
@@ -336,3 +336,33 @@ async def test_a_license_leaves_slots_free_over_all_processes():
             clock.advance(1)
             await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
+
+
+async def test_a_license_that_asks_all_the_time_does_not_take_every_request_of_a_minute():
+    async with crowd_at(account("a", 50, per_minute=6), queue_timeout_seconds=5.0) as crowd:
+        pool, clock = crowd.pool, crowd.pool._clock
+        await crowd.come("hammer", 6)
+        for count in range(1, 4):
+            with pytest.raises(Throttled):  # the next token is ten seconds away
+                await pool.lease(LeaseRequest(requirement=PRO, license="hammer"))
+            await crowd.come("other")
+            clock.advance(6)
+            await crowd.come("hammer", 10)
+            clock.advance(4.1)
+            await crowd.come("hammer", 10)
+            pool._tick()
+            await anyio.wait_all_tasks_blocked()
+            assert crowd.held() == {"hammer": 6, "other": count}
+
+
+async def test_the_requests_of_a_minute_are_shared_equally():
+    async with crowd_at(account("a", 50, per_minute=6)) as crowd:
+        await crowd.come("one", 20)
+        await crowd.come("two", 20)
+        for _ in range(18):
+            crowd.pool._clock.advance(10.1)
+            crowd.pool._tick()
+            await anyio.wait_all_tasks_blocked()
+        held = crowd.held()
+        assert held["one"] + held["two"] == 24
+        assert abs(held["one"] - held["two"]) <= 1
