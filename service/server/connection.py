@@ -171,6 +171,10 @@ class ServerConnection(TCPServer):
         tasks: Any = self._task_group
         tasks.spawn(self._initiate_server_close)
 
+    async def _initiate_server_close(self) -> None:
+        if not await cast("Any", self.protocol.protocol).time_out():
+            await super()._initiate_server_close()
+
 
 class _Terminated(EventWrapper):
     """The shutdown event. Setting it ends all connections, so that none needs a task that waits for it."""
@@ -371,6 +375,13 @@ class ServerProtocol(H11Protocol):
         if self.stream is None:
             self.stream = RequestStream(self, request, MessageQueue(1), keeps=False)
         await self.stream.refuse(error, request_id)
+
+    async def time_out(self) -> bool:
+        """Refuse a request whose head is incomplete; return whether there was one."""
+        if self._ended or not self._head.strip():
+            return False
+        await self._refuse(HttpError(408, "request_timeout", "The head of the request did not arrive in time."))
+        return True
 
     async def discard_body(self, stream: RequestStream) -> None:
         """Read and drop the rest of the body of `stream`, which has its response ready; then let it conclude."""

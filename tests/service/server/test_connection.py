@@ -107,6 +107,17 @@ async def test_an_idle_connection_is_closed(connect):
         await client.receive()
 
 
+async def test_a_head_that_does_not_arrive_is_408(connect):
+    client = await connect(echo, keep_alive_seconds=0.1)
+    await client.send(b"GET / HTTP/1.1\r\nHost: he")
+    data = await rest(client)
+    assert data.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"request_timeout"' in data
+    client = await connect(echo, keep_alive_seconds=0.1)
+    await client.send(b"\r\n")
+    assert await rest(client) == b""
+
+
 async def test_an_incomplete_response_closes_the_connection(connect):
     client = await connect(app_of(start((b"content-length", b"9")), piece(b"half", more=True)))
     await client.send(ASK % b"GET")
