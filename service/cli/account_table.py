@@ -10,6 +10,7 @@ from rich.table import Table
 
 from service.accounts.views import AccountStatus, AccountView
 from transports.account import Finding, Level, Quota
+from transports.accounts.records import CooldownReason
 
 _WIDE = 120
 _COLORS = {
@@ -50,7 +51,9 @@ def account_notes(rows: Sequence[AccountView]) -> list[str]:
     """Return problems and advice that do not fit into the table, one line of markup each."""
     notes: list[str] = []
     for row in rows:
-        message = "" if row.state is AccountStatus.COOLING_DOWN else row.message  # a cooldown ends without help
+        message = row.message
+        if row.state is AccountStatus.COOLING_DOWN and row.reason != CooldownReason.PROXY:
+            message = ""  # such a cooldown ends without help
         by = f"paused by {row.paused_by}" if row.paused_by else ""
         if message or by:
             notes.append(f"[bold]{escape(row.id)}[/] {escape(': '.join(part for part in (by, message) if part))}")

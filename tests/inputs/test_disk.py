@@ -17,7 +17,7 @@ from transports.store import Cipher, SqliteStore
 
 CHAT = {"model": "gemini-3-pro", "messages": [{"role": "user", "content": "<echo>ok</echo>"}]}
 STORE = '\n[store]\npath = "state/gateway.sqlite3"\nkey_file = "store.key"\n'
-FAST = "\n[transports.simulator]\nvideo_seconds = 0.5\n"
+FAST = '\n[media]\ncache_dir = "kept"\n[transports.simulator]\nvideo_seconds = 0.5\n'
 COMMANDS = [
     ("accounts", "list"),
     ("accounts", "check", "one"),
@@ -196,6 +196,33 @@ def test_a_foreign_file_is_named_and_chat_continues(gateway, folder, path, first
     eventually(path.exists)
     eventually(lambda: works(lambda: "first" in listed(path)))
     eventually(lambda: "gateway_store_file_unusable 0.0" in httpx.get(f"{gateway.origin}/metrics").text)
+
+
+def served(link):
+    """Return the content of a link; only the process that made it has the picture, since each has its own site."""
+    while True:
+        answer = httpx.get(link, timeout=60)
+        assert answer.status_code in {200, 502}, answer.text
+        if answer.status_code == 200:
+            return answer.content
+
+
+def test_media_are_passed_on_while_their_cache_cannot_be_written(gateway, folder):
+    headers, body = {"Authorization": f"Bearer {KEY}"}, {"model": "gemini-3-pro-imagen", "prompt": "a cat"}
+    made = httpx.post(f"{gateway.base_url}/images/generations", headers=headers, json=body, timeout=60).json()
+    link, kept = made["data"][0]["url"], folder / "kept"
+    kept.rmdir()
+    kept.write_text("a file where the folder was")
+    pictures = {served(link) for _ in range(4)}
+    assert len(pictures) == 1
+    eventually(lambda: '"media_cache_write_failed"' in gateway.text())
+    assert "gateway_media_cache_failures_total 4.0" in httpx.get(f"{gateway.origin}/metrics").text
+    status, said = run(folder, "doctor")
+    assert status == 1
+    assert "media.cache_dir" in said
+    kept.unlink()
+    assert {served(link)} == pictures
+    assert len(list(kept.iterdir())) == 1
 
 
 def test_records_of_another_key_stop_every_command(folder, path):

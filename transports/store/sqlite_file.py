@@ -5,7 +5,8 @@ one in its place, the connection keeps using the old one, which no other program
 process. So each write looks, once it holds the write lock, whether the path still leads to the open file (`check`); so
 does a poll for changes, once a second. If not, `restore` opens what is there now:
 
-- Nothing: the old file is copied there, with everything in it. The first of several processes does that.
+- Nothing: the old file is copied there, with everything in it. The first of several processes does that; a lock on
+  the folder keeps the others, and commands, waiting.
 - A store of a gateway: the records that it lacks are added. Of two versions of a record, the later one wins if both
   files have the same history, that is the same id; otherwise the one that is there. A record of it that this process
   has seen and seen removed is removed again.
@@ -22,11 +23,13 @@ poll, finds another inode there, and adds all accounts, sessions, jobs and other
 """
 
 import errno
+import fcntl
 import math
 import os
 import secrets
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -40,6 +43,8 @@ from transports.store.port import ACCOUNTS, ATTENTION, KEYS, LICENSES, PAUSES, S
 
 BUSY_SECONDS = 5.0
 _AGAIN_SECONDS = 2.0
+_LOCK_SECONDS = 0.01
+_LOCK_TRIES = 500
 _KEPT = tuple(collection.name for collection in (ACCOUNTS, SESSIONS, PAUSES, ATTENTION, LICENSES, KEYS))
 """Collections that are kept in memory too."""
 _SCHEMA = """
@@ -123,7 +128,8 @@ class SqliteFile:
         """When the file at the path last could not be used; it is tried again after `_AGAIN_SECONDS`."""
         self._damaged = False
         self._copy = _Contents()
-        self._opened = self._open()
+        with self._alone():
+            self._opened = self._open()
         self._replacement: _Opened | None = None
 
     @property
@@ -171,7 +177,7 @@ class SqliteFile:
         """
         old = self._replacement or self._opened
         try:
-            with old.locked():
+            with self._alone(), old.locked():
                 contents = _read(old.patient, self._copy)
                 if _mark(self._path) == old.mark:
                     if self._damaged or not old.is_database():
@@ -242,7 +248,6 @@ class SqliteFile:
             OSError: it is not a store of this gateway.
 
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self._path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "is a folder; remove it, or choose another path")
         with suppress(FileExistsError):
@@ -264,14 +269,12 @@ class SqliteFile:
             return _Opened(self._path, descriptor, quick, patient, stack.pop_all())
 
     def _copy_to_path(self, old: sqlite3.Connection) -> None:
-        """Copy the old file to the path, unless another process was faster or the old file is damaged."""
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self._draft() as draft, suppress(FileExistsError, sqlite3.DatabaseError):
+        """Copy the old file to the path, unless the old file is damaged."""
+        with self._draft() as draft, suppress(sqlite3.DatabaseError):
             with closing(sqlite3.connect(draft, isolation_level=None)) as database:
                 old.backup(database)
-            if not self._path.exists():
-                self._remove_journal(self._path)
-                os.link(draft, self._path)
+            self._remove_journal(self._path)
+            draft.rename(self._path)
 
     def _replace_journal(self, contents: _Contents) -> None:
         """Put a file that has both the contents and what other programs have written since in the file's place."""
@@ -284,6 +287,24 @@ class SqliteFile:
                 _merge(database, contents)
             self._remove_journal(self._path)
             draft.rename(self._path)
+
+    @contextmanager
+    def _alone(self) -> Generator[None]:
+        """Keep other processes from opening or restoring the file: a new one has its journal only a moment later."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            for _ in range(_LOCK_TRIES):
+                try:
+                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    time.sleep(_LOCK_SECONDS)
+                except OSError:  # folders cannot be locked here
+                    break
+            yield
+        finally:
+            os.close(folder)
 
     @contextmanager
     def _draft(self) -> Generator[Path]:

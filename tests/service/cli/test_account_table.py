@@ -87,3 +87,18 @@ def test_an_unusual_renewal_of_a_session_is_shown():
     )
     assert account_notes([row]) == [f"[bold]one[/] {words}"]
     assert ("rotation note", words) in account_details(row, NOW)
+
+
+def test_what_a_proxy_did_is_shown_because_it_does_not_end_without_help():
+    words = "The proxy refused the user name or the password."
+    row = AccountView(
+        id="one",
+        transport="web",
+        kind="session",
+        in_settings=True,
+        state=AccountStatus.COOLING_DOWN,
+        reason="proxy",
+        message=words,
+        cooldowns=(CooldownView(scope="*/*", reason=CooldownReason.PROXY, until=NOW + 30, message=words),),
+    )
+    assert account_notes([row]) == [f"[bold]one[/] {words}"]

@@ -15,6 +15,7 @@ from service.storage.factory import (
     open_stores,
     shown_url,
 )
+from tests.servers import programs, servers_of
 from transports.clock import SystemClock
 from transports.metrics import PrometheusStoreObserver
 from transports.store.port import SESSIONS
@@ -68,6 +69,22 @@ async def test_an_old_key_file_still_decrypts(tmp_path, key_file):
         assert (await store.records.get(SESSIONS, "a")).value == b"1"
     async with opening(tmp_path, old_key_files=(key_file,)) as store:
         assert (await store.records.get(SESSIONS, "a")).value == b"1"
+
+
+@pytest.mark.parametrize("program", programs())
+async def test_records_of_another_key_on_a_server_are_named_before_anything_is_read(tmp_path, key_file, program):
+    other = tmp_path / "other.key"
+    other.write_bytes(b"x" * 32)
+    with servers_of(programs()[program]) as start:
+        url = start().url
+        async with opening(tmp_path, url=url, key_file=key_file) as store:
+            await store.records.put(SESSIONS, "a", b"1")
+            await store.records.put(SESSIONS, "b", b"1")
+        with pytest.raises(SettingsError, match=r"store\.url: 2 records are sealed with another key"):
+            async with opening(tmp_path, url=url, key_file=other):
+                raise AssertionError
+        async with opening(tmp_path, url=url, key_file=key_file) as store:
+            assert len(await store.records.scan(SESSIONS)) == 2
 
 
 async def test_a_store_that_cannot_be_opened_names_its_setting(tmp_path):
