@@ -23,6 +23,7 @@ from service.server.listeners import SECTIONS, addresses
 from service.storage.factory import cipher_of, location_of
 from service.telemetry.tracing import check_tracing
 
+PATTERN_ADVICE = "write it as GET /v1/models lists the names, such as gemini-3-pro or gemini-3-*"
 _HOST_AND_PORT = re.compile(r"([^:]*|\[.*\]):[0-9]+")
 _WILDCARDS = {"0.0.0.0", "::"}  # noqa: S104 -- the addresses that stand for all
 _SQLITE = b"SQLite format 3\0"
@@ -83,6 +84,16 @@ def exposed_files(settings: Settings, origin: Origin) -> list[str]:
     if holds_secrets(settings, configs):
         named.append(("the settings file", origin.path))
     return [f"{name}: {file}" for name, file in named if file is not None and readable_by_others(file)]
+
+
+def unmatched_models(settings: Settings, origin: Origin) -> list[str]:
+    """Return the patterns of licenses that match no model, as `setting: pattern`."""
+    catalogue = wiring.build_catalogue(settings, origin)
+    return [
+        f"licenses[{number}].models: {pattern!r}"
+        for number, one in enumerate(settings.licenses)
+        for pattern in catalogue.unmatched(one.models)
+    ]
 
 
 def holds_secrets(settings: Settings, configs: Mapping[str, msgspec.Struct]) -> bool:

@@ -16,6 +16,7 @@ import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
 import msgspec
@@ -234,6 +235,18 @@ class Catalogue:
                         continue
                     base = listed.id if listed.replaced_by else None
                     yield Selection(model=model, capability=capability, extended=extended, base=base)
+
+    def named(self) -> Iterator[Selection]:
+        """Yield every valid selection under each of its names, aliases included."""
+        for selection in self.selections():
+            yield selection
+            for alias in selection.model.aliases if selection.base is None else ():
+                yield msgspec.structs.replace(selection, base=alias)
+
+    def unmatched(self, patterns: Iterable[str]) -> list[str]:
+        """Return the shell-style patterns of a license that match the name of no model."""
+        names = [selection.name for selection in self.named()]
+        return [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
 
     def newest(self, model: Model) -> Model:
         """Return the newest base that stands for the same upstream model.

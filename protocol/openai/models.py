@@ -64,12 +64,7 @@ class Models:
     async def list(self, request: Request) -> ASGIResponse:
         """Return the models that the caller may use."""
         caller = caller_of(context_of(request.scope))
-        data: list[ModelObject] = []
-        for selection in self._engine.catalogue.selections():
-            named = [selection]
-            if selection.deprecated is None:
-                named += [msgspec.structs.replace(selection, base=alias) for alias in selection.model.aliases]
-            data += [self._object(one) for one in named if caller.may_use(one)]
+        data = [self._object(one) for one in self._engine.catalogue.named() if caller.may_use(one)]
         return Response(encode_json(ModelList(data=data)), media_type="application/json")
 
     async def retrieve(self, request: Request) -> ASGIResponse:

@@ -9,7 +9,7 @@ import click
 import msgspec
 import tomli_w
 
-from service.check import check, exposed_files
+from service.check import PATTERN_ADVICE, check, exposed_files, unmatched_models
 from service.cli.options import config_option, settings_at, store_path_of, with_store
 from service.config.schema import Settings
 from service.licenses.auth import check_against_store, fixed_licenses
@@ -55,6 +55,8 @@ def check_config(config_path: Path | None) -> None:
             )
     for exposed in exposed_files(settings, origin):
         click.echo(f"warning: {exposed} can be read by every user of this machine; chmod 600 it", err=True)
+    for unmatched in unmatched_models(settings, origin):
+        click.echo(f"warning: {unmatched} matches no model; {PATTERN_ADVICE}", err=True)
     click.echo(f"{origin.name}: ok")
 
 

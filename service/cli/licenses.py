@@ -8,11 +8,12 @@ import click
 import msgspec
 
 from protocol.model import Feature
-from service.check import check_secrets
+from service.check import PATTERN_ADVICE, check_secrets
 from service.cli.options import ResultT, config_option, settings_at, store_path_of, with_store
 from service.licenses.auth import new_key
 from service.licenses.store import License, LicenseError, LicenseStore
 from service.telemetry import logs
+from service.wiring import build_catalogue
 from transports.clock import SystemClock
 
 
@@ -51,6 +52,8 @@ def add_license(identity: str, models: tuple[str, ...], features: tuple[str, ...
         created=SystemClock().wall(),
     )
     _with_licenses(config_path, lambda kept: kept.add(granted, key))
+    for pattern in build_catalogue(settings, origin).unmatched(granted.models):
+        click.echo(f"warning: {pattern!r} matches no model; {PATTERN_ADVICE}", err=True)
     click.echo(key)
 
 

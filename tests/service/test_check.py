@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.check import check, exposed_files
+from service.check import check, exposed_files, unmatched_models
 from service.config.schema import SettingsError, load, origin_of
 from service.server.hypercorn import listen
 
@@ -175,3 +175,13 @@ def test_an_address_that_cannot_be_listened_on_is_named(tmp_path, text, words):
 def test_a_port_in_use_is_not_a_wrong_setting(tmp_path):
     with listen("127.0.0.1", 0, 1) as other:
         check_file(tmp_path, WEB + f"[server]\nport = {other.getsockname()[1]}\n")
+
+
+def test_a_license_for_no_model_is_named(tmp_path):
+    (tmp_path / "gateway.toml").write_text(
+        '[models.aliases]\nown = "gemini-3-pro"\n[transports.simulator]\n[[licenses]]\nid = "a"\nkey = "sk-k"\n'
+        'models = ["gemini-3-*", "own-video", "google/gemini-3-pro", "GEMINI-*", "gemini-2.5-pro"]\n'
+    )
+    origin = origin_of(tmp_path / "gateway.toml")
+    found = unmatched_models(load(origin.path, {}), origin)
+    assert found == ["licenses[0].models: 'google/gemini-3-pro'", "licenses[0].models: 'GEMINI-*'"]

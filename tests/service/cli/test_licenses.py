@@ -104,3 +104,16 @@ def test_a_license_is_not_added_while_a_secret_of_the_settings_can_be_guessed(co
     assert (done.returncode, done.stdout) == (78, "")
     assert "licenses[0]: the key: is a placeholder" in done.stderr
     assert command("licenses", "list").returncode == 0
+
+
+def test_a_pattern_that_matches_no_model_is_a_warning(command, tmp_path):
+    done = command("licenses", "add", "one", "--model", "gemini-3-*", "--model", "google/gemini-3-pro")
+    assert (done.returncode, done.stdout.startswith("sk-gg-")) == (0, True)
+    assert "warning: 'google/gemini-3-pro' matches no model; write it as GET /v1/models" in done.stderr
+    assert "gemini-3-*'" not in done.stderr
+    (tmp_path / "gateway.toml").write_text(
+        '[transports.simulator]\n[[licenses]]\nid = "a"\nkey = "sk-key-of-a-0123456789"\nmodels = ["gpt-4o"]\n'
+    )
+    done = command("config", "check")
+    assert "warning: licenses[0].models: 'gpt-4o' matches no model" in done.stderr
+    assert done.returncode == 0
