@@ -23,7 +23,9 @@ _log = structlog.get_logger()
 
 def problem_of_proxy(error: Disconnected | UpstreamTimeout) -> str:
     """Return what the operator reads about a proxy through which nothing was sent."""
-    return error.problem if isinstance(error, Disconnected) else NOT_ANSWERED
+    if isinstance(error, UpstreamTimeout):
+        return NOT_ANSWERED
+    return error.problem or "The connection through the proxy broke."
 
 
 class EgressProbes:
