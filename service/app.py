@@ -42,6 +42,7 @@ from service.middleware.load_shedding import CgroupMemory, LoadMonitor, LoadShed
 from service.middleware.request_context import RequestContextMiddleware, RequestDeps
 from service.middleware.routing import RequestRouter
 from service.reload import Reload
+from service.server.errors import ErrorBody
 from service.server.health import Operations
 from service.server.listeners import ADMIN, API, OPERATIONS
 from service.server.memory import MemoryTrimmer
@@ -81,6 +82,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
     apps: Mapping[str, Any]
     """ASGI apps by listener name (`service.server.listeners`)."""
+    error_body: ErrorBody
+    """Writes the errors of requests that the server of the API refuses before its app sees them."""
     shutdown: Shutdown
     reload: Reload
     records: Records
@@ -141,12 +144,7 @@ async def open_app(
             open_jobs(JobStore(store, clock), engine, licenses, settings.jobs) as jobs,
         ):
             jobs.leaving = base.shutdown.is_leaving
-            yield Running(
-                apps=_apps(base, engine, fetch, jobs),
-                shutdown=base.shutdown,
-                reload=base.reload,
-                records=store.records,
-            )
+            yield _running(base, engine, fetch, jobs)
 
 
 class _Base(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,8 +188,8 @@ def _engine_deps(
     )
 
 
-def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, Any]:
-    """Return the app of each listener."""
+def _running(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> Running:
+    """Build the app of each listener."""
     settings, address = base.settings, PublicAddress.of(base.settings.server, base.origin)
     request_deps = RequestDeps(
         clock=base.clock,
@@ -235,7 +233,13 @@ def _apps(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> dict[str, An
             reload=base.reload,
         )
         apps[ADMIN] = create_admin_app(settings, base.origin, base.store.records, gateway)
-    return apps
+    return Running(
+        apps=apps,
+        error_body=router.error_body,
+        shutdown=base.shutdown,
+        reload=base.reload,
+        records=base.store.records,
+    )
 
 
 @asynccontextmanager

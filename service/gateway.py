@@ -14,9 +14,10 @@ import structlog
 
 from service.app import Running, open_app
 from service.config.schema import DrainSettings, Origin, Settings
+from service.server.errors import error_body
 from service.server.garbage_collection import GarbageCollector
 from service.server.hypercorn import run_loop, serve_loopback, serving
-from service.server.listeners import Sockets
+from service.server.listeners import API, Sockets
 from service.server.memory import set_allocator
 from service.server.request_head import HeadLimits
 from transports.clock import SystemClock
@@ -86,7 +87,8 @@ def run_gateway(
         ):
             limits = HeadLimits(header_bytes=settings.limits.header_bytes, body_bytes=settings.limits.body_bytes)
             for name, one in listening.items():
-                app = serving(running.apps[name], one, settings.server, limits=limits)
+                write = running.error_body if name == API else error_body
+                app = serving(running.apps[name], one, settings.server, limits=limits, error_body=write)
                 await stack.enter_async_context(app)
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 collector = GarbageCollector(lambda: running.shutdown.in_flight, SystemClock())

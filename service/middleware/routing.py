@@ -95,6 +95,10 @@ class RequestRouter:
 
         return respond
 
+    def error_body(self, error: HttpError, scope: Any) -> bytes:
+        """Return the body of an error of the server itself, as `refuse`; the scope may lack what is unknown."""
+        return bytes(self._found(scope).dialect.refuse(error).body)
+
     def _unrouted(self, scope: Any, found: Found) -> Response:
         """Return the response to a request without a route."""
         allowed = {"allow": ", ".join(sorted(found.methods | {"OPTIONS"}))}

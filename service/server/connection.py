@@ -51,6 +51,7 @@ from protocol.http.errors import HttpError
 from service.server.chunks import ChunkLimits
 from service.server.connection_timers import IdleTimer, timers
 from service.server.discard import GRACE_SECONDS, LONGEST_SECONDS, Discard
+from service.server.errors import ErrorBody, error_body
 from service.server.framing import tokens_of
 from service.server.half_closed import HalfClosedWatch
 from service.server.request_head import HeadLimits, RequestHead, check_head, parse_error
@@ -72,9 +73,10 @@ _log = structlog.get_logger()
 
 
 class ServerConfig(Config):
-    """hypercorn's configuration, with the limits on requests."""
+    """hypercorn's configuration, with the limits on requests and the form of errors."""
 
     head_limits = HeadLimits()
+    error_body: ErrorBody = staticmethod(error_body)
 
 
 class ReadPaused(Event):
@@ -382,6 +384,19 @@ class ServerProtocol(H11Protocol):
             return False
         await self._refuse(HttpError(408, "request_timeout", "The head of the request did not arrive in time."))
         return True
+
+    def error_body(self, error: HttpError, request: h11.Request) -> bytes:
+        """Return the body of the response to a request that is refused."""
+        path, _, query = request.target.partition(b"?")
+        headers = [(name.lower(), value) for name, value in request.headers.raw_items()]
+        scope = {
+            "type": "http",
+            "method": request.method.decode("ascii"),
+            "path": unquote(path.decode("latin-1")),
+            "query_string": query,
+            "headers": headers,
+        }
+        return cast("ServerConfig", self.config).error_body(error, scope)
 
     async def discard_body(self, stream: RequestStream) -> None:
         """Read and drop the rest of the body of `stream`, which has its response ready; then let it conclude."""

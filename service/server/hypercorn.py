@@ -17,6 +17,7 @@ from hypercorn.asyncio import serve as hypercorn_serve  # pyright: ignore[report
 
 from service.config.schema import ServerSettings
 from service.server.connection import ServerConfig, install
+from service.server.errors import ErrorBody, error_body
 from service.server.listeners import local_url
 from service.server.request_head import HeadLimits
 
@@ -59,14 +60,19 @@ def url_of(listening: socket.socket, scheme: str = "http") -> str:
 
 
 @asynccontextmanager
-async def serving(
+async def serving(  # noqa: PLR0913 -- one per concern of a server
     app: Any,
     listening: socket.socket,
     server: ServerSettings,
     tls: TlsFiles | None = None,
     limits: HeadLimits = _HEAD_LIMITS,
+    *,
+    error_body: ErrorBody = error_body,
 ) -> AsyncGenerator[None]:
-    """Serve an app on a listening socket until the context exits; the socket is closed then."""
+    """Serve an app on a listening socket until the context exits; the socket is closed then.
+
+    `error_body` writes the errors of requests that the server refuses before the app sees them.
+    """
     stop, stopped = anyio.Event(), anyio.Event()
     install()
     config = ServerConfig()
@@ -77,6 +83,7 @@ async def serving(
     config.graceful_timeout = _STOP_SECONDS - 1  # ends before `serving` cancels the server
     config.max_app_queue_size = _READ_AHEAD
     config.head_limits = limits
+    config.error_body = error_body
     config.h11_max_incomplete_size = limits.header_bytes
     config.include_server_header = False
     config.accesslog = None

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import h11
 
 from protocol.http.errors import HttpError
-from service.server.errors import error_body
 from service.server.framing import Framing
 
 if TYPE_CHECKING:
@@ -182,7 +181,7 @@ class RequestStream:
             return
         begun, self._refused = self.begun, True
         if not begun:
-            body = error_body(error)
+            body = self._protocol.error_body(error, self._request)
             headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
             headers += [(b"x-request-id", request_id.encode()), (b"x-should-retry", b"false")]
             framing = self._frame({"status": error.status, "headers": headers}, close=True)

@@ -6,6 +6,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from protocol.http.context import attach
+from protocol.http.errors import HttpError
 from protocol.http.operation import Dialect
 from protocol.model import Saturated
 from service.middleware.routing import RequestRouter, normal_path
@@ -233,3 +234,13 @@ async def test_errors_of_a_shared_path_are_in_the_dialect_that_recognizes_the_re
 
 async def test_the_path_of_one_dialect_is_refused_in_its_form_if_another_is_recognized(client):
     assert (await client.put("/one/chat", headers={"x-dialect": "two"})).text == "one method_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("path", "recognized", "name"),
+    [("/one/chat", b"two", "one"), ("/v1/shared", b"two", "two"), ("/nowhere", b"two", "two"), ("/", b"", "default")],
+)
+def test_an_error_of_the_server_itself_has_the_form_of_the_dialect(path, recognized, name):
+    router = RequestRouter(dialect("default"), ROUTES)
+    scope = {"method": "POST", "path": path, "headers": [(b"x-dialect", recognized)], "query_string": b""}
+    assert router.error_body(HttpError(400, "invalid_request", "?"), scope) == f"{name} invalid_request".encode()

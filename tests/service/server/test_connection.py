@@ -1,5 +1,7 @@
 """Connections as hypercorn makes them of ours, on a socket."""
 
+from contextlib import suppress
+
 import anyio
 import pytest
 
@@ -410,3 +412,42 @@ async def test_an_idle_connection_is_closed_at_shutdown(monkeypatch):
     with pytest.raises(anyio.EndOfStream):
         await client.receive()
     await client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("sent", "known"),
+    [
+        (
+            b"PUT /v1/a%20b?key=c HTTP/1.1\r\nHost: a b\r\nX-Api-Key: d\r\n\r\n",
+            ("PUT", "/v1/a b", b"key=c", (b"x-api-key", b"d")),
+        ),
+        (b"POST /v1/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", ("POST", "/v1/x", b"")),
+        (b"no HTTP\r\n\r\n", ("GET", "/", b"")),
+    ],
+)
+async def test_the_body_of_a_refusal_is_written_by_what_is_known_of_the_request(sent, known):
+    scopes = []
+
+    def write(error, scope):
+        scopes.append(scope)
+        return f"refused {error.code}".encode()
+
+    async def wait(_scope, receive, _send):
+        while (await receive())["type"] == "http.request":
+            pass
+
+    listening = listen("127.0.0.1", 0, 8)
+    port = listening.getsockname()[1]
+    async with serving(wait, listening, ServerSettings(), error_body=write):
+        client = await anyio.connect_tcp("127.0.0.1", port)
+        await client.send(sent)
+        received = b""
+        with suppress(anyio.EndOfStream):
+            while True:
+                received += await client.receive()
+        await client.aclose()
+    assert received.startswith(b"HTTP/1.1 400")
+    assert received.endswith(b"refused invalid_request")
+    (scope,) = scopes
+    assert (scope["method"], scope["path"], scope["query_string"]) == known[:3]
+    assert set(known[3:]) <= set(scope["headers"])
