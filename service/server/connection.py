@@ -316,6 +316,8 @@ class ServerProtocol(H11Protocol):
         if self._discard is not None:
             if last or not self._discard.take(len(data)):
                 await self._end_discarding(drained=last)
+            else:
+                await asyncio.sleep(0)  # the app does not pause this: a read may hold thousands of chunks
         elif (last or self._piece) and self.stream is not None:
             await self.stream.app_put({"type": "http.request", "body": self._piece, "more_body": not last})
         self._piece = data

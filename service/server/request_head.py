@@ -82,13 +82,13 @@ def _check_headers(request: h11.Request, headers: Headers, most: int) -> None:
     line = len(request.method) + len(request.target) + len(" HTTP/1.1 \r\n")
     if line > most:
         raise _long_line(most)
-    if line + sum(len(name) + len(value) + 4 for name, value in headers) > most:
+    names, values = [name for name, _ in headers], b"".join([value for _, value in headers])
+    if line + len(b"".join(names)) + len(values) + 4 * len(headers) > most:
         raise _long_head(most)
     if len(headers) > MOST_HEADERS:
         raise HttpError(431, "headers_too_large", f"The request has more than {MOST_HEADERS} headers.")
-    if _CONTROLS.search(b"".join([value for _, value in headers])) is not None:
+    if _CONTROLS.search(values) is not None:
         raise _invalid("A header contains a control character.")
-    names = [name for name, _ in headers]
     if b"transfer-encoding" in names and (b"content-length" in names or request.http_version < b"1.1"):
         raise _invalid("Transfer-Encoding goes only with HTTP/1.1 and without Content-Length. Send one of the two.")
 
