@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from transports.accounts.configured import AccountType
-from transports.secret_files import read_secret
+from transports.secret_files import decode_text, read_secret
 
 
 def read_credential(
@@ -27,7 +27,7 @@ def read_credential(
     if file is not None:
         return read_file(file)
     if stdin:
-        return sys.stdin.read()
+        return _read_stdin()
     if given:
         source = click.get_current_context().get_parameter_source(given[0].option)
         if source is click.core.ParameterSource.COMMANDLINE:
@@ -64,3 +64,10 @@ def _prompt(account_type: AccountType[Any]) -> str:
         if account_type.complete(lines[0]):
             break
     return "\n".join(lines)
+
+
+def _read_stdin() -> str:
+    try:
+        return decode_text(sys.stdin.buffer.read())
+    except ValueError as error:
+        raise click.ClickException(f"standard input {error}") from None

@@ -20,6 +20,7 @@ config_option = click.option(
     "--config",
     "config_path",
     type=click.Path(path_type=Path),
+    callback=lambda _context, _option, path: path and Path(str(path).strip()),
     envvar=CONFIG_VARIABLE,
     help=f"Settings file; default: {DEFAULT_CONFIG} in this folder, if it exists.",
 )

@@ -33,9 +33,17 @@ def test_a_file_is_read(tmp_path):
     assert read_credential(ACCOUNTS, tmp_path / "cookies", {}) == "a credential"
 
 
-def test_standard_input_is_read(monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("a credential\n"))
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_standard_input_is_read(monkeypatch, encoding):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("a credential\n".encode(encoding))))
     assert read_credential(ACCOUNTS, None, {}, stdin=True) == "a credential\n"
+
+
+def test_standard_input_that_is_not_text_is_refused(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xff canary")))
+    with pytest.raises(click.ClickException, match="standard input is neither UTF-8") as caught:
+        read_credential(ACCOUNTS, None, {}, stdin=True)
+    assert "canary" not in caught.value.message
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

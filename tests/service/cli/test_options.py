@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.options import settings_at, store_path_of, with_store
+from service.cli.options import CONFIG_VARIABLE, settings_at, store_path_of, with_store
 from service.config.loader import SettingsError
 from transports.store.port import ACCOUNTS
 
@@ -45,3 +45,8 @@ def test_work_on_the_store_returns_its_result_and_a_broken_store_is_named(folder
     path.write_bytes(b"nonsense" * 1000)
     with pytest.raises(SettingsError, match=r"store\.path: .*not a database"):
         with_store(settings, origin, path, keys)
+
+
+def test_blanks_around_the_path_in_the_environment_do_not_matter(command, tmp_path):
+    done = command("config", "show", env={CONFIG_VARIABLE: f" {tmp_path / 'gateway.toml'}\r\n"})
+    assert done.returncode == 0, done.stderr
