@@ -20,7 +20,6 @@ config_option = click.option(
     "--config",
     "config_path",
     type=click.Path(path_type=Path),
-    callback=lambda _context, _option, path: path and Path(str(path).strip()),
     envvar=CONFIG_VARIABLE,
     help=f"Settings file; default: {DEFAULT_CONFIG} in this folder, if it exists.",
 )
@@ -33,7 +32,9 @@ def settings_at(path: Path | None) -> tuple[Path | None, Settings, Origin]:
         SettingsError: a setting is invalid.
 
     """
-    if path is None and DEFAULT_CONFIG.exists():
+    if path is not None:
+        path = Path(str(path).strip())  # variables may end in a blank or a newline
+    elif DEFAULT_CONFIG.exists():
         path = DEFAULT_CONFIG
     return path, load(path, os.environ), origin_of(path, os.environ)
 
