@@ -7,9 +7,10 @@ folder in memory (tmpfs) saves nothing: its files count as memory.
 import os
 import tempfile
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import asynccontextmanager
+from copy import copy
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -18,6 +19,7 @@ import msgspec
 import structlog
 
 from protocol.http.budget import ByteBudget, Reservation
+from protocol.http.fair_slots import HELD_PER_FREE
 from protocol.http.parallel import WorkerThreads, in_thread
 from protocol.model import Content, Saturated, StoredFile, TooLong
 
@@ -29,39 +31,61 @@ TOTAL = 1536 * 1024 * 1024
 _log = structlog.get_logger()
 
 
+class _Usage:
+    """The files of a spool, and their bytes by license."""
+
+    def __init__(self) -> None:
+        self.files = self.size = self.refused = 0
+        self.size_of: Counter[str] = Counter()
+        self.closed: deque[tuple[str, int]] = deque()
+        """Owners and sizes of closed files; without a lock, since a file may be closed in any thread at any time."""
+        self.lock = threading.Lock()
+
+    def count_closed(self) -> None:
+        """Remove the closed files; call this with the lock."""
+        while self.closed:
+            owner, size = self.closed.popleft()
+            self.files -= 1
+            self.size -= size
+            self.size_of[owner] -= size
+            if not self.size_of[owner]:
+                del self.size_of[owner]
+
+
 class Spool:
-    """Creates temporary files and limits their total size."""
+    """Creates temporary files and limits their total size, and what a license may use of it."""
 
     def __init__(self, folder: Path | None = None, total: int = TOTAL) -> None:
         """Create files in `folder`, by default the system's folder for temporary files; `total` is in bytes."""
         self.folder = Path(tempfile.gettempdir()) if folder is None else folder
         self.total = total
         self.in_memory = is_memory(self.folder)
-        self.refused = 0
+        self._usage, self.owner = _Usage(), ""
+
+    def of(self, owner: str) -> "Spool":
+        """Return the same spool for the files of a license, which may use three bytes per free one."""
+        found = copy(self)
+        found.owner = owner
+        return found
+
+    @property
+    def refused(self) -> int:
         """The number of files that were refused, since the process began."""
-        self._used = self._files = 0
-        self._returned: deque[int] = deque()
-        """Sizes of closed files; without a lock, since a file may be closed in any thread at any time."""
-        self._lock = threading.Lock()
+        return self._usage.refused
 
     @property
     def used(self) -> int:
         """The size of all files."""
-        with self._lock:
-            self._count_returned()
-            return self._used
+        with self._usage.lock:
+            self._usage.count_closed()
+            return self._usage.size
 
     @property
     def files(self) -> int:
         """The number of open files."""
-        with self._lock:
-            self._count_returned()
-            return self._files
-
-    def _count_returned(self) -> None:
-        while self._returned:
-            self._used -= self._returned.popleft()
-            self._files -= 1
+        with self._usage.lock:
+            self._usage.count_closed()
+            return self._usage.files
 
     def file(self, most: int) -> "Spooled":
         """Create a file that keeps at most `most` bytes.
@@ -76,29 +100,35 @@ class Spool:
                 descriptor = os.dup(made.fileno())
         except OSError as error:
             raise self.no_space(error) from None
-        with self._lock:
-            self._files += 1
+        with self._usage.lock:
+            self._usage.files += 1
         return Spooled(self, descriptor, most)
 
     def take(self, size: int) -> None:
         """Count bytes that are written.
 
         Raises:
-            Saturated: the total is exceeded.
+            Saturated: the total is exceeded, or the license's part of it.
 
         """
-        if self.used + size > self.total:
+        usage, owner = self._usage, self.owner
+        with usage.lock:
+            usage.count_closed()
+            free = self.total - usage.size - size
+            fits = free >= 0 and (not owner or usage.size_of[owner] + size <= HELD_PER_FREE * free)
+            if fits:
+                usage.size += size
+                usage.size_of[owner] += size
+        if not fits:
             raise self.no_space()
-        with self._lock:
-            self._used += size
 
     def give_back(self, size: int) -> None:
         """Remove a file from the counts."""
-        self._returned.append(size)
+        self._usage.closed.append((self.owner, size))
 
     def no_space(self, error: OSError | None = None) -> Saturated:
         """Count a refusal and return its error; log the `error` of the disk, without which the total is exceeded."""
-        self.refused += 1
+        self._usage.refused += 1
         if error is not None:
             _log.error("spool_write_failed", folder=str(self.folder), error=error.strerror)
         return Saturated("The gateway has no space left for files.", retry_after=_RETRY_SECONDS)
@@ -292,6 +322,6 @@ class Files:
         """Yield the content of a file; as `protocol.model.FileKeeper`."""
         hold = Reservation(self._memory, owner)
         try:
-            yield await collect(pieces, hold, self._spool, most)
+            yield await collect(pieces, hold, self._spool.of(owner), most)
         finally:
             hold.release()

@@ -203,6 +203,7 @@ class Licensed:
             for key in self._dialect.license_keys(scope):
                 context.caller = await self._licenses.caller(key)
                 if context.caller is not None:
+                    context.spool = context.spool.of(context.caller.id)
                     break
         except Saturated as error:
             refusal = released(error)

@@ -175,3 +175,21 @@ async def test_files_outside_of_a_request_release_their_bytes_when_dropped():
     async with Files(world.memory, world.spool).collected(pieces_of(data), owner="me", most=MIB) as content:
         assert (content, world.memory.used) == (data, len(data))
     assert world.memory.used == 0
+
+
+def test_a_license_leaves_a_part_of_the_space_to_the_others(tmp_path):
+    spool = Spool(tmp_path, 1000)
+
+    def stored(owner, size):
+        file = spool.of(owner).file(10**9)
+        file.write(b"x" * size)
+        return file.finish()
+
+    held = [stored("a", 100) for _ in range(7)]
+    with pytest.raises(Saturated):
+        stored("a", 100)
+    other = stored("b", 200)
+    assert (spool.used, spool.refused, len(other)) == (900, 1, 200)
+    held.clear()
+    assert spool.used == 200
+    assert len(stored("a", 500)) == 500

@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse
 
 from protocol.http.context import attach
 from protocol.http.operation import Dialect, HeaderKey
+from protocol.http.spool import Spool
 from protocol.model import Feature, Saturated
 from service.config.schema import LicenseSettings, Origin, SettingsError
 from service.licenses.auth import Licensed, Licenses, check_against_store, fixed_licenses, new_key
@@ -250,7 +251,7 @@ async def test_a_foreign_key_does_not_hurt_next_to_a_valid_one(license_store, he
     guarded = Licensed(PlainTextResponse("yes"), licenses, dialect)
 
     async def app(scope, receive, send):
-        attach(scope, SimpleNamespace(caller=None, license_end=None, record=SimpleNamespace(error=None)))
+        attach(scope, SimpleNamespace(caller=None, spool=Spool(), license_end=None, record=SimpleNamespace(error=None)))
         await guarded(scope, receive, send)
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
