@@ -32,16 +32,24 @@ def admin_app(deps: AdminDeps, tokens: AdminTokens) -> Any:
     return TokenAuth(app, tokens)
 
 
+def streams(operation: AdminOperation) -> bool:
+    """Return whether an operation answers with a stream of events."""
+    return any(kind is STREAM for kind, _ in operation.responses.values())
+
+
 def routes(handlers: AdminHandlers, drain: Shutdown) -> list[Route]:
     """Return one route per path of the operations."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     for operation in OPERATIONS:
         endpoint = Endpoint(_OperationEndpoint(operation, handlers, drain), refusal)
-        by_path.setdefault(operation.path, {})[operation.method] = endpoint
+        endpoints = by_path.setdefault(operation.path, {})
+        endpoints[operation.method] = endpoint
+        if operation.method == "GET" and not streams(operation):  # RFC 9110 section 9.3.2
+            endpoints["HEAD"] = endpoint
     found: list[Route] = []
     for path, endpoints in by_path.items():
         route = Route(path, _MethodRouter(endpoints), methods=list(endpoints), name=f"admin {path}")
-        route.methods = set(endpoints)  # Starlette would add HEAD
+        route.methods = set(endpoints)  # Starlette would add HEAD to the stream's, too
         found.append(route)
     return found
 
@@ -64,7 +72,7 @@ class _OperationEndpoint:
         self._decode = (
             msgspec.json.Decoder(operation.request_type).decode if operation.request_type is not None else None
         )
-        self._streams = any(kind is STREAM for kind, _ in operation.responses.values())
+        self._streams = streams(operation)
 
     async def __call__(self, request: Request) -> ASGIResponse:
         who: AdminIdentity = request.scope[IDENTITY]

@@ -290,6 +290,21 @@ def test_each_route_refuses_in_json(edge, listener, method, target, status):
     assert (status == 405) is (headers["allow"] is not None)
 
 
+@pytest.mark.parametrize(
+    ("listener", "target", "token"),
+    [("api", f"{V1}/models", KEY), ("operations", "/metrics", KEY), ("admin", "/v1/accounts", ADMIN_TOKEN)],
+)
+def test_head_is_answered_as_get_without_the_body(edge, listener, target, token):
+    head, whole = (
+        send(edge.ports[listener], get(target, f"Authorization: Bearer {token}", method=method))
+        for method in ("HEAD", "GET")
+    )
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert head.endswith(b"\r\n\r\n")
+    assert whole.startswith(b"HTTP/1.1 200 ")
+    assert b"content-type: " in head
+
+
 def test_each_refusal_is_logged_with_its_reason(edge):
     [(_, headers, body)] = parsed(send(edge.ports["api"], get("/livez", "X-A : b")))
     line = json.loads(edge.wait_for(headers["x-request-id"]))

@@ -50,7 +50,9 @@ async def test_openapi_describes_exactly_the_routes():
         drain=Shutdown(),
         description=b"",
     )
-    routed = {(route.path, method) for route in routes(AdminHandlers(deps), deps.drain) for method in route.methods}
+    routed = {
+        (route.path, method) for route in routes(AdminHandlers(deps), deps.drain) for method in route.methods - {"HEAD"}
+    }
     described = {(path, method.upper()) for path, item in DOCUMENT["paths"].items() for method in item}
     assert routed == described
 
