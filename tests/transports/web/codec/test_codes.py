@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from protocol.http.errors import status_of
 from protocol.model import (
     BadRequest,
     Blocked,
@@ -19,7 +20,7 @@ from protocol.model import (
     Unsupported,
     UpstreamFailed,
 )
-from protocol.openai.errors import error_body, status_of
+from protocol.openai.errors import error_body
 from tests.pools import GatewayProcess
 from tests.transports.conftest import asking, opened, request_for
 from transports import simulator, web
@@ -77,7 +78,7 @@ def test_each_code_maps_to_its_error_and_status(number, kind, base, action, stat
     assert type(error) is kind
     assert isinstance(error, base)
     assert next(one.action for one in CODES if one.number == number) is action
-    assert status_of(error)[0] == status
+    assert status_of(error) == status
     assert error.code == code
     assert error.message.encode() in error_body(error)
     assert error.certainty is Certainty.REFUSED
