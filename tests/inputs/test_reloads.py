@@ -67,7 +67,7 @@ REFUSED = [
     (GOOD.replace(KEY, "short").encode(), "licenses[0]"),
     (GOOD.partition("[[licenses]]")[0].encode() + b"[transports.simulator]\n", "licenses: all are gone"),
     (GOOD.replace("transports.simulator.pace", "transports.web.hosts").encode(), ""),
-    (GOOD.partition("[transports")[0].encode() + b"[transports.web]\n", "can be guessed"),
+    (GOOD.partition("[transports")[0].encode() + b"[transports.web]\n", "gateway.toml: "),
     (GOOD.replace("port = 0", "port = 'x'").encode(), "whole number"),
     ((TWO + '[[licenses]]\nid = "third"\nkey_file = "nowhere"\n').encode(), "nowhere"),
     (TWO.replace(OTHER, KEY).encode(), "the key of the license"),
