@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import KEY, SETTINGS, Gateway
 
 FILE = "gateway.toml"
+CLIENT = httpx2.Client()
 GOOD = SETTINGS.format(key=KEY)
 OTHER = "sk-test-fedcba9876543210"
 TWO = GOOD + f'[[licenses]]\nid = "other"\nkey = "{OTHER}"\n'
@@ -42,13 +43,13 @@ def reload(gateway, content):
 
 
 def counts(gateway):
-    lines = httpx2.get(f"{gateway.origin}/metrics").text.splitlines()
+    lines = CLIENT.get(f"{gateway.origin}/metrics").text.splitlines()
     names = ("gateway_config_reloads_total", "gateway_config_reload_failures_total")
     return [float(line.split()[1]) for name in names for line in lines if line.startswith(f"{name} ")]
 
 
 def status(gateway, key):
-    return httpx2.get(f"{gateway.base_url}/models", headers={"Authorization": f"Bearer {key}"}).status_code
+    return CLIENT.get(f"{gateway.base_url}/models", headers={"Authorization": f"Bearer {key}"}).status_code
 
 
 CUT = [GOOD[:place].encode() for place in range(0, GOOD.index("[transports"), 17)]
