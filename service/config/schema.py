@@ -122,7 +122,7 @@ class FetchSettings(Section, frozen=True):
     connect_seconds: Seconds = 3.0
     total_seconds: Seconds = 10.0
     concurrency: Count = 16
-    """Concurrency limit of fetches, per worker."""
+    """Concurrency limit of fetches, per worker; one of several licenses has at most three for each free one."""
 
 
 class DrainSettings(Section, frozen=True):
@@ -138,7 +138,7 @@ class JobSettings(Section, frozen=True):
     """Jobs that outlive their request: videos, and research in the background."""
 
     concurrency: Count = 8
-    """Concurrency limit of video jobs, per worker; more jobs wait in the queue."""
+    """Concurrency limit of video jobs, per worker; more jobs wait, and one license leaves some for the others."""
     unfinished_per_license: Count = 20
     """Unfinished jobs per license; requests above it fail with 429."""
     retention_seconds: Seconds = 86400.0
