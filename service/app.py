@@ -302,11 +302,11 @@ def _dialect_routes(engine: Engine, licenses: Licenses, slots: RequestSlots) -> 
 
 
 def _media_cache(media: MediaSettings, registry: CollectorRegistry) -> MediaCache | None:
-    if media.cache_dir is None:
-        return None
     failures = Counter(
         "gateway_media_cache_failures", "Opened media that were passed on but could not be cached.", registry=registry
     )
+    if media.cache_dir is None:
+        return None
     try:
         return MediaCache(media.cache_dir, media.cache_bytes, failures.inc)
     except OSError as error:
