@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import cached_property
 from urllib.parse import unquote
 
 import msgspec
@@ -30,6 +31,7 @@ _NEAR = 0.7
 _NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
 """Names that are safe in a header, a path and a metric label."""
 _LONGEST = 256
+_REMEMBERED = 1000
 _AROUND = string.whitespace + "/\u00a0\u200b\ufeff"
 """Characters around a name that are ignored."""
 _PROVIDER_END = re.compile("[/:]")
@@ -94,7 +96,7 @@ DEFAULT_MODELS = (
 )
 
 
-class Selection(msgspec.Struct, frozen=True, kw_only=True):
+class Selection(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A parsed model name."""
 
     model: Model
@@ -104,12 +106,12 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     base: str | None = None
     """The base that was requested, as the catalogue spells it, if it is an alias or a deprecated model."""
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The canonical name of this selection."""
         return f"{self.model.id}{self._suffix}"
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The requested name, with the base as the catalogue spells it and the suffixes in their usual order."""
         return f"{self.base or self.model.id}{self._suffix}"
@@ -150,6 +152,8 @@ class Catalogue:
         self._models: dict[str, Model] = {}
         self._names: dict[str, tuple[str, Model]] = {}
         """Each base and alias as it is spelled, and its model, by the name in lower case."""
+        self._resolved: dict[str, Selection] = {}
+        """What some of the last requested names stand for."""
         found = list(models)
         families = {model.family: model.capabilities for model in found if model.capabilities}
         for given in found:
@@ -201,6 +205,10 @@ class Catalogue:
             ModelUnknown: the base or the combination of suffixes does not exist; the message lists the valid ones.
 
         """
+        if name in self._resolved:
+            return self._resolved[name]
+        if len(self._resolved) >= _REMEMBERED:
+            self._resolved.clear()
         advice = ""
         for spelling in _spellings(name):
             fitting = (base for base in self._names if spelling == base or spelling.startswith(base + "-"))
@@ -215,7 +223,10 @@ class Catalogue:
                 advice = advice or str(error)
                 continue
             requested = listed if listed != model.id else None
-            return Selection(model=model, capability=capability, extended=extended, base=requested)
+            found = Selection(model=model, capability=capability, extended=extended, base=requested)
+            if len(name) <= _LONGEST:
+                self._resolved[name] = found
+            return found
         shown = "".join(c if c.isascii() and c.isprintable() else "?" for c in name[:_SHOWN])
         raise ModelUnknown(f"The model '{shown}' does not exist. {advice or self._advice(name)}")
 

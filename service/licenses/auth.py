@@ -198,7 +198,7 @@ class Licensed:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle one request."""
         context = context_of(scope)
-        refusal: GatewayError = self._dialect.unauthorized()
+        refusal: GatewayError | None = None
         try:
             for key in self._dialect.license_keys(scope):
                 context.caller = await self._licenses.caller(key)
@@ -211,5 +211,6 @@ class Licensed:
             context.license_end = self._licenses.end_of(context.caller.owner)
             await self._endpoint(scope, receive, send)
             return
+        refusal = refusal or self._dialect.unauthorized()
         context.record.error = refusal.code
         await self._dialect.refuse(refusal)(scope, receive, send)

@@ -117,7 +117,7 @@ class CallGrammar:
         chat = request.selection.capability is Capability.CHAT
         self._choice = request.tools if chat else None
         self._output = request.output if chat else None
-        self._marker = f"tool_call_{secrets.token_hex(_NONCE_BYTES)}"
+        self._marker = f"tool_call_{secrets.token_hex(_NONCE_BYTES)}" if self._choice is not None else ""
         self.shown = ""
         """The `digest` of the tools that the conversation to be continued has seen; empty for a new conversation."""
 
@@ -129,6 +129,8 @@ class CallGrammar:
     def instructions(self) -> Instructions:
         """Return the instructions for the next turn; tools that the conversation has seen are not listed again."""
         choice, closing = self._choice, list[str]()
+        if choice is None and self._output is None:
+            return NONE
         opening = ""
         if choice is not None:
             if self.shown == digest(choice):
