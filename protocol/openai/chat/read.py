@@ -7,6 +7,7 @@ import msgspec
 from protocol.http.context import RequestContext, caller_of
 from protocol.http.conversation import Attachment, Message, Source, read_turns
 from protocol.http.data_urls import is_data_url
+from protocol.http.picture_parameters import PictureParameters, read_picture_parameters, refuse_for_films
 from protocol.http.stop import Bounds
 from protocol.model import (
     BadRequest,
@@ -20,7 +21,6 @@ from protocol.model import (
 )
 from protocol.openai.chat import wire
 from protocol.openai.chat.read_tools import json_output, tool_choice
-from protocol.openai.picture_parameters import PictureParameters, read_picture_parameters, refuse_for_films
 
 
 def messages_of(body: wire.ChatRequest) -> list[Message]:

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from protocol.http.lenient import LenientDecoder
-from protocol.openai.picture_parameters import PictureFields
+from protocol.http.picture_parameters import PictureFields
 from protocol.structured.tool_checks import MOST_TOOLS
 
 Positive = Annotated[int, Meta(ge=1)]

@@ -3,6 +3,7 @@
 import msgspec
 
 from protocol.http.context import ImageFormat, RequestContext, caller_of
+from protocol.http.picture_parameters import read_picture_parameters
 from protocol.model import (
     BadRequest,
     Caller,
@@ -17,7 +18,6 @@ from protocol.model import (
 )
 from protocol.openai.images import wire
 from protocol.openai.images.inputs import Inputs
-from protocol.openai.picture_parameters import read_picture_parameters
 
 _QUALITIES = ("low", "medium", "high", "xhigh", "max")
 

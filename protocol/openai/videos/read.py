@@ -8,6 +8,7 @@ from starlette.requests import Request
 from protocol.http.context import RequestContext, caller_of
 from protocol.http.files import FileField, from_url, take
 from protocol.http.form import Upload, read_fields
+from protocol.http.picture_parameters import read_picture_parameters, refuse_for_films
 from protocol.model import (
     BadRequest,
     Caller,
@@ -25,7 +26,6 @@ from protocol.model import (
     Turn,
     Unsupported,
 )
-from protocol.openai.picture_parameters import read_picture_parameters, refuse_for_films
 from protocol.openai.videos import wire
 
 _REFERENCE = "input_reference"

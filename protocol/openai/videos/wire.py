@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from protocol.http.lenient import LenientDecoder
-from protocol.openai.picture_parameters import PictureFields
+from protocol.http.picture_parameters import PictureFields
 
 Text = Annotated[str, Meta(min_length=1)]
 """A text that is unset if it is empty."""

@@ -5,13 +5,13 @@ import msgspec
 import pytest
 
 from protocol.http.context import UNCHANGED
-from protocol.model import BadRequest, Rendition, Unsupported
-from protocol.openai.picture_parameters import (
+from protocol.http.picture_parameters import (
     PictureFields,
     PictureParameters,
     read_picture_parameters,
     refuse_for_films,
 )
+from protocol.model import BadRequest, Rendition, Unsupported
 
 decode = msgspec.json.Decoder(PictureFields).decode
 
