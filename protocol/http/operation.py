@@ -30,7 +30,7 @@ from protocol.http.disconnect import EndingWatcher
 from protocol.http.embed import Pieces, PiecesResponse
 from protocol.http.errors import CLIENT_GONE, ASGIResponse, ClientGone, Refuse
 from protocol.http.response import Payload, WholeResponse
-from protocol.http.stream import EventStream, EventWriter, Steps
+from protocol.http.stream import SSE, EventStream, EventWriter, Steps, StreamFraming
 from protocol.http.withhold import withholding
 from protocol.model import (
     Caller,
@@ -199,6 +199,8 @@ class Answer(Generic[StepT, ReplyT]):
     fold: Callable[[Steps[StepT]], Awaitable[ReplyT]]
     """Reads all steps; the same as `protocol.model.fold` if they are events."""
     streamed: bool
+    framing: StreamFraming = SSE
+    """The form of a stream."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -246,7 +248,7 @@ class Operation(Generic[BodyT]):
         if not caller.includes_all:
             answer = replace(answer, exchange=withholding(answer.exchange, caller))
         if answer.streamed:
-            return EventStream(answer.exchange, answer.writer, refuse, headers)
+            return EventStream(answer.exchange, answer.writer, refuse, headers, answer.framing)
         return WholeResponse(partial(_whole, answer, context, [_JSON, *headers]), refuse)
 
 

@@ -1,8 +1,9 @@
-"""Writes server-sent events (SSE): a streaming response that owns its exchange.
+"""Writes server-sent events (SSE), or another form of stream: a streaming response that owns its exchange.
 
 The exchange is opened inside the response, so that its end, an error or a disconnect closes exchange, upstream
 response and lease in that order and at once. The status waits for the first event. If the upstream sends nothing for
-one heartbeat, the client gets a 200 and an SSE comment (`: keep-alive`), so that no proxy or client times out.
+one heartbeat, the client gets a 200 and an SSE comment (`: keep-alive`), so that no proxy or client times out. Another
+`StreamFraming` serves dialects with another form of stream, or whose clients take no comments.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
+import msgspec
 import structlog
 
 from protocol.http.context import RequestContext, context_of
@@ -18,18 +20,27 @@ from protocol.http.embed import Pieces
 from protocol.http.errors import CLIENT_GONE, Refuse
 from protocol.model import GatewayError, Served, Usage, released
 
-HEADERS = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
+_HEADERS = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
-_HEARTBEAT = b": keep-alive\n\n"
 
 _log = structlog.get_logger()
 
 StepT = TypeVar("StepT")
 StepT_co = TypeVar("StepT_co", covariant=True)
 StepT_contra = TypeVar("StepT_contra", contravariant=True)
+
+
+class StreamFraming(msgspec.Struct, frozen=True, kw_only=True):
+    """The form of a stream, apart from its steps."""
+
+    media_type: bytes
+    heartbeat: bytes
+    """What is sent when nothing else was sent for one heartbeat; it means nothing to the client."""
+
+
+SSE = StreamFraming(media_type=b"text/event-stream; charset=utf-8", heartbeat=b": keep-alive\n\n")
 
 
 class Steps(Protocol[StepT_co]):
@@ -67,7 +78,7 @@ class EventWriter(Protocol[StepT_contra]):
 
 
 class EventStream(Generic[StepT]):
-    """Streams an exchange to the client as SSE, and counts its tokens."""
+    """Streams an exchange to the client, and counts its tokens."""
 
     def __init__(
         self,
@@ -75,16 +86,18 @@ class EventStream(Generic[StepT]):
         writer: EventWriter[StepT],
         refuse: Refuse,
         headers: list[tuple[bytes, bytes]],
+        framing: StreamFraming = SSE,
     ) -> None:
         """Take an exchange that is not open yet; `refuse` writes an error that comes before the first event."""
         self._exchange, self._writer, self._refuse, self._headers = exchange, writer, refuse, headers
+        self._framing = framing
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle the request."""
         context = context_of(scope)
         record = context.record
         watcher = DisconnectWatcher(scope, context.endings)
-        sender = _Sender(send, self._headers, watcher, context)
+        sender = _Sender(send, self._headers, self._framing, watcher, context)
         error: GatewayError | None = None
         try:
             with watcher:
@@ -143,9 +156,15 @@ class _Sender:
     """
 
     def __init__(
-        self, send: Any, headers: list[tuple[bytes, bytes]], watcher: DisconnectWatcher, context: RequestContext
+        self,
+        send: Any,
+        headers: list[tuple[bytes, bytes]],
+        framing: StreamFraming,
+        watcher: DisconnectWatcher,
+        context: RequestContext,
     ) -> None:
-        self._send, self._headers, self._watcher = send, headers, watcher
+        self._send, self._watcher, self._heartbeat_bytes = send, watcher, framing.heartbeat
+        self._headers = [(b"content-type", framing.media_type), *_HEADERS, *headers]
         self._seconds = context.limits.heartbeat_seconds
         self._loop = asyncio.get_running_loop()
         self._at = self._loop.time()
@@ -190,8 +209,7 @@ class _Sender:
     async def _put(self, data: bytes, *, last: bool = False) -> None:
         if not self.started:
             self.started = True
-            headers = [*HEADERS, *self._headers]
-            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+            await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
         elif not data and not last:
             return
         self._watcher.finished = last
@@ -210,6 +228,6 @@ class _Sender:
 
     async def _beat(self) -> None:
         try:
-            await self._put(_HEARTBEAT)
+            await self._put(self._heartbeat_bytes)
         finally:
             self._heartbeat = None

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from protocol.http.context import RequestLimits
 from protocol.http.embed import Embedding
-from protocol.http.stream import EventStream
+from protocol.http.stream import EventStream, StreamFraming
 from protocol.model import Finish, Served, Text, UpstreamFailed, UpstreamModel, Usage, Waiting
 
 FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
@@ -135,6 +135,19 @@ async def test_silence_before_the_first_event_commits_to_a_stream(connect):
         ready.set()
     assert connection.status == 200
     assert connection.body.endswith(b"error upstream_reset;")
+
+
+async def test_a_framing_sets_the_media_type_and_the_heartbeat(connect):
+    connection, ready = connect(limits=RequestLimits(heartbeat_seconds=0.01)), anyio.Event()
+    exchange, framing = Exchange(ready, FINISH), StreamFraming(media_type=b"application/json", heartbeat=b"\n")
+    stream = EventStream(exchange.open(), Writer(), refuse, [], framing)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stream, connection.scope, connection.receive, connection.send)
+        while b"\n" not in connection.body:
+            await anyio.lowlevel.checkpoint()
+        ready.set()
+    assert (b"content-type", b"application/json") in connection.sent[0]["headers"]
+    assert connection.body.replace(b"\n", b"") == b"open;end;"
 
 
 async def test_a_piece_waits_for_the_comment_that_is_being_sent(connect):
