@@ -34,7 +34,7 @@ from protocol.model import (
 )
 
 _LINK = re.compile(r"\]\(<?(https?://[^\s()<>]{1,10000})")
-_KINDS = {"image": MediaKind.IMAGE, "audio": MediaKind.AUDIO, "file": None, "link": None}
+_KINDS = {"image": MediaKind.IMAGE, "image_data": MediaKind.IMAGE, "audio": MediaKind.AUDIO, "file": None, "link": None}
 """The kind of file that each form of attachment has."""
 _TURNS_WITH_FILES = 10
 """How many turns of a conversation may have the highest number of files."""
@@ -43,7 +43,7 @@ _TURNS_WITH_FILES = 10
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where a message has a file; equal sources are read once."""
 
-    form: Literal["image", "file", "audio", "link"]
+    form: Literal["image", "image_data", "file", "audio", "link"]
     text: str
     """A URL for an image and a link to any file, else base64 or a data URL."""
     name: str = ""

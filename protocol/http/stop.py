@@ -94,15 +94,15 @@ class Cutter:
         """Search for `stops`; none is empty."""
         self._stops = [_Stop(stop) for stop in stops]
         self._held = ""
-        self.found = False
+        self.found = ""
+        """The sequence that was found first; empty: none."""
 
     def push(self, piece: str) -> str:
         """Read a piece; return the text that is certainly before any stop sequence."""
         text = self._held + piece
-        ends = [(end, -len(stop.text)) for stop in self._stops if (end := stop.find(piece)) is not None]
+        ends = [(end, -len(stop.text), stop.text) for stop in self._stops if (end := stop.find(piece)) is not None]
         if ends:
-            self.found = True
-            end, size = min(ends)
+            end, size, self.found = min(ends)
             return text[: len(self._held) + end + size]
         keep = max((stop.matched for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]
@@ -168,7 +168,8 @@ class _Cut:
                 yield event
         elif isinstance(event, Finish):
             usage = self._said.usage(self._input_tokens)
-            yield msgspec.structs.replace(event, reason=self._reason, usage=usage)
+            stop = self._cutter.found if self._reason == "stop" else ""
+            yield msgspec.structs.replace(event, reason=self._reason, usage=usage, stop_sequence=stop)
         elif not isinstance(event, Text | Thought):
             yield event
 
@@ -191,7 +192,13 @@ def _cut_rewritten(whole: Rewritten, bounds: Bounds, input_tokens: int) -> Rewri
     for event in events:
         for kept in cut.take(event):
             if isinstance(kept, Finish):
-                return Rewritten(pieces=tuple(pieces), thoughts=whole.thoughts, reason=kept.reason, usage=kept.usage)
+                return Rewritten(
+                    pieces=tuple(pieces),
+                    thoughts=whole.thoughts,
+                    reason=kept.reason,
+                    usage=kept.usage,
+                    stop_sequence=kept.stop_sequence,
+                )
             if isinstance(kept, Piece):
                 pieces.append(kept)
     raise AssertionError("the last of the events ends the answer")

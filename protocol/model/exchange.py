@@ -147,6 +147,8 @@ class Rewritten(msgspec.Struct, frozen=True, kw_only=True):
     thoughts: str
     reason: FinishReason = "stop"
     usage: Usage
+    stop_sequence: str = ""
+    """The stop sequence of the client that ended the text; empty: none did."""
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish"):
@@ -157,6 +159,8 @@ class Finish(msgspec.Struct, frozen=True, tag="finish"):
     """The usage of what was streamed."""
     rewritten: Rewritten | None = None
     """None: the answer is what was streamed."""
+    stop_sequence: str = ""
+    """The stop sequence of the client that ended the streamed text; empty: none did."""
 
 
 Event = (

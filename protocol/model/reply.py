@@ -37,6 +37,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """The model's tool calls, in order."""
     declined: str = ""
     """The words with which the model declines to answer in the required form."""
+    stop_sequence: str = ""
+    """The stop sequence of the client that ended the text; empty: none did."""
 
     @property
     def text(self) -> str:
@@ -108,6 +110,7 @@ class _Collector:
             usage=finish.usage if whole is None else whole.usage,
             calls=tuple(ToolCall(id=call.id, name=call.name, arguments="".join(parts)) for call, parts in self._calls),
             declined="".join(self._declined),
+            stop_sequence=finish.stop_sequence if whole is None else whole.stop_sequence,
         )
 
 

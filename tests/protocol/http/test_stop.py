@@ -38,7 +38,8 @@ def test_the_text_ends_before_the_first_stop_for_any_split(pieces, stops):
         assert not cutter.found
         assert said == whole
     else:
-        assert cutter.found
+        assert cutter.found in stops
+        assert whole[len(said) :].startswith(cutter.found)
         assert whole.startswith(said)
         assert any(whole[len(said) :].startswith(stop) for stop in stops)
         assert all(stop not in said for stop in stops)
@@ -61,7 +62,7 @@ async def test_an_answer_cut_at_a_stop_has_its_own_usage():
     given = [Text(text="one ST"), Text(text="OP two"), Thought(text="hm"), Text(text="never"), END]
     got = [event async for event in cut(events(*given), Bounds(stops=("STOP",)), 7)]
     assert "".join(event.text for event in got if isinstance(event, Text)) == "one "
-    assert got[-1] == Finish(reason="stop", usage=Usage(input_tokens=7, output_tokens=1))
+    assert got[-1] == Finish(reason="stop", usage=Usage(input_tokens=7, output_tokens=1), stop_sequence="STOP")
 
 
 @given(PIECES, STOPS)
