@@ -111,25 +111,26 @@ def _repairs(shape: Type) -> dict[type, Repair]:
 
     A body may have a million values, so that all that does not depend on them is done here.
     """
-    repairs: dict[type, Repair] = {}
-    for kind in _MEANT:
-        fitting = _fitting(kind, shape)
-        lists = [one for one in _members(shape) if isinstance(one, ListType) and _fitting(kind, one.item_type)]
-        if not fitting and lists and kind is not type(None):
-            repairs[kind] = partial(_as_list, _repairs(lists[0].item_type))
-        elif kind is dict and any(isinstance(one, StructType) for one in fitting):
-            structs = {one.tag: _Fields(one) for one in fitting if isinstance(one, StructType)}
-            tag_field = next((one.tag_field for one in fitting if isinstance(one, StructType)), None)
-            repairs[kind] = partial(_as_struct, structs, tag_field)
-        elif kind is list and fitting and isinstance(fitting[0], ListType):
-            items = _repairs(fitting[0].item_type)
-            if items:
-                repairs[kind] = partial(_with_items, items)
-        elif kind is str and fitting and not isinstance(fitting[0], StrType | AnyType):
-            repairs[kind] = str.strip
-        elif kind is float and fitting and isinstance(fitting[0], LiteralType):
-            repairs[kind] = lambda value: int(value) if value.is_integer() else value
-    return repairs
+    found = {kind: _repair(kind, _fitting(kind, shape), shape) for kind in _MEANT}
+    return {kind: repair for kind, repair in found.items() if repair is not None}
+
+
+def _repair(kind: type, fitting: Sequence[Type], shape: Type) -> Repair | None:
+    """Return what repairs a value of one type, which is meant for one of the `fitting` types."""
+    first = fitting[0] if fitting else None
+    lists = [one for one in _members(shape) if isinstance(one, ListType) and _fitting(kind, one.item_type)]
+    if first is None:
+        return partial(_as_list, _repairs(lists[0].item_type)) if lists and kind is not type(None) else None
+    structs = {one.tag: _Fields(one) for one in fitting if isinstance(one, StructType)}
+    if kind is dict and structs:
+        return partial(_as_struct, structs, next(one.tag_field for one in fitting if isinstance(one, StructType)))
+    if kind is list and isinstance(first, ListType) and (items := _repairs(first.item_type)):
+        return partial(_with_items, items)
+    if kind is str and not isinstance(first, StrType | AnyType):
+        return str.strip
+    if kind is float and isinstance(first, LiteralType):
+        return lambda value: int(value) if value.is_integer() else value
+    return None
 
 
 def _as_list(items: dict[type, Repair], value: Any) -> list[Any]:

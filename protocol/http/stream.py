@@ -20,10 +20,11 @@ from protocol.http.embed import Pieces
 from protocol.http.errors import CLIENT_GONE, Refuse
 from protocol.model import GatewayError, Served, Usage, released
 
-_HEADERS = (
+STREAM_HEADERS = (
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
+"""Headers of every stream, which keep proxies from collecting it."""
 
 _log = structlog.get_logger()
 
@@ -164,7 +165,7 @@ class _Sender:
         context: RequestContext,
     ) -> None:
         self._send, self._watcher, self._heartbeat_bytes = send, watcher, framing.heartbeat
-        self._headers = [(b"content-type", framing.media_type), *_HEADERS, *headers]
+        self._headers = [(b"content-type", framing.media_type), *STREAM_HEADERS, *headers]
         self._seconds = context.limits.heartbeat_seconds
         self._loop = asyncio.get_running_loop()
         self._at = self._loop.time()

@@ -8,7 +8,7 @@ import msgspec
 from protocol.http.context import context_of
 from protocol.http.disconnect import CallbackEvent
 from protocol.http.errors import CLIENT_GONE
-from protocol.http.stream import HEADERS
+from protocol.http.stream import SSE, STREAM_HEADERS
 from protocol.model import Saturated
 from service.admin.errors import refusal
 from service.admin.feed import Feed, Follower
@@ -48,7 +48,8 @@ class FeedStream:
         The response also ends if the client reads too slowly.
         """
         gone = False
-        await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+        headers = [(b"content-type", SSE.media_type), *STREAM_HEADERS]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         async with anyio.create_task_group() as tasks:
 
             async def listen() -> None:

@@ -84,6 +84,7 @@ CROSS_CUTTING = {
 TESTED_ELSEWHERE = {
     "protocol/http/context.py",
     "protocol/http/conversation.py",
+    "protocol/http/errors.py",
     "protocol/http/markdown.py",
     "protocol/model/stored.py",
     "protocol/openai/chat/endpoint.py",
@@ -102,6 +103,8 @@ TESTED_ELSEWHERE = {
     "transports/store/sqlite_queries.py",
     "transports/web/codec/documents.py",
     "transports/web/long_running/open.py",
+    "transports/web/session/cookie_export.py",
+    "transports/web/session/cookie_forms.py",
     "transports/web/session/record.py",
 }
 """Modules without a test file of their path."""
