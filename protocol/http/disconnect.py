@@ -97,6 +97,7 @@ class EndingWatcher:
         finally:
             for event, callback in self._endings:
                 event.remove_callback(callback)
+            self._endings.clear()  # the callbacks refer to this object: only the garbage collector would free the cycle
 
     def _end(self, error: Callable[[], GatewayError]) -> None:
         if not self.finished:

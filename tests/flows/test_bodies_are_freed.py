@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 
@@ -64,6 +65,14 @@ class Bare(Process):
         until = time.monotonic() + 90
         while self.files():
             assert time.monotonic() < until, f"{self.files()} files are open"
+            time.sleep(0.01)
+
+    def until_idle(self):
+        """Return when no request is running: the server notices after a while that a silent client has left."""
+        until = time.monotonic() + 90
+        idle = "\ngateway_requests_in_flight 1.0\n"  # this one
+        while idle not in urlopen(f"http://{self.address}/metrics").read().decode():
+            assert time.monotonic() < until, "requests are still running"
             time.sleep(0.01)
 
     def files(self):
@@ -205,6 +214,7 @@ def test_the_body_of_a_disconnected_client_is_freed(bare, name):
 
 def test_the_body_of_a_request_that_a_full_queue_refuses_is_freed(bare):
     body, seen = chat("x" * 100_000), set()
+    bare.until_idle()
     busy = [http.client.HTTPConnection(bare.address, timeout=60) for _ in range(12)]
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     for connection in busy:
