@@ -86,7 +86,8 @@ def lay_out(request: GenerationRequest, instructions: Instructions = NONE, *, fi
         ]
         for index in range(len(turns))
     ]
-    blocks = [_block(turn, fence, marks[index]) for index, turn in enumerate(turns)]
+    calling = instructions.marker or "assistant calls"
+    blocks = [_block(turn, fence, marks[index], calling) for index, turn in enumerate(turns)]
     prompt = "\n\n".join([opening, *blocks]) + wish
     if _size(prompt) <= MAX_PROMPT_BYTES:
         return Layout(prompt=prompt, attached=carried)
@@ -163,14 +164,15 @@ def _line(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
 
 
-def _block(turn: Turn, fence: str, marks: list[str]) -> str:
+def _block(turn: Turn, fence: str, marks: list[str], calling: str) -> str:
+    """Return a turn as a block; `calling` stands before the name of each tool that it calls."""
     heading = turn.role.value
     if turn.name:
         heading += f" (name: {_line(turn.name)})"
     if turn.tool_call_id:
         heading += f" (result of call {_line(turn.tool_call_id)})"
     calls = "".join(
-        f"\n{fence}assistant calls {_line(call.name)} (call {_line(call.id)})\n{call.arguments}\n{fence}"
+        f"\n{fence}{calling} {_line(call.name)} (call {_line(call.id)})\n{call.arguments}\n{fence}"
         for call in turn.tool_calls
     )
     files = list(dict.fromkeys(marks))

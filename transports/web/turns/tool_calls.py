@@ -16,6 +16,9 @@ Why this form:
 - The marker contains a nonce, new for each request. A document or a user that quotes the grammar cannot know it, so
   text about calls is never a call. An earlier marker that the model repeats is not one either.
 
+Earlier calls of a conversation that is sent whole stand in the same form, with their id behind the name, because models
+imitate what they see. So what stands between the name and the arguments is ignored.
+
 The cost. Each tool is one line with its name and description and one with its schema, as compact JSON without
 `$schema` and `title`: 28 tools with 21 KB of JSON take about 5,000 tokens. The list is sent once: a conversation that
 continues at the site gets only the new marker, unless the tools have changed (`digest`).
@@ -103,6 +106,8 @@ class Instructions(msgspec.Struct, frozen=True, kw_only=True):
     """Comes before the conversation."""
     closing: str = ""
     """Comes after it."""
+    marker: str = ""
+    """Stands before the name of a tool in a call; empty: the request has no tools."""
 
 
 NONE = Instructions()
@@ -146,7 +151,7 @@ class CallGrammar:
             schema = _FITS.format(schema=_compact(self._output.schema)) if self._output.schema is not None else _OBJECT
             start = "Answer" if choice is None else "If you call no tool, answer"
             closing.append(_JSON.format(start=start, about=about, schema=schema))
-        return Instructions(opening=opening, closing="\n\n".join(closing))
+        return Instructions(opening=opening, closing="\n\n".join(closing), marker=self._marker)
 
     def events(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
         """Return the events of an answer, with its calls as events of their own."""

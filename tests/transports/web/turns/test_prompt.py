@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from protocol.model import BadRequest, FilePart, MediaKind, MediaPart, MediaRef, Role, TextPart, ToolCall, Turn
 from tests.transports.conftest import request_for
 from transports.web.turns.prompt import MAX_HISTORY_BYTES, MAX_PROMPT_BYTES, lay_out
+from transports.web.turns.tool_calls import Instructions
 
 TEXTS = st.text(max_size=40) | st.text(st.sampled_from("`\nab"), max_size=40)
 
@@ -24,6 +25,14 @@ def flatten(turns):
 
 def file(name="a.txt", data=b"x"):
     return FilePart(data=data, mime="text/plain", name=name)
+
+
+def test_earlier_calls_stand_in_the_form_of_the_next_ones():
+    call = ToolCall(id="call_1", name="look", arguments='{"at": 1}')
+    turns = [turn(Role.USER, "x"), turn(Role.ASSISTANT, "", tool_calls=(call,)), turn(Role.TOOL, "seen", name="look")]
+    prompt = lay_out(asked(turns), Instructions(opening="Tools.", marker="tool_call_ab")).prompt
+    assert '````tool_call_ab look (call call_1)\n{"at": 1}\n````' in prompt
+    assert prompt.startswith("Tools.\n\n")
 
 
 @given(TEXTS)

@@ -138,6 +138,7 @@ async def test_text_is_held_back_only_while_it_may_begin_a_call(text, line):
         ('  ``` {} get_weather\n\n{{"a": 1}}\n```', "get_weather", '{"a": 1}'),
         ('{} get_weather\n{{"a": 1}}', "get_weather", '{"a": 1}'),
         ('```{} get_weather {{"a": 1}}\n```', "get_weather", '{"a": 1}'),
+        ('````{} get_weather (call call_ab)\n{{"a": 1}}\n````', "get_weather", '{"a": 1}'),
         ("```{} none\n```", "none", "{}"),
         ("```{} none", "none", "{}"),
         ('```{} get_weather\n{{"a": 1', "get_weather", '{"a": 1'),
