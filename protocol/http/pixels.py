@@ -1,7 +1,8 @@
 """Runs work on decoded pictures in threads, limited by the total number of pixels being processed.
 
 Small pictures are processed concurrently, one of 50 megapixels alone. Waiting work is served in turn, one picture per
-license. A picture that takes more than 64 MiB when decoded first reserves bytes of the memory budget.
+license. A picture that takes more than 64 MiB when decoded first reserves bytes of the memory budget: at most half of
+it, since the other requests and the picture's own file hold bytes, too.
 """
 
 import math
@@ -52,7 +53,7 @@ class PixelPool:
         reserved, slot = Reservation(memory, owner), Reservation(self._pixels, owner)
         try:
             if size > _UNRESERVED:
-                await reserved.raise_to(min(size, memory.total))
+                await reserved.raise_to(min(size, memory.total // 2))
             await slot.raise_to(min(pixels, self._pixels.total))
             return await in_thread(work, self._limiter)
         finally:

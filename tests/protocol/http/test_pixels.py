@@ -4,7 +4,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from protocol.http.budget import MIB, ByteBudget
+from protocol.http.budget import MIB, ByteBudget, Reservation
 from protocol.http.pixels import PixelPool
 from protocol.model import Saturated
 
@@ -62,21 +62,30 @@ async def test_licenses_take_turns_in_image_processing():
 
 
 async def test_more_than_64_mib_decoded_is_reserved_from_the_memory():
-    pool, memory = PixelPool(), ByteBudget(300 * MIB)
+    pool, memory = PixelPool(), ByteBudget(400 * MIB)
     assert await pool.run(lambda: memory.used, 8 * MILLION, memory, "me") == 0
     assert await pool.run(lambda: memory.used, 20 * MILLION, memory, "me") == 160 * MILLION
-    assert await pool.run(lambda: memory.used, 10**9, memory, "me") == memory.total
+    assert await pool.run(lambda: memory.used, 10**9, memory, "me") == memory.total // 2
+    assert memory.used == 0
+
+
+async def test_the_largest_picture_is_processed_while_its_own_file_holds_memory():
+    pool, memory = PixelPool(), ByteBudget(wait_seconds=0.01)
+    body = Reservation(memory, "me")
+    await body.raise_to(30 * MIB)
+    assert await pool.run(lambda: "done", 50 * MILLION, memory, "me") == "done"
+    body.release()
     assert memory.used == 0
 
 
 async def test_work_without_memory_is_refused_and_failed_work_releases_its_memory():
     pool, memory = PixelPool(), ByteBudget(100 * MIB, wait_seconds=0.01)
-    memory.used = 50 * MIB
+    memory.used = 60 * MIB
     with pytest.raises(Saturated):
         await pool.run(lambda: None, 20 * MILLION, memory, "me")
     with pytest.raises(ZeroDivisionError):
         await pool.run(lambda: 1 / 0, MILLION, memory, "me")
-    assert (pool.at_work, memory.used) == (0, 50 * MIB)
+    assert (pool.at_work, memory.used) == (0, 60 * MIB)
 
 
 async def test_waiting_work_that_is_cancelled_reserves_nothing():
