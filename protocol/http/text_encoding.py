@@ -51,6 +51,8 @@ def _decoded(data: View, encoding: str) -> Iterator[str]:
 def unread_encoding(data: View) -> str | None:
     """Return in words which encoding text probably has that `text_encoding` cannot read; None: it is not text."""
     head = data[:_HEAD]
+    if head[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}:
+        return "UTF-16 that is not valid"
     if _UNMARKED_UTF16.match(head):
         return "UTF-16 without a byte order mark"
     if not head or _BINARY.search(head):

@@ -62,8 +62,11 @@ def _iso_media_type(head: View) -> str:
 
 
 def _is_mpeg_audio(head: View) -> bool:
-    """Return whether a frame of MPEG audio starts here: sync bits, a version, a layer and a possible bit rate."""
+    """Return whether a frame of MPEG audio starts here: sync bits, a version, a layer, and possible rates.
+
+    Files of the first layer are long gone, and text in UTF-16 begins as they did, with FF FE.
+    """
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return False
-    version, layer, rate = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 4
-    return version != 1 and layer != 0 and rate != 15
+    version, layer, rate, frequency = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 4, head[2] >> 2 & 3
+    return version != 1 and layer in {1, 2} and rate != 15 and frequency != 3

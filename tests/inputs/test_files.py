@@ -137,6 +137,8 @@ REFUSED = {
     "an encoding other than UTF-8": "Grüße".encode("latin-1"),
     "such as Windows-1252, GBK or Shift_JIS": "日本語".encode("shift_jis"),
     "UTF-16 without a byte order mark": "words, words".encode("utf-16-le"),
+    "text in UTF-16 that is not valid": b"\xff\xfe" + "words".encode("utf-16-le") + b"\0\xd8" + b"a\0",
+    "convert it to UTF-8": "words".encode("utf-16") + b"\0",
     "an unknown format": bytes(range(9)),
 }
 
