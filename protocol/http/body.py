@@ -45,6 +45,11 @@ _BYTES_PER_OBJECT = 256
 _BYTES_PER_VALUE = 64
 _PATH_SHOWN = 128
 _MISSING = re.compile("Object missing required field `([^`]+)`")
+_ANY_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATES = re.compile(
+    rb"(?:\\[^u])+|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+"""The escapes of a JSON text: others, a pair of surrogates, or a lone one."""
 
 _threads = WorkerThreads("blocks")
 _encode = msgspec.json.Encoder().encode
@@ -341,6 +346,8 @@ def _decode(body: bytes, decode: Callable[[bytes], ValueT]) -> ValueT:
     except UnicodeDecodeError:
         raise BadRequest("The request's body is not valid UTF-8.", code="invalid_utf8") from None
     except (msgspec.DecodeError, RecursionError) as error:
+        if body != (repaired := _without_lone_surrogates(body)):
+            return _decode(repaired, decode)
         if body.lstrip().startswith(b"--"):
             message = (
                 "The request's body is a form, but is read as JSON: send JSON; or, where a form is taken, its own "
@@ -349,6 +356,17 @@ def _decode(body: bytes, decode: Callable[[bytes], ValueT]) -> ValueT:
             raise BadRequest(message, code="invalid_json") from None
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else _printable(str(error))
         raise BadRequest(f"The request's body is not valid JSON: {reason}.", code="invalid_json") from None
+
+
+def _without_lone_surrogates(body: bytes) -> bytes:
+    """Replace each half of a character by U+FFFD.
+
+    JavaScript and Python write a text that was cut within an emoji with the escape of one surrogate, which msgspec
+    takes for malformed JSON.
+    """
+    if _ANY_SURROGATE.search(body) is None:
+        return body
+    return _SURROGATES.sub(lambda found: rb"\ufffd" if found["lone"] else found[0], body)
 
 
 def _printable(text: str) -> str:
