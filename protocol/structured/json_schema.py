@@ -23,6 +23,8 @@ _ANY_STRING = frozenset(
     {"type", "title", "description", "default", "examples", "format", "deprecated", "readOnly", "writeOnly", "$comment"}
 )
 """The keywords that leave a schema open to any string: `format` is not checked."""
+_VALUES = frozenset({"const", "default", "enum", "examples"})
+"""The keywords whose values may be null, and hold nothing to check."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -62,6 +64,7 @@ class CompiledSchema:
 
         """
         _check_size(schema)
+        schema = cast("Schema", _without_unset(schema))
         try:
             jsonschema_rs.validator_for(schema, retriever=_refuse_to_fetch)
             self._parts = jsonschema_rs.validator_map_for(schema, retriever=_refuse_to_fetch)
@@ -133,6 +136,20 @@ class CompiledSchema:
         for step in pointer.split("/")[1:]:
             found = found[step.replace("~1", "/").replace("~0", "~")]
         return found
+
+
+def _without_unset(node: Any) -> Any:
+    """Return a schema without the keywords that are null: Go's clients write an empty list so (`"required": null`)."""
+    if isinstance(node, list):
+        return [_without_unset(child) for child in cast("list[Any]", node)]
+    if not isinstance(node, dict):
+        return node
+    members = cast("dict[str, Any]", node).items()
+    return {
+        name: value if name in _VALUES else _without_unset(value)
+        for name, value in members
+        if value is not None or name in _VALUES
+    }
 
 
 def _shown(schema: Schema) -> str:
