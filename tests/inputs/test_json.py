@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,15 +106,50 @@ TAKEN = {
         {"role": "tool", "content": "", "tool_call_id": ""},
     ),
     "one call": messages({"role": "assistant", "tool_calls": {"id": "c", "function": {"name": "f", "arguments": ""}}}),
+    "a tool choice without a choice": {"tool_choice": {"type": None}},
+    "a format without a type": {"response_format": {"type": None, "json_schema": None}},
+    "arguments as an object": messages(
+        {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": {"a": [1, None]}}}]},
+        {"role": "tool", "content": "", "tool_call_id": "c"},
+    ),
+    "no arguments": messages(
+        {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": None}}]},
+        {"role": "assistant", "function_call": {"name": "f"}},
+    ),
+    "a schema of Go": {
+        "tools": [
+            {
+                "type": "function",
+                "function": {
+                    "name": "f",
+                    "parameters": {
+                        "type": "object",
+                        "properties": {"a": {"enum": ["x", None], "default": None, "items": None}},
+                        "required": None,
+                    },
+                },
+            }
+        ],
+        "tool_choice": "none",
+    },
+    "half of an emoji": messages(content="\ud83d <echo>hi</echo> \\ud83d \udc00\ud83d", name="a"),
+    "the other half at the end": messages({"role": "system", "content": "\\\ude00 \U0001f600\ude00"}),
     "unknown fields": {"top_k": 40, "extra_body": {"google": {}}, "chat_template_kwargs": {}},
 }
 
 
 @pytest.mark.parametrize("name", TAKEN)
 def test_a_chat_is_taken(http, name):
-    response = http.post("/chat/completions", json=CHAT | TAKEN[name])
+    body = json.dumps(CHAT | TAKEN[name])
+    response = http.post("/chat/completions", content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == 200, response.text
     assert "hi" in response.json()["choices"][0]["message"]["content"]
+
+
+async def test_half_of_a_character_is_replaced_and_nothing_else():
+    sent = ["\ud83d", "\ude00\ud83d", "\U0001f600\ud83d", "\\ud83d", "\\\ud83d\n", "\ud83da\\n\udc00"]
+    read = await decode_body(json.dumps(sent).encode(), msgspec.json.decode)
+    assert read == ["\ufffd", "\ufffd\ufffd", "\U0001f600\ufffd", "\\ud83d", "\\\ufffd\n", "\ufffda\\n\ufffd"]
 
 
 @pytest.mark.parametrize(

@@ -65,11 +65,11 @@ def _assistant(message: wire.AssistantMessage, parts: tuple[str | Attachment, ..
         if is_data_url(image.url)
     ]
     calls = [
-        ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
+        ToolCall(id=call.id, name=call.function.name, arguments=call.function.json_arguments)
         for call in message.tool_calls or ()
     ]
     if message.function_call is not None:
-        calls.append(ToolCall(id="", name=message.function_call.name, arguments=message.function_call.arguments))
+        calls.append(ToolCall(id="", name=message.function_call.name, arguments=message.function_call.json_arguments))
     return Message(
         role=Role.ASSISTANT,
         parts=(*parts, *((message.refusal,) if message.refusal else ()), *entries),

@@ -47,7 +47,7 @@ def _functions(functions: Sequence[wire.FunctionTool], where: str) -> tuple[Tool
 def _choice(chosen: str | wire.NamedChoice | wire.NamedFunction | None, field: str) -> tuple[Mode, tuple[str, ...]]:
     """Return the mode, and the names of the tools that may be called."""
     match chosen:
-        case None | "auto" | "":
+        case None | "auto" | "" | wire.NamedChoice(type="", function=None, allowed_tools=None):
             return "auto", ()
         case "none":
             return "none", ()

@@ -88,7 +88,13 @@ class Function(msgspec.Struct, frozen=True):
     """The function of a tool call."""
 
     name: FunctionName
-    arguments: str
+    arguments: str | dict[str, Any] = ""
+    """JSON, or the object itself."""
+
+    @property
+    def json_arguments(self) -> str:
+        """The arguments as JSON."""
+        return self.arguments if isinstance(self.arguments, str) else msgspec.json.encode(self.arguments).decode()
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -186,7 +192,7 @@ class AllowedTools(msgspec.Struct, frozen=True):
 class NamedChoice(msgspec.Struct, frozen=True):
     """A choice of one tool, or of a few."""
 
-    type: str = "function"
+    type: str = ""
     function: NamedFunction | None = None
     allowed_tools: AllowedTools | None = None
 
@@ -203,7 +209,7 @@ class JsonSchemaFormat(msgspec.Struct, frozen=True):
 class ResponseFormat(msgspec.Struct, frozen=True):
     """The format of the answer."""
 
-    type: str
+    type: str = ""
     json_schema: JsonSchemaFormat | None = None
 
 
