@@ -66,6 +66,7 @@ _CONTAINER_FRACTION = 4
 """Request bodies may take one part in four of the container's memory."""
 _EXPOSED = (
     "x-request-id",
+    "request-id",
     "x-gateway-upstream-model",
     "Retry-After",
     "x-should-retry",

@@ -374,8 +374,8 @@ def _printable(text: str) -> str:
 
 
 def encode_json(value: msgspec.Struct | str) -> bytes:
-    """Return a struct or a text as JSON; lone surrogates are escaped, since UTF-8 cannot encode them."""
+    """Return a struct or a text as JSON: also lone surrogates, which are escaped, and integers of any length."""
     try:
         return _encode(value)
-    except UnicodeEncodeError:
+    except (UnicodeEncodeError, OverflowError):
         return json.dumps(msgspec.to_builtins(value), separators=(",", ":")).encode()

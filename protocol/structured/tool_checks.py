@@ -14,18 +14,20 @@ NO_ARGUMENTS: Schema = {"type": "object", "properties": {}}
 
 Mode = Literal["auto", "required", "none"]
 
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
+_LONGEST_NAME = 64
 
 
-def check_name(name: str, param: str) -> None:
+def check_name(name: str, param: str, longest: int = _LONGEST_NAME) -> None:
     """Check the name of a tool or a format.
 
     Raises:
-        BadRequest: it is not 1 to 64 letters, digits, underscores and dashes.
+        BadRequest: it is not 1 to `longest` letters, digits, underscores and dashes.
 
     """
-    if not _NAME.match(name):
-        raise BadRequest(f"'{param}' must consist of 1 to 64 letters, digits, underscores and dashes.", param=param)
+    if len(name) > longest or not _NAME.match(name):
+        text = f"'{param}' must consist of 1 to {longest} letters, digits, underscores and dashes."
+        raise BadRequest(text, param=param)
 
 
 def check_schema(schema: Schema, param: str) -> Schema:
@@ -43,8 +45,8 @@ def check_schema(schema: Schema, param: str) -> Schema:
     return schema
 
 
-def unique(tools: Iterable[tuple[str, Tool]]) -> tuple[Tool, ...]:
-    """Return tools, each given with the path of its name, after checking their names.
+def unique(tools: Iterable[tuple[str, Tool]], longest: int = _LONGEST_NAME) -> tuple[Tool, ...]:
+    """Return tools, each given with the path of its name, after checking their names of up to `longest` characters.
 
     Raises:
         BadRequest: a name is not valid, or two tools have the same one.
@@ -52,7 +54,7 @@ def unique(tools: Iterable[tuple[str, Tool]]) -> tuple[Tool, ...]:
     """
     found: dict[str, Tool] = {}
     for param, tool in tools:
-        check_name(tool.name, param)
+        check_name(tool.name, param, longest)
         if tool.name in found:
             raise BadRequest(f"Two tools have the name '{tool.name}' (at '{param}').", param=param)
         found[tool.name] = tool

@@ -194,7 +194,8 @@ class _ResponseSender:
     def _complete(self, message: Any) -> None:
         """Add the headers that every response carries."""
         self.status = status = message["status"]
-        headers = [*message["headers"], (b"x-request-id", self._context.id.encode())]
+        request_id = self._context.id.encode()
+        headers = [*message["headers"], (b"x-request-id", request_id), (b"request-id", request_id)]  # Anthropic's name
         model = self._context.record.upstream_model
         if model and status < 400:
             headers.append((UPSTREAM_MODEL, model.encode()))

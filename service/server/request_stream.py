@@ -183,7 +183,8 @@ class RequestStream:
         if not begun:
             body = self._protocol.error_body(error, self._request)
             headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-            headers += [(b"x-request-id", request_id.encode()), (b"x-should-retry", b"false")]
+            headers += [(name, request_id.encode()) for name in (b"x-request-id", b"request-id")]
+            headers.append((b"x-should-retry", b"false"))
             framing = self._frame({"status": error.status, "headers": headers}, close=True)
             await self._protocol.write(framing.head + framing.piece(body) + framing.end())
         self._phase = _Phase.ENDED
