@@ -171,9 +171,18 @@ def build_catalogue(settings: Settings, origin: Origin) -> Catalogue:
             where = f"models.add[{number}].family"
             raise SettingsError(f"{origin.of(where)}: {where}: unknown family; expected one of: {', '.join(families)}")
     try:
-        return Catalogue.build(models.add, aliases=models.aliases, upstream=models.upstream)
+        catalogue = Catalogue.build(
+            models.add, aliases=models.aliases, upstream=models.upstream, default_aliases=models.default_aliases
+        )
     except ValueError as error:
         raise SettingsError(f"{origin.name}: models: {error}") from None
+    for number, one in enumerate(settings.licenses):
+        where = f"licenses[{number}].aliases"
+        try:
+            catalogue.check_aliases(one.aliases)
+        except ValueError as error:
+            raise SettingsError(f"{origin.of(where)}: {where}: {error}") from None
+    return catalogue
 
 
 @asynccontextmanager

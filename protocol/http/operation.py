@@ -234,7 +234,7 @@ class Operation(Generic[BodyT]):
         sent = [value for name, value in request.scope["headers"] if name == _ATTEMPTS]
         context.attempts_before = int(sent[0]) if sent and sent[0].isdigit() and len(sent[0]) < 4 else 0
         body = await self.read(request)
-        selection = self.select(body, engine.catalogue, caller)
+        selection = self.select(body, engine.catalogue.with_aliases(caller.aliases), caller)
         caller.permit(selection)
         record.model = selection.id
         answer = await self.answer(engine, body, selection, context)

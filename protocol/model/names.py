@@ -6,14 +6,15 @@ upstream model a base stands for, by `Model.family`, `Model.upstream` and the mo
 Example: `gemini-3.5-flash-canvas-extended` is the base `gemini-3.5-flash` with the capability canvas and extended
 thinking.
 
-Clients write names in many ways: `models/gemini-3-pro`, `google/gemini-3-pro`, `GEMINI-3-PRO`, `gemini-3-pro:latest`.
-`Catalogue.resolve` makes a `Selection` of each; its `id` and `name` are the only spellings that licenses, logs and
-conversations see.
+Clients write names in many ways: `models/gemini-3-pro`, `google/gemini-3-pro`, `GEMINI-3-PRO`, `gemini-3-pro:latest`,
+or `gpt-4o` (`protocol.model.aliases`). `Catalogue.resolve` makes a `Selection` of each; its `id` and `name` are the
+only spellings that licenses, logs and conversations see.
 """
 
 import re
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from difflib import get_close_matches
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -22,6 +23,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from protocol.model.aliases import DEFAULT_ALIASES, AliasTable, advice_instead_of
 from protocol.model.errors import ModelUnknown
 
 _EXTENDED = "extended"
@@ -105,6 +107,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Whether the site's extended thinking is on."""
     base: str | None = None
     """The base that was requested, as the catalogue spells it, if it is an alias or a deprecated model."""
+    alias: str = ""
+    """The requested name, if it stands for a model only by an `AliasTable`; neither `id` nor `name` has it."""
 
     @cached_property
     def id(self) -> str:
@@ -139,21 +143,39 @@ def _spellings(name: str) -> Iterator[str]:
             yield spelling[end.end() :]
 
 
+_SUFFIXES = "|".join([*(one.value for one in Capability if one is not Capability.CHAT), _EXTENDED])
+_PARTS = re.compile(rf"(.*?)((?:-(?:{_SUFFIXES}))*)\Z", re.DOTALL)
+"""A name without the suffixes at its end, and these suffixes."""
+
+
+def _unchanged(stem: str, suffixes: str) -> Iterator[str]:
+    yield stem + suffixes
+
+
 class Catalogue:
     """The models that the gateway knows, by name."""
 
-    def __init__(self, models: Iterable[Model]) -> None:
-        """Check and index the models.
+    def __init__(
+        self, models: Iterable[Model], aliases: Mapping[str, str] | None = None, *, default_aliases: bool = True
+    ) -> None:
+        """Check and index the models, and the aliases in addition to those of the models.
 
         Raises:
-            ValueError: a name occurs twice or is not fit for a header, or a replacement is not in the catalogue.
+            ValueError: a name occurs twice or is not fit for a header, or a replacement or the model of an alias is not
+                in the catalogue.
 
         """
+        self._own = AliasTable({})
+        """The aliases of a license."""
+        self._aliases = AliasTable(aliases or {})
+        self._defaults = AliasTable(DEFAULT_ALIASES if default_aliases else {})
         self._models: dict[str, Model] = {}
         self._names: dict[str, tuple[str, Model]] = {}
         """Each base and alias as it is spelled, and its model, by the name in lower case."""
         self._resolved: dict[str, Selection] = {}
         """What some of the last requested names stand for."""
+        self._personal: dict[tuple[tuple[str, str], ...], Catalogue] = {}
+        """The catalogues of licenses with aliases."""
         found = list(models)
         families = {model.family: model.capabilities for model in found if model.capabilities}
         for given in found:
@@ -168,6 +190,37 @@ class Catalogue:
         for model in self._models.values():
             if model.replaced_by is not None and model.replaced_by not in self._models:
                 raise ValueError(f"{model.id!r} is replaced by {model.replaced_by!r}, which is not in the catalogue")
+        for alias in self._aliases.names.keys() & self._names.keys():
+            raise ValueError(f"the model name {alias!r} occurs twice; upper and lower case are the same")
+        self.check_aliases(aliases or {})
+
+    def check_aliases(self, aliases: Mapping[str, str]) -> None:
+        """Check that each alias is well-formed and stands for a model of the catalogue.
+
+        Raises:
+            ValueError: one is not, or does not.
+
+        """
+        AliasTable(aliases)
+        for alias, target in aliases.items():
+            if self._listed(target.lower(), []) is None:
+                raise ValueError(f"the alias {alias!r} names {target!r}, which is not in the catalogue")
+
+    def with_aliases(self, aliases: Mapping[str, str]) -> "Catalogue":
+        """Return this catalogue with the aliases of a license.
+
+        Its names come before all others, and its patterns after the names of models.
+        """
+        if not aliases:
+            return self
+        key = tuple(aliases.items())
+        if key not in self._personal:
+            if len(self._personal) >= _REMEMBERED:
+                self._personal.clear()
+            found = copy(self)
+            found._own, found._resolved = AliasTable(aliases), {}  # noqa: SLF001 -- of this class
+            self._personal[key] = found
+        return self._personal[key]
 
     @classmethod
     def build(
@@ -176,19 +229,23 @@ class Catalogue:
         *,
         aliases: Mapping[str, str] | None = None,
         upstream: Mapping[str, Mapping[str, str]] | None = None,
+        default_aliases: bool = True,
     ) -> "Catalogue":
         """Return the default catalogue with the operator's models, aliases and upstream ids.
 
-        `aliases` maps a new name to a base; `upstream` maps a base to upstream ids by transport.
+        `aliases` maps a new name to a base, which gets it as another name, or a name or pattern to any valid name.
+        `upstream` maps a base to upstream ids by transport.
 
         Raises:
-            ValueError: as the constructor does, or an alias or mapping names no base.
+            ValueError: as the constructor does, or a mapping names no base.
 
         """
         known = {model.id: model for model in (*DEFAULT_MODELS, *models)}
+        others: dict[str, str] = {}
         for alias, base in (aliases or {}).items():
-            if base not in known:
-                raise ValueError(f"the alias {alias!r} names {base!r}, which is not in the catalogue")
+            if base not in known or "*" in alias or "?" in alias:
+                others[alias] = base
+                continue
             model = known[base]
             known[base] = msgspec.structs.replace(model, aliases=(*model.aliases, alias))
         for base, ids in (upstream or {}).items():
@@ -196,7 +253,7 @@ class Catalogue:
                 raise ValueError(f"upstream ids are given for {base!r}, which is not in the catalogue")
             model = known[base]
             known[base] = msgspec.structs.replace(model, upstream={**model.upstream, **ids})
-        return cls(known.values())
+        return cls(known.values(), others, default_aliases=default_aliases)
 
     def resolve(self, name: str) -> Selection:
         """Parse a model name as clients write it: in any case, with blanks, a provider's prefix or a version tag.
@@ -209,26 +266,46 @@ class Catalogue:
             return self._resolved[name]
         if len(self._resolved) >= _REMEMBERED:
             self._resolved.clear()
-        advice = ""
-        for spelling in _spellings(name):
-            fitting = (base for base in self._names if spelling == base or spelling.startswith(base + "-"))
-            base = max(fitting, key=len, default=None)
-            if base is None:
-                continue
-            listed, model = self._names[base]
-            model = self._models[model.replaced_by or model.id]
-            try:
-                capability, extended = _parse_suffixes(model, spelling[len(base) :])
-            except ValueError as error:
-                advice = advice or str(error)
-                continue
-            requested = listed if listed != model.id else None
-            found = Selection(model=model, capability=capability, extended=extended, base=requested)
-            if len(name) <= _LONGEST:
-                self._resolved[name] = found
-            return found
+        spellings = {spelling: next(_PARTS.finditer(spelling)) for spelling in _spellings(name)}
+        problems = [advice for advice in map(advice_instead_of, spellings) if advice]
+        for alias, target in self._targets(spellings):
+            found = self._listed(target.lower(), problems)
+            if found is not None:
+                found = msgspec.structs.replace(found, alias=alias) if alias else found
+                if len(name) <= _LONGEST:
+                    self._resolved[name] = found
+                return found
         shown = "".join(c if c.isascii() and c.isprintable() else "?" for c in name[:_SHOWN])
-        raise ModelUnknown(f"The model '{shown}' does not exist. {advice or self._advice(name)}")
+        advice = problems[0] if problems else self._advice(name)
+        raise ModelUnknown(f"The model '{shown}' does not exist. {advice}")
+
+    def _targets(self, spellings: Mapping[str, re.Match[str]]) -> Iterator[tuple[str, str]]:
+        """Yield the names that a requested one may stand for in the catalogue, each after its alias; empty: none.
+
+        `spellings` has the name in all its spellings, each split into what may be an alias and the suffixes.
+        """
+        own, aliases, defaults = self._own, self._aliases, self._defaults
+        for targets_of in (
+            own.named, _unchanged, own.matching, aliases.named, aliases.matching, defaults.named, defaults.matching,
+        ):  # fmt: skip
+            for spelling, parts in spellings.items():
+                for target in targets_of(*parts.groups()):
+                    yield "" if targets_of is _unchanged else spelling, target
+
+    def _listed(self, name: str, problems: list[str]) -> Selection | None:
+        """Return the model of a name in lower case that is in the catalogue; add why its suffixes are wrong."""
+        base = max((base for base in self._names if name == base or name.startswith(base + "-")), key=len, default=None)
+        if base is None:
+            return None
+        listed, model = self._names[base]
+        model = self._models[model.replaced_by or model.id]
+        try:
+            capability, extended = _parse_suffixes(model, name[len(base) :])
+        except ValueError as error:
+            problems.append(str(error))
+            return None
+        requested = listed if listed != model.id else None
+        return Selection(model=model, capability=capability, extended=extended, base=requested)
 
     def _advice(self, name: str) -> str:
         """Return a sentence that lists the models, after those whose names are nearest to a name."""
@@ -253,6 +330,9 @@ class Catalogue:
             yield selection
             for alias in selection.model.aliases if selection.base is None else ():
                 yield msgspec.structs.replace(selection, base=alias)
+        for table in (self._aliases, self._own):
+            for alias in table.names:
+                yield self.resolve(alias)
 
     def unmatched(self, patterns: Iterable[str]) -> list[str]:
         """Return the shell-style patterns of a license that match the name of no model."""

@@ -33,6 +33,9 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[Feature, ...] = tuple(Feature)
     """The features that this license includes."""
 
+    aliases: dict[str, str] = {}
+    """Names of models, or patterns, that mean another model for this license (`protocol.model.aliases`)."""
+
     def includes(self, feature: Feature) -> bool:
         """Return whether this license includes a feature."""
         return feature in self.features

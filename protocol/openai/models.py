@@ -64,7 +64,8 @@ class Models:
     async def list(self, request: Request) -> ASGIResponse:
         """Return the models that the caller may use."""
         caller = caller_of(context_of(request.scope))
-        data = [self._object(one) for one in self._engine.catalogue.named() if caller.may_use(one)]
+        catalogue = self._engine.catalogue.with_aliases(caller.aliases)
+        data = [self._object(one) for one in catalogue.named() if caller.may_use(one)]
         return Response(encode_json(ModelList(data=data)), media_type="application/json")
 
     async def retrieve(self, request: Request) -> ASGIResponse:
@@ -75,12 +76,13 @@ class Models:
             Forbidden: the license does not cover the model.
 
         """
-        selection = self._engine.catalogue.resolve(request.path_params["model"])
-        caller_of(context_of(request.scope)).permit(selection)
+        caller = caller_of(context_of(request.scope))
+        selection = self._engine.catalogue.with_aliases(caller.aliases).resolve(request.path_params["model"])
+        caller.permit(selection)
         return Response(encode_json(self._object(selection)), media_type="application/json")
 
     def _object(self, selection: Selection) -> ModelObject:
-        model, name = selection.model, selection.name
+        model, name = selection.model, selection.alias or selection.name
         newest = msgspec.structs.replace(selection, model=self._engine.catalogue.newest(model)).id
         pictures = _PICTURES.get(selection.capability)
         return ModelObject(

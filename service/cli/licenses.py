@@ -34,8 +34,15 @@ def licenses() -> None:
     type=click.Choice([feature.value for feature in Feature]),
     help="Allowed feature; repeatable; default: all.",
 )
+@click.option("--alias", "aliases", multiple=True, metavar="NAME=MODEL", help="Another name of a model; repeatable.")
 @config_option
-def add_license(identity: str, models: tuple[str, ...], features: tuple[str, ...], config_path: Path | None) -> None:
+def add_license(
+    identity: str,
+    models: tuple[str, ...],
+    features: tuple[str, ...],
+    aliases: tuple[str, ...],
+    config_path: Path | None,
+) -> None:
     """Add a license and print its key once.
 
     The store keeps only a digest of the key.
@@ -44,15 +51,22 @@ def add_license(identity: str, models: tuple[str, ...], features: tuple[str, ...
     check_secrets(settings, origin)
     if any(one.id == identity for one in settings.licenses):
         raise click.ClickException(f"the settings have a license {identity!r} already; choose another id")
+    catalogue = build_catalogue(settings, origin)
+    named = {alias: model for alias, _, model in (text.partition("=") for text in aliases)}
+    try:
+        catalogue.check_aliases(named)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--alias") from None
     key = new_key()
     granted = License(
         id=identity,
         models=models or ("*",),
         features=tuple(Feature(name) for name in dict.fromkeys(features)) or tuple(Feature),
+        aliases=named,
         created=SystemClock().wall(),
     )
     _with_licenses(config_path, lambda kept: kept.add(granted, key))
-    for pattern in build_catalogue(settings, origin).unmatched(granted.models):
+    for pattern in catalogue.unmatched(granted.models):
         click.echo(f"warning: {pattern!r} matches no model; {PATTERN_ADVICE}", err=True)
     click.echo(key)
 
@@ -64,7 +78,9 @@ def list_licenses(config_path: Path | None) -> None:
     for found in _with_licenses(config_path, lambda kept: kept.all()):
         since = datetime.fromtimestamp(found.created, UTC).isoformat(timespec="seconds")
         status = "active" if found.revoked is None else "revoked"
-        click.echo(f"{found.id}\t{status}\t{since}\t{' '.join(found.models)}\t{' '.join(found.features)}")
+        names = " ".join(f"{alias}={model}" for alias, model in found.aliases.items())
+        columns = (found.id, status, since, " ".join(found.models), " ".join(found.features), *filter(None, [names]))
+        click.echo("\t".join(columns))
 
 
 @licenses.command("revoke")

@@ -250,6 +250,8 @@ class LicenseSettings(Section, frozen=True):
     key_file: Path | None = None
     models: tuple[str, ...] = ("*",)
     features: tuple[Feature, ...] = tuple(Feature)
+    aliases: dict[str, str] = {}
+    """Aliases of this license, which come before those of `models.aliases`."""
 
     def __repr__(self) -> str:
         """Hide the key."""
@@ -261,7 +263,9 @@ class ModelSettings(Section, frozen=True):
 
     add: tuple[Model, ...] = ()
     aliases: dict[str, str] = {}
-    """Aliases: new name to base model."""
+    """Aliases: new name, or shell-style pattern, to the name of a model, which may have suffixes."""
+    default_aliases: bool = True
+    """Whether names that clients hard-code, such as `gpt-4o`, stand for the models that are most like theirs."""
     upstream: dict[str, dict[str, str]] = {}
     """Upstream model ids: base model to transport to id."""
 

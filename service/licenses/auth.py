@@ -54,7 +54,7 @@ def fixed_licenses(
         ids.add(setting.id)
         if key in found:
             raise SettingsError(f"{where}: has the key of the license {found[key].id!r}")
-        found[key] = License(id=setting.id, models=setting.models, features=setting.features)
+        found[key] = License(id=setting.id, models=setting.models, features=setting.features, aliases=setting.aliases)
     return list(found.items())
 
 

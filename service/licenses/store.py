@@ -42,6 +42,8 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     models: tuple[str, ...] = ("*",)
     features: tuple[Feature, ...] = tuple(Feature)
+    aliases: dict[str, str] = {}
+    """See `protocol.model.Caller.aliases`."""
     created: float = 0.0
     """Epoch seconds."""
     revoked: float | None = None
@@ -51,7 +53,7 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def caller(self) -> Caller:
         """The caller that has this license."""
-        return Caller(id=self.id, serial=self.serial, models=self.models, features=self.features)
+        return Caller(id=self.id, serial=self.serial, models=self.models, features=self.features, aliases=self.aliases)
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +62,7 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True):
     digest: bytes
     models: tuple[str, ...]
     features: tuple[str, ...] = (_ALL,)
+    aliases: dict[str, str] = {}
     created: float
     revoked: float | None = None
     serial: str = ""
@@ -103,6 +106,7 @@ class LicenseStore:
             digest=digest,
             models=granted.models,
             features=features,
+            aliases=granted.aliases,
             created=granted.created,
             serial=secrets.token_hex(_SERIAL_BYTES),
         )
@@ -214,6 +218,7 @@ def _license(identity: str, entry: _Entry) -> License:
         id=identity,
         models=entry.models,
         features=known,
+        aliases=entry.aliases,
         created=entry.created,
         revoked=entry.revoked,
         serial=entry.serial,

@@ -123,7 +123,7 @@ def test_harmless_and_unknown_fields_are_ignored(http):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("gpt-4", ["gemini-3-pro"]),
+        ("gpt-2", ["gemini-3-pro"]),
         ("gemini-2.5-flash-video", ["gemini-2.5-flash", "imagen", "canvas", "deepsearch", "storybook"]),
         ("gemini-3-pro-imagen-video", ["one of"]),
         ("gemini-3-pro-\r\nX: y\u2028\x1b[31m" + "z" * 70_000, []),

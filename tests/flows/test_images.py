@@ -310,7 +310,7 @@ def test_a_wrong_field_is_named(http, fields, param):
 
 def test_an_unknown_model_is_404(client):
     with pytest.raises(openai.NotFoundError) as caught:
-        client.images.generate(prompt="a fox", model="dall-e-3")
+        client.images.generate(prompt="a fox", model="painter-3")
     assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
 
 

@@ -130,7 +130,7 @@ def test_models_are_listed_and_retrieved(client):
     assert listed["gemini-3-pro"].owned_by == "google"
     assert client.models.retrieve("gemini-3-pro").id == "gemini-3-pro"
     with pytest.raises(openai.NotFoundError) as caught:
-        client.models.retrieve("gpt-4")
+        client.models.retrieve("gpt-2")
     assert caught.value.code == "model_not_found"
 
 

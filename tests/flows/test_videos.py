@@ -151,7 +151,7 @@ def test_a_video_of_another_license_is_404(client, stranger):
     ("fields", "status", "code", "param"),
     [
         ({"prompt": " "}, 400, "invalid_value", "prompt"),
-        ({"model": "sora-2"}, 404, "model_not_found", "model"),
+        ({"model": "film-2"}, 404, "model_not_found", "model"),
         ({"model": "gemini-2.5-flash"}, 404, "model_not_found", "model"),
         ({"model": "gemini-3-pro-imagen"}, 400, "unsupported_value", "model"),
         ({"size": "1x1"}, 400, "invalid_value", "size"),

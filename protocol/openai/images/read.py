@@ -58,6 +58,7 @@ def read_options(body: wire.ImageRequest, selection: Selection, query: bytes = b
     """
     refuse_unsupported(body)
     pictures = read_picture_parameters(body, query, draws=True)
+    named_gpt_image = "gpt-image" in (selection.alias or selection.name)  # those models of OpenAI have no links
     if body.n is not None and pictures.n not in (None, body.n):
         where = pictures.paths["n"]
         raise BadRequest(f"'n' and '{where}' contradict each other: send one of them.", param=where)
@@ -67,7 +68,7 @@ def read_options(body: wire.ImageRequest, selection: Selection, query: bytes = b
         n=body.n or pictures.n or 1,
         aspect=pictures.aspect,
         image_format=pictures.image_format,
-        inline=(body.response_format or ("b64_json" if body.stream else "url")) == "b64_json",
+        inline=(body.response_format or ("b64_json" if body.stream or named_gpt_image else "url")) == "b64_json",
         stream=bool(body.stream),
         quality=next((known for known in _QUALITIES if known == body.quality), None),
     )

@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from protocol.model import Capability, Catalogue, Model, ModelUnknown
+from protocol.model.aliases import DEFAULT_ALIASES
 
 CATALOGUE = Catalogue.build()
 
@@ -51,7 +52,6 @@ def test_a_deprecated_name_resolves_to_its_replacement():
         "gemini-3-pro-extended-extended",
         "gemini-3-pro-imagen-extended",
         "gemini-3-pro-",
-        "google/gemini-3-pro-preview",
         "gemini-3-pro--canvas",
         "gemini-3-pro-chat",
     ],
@@ -108,12 +108,12 @@ def test_a_selection_has_the_requested_name_as_the_catalogue_spells_it(sent, nam
         ("google/gemini_3_pro", "gemini-3-pro"),
         ("models/gemini-2.5-flash:free", "gemini-2.5-flash-free"),
         ("gemini-3.5-flsh-imagen", "gemini-3.5-flash-imagen"),
-        ("gemini-3-pro-image-preview", "gemini-3-pro-imagen"),
+        ("gemini-3-pro-image", "gemini-3-pro-imagen"),
     ],
 )
 def test_an_unknown_name_gets_the_nearest_names(name, near):
     with pytest.raises(ModelUnknown, match=f"Did you mean '{near}'"):
-        CATALOGUE.resolve(name)
+        Catalogue.build(default_aliases=False).resolve(name)
 
 
 @pytest.mark.parametrize("name", ["", " ", "/", ":latest", "a/" * 40_000, "gemini-3-pro/" * 1000])
@@ -159,6 +159,8 @@ def test_an_operators_model_replaces_the_default_of_that_id():
     "wrong",
     [
         {"aliases": {"x": "nowhere"}},
+        {"aliases": {"x-*": "gemini-3-pro-nothing"}},
+        {"aliases": {"gemini-3-pro": "gemini-2.5-flash-imagen"}},
         {"upstream": {"nowhere": {}}},
         {"aliases": {"gemini-3-pro": "gemini-2.5-flash"}},
         {"aliases": {"Gemini-3-Pro": "gemini-2.5-flash"}},
@@ -203,3 +205,98 @@ def test_names_of_one_family_are_one_model_with_the_newest_name():
         "gemini-2.5-pro": "gemini-3.1-pro",
         "own": "own",
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("gpt-4o", "gemini-3.6-flash"),
+        ("openai/GPT-4o:latest", "gemini-3.6-flash"),
+        ("gpt-4o-2024-08-06", "gemini-3.6-flash"),
+        ("gpt-4o-mini", "gemini-3.5-flash-lite"),
+        ("gpt-4.1-nano", "gemini-3.5-flash-lite"),
+        ("gpt-4.1", "gemini-3.6-flash"),
+        ("gpt-3.5-turbo", "gemini-3.6-flash"),
+        ("gpt-5.2-codex", "gemini-3.1-pro"),
+        ("gpt-5-extended", "gemini-3.1-pro-extended"),
+        ("o3", "gemini-3.1-pro"),
+        ("o4-mini", "gemini-3.6-flash"),
+        ("gpt-image-1", "gemini-3.6-flash-imagen"),
+        ("dall-e-3", "gemini-3.6-flash-imagen"),
+        ("sora-2", "gemini-3.1-pro-video"),
+        ("anthropic/claude-opus-4-5-20251101", "gemini-3.1-pro"),
+        ("claude-3-5-sonnet-latest", "gemini-3.1-pro"),
+        ("claude-haiku-4-5", "gemini-3.6-flash"),
+        ("models/gemini-flash-latest", "gemini-3.6-flash"),
+        ("gemini-2.5-flash-lite", "gemini-3.5-flash-lite"),
+        ("gemini-2.5-flash-preview-09-2025", "gemini-3.6-flash"),
+        ("google/gemini-3-pro-preview", "gemini-3.1-pro"),
+        ("gemini-3-pro-image-preview", "gemini-3.1-pro-imagen"),
+        ("gemini-2.5-flash-image", "gemini-3.6-flash-imagen"),
+        ("veo-3.1-generate-preview", "gemini-3.1-pro-video"),
+    ],
+)
+def test_names_that_clients_hard_code_select_the_model_most_like_theirs(name, canonical):
+    selection = CATALOGUE.resolve(name)
+    assert (selection.id, selection.name, selection.deprecated) == (canonical, canonical, None)
+    with pytest.raises(ModelUnknown):
+        Catalogue.build(default_aliases=False).resolve(name)
+
+
+@pytest.mark.parametrize("target", [target for target in DEFAULT_ALIASES.values() if target])
+def test_every_default_alias_leads_to_a_model_of_the_catalogue(target):
+    assert CATALOGUE.resolve(target).id == target
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("text-embedding-3-small", "no embeddings"),
+        ("models/gemini-embedding-001", "no embeddings"),
+        ("tts-1", "no speech"),
+        ("gpt-4o-mini-tts", "no speech"),
+        ("gemini-2.5-flash-preview-tts", "no speech"),
+        ("whisper-1", "ask for its words"),
+        ("gpt-4o-realtime-preview", "no live sound"),
+        ("omni-moderation-latest", "rates no content"),
+    ],
+)
+def test_a_name_of_a_model_unlike_any_says_what_to_use_instead(name, advice):
+    for catalogue in (CATALOGUE, Catalogue.build(default_aliases=False)):
+        with pytest.raises(ModelUnknown, match=advice):
+            catalogue.resolve(name)
+
+
+def test_operators_aliases_may_be_patterns_have_suffixes_and_come_before_the_defaults():
+    aliases = {
+        "Draw": "gemini-3-pro-imagen",
+        "gpt-4*": "gemini-2.5-flash-canvas",
+        "*": "gemini-2.5-flash",
+        "whisper-1": "gemini-3-pro",
+    }
+    catalogue = Catalogue.build(aliases=aliases)
+    names = ["vendor/draw", "gpt-4o", "gemini-3-pro", "gpt-5", "anything-extended", "whisper-1"]
+    assert [catalogue.resolve(name).id for name in names] == [
+        "gemini-3-pro-imagen",
+        "gemini-2.5-flash-canvas",
+        "gemini-3-pro",
+        "gemini-2.5-flash",
+        "gemini-2.5-flash-extended",
+        "gemini-3-pro",
+    ]
+    assert {one.alias for one in catalogue.named() if one.alias} == {"draw"}
+
+
+def test_the_aliases_of_a_license_come_first_and_change_nothing_for_others():
+    general = Catalogue.build(aliases={"house": "gemini-3-pro"})
+    own = general.with_aliases({"house": "gemini-2.5-flash", "gemini-3-pro": "gemini-3.6-flash", "*": "gemini-3.1-pro"})
+    assert general.with_aliases({"house": "gemini-2.5-flash"}).resolve("house").id == "gemini-2.5-flash"
+    assert [own.resolve(name).id for name in ("house", "gemini-3-pro", "gemini-2.5-flash", "gpt-4o")] == [
+        "gemini-2.5-flash",
+        "gemini-3.6-flash",
+        "gemini-2.5-flash",
+        "gemini-3.1-pro",
+    ]
+    assert general.resolve("house").id == "gemini-3-pro"
+    with pytest.raises(ValueError, match="not in the catalogue"):
+        general.check_aliases({"x": "nowhere"})

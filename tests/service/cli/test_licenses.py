@@ -30,6 +30,7 @@ def test_mistakes_with_licenses_are_one_line(command):
         assert done.returncode == 1
         assert len(done.stderr.strip().splitlines()) == 1
     assert command("licenses", "add", "x", "--feature", "flying").returncode == 2
+    assert "nowhere" in command("licenses", "add", "x", "--alias", "a=nowhere").stderr
 
 
 def test_an_id_or_a_key_belongs_to_the_settings_or_to_the_store(command, tmp_path):

@@ -99,7 +99,7 @@ def test_without_a_name_the_first_covered_video_model_is_selected():
 @pytest.mark.parametrize(
     ("name", "error"),
     [
-        ("sora-2", ModelUnknown),
+        ("film-2", ModelUnknown),
         ("gemini-2.5-flash", ModelUnknown),
         ("gemini-2.5-flash-video", ModelUnknown),
         ("gemini-3-pro-imagen", Unsupported),

@@ -1,0 +1,117 @@
+"""Other names of models: the operator's, a license's, and those that clients hard-code.
+
+An alias is a name or a shell-style pattern, and the name of the model that answers, perhaps with suffixes:
+
+    "gpt-4o" = "gemini-3.6-flash"
+    "claude-*-opus*" = "gemini-3.1-pro-extended"
+
+Names come before patterns, and of several patterns the first one counts. The suffixes of a requested name are added to
+the model: `gpt-4o-canvas` is `gemini-3.6-flash-canvas`. Licenses and logs see the model's own name only.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+
+_PATTERN = re.compile(r"[A-Za-z0-9._:/*?-]{1,128}")
+_WILDCARDS = frozenset("*?")
+
+_PRO, _FLASH, _LITE = "gemini-3.1-pro", "gemini-3.6-flash", "gemini-3.5-flash-lite"
+_DRAWS, _FILMS = f"{_FLASH}-imagen", f"{_PRO}-video"
+
+
+def _versions(family: str) -> tuple[str, ...]:
+    """Return the patterns of the names that Google gives to the models of a family."""
+    return (
+        f"gemini-{family}",
+        f"gemini-{family}-latest",
+        f"gemini-*-{family}-latest",
+        f"gemini-*-{family}-preview*",
+        f"gemini-*-{family}-exp*",
+        f"gemini-*-{family}-0??",
+        f"gemini-?-{family}",
+        f"gemini-?.?-{family}",
+    )
+
+
+_UNAVAILABLE: Mapping[tuple[str, ...], str] = {
+    ("text-embedding-*", "*embedding-*", "embedding-*"): (
+        "This gateway computes no embeddings: point the client's embedding model at another server."
+    ),
+    ("tts-1*", "*-tts*"): "This gateway makes no speech: use a speech server of its own for it.",
+    ("whisper-*", "*-transcribe*"): "Send the sound to a chat model as 'input_audio', and ask for its words.",
+    ("*-realtime*", "gpt-realtime*", "gpt-audio*", "*-audio-preview*", "*-native-audio*", "gemini-*live*"): (
+        "This gateway has no live sound: send it to a chat model as 'input_audio', and read the answer as text."
+    ),
+    ("*-moderation-*", "text-moderation*"): "This gateway rates no content: leave moderation out.",
+    ("computer-use-*", "*-deep-research*"): "Use a model with '-deepsearch' for research; no model uses a computer.",
+}
+"""Names that clients hard-code, of models that this gateway has nothing like, and what to do instead."""
+
+DEFAULT_ALIASES: Mapping[str, str] = {
+    **{pattern: "" for patterns in _UNAVAILABLE for pattern in patterns},
+    **dict.fromkeys(("gpt-image-*", "chatgpt-image-*", "dall-e-*", "imagen-*", "nano-banana*"), _DRAWS),
+    **dict.fromkeys(("gemini-*-pro-image", "gemini-*-pro-image-*"), f"{_PRO}-imagen"),
+    **dict.fromkeys(("gemini-*-flash*-image", "gemini-*-flash*-image-*", "gemini-*-image-generation"), _DRAWS),
+    **dict.fromkeys(("sora-*", "veo-*"), _FILMS),
+    **dict.fromkeys(("gpt-*-nano*", "gpt-*-mini*"), _LITE),
+    **dict.fromkeys(("gpt-3.5-turbo*", "gpt-4*", "chatgpt-4o-latest", "gpt-5*-chat-latest", "gpt-oss-*"), _FLASH),
+    **dict.fromkeys(("o1-mini*", "o3-mini*", "o4-mini*", "davinci-002", "babbage-002"), _FLASH),
+    **dict.fromkeys(("gpt-5*", "o1", "o1-*", "o3", "o3-*"), _PRO),
+    **dict.fromkeys(("claude-*haiku*",), _FLASH),
+    **dict.fromkeys(("claude-*opus*", "claude-*sonnet*"), _PRO),
+    **dict.fromkeys(_versions("flash-lite"), _LITE),
+    **dict.fromkeys(_versions("flash"), _FLASH),
+    **dict.fromkeys(_versions("pro"), _PRO),
+}
+"""The names that clients hard-code, and the models that are most like theirs; empty: none is."""
+
+
+def advice_instead_of(name: str) -> str:
+    """Return what to use in place of a model that no upstream has, by its name in lower case; empty: unknown."""
+    found = (
+        advice for patterns, advice in _UNAVAILABLE.items() if any(fnmatchcase(name, pattern) for pattern in patterns)
+    )
+    return next(found, "")
+
+
+class AliasTable:
+    """Aliases from one place: names and patterns, with the names of the models that answer."""
+
+    def __init__(self, aliases: Mapping[str, str]) -> None:
+        """Index the aliases.
+
+        Raises:
+            ValueError: a name or pattern has characters that names of models never have.
+
+        """
+        self._names: dict[str, str] = {}
+        self._patterns: list[tuple[str, str]] = []
+        for alias, target in aliases.items():
+            if not _PATTERN.fullmatch(alias):
+                raise ValueError(f"the alias {alias!r} has characters other than letters, digits and '._-:/*?'")
+            if _WILDCARDS & set(alias):
+                self._patterns.append((alias.lower(), target))
+            else:
+                self._names[alias.lower()] = target
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The names among the aliases, in lower case, with their targets."""
+        return self._names
+
+    def named(self, stem: str, suffixes: str) -> Iterator[str]:
+        """Yield the targets of a name in lower case, which ends in `suffixes`, if it is an alias."""
+        if stem + suffixes in self._names:
+            yield self._names[stem + suffixes]
+        if suffixes and stem in self._names:
+            yield self._names[stem] + suffixes
+
+    def matching(self, stem: str, suffixes: str) -> Iterator[str]:
+        """Yield the target of the first pattern that a name matches, without its suffixes or else with them."""
+        for name, added in {stem: suffixes, stem + suffixes: ""}.items():
+            target = next((target for pattern, target in self._patterns if fnmatchcase(name, pattern)), None)
+            if target is not None:
+                if target:
+                    yield target + added
+                return
