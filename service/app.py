@@ -195,6 +195,7 @@ def _running(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> Running:
     request_deps = RequestDeps(
         clock=base.clock,
         shutdown=base.shutdown,
+        api=settings.api,
         limits=settings.limits,
         links=partial(MediaUrls, base.url_signer, address.base),
         fetch=fetch,

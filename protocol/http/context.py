@@ -1,7 +1,7 @@
 """Defines the context of a request: its id, caller, limits, and the record that is logged and counted."""
 
 from collections.abc import AsyncIterable, Awaitable, Callable
-from typing import Annotated, Any, Protocol, cast
+from typing import Annotated, Any, Literal, Protocol, cast
 
 import msgspec
 from msgspec import Meta
@@ -38,6 +38,15 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Maximum number of files in one request."""
     pixels: Count = 50_000_000
     """Maximum number of pixels of one picture, read from its header."""
+
+
+class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How requests are understood and answered, in every dialect."""
+
+    strict: bool = False
+    """Refuse fields that have no effect but would change the answer; otherwise a `Warning` header names them."""
+    image_form: Literal["both", "url", "b64_json"] = "both"
+    """What an answer of `/images` has of each image if the request does not choose: a link, the data, or both."""
 
 
 class RequestRecord(msgspec.Struct, kw_only=True):
@@ -187,6 +196,7 @@ class RequestContext(msgspec.Struct, kw_only=True):
     links: Links
     fetch: Fetch
     jobs: Jobs
+    api: ApiSettings = ApiSettings()
     memory: ByteBudget = msgspec.field(default_factory=ByteBudget)
     """The memory budget that all requests of the process share."""
     spool: Spool = msgspec.field(default_factory=Spool)

@@ -79,7 +79,11 @@ def headers_of(error: GatewayError) -> dict[str, str]:
         case Saturated():
             after, retried = error.retry_after, True
         case (
-            BadRequest() | Refused() | Forbidden() | UpstreamFailed(code="upstream_outcome_unknown") | ModelDowngraded()
+            BadRequest()
+            | Refused()
+            | Forbidden()
+            | ModelDowngraded()
+            | UpstreamFailed(code="upstream_outcome_unknown" | "model_output_invalid")
         ):
             return {"x-should-retry": "false", **(error.headers if isinstance(error, HttpError) else {})}
         case _:

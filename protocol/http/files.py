@@ -28,6 +28,8 @@ _MOST_EXPANSION = 5
 _MAX_FRAMES = 1000
 _NAME_SHOWN = 128
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{32}")
+"""The beginning of base64: no picture is shorter, and a URL has a colon before."""
 _IMAGES, _SOUNDS = "PNG, JPEG, WebP, GIF, HEIC or AVIF", "MP3, WAV, OGG, FLAC, M4A or WebM"
 _SUPPORTED = {
     None: f"{_IMAGES}, PDF, DOCX, XLSX, PPTX, ODT, ODS, ODP, EPUB, MP4, MOV, WebM, {_SOUNDS}, or text in UTF-8",
@@ -120,7 +122,7 @@ async def from_text(text: str, field: FileField, context: RequestContext) -> Fil
 
 
 async def from_url(url: str, field: FileField, context: RequestContext) -> FilePart | MediaPart:
-    """Read the file at a URL: a data URL, a link of this gateway, or a public URL to fetch.
+    """Read the file at a URL: a data URL or bare base64, a link of this gateway, or a public URL to fetch.
 
     Raises:
         BadRequest: as `from_text`, or `image_url_not_allowed`, `image_url_unreachable`, `media_gone`.
@@ -128,7 +130,7 @@ async def from_url(url: str, field: FileField, context: RequestContext) -> FileP
         Saturated: the memory budget or the disk is full.
 
     """
-    if is_data_url(url):
+    if is_data_url(url) or _BASE64.match(url) or url in context.long_strings:
         return await from_text(url, field, context)
     url, param = url.strip(), field.param
     ref = context.links.open(url, context.caller) if context.caller is not None else None

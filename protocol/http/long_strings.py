@@ -28,10 +28,8 @@ _OPENING = re.compile(
     rb'"(?:url|image_url|file_data|data|input_reference|mask|images?)"\s*:\s*'
     rb'(?:\[\s*(?:"[^"\\]*"\s*,\s*)*)?"\Z'
 )
-_BARE = re.compile(rb'"(?:file_data|data)"\s*:\s*"\Z')
-"""The beginning of a value that is base64 without `data:`."""
 _BARE_START = re.compile(rb"(?:[A-Za-z0-9+/_-]|\\[rntf/]|[ \r\n\t])*+(?:\\u|\Z)")
-"""The first characters of base64; a data URL has a colon."""
+"""The first characters of base64 without `data:`; a URL has a colon."""
 _ESCAPE = re.compile(rb"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
 """An incomplete escape sequence at the end of a piece."""
 _CONTROLS = (b"\n", b"\r", b"\t")
@@ -115,7 +113,7 @@ class LongStrings:
         head = _text(start[:size]) or ""
         url = parse_data_url(head) if is_data_url(head) else None
         if url is None or not url.is_base64:
-            if _BARE.search(opening) is None or not _BARE_START.match(start):
+            if not _BARE_START.match(start):
                 return
             head, size = "", 0
         content = bytes(self._body[quote + 1 + size :])

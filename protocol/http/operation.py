@@ -29,6 +29,7 @@ from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.disconnect import EndingWatcher
 from protocol.http.embed import Pieces, PiecesResponse
 from protocol.http.errors import CLIENT_GONE, ASGIResponse, ClientGone, Refuse
+from protocol.http.ignored import warning
 from protocol.http.response import Payload, WholeResponse
 from protocol.http.stream import SSE, EventStream, EventWriter, Steps, StreamFraming
 from protocol.http.withhold import withholding
@@ -201,6 +202,8 @@ class Answer(Generic[StepT, ReplyT]):
     streamed: bool
     framing: StreamFraming = SSE
     """The form of a stream."""
+    notices: tuple[str, ...] = ()
+    """What the answer does not do that the request asks for: sentences for `Warning` headers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,6 +247,7 @@ class Operation(Generic[BodyT]):
         if isinstance(answer, Accepted):
             answer.response.raw_headers += headers
             return answer.response
+        headers += map(warning, answer.notices)
         record.stream = answer.streamed
         if not caller.includes_all:
             answer = replace(answer, exchange=withholding(answer.exchange, caller))
@@ -283,4 +287,4 @@ class Deprecations:
             _log.warning("deprecated_model_requested", model=selection.deprecated, replaced_by=selection.id)
         text = f"The model '{selection.deprecated}' is deprecated: '{selection.id}' answers; use that name."
         since = f"@{selection.model.created}" if selection.model.created > 0 else "true"
-        return [(b"deprecation", since.encode()), (b"warning", f'299 - "{text}"'.encode())]
+        return [(b"deprecation", since.encode()), warning(text)]

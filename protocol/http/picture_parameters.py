@@ -81,7 +81,7 @@ _TYPES: dict[str, tuple[Any, str]] = {
     "background": (Literal["transparent", "opaque"], "'opaque' or 'auto'"),
     "output_format": (Literal["png", "jpeg", "webp"], "'jpeg', 'png' or 'webp'"),
     "output_compression": (Annotated[int, Meta(ge=0, le=100)], "a number from 0 to 100"),
-    "n": (Annotated[int, Meta(ge=1, le=4)], "a number from 1 to 4"),
+    "n": (Annotated[int, Meta(ge=1, le=10)], "a number from 1 to 10"),
     "return_origin_image": (bool, "true or false"),
 }
 """The type of each parameter, and what an error says about it."""

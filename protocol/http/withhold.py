@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 import structlog
 
+from protocol.http.side_by_side import Numbered
 from protocol.http.stream import Steps
 from protocol.model import Caller, Feature, Finish, Media, Served, Withheld
 
@@ -51,9 +52,14 @@ class _Withholder:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
         self._features: set[Feature] = set()
+        self._turns: dict[int, _Withholder] = {}
+        """Of turns that run side by side, each by its number."""
 
     def take(self, step: Any) -> tuple[Any, ...]:
         """Return what the license gets of a step."""
+        if isinstance(step, Numbered):
+            turn = self._turns.setdefault(step.index, _Withholder(self._caller))
+            return tuple(Numbered(step.index, kept) for kept in turn.take(step.event))
         if isinstance(step, Media) and not self._caller.includes(step.ref.feature):
             return self._noted(Withheld(feature=step.ref.feature))
         if isinstance(step, Withheld):

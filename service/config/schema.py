@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from protocol.http.context import Count, RequestLimits, Seconds
+from protocol.http.context import ApiSettings, Count, RequestLimits, Seconds
 from protocol.model import Feature, Model
 from service.config.environment import ENVIRONMENT_PREFIX, keys_of, misspelt, nearest, settings_in
 from service.config.expected import shape_of
@@ -274,6 +274,7 @@ class Settings(Section, frozen=True):
     """All settings."""
 
     server: ServerSettings = ServerSettings()
+    api: ApiSettings = ApiSettings()
     limits: LimitSettings = LimitSettings()
     overload: OverloadSettings = OverloadSettings()
     operations: OperationsSettings = OperationsSettings()

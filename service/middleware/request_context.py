@@ -14,7 +14,16 @@ import msgspec
 import structlog
 
 from protocol.http.budget import ByteBudget
-from protocol.http.context import Fetch, Links, RequestContext, RequestLimits, RequestRecord, attach, detach
+from protocol.http.context import (
+    ApiSettings,
+    Fetch,
+    Links,
+    RequestContext,
+    RequestLimits,
+    RequestRecord,
+    attach,
+    detach,
+)
 from protocol.http.errors import CLIENT_GONE, Refuse
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
@@ -38,6 +47,7 @@ class RequestDeps(msgspec.Struct, frozen=True, kw_only=True):
 
     clock: Clock
     shutdown: Shutdown
+    api: ApiSettings = ApiSettings()
     limits: RequestLimits
     links: Callable[[Any], Links]
     """Makes media URLs below the public address of a scope's request."""
@@ -106,6 +116,7 @@ class RequestContextMiddleware:
             now=now,
             closing=deps.shutdown.closing,
             record=RequestRecord(),
+            api=deps.api,
             limits=deps.limits,
             links=deps.links(scope),
             fetch=deps.fetch,

@@ -7,14 +7,18 @@ waits for it.
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
 import anyio
 import msgspec
 
+from protocol.http import ignored
 from protocol.http.body import read_json
 from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.errors import HttpError
 from protocol.http.operation import Answer, Operation
+from protocol.http.side_by_side import fold_each, side_by_side
 from protocol.http.stop import bounded
 from protocol.model import (
     Engine,
@@ -42,8 +46,10 @@ _PATIENCE_SECONDS = 1800.0
 
 async def _answer(
     engine: Engine, body: wire.ChatRequest, selection: Selection, context: RequestContext
-) -> Answer[Event, Reply]:
+) -> Answer[Any, Any]:
+    notices = ignored.notices(read.ignored_fields(body, selection), context.api)
     pictures = read.read_pictures(body, selection, context)
+    choices = read.choices(body, selection, pictures)
     request = await read.read(body, selection, engine.catalogue, context, pictures)
     bounds = read.bounds(body)
     head = write.Head.new(selection.id, context.created)
@@ -53,15 +59,33 @@ async def _answer(
     else:
         exchange = bounded(engine, request, bounds)
     usage_in_stream = bool(body.stream_options and body.stream_options.include_usage)
-    rendering = Rendering(context.links, request.caller, pictures.image_format)
+    rendering = partial(Rendering, context.links, request.caller, pictures.image_format)
     legacy = bool(body.functions) and not body.tools
-    writer = write.CompletionWriter(head, rendering, include_usage=usage_in_stream, legacy_calls=legacy)
-    return Answer(request=request, exchange=exchange, writer=writer, fold=fold, streamed=request.streamed)
+    if choices > 1:
+        opening = partial(bounded, engine, request, bounds)
+        return Answer(
+            request=request,
+            exchange=side_by_side([opening] * choices),
+            writer=write.ChoicesWriter(
+                head, [rendering() for _ in range(choices)], include_usage=usage_in_stream, legacy_calls=legacy
+            ),
+            fold=fold_each,
+            streamed=request.streamed,
+            notices=notices,
+        )
+    return Answer(
+        request=request,
+        exchange=exchange,
+        writer=write.CompletionWriter(head, rendering(), include_usage=usage_in_stream, legacy_calls=legacy),
+        fold=fold,
+        streamed=request.streamed,
+        notices=notices,
+    )
 
 
 CREATE = Operation(
     read=lambda request: read_json(request, wire.decode_request),
-    select=lambda body, catalogue, _caller: catalogue.resolve(body.model),
+    select=read.select,
     answer=_answer,
 )
 

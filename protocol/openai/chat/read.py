@@ -7,10 +7,12 @@ import msgspec
 from protocol.http.context import RequestContext, caller_of
 from protocol.http.conversation import Attachment, Message, Source, read_turns
 from protocol.http.data_urls import is_data_url
+from protocol.http.ignored import IgnoredFields
 from protocol.http.picture_parameters import PictureParameters, read_picture_parameters, refuse_for_films
 from protocol.http.stop import Bounds
 from protocol.model import (
     BadRequest,
+    Caller,
     Capability,
     Catalogue,
     GenerationRequest,
@@ -88,9 +90,11 @@ def _parts(content: wire.Content | None, where: str, *, takes_files: bool) -> tu
         match part:
             case wire.ContentText():
                 parts.append(part.text)
+            case wire.ContentThinking() | wire.ContentRedactedThinking() | wire.ContentReasoning():
+                pass
             case wire.ContentRefusal():
                 parts.append(part.refusal)
-            case wire.ContentImage() | wire.ContentAudio() | wire.ContentFile():
+            case wire.ShownImage() | wire.ContentAudio() | wire.ContentFile() | wire.ContentInputFile():
                 if not takes_files:
                     kind = type(part).__struct_config__.tag
                     text = f"A content part of type '{kind}' is allowed in user messages only (at '{at}')."
@@ -101,24 +105,79 @@ def _parts(content: wire.Content | None, where: str, *, takes_files: bool) -> tu
     return tuple(parts)
 
 
-def _attachment(part: wire.ContentImage | wire.ContentAudio | wire.ContentFile, at: str) -> Attachment:
+def _attachment(part: wire.Files, at: str) -> Attachment:
     match part:
-        case wire.ContentImage():
+        case wire.ShownImage():
             return Attachment(at=at, param=f"{at}.{part.path}", source=Source(form="image", text=part.url))
         case wire.ContentAudio(input_audio=audio):
             source = Source(form="audio", text=audio.data)
             return Attachment(at=at, param=f"{at}.input_audio.data", source=source)
-        case wire.ContentFile(file=file):
-            if file.file_id:
-                text = f"This gateway does not store files by id: send 'file_data' (at '{at}.file.file_id')."
-                raise BadRequest(text, param=f"{at}.file.file_id", code="unsupported_parameter")
-            if not file.file_data:
-                raise BadRequest(f"'file_data' is missing (at '{at}.file').", param=f"{at}.file.file_data")
-            source = Source(form="file", text=file.file_data, name=file.filename or "")
-            return Attachment(at=at, param=f"{at}.file.file_data", source=source)
+        case wire.ContentFile():
+            return _file(part.file, at, f"{at}.file")
+        case wire.ContentInputFile():
+            return _file(part, at, at)
 
 
-_NOT_YET = "is not supported by this gateway yet"
+def _file(file: wire.InputFile, at: str, where: str) -> Attachment:
+    if file.file_id:
+        text = f"This gateway does not store files by id: send 'file_data' (at '{where}.file_id')."
+        raise BadRequest(text, param=f"{where}.file_id", code="unsupported_parameter")
+    if not file.file_data:
+        raise BadRequest(f"'file_data' is missing (at '{where}').", param=f"{where}.file_data")
+    source = Source(form="file", text=file.file_data, name=file.filename or "")
+    return Attachment(at=at, param=f"{where}.file_data", source=source)
+
+
+IGNORED = IgnoredFields(
+    {
+        "frequency_penalty": (0,),
+        "logit_bias": (),
+        "logprobs": (),
+        "min_p": (0,),
+        "moderation": (),
+        "presence_penalty": (0,),
+        "repetition_penalty": (1,),
+        "seed": (),
+        "temperature": (1,),
+        "top_k": (0,),
+        "top_logprobs": (0,),
+        "top_p": (1,),
+        "verbosity": ("medium",),
+        "web_search_options": (),
+    }
+)
+"""Fields that have no effect: the website has no such options, and decides itself when to search the web."""
+_CALLING = ("tools", "functions", "response_format")
+"""Fields that have an effect in plain chat only: other models answer with what they make, and call nothing."""
+_HIGH = frozenset({"high", "xhigh", "max"})
+"""Efforts that stand for extended thinking. The website has no other levels."""
+_THINKING = frozenset({Capability.CHAT, Capability.CANVAS})
+
+
+def select(body: wire.ChatRequest, catalogue: Catalogue, caller: Caller) -> Selection:
+    """Return the model of a request: with a high effort its extended form, if there is one and the license covers it.
+
+    Raises:
+        ModelUnknown: the model does not exist.
+
+    """
+    selection = catalogue.resolve(body.model)
+    if body.reasoning_effort not in _HIGH or selection.capability not in _THINKING or selection.model.guest:
+        return selection
+    extended = msgspec.structs.replace(selection, extended=True)
+    return extended if caller.may_use(extended) else selection
+
+
+def ignored_fields(body: wire.ChatRequest, selection: Selection) -> list[str]:
+    """Return the fields that would change the answer, and have no effect with the model that `select` returned."""
+    fields = IGNORED.sent(body)
+    if body.reasoning_effort and not (selection.extended and body.reasoning_effort in _HIGH):
+        fields.append("reasoning_effort")
+    if selection.capability is not Capability.CHAT:
+        fields += [name for name in _CALLING if getattr(body, name)]
+    return fields
+
+
 _DRAWING = frozenset({Capability.IMAGEN, Capability.STORYBOOK})
 
 
@@ -130,10 +189,6 @@ def read_pictures(body: wire.ChatRequest, selection: Selection, context: Request
 
     """
     pictures = read_picture_parameters(body, context.query, draws=selection.capability in _DRAWING)
-    if pictures.n is not None and pictures.n > 1:
-        where = pictures.paths["n"]
-        message = f"'{where}' above 1 {_NOT_YET} in chat: use '/v1/images/generations'."
-        raise BadRequest(message, param=where, code="unsupported_parameter")
     if selection.capability is Capability.VIDEO:
         refuse_for_films(pictures)
     return pictures
@@ -152,7 +207,7 @@ async def read(
         BadRequest: a field is invalid or not supported; `param` is its path.
 
     """
-    refuse_unsupported(body, selection)
+    refuse_sound(body)
     turns = await read_turns(messages_of(body), selection, catalogue, context)
     if pictures.sentences:
         last = max(index for index, turn in enumerate(turns) if turn.role is Role.USER or not index)
@@ -172,21 +227,32 @@ async def read(
     )
 
 
-def refuse_unsupported(body: wire.ChatRequest, selection: Selection) -> None:
-    """Raise BadRequest for the first unsupported field that would change the answer."""
-    ways = {"text", "image"} if selection.capability in _DRAWING else {"text"}
-    requested = {
-        "n": (body.n or 1) > 1,
-        "logprobs": bool(body.logprobs),
-        "top_logprobs": bool(body.top_logprobs),
-        "logit_bias": bool(body.logit_bias),
-        "modalities": bool(body.modalities) and not {"text"} <= set(body.modalities or ()) <= ways,
-        "audio": bool(body.audio),
-        "web_search_options": bool(body.web_search_options),
-    }
-    for field, is_set in requested.items():
-        if is_set:
-            raise BadRequest(f"'{field}' {_NOT_YET}.", param=field, code="unsupported_parameter")
+def choices(body: wire.ChatRequest, selection: Selection, pictures: PictureParameters) -> int:
+    """Return the number of choices of the answer.
+
+    Raises:
+        BadRequest: it is sent twice, too high, or more than one although the work takes minutes.
+
+    """
+    where, n = ("n", body.n) if body.n is not None else (pictures.paths.get("n", "n"), pictures.n)
+    if pictures.n is not None and pictures.n != n:
+        raise BadRequest(f"'n' and '{pictures.paths['n']}' contradict each other: send one of them.", param=where)
+    n = n or 1
+    if n > wire.MOST_CHOICES:
+        raise BadRequest(f"'{where}' must be a number from 1 to {wire.MOST_CHOICES}.", param=where)
+    if n > 1 and selection.capability.long_running:
+        message = f"'{where}' above 1 is not supported for '{selection.id}': send one request for each answer."
+        raise BadRequest(message, param=where, code="unsupported_parameter")
+    return n
+
+
+def refuse_sound(body: wire.ChatRequest) -> None:
+    """Raise BadRequest if the answer must be spoken, or in a form that does not exist."""
+    unknown = sorted({*(body.modalities or ())} - {"text", "image"})
+    field = "modalities" if unknown else "audio" if body.audio else None
+    if field is not None:
+        message = f"'{field}' asks for sound, and the models answer in text and images: leave it out."
+        raise BadRequest(message, param=field, code="unsupported_parameter")
 
 
 def bounds(body: wire.ChatRequest) -> Bounds:

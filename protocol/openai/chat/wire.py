@@ -9,6 +9,8 @@ from protocol.http.lenient import LenientDecoder
 from protocol.http.picture_parameters import PictureFields
 from protocol.structured.tool_checks import MOST_TOOLS
 
+MOST_CHOICES = 8
+"""The highest `n`: each choice is a turn of its own at the upstream."""
 Positive = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(pattern=r"^[^\s<|\\/>]+\Z", min_length=1, max_length=64)]
 """The name of an author; it has no characters that could be mistaken for the layout of a prompt."""
@@ -20,6 +22,26 @@ class ContentText(msgspec.Struct, frozen=True, tag="text"):
     """A text part."""
 
     text: str
+
+
+class ContentInputText(ContentText, frozen=True, tag="input_text"):
+    """A text part, as the Responses API names it."""
+
+
+class ContentOutputText(ContentText, frozen=True, tag="output_text"):
+    """A text part of an answer, as the Responses API names it."""
+
+
+class ContentThinking(msgspec.Struct, frozen=True, tag="thinking"):
+    """Thoughts of an answer, as other vendors send them back; the model does not get them."""
+
+
+class ContentRedactedThinking(msgspec.Struct, frozen=True, tag="redacted_thinking"):
+    """Thoughts that a vendor has encrypted; the model does not get them."""
+
+
+class ContentReasoning(msgspec.Struct, frozen=True, tag="reasoning"):
+    """Thoughts of an answer; the model does not get them."""
 
 
 class ContentRefusal(msgspec.Struct, frozen=True, tag="refusal"):
@@ -54,6 +76,10 @@ class ContentImage(ShownImage, frozen=True, tag="image_url"):
     """An image."""
 
 
+class ContentInputImage(ShownImage, frozen=True, tag="input_image"):
+    """An image, as the Responses API names it."""
+
+
 class InputAudio(msgspec.Struct, frozen=True):
     """Sound, in base64 or as a data URL; its format is detected."""
 
@@ -80,7 +106,14 @@ class ContentFile(msgspec.Struct, frozen=True, tag="file"):
     file: InputFile
 
 
-Part = ContentText | ContentRefusal | ContentImage | ContentAudio | ContentFile
+class ContentInputFile(InputFile, frozen=True, tag="input_file"):
+    """A file, as the Responses API has it."""
+
+
+Texts = ContentText | ContentInputText | ContentOutputText
+Thoughts = ContentThinking | ContentRedactedThinking | ContentReasoning
+Files = ContentImage | ContentInputImage | ContentAudio | ContentFile | ContentInputFile
+Part = Texts | Thoughts | ContentRefusal | Files
 Content = str | list[Part]
 
 
@@ -214,7 +247,7 @@ class ResponseFormat(msgspec.Struct, frozen=True):
 
 
 class ChatRequest(PictureFields, frozen=True, kw_only=True):
-    """The body of `POST /chat/completions`, without fields that are ignored: the site has no such options."""
+    """The body of `POST /chat/completions`, without fields that are ignored and would not change the answer."""
 
     model: str
     messages: Annotated[list[Message], Meta(min_length=1, max_length=2000)]
@@ -230,17 +263,29 @@ class ChatRequest(PictureFields, frozen=True, kw_only=True):
     response_format: ResponseFormat | None = None
     stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
 
-    # `read` refuses values that are not supported
-    n: Positive | None = None
-    logprobs: bool | None = None
-    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    logit_bias: dict[str, float] | None = None
+    n: Annotated[int, Meta(ge=1, le=MOST_CHOICES)] | None = None
     modalities: list[str] | None = None
     audio: dict[str, Any] | None = None
-    web_search_options: dict[str, Any] | None = None
-
+    reasoning_effort: str | None = None
+    """Chooses extended thinking, or has no effect; see `read.select`."""
     max_tokens: Positive | None = None
     max_completion_tokens: Positive | None = None
+
+    # these have no effect, since the site has no such options; see `read.IGNORED`
+    frequency_penalty: Any = None
+    logit_bias: Any = None
+    logprobs: Any = None
+    min_p: Any = None
+    moderation: Any = None
+    presence_penalty: Any = None
+    repetition_penalty: Any = None
+    seed: Any = None
+    temperature: Any = None
+    top_k: Any = None
+    top_logprobs: Any = None
+    top_p: Any = None
+    verbosity: Any = None
+    web_search_options: Any = None
 
 
 decode_request = LenientDecoder(ChatRequest).decode

@@ -1,13 +1,14 @@
 """Converts events and replies to OpenAI's chunks and completions."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from protocol.http.body import encode_json
 from protocol.http.context import UNCHANGED, ImageFormat, Links
 from protocol.http.markdown import MarkdownText, is_web
+from protocol.http.side_by_side import Numbered, Replies
 from protocol.model import (
     CallArguments,
     Caller,
@@ -131,18 +132,25 @@ def usage_of(usage: Usage) -> response_wire.Usage:
     )
 
 
-class CompletionWriter:
-    """Writes one answer, streamed or whole (an `AnswerWriter` of `protocol.http.operation`)."""
+class ChoiceWriter:
+    """Writes one choice of an answer: the chunks of its events, or its message."""
 
     def __init__(
-        self, head: Head, rendering: Rendering, *, include_usage: bool = False, legacy_calls: bool = False
+        self,
+        head: Head,
+        rendering: Rendering,
+        *,
+        index: int = 0,
+        include_usage: bool = False,
+        legacy_calls: bool = False,
     ) -> None:
-        """Write chunks or a completion with this head.
+        """Write chunks with this head, or the message, of the choice with this index.
 
         `include_usage`: a stream ends with its usage. `legacy_calls`: the request has `functions`, so a call is
         written as `function_call`.
         """
         self._head, self._rendering, self._legacy_calls = head, rendering, legacy_calls
+        self._index = index
         self._calls = 0
         """The number of tool calls that began."""
         self._usage: msgspec.UnsetType | None = None if include_usage else msgspec.UNSET
@@ -163,10 +171,7 @@ class CompletionWriter:
             case Finish():
                 self.finished = True
                 reason = self._reason(event.reason)
-                data = self._chunks(self._rendering.finish()) + self._chunk(response_wire.Delta(), reason)
-                if self._usage is None:
-                    data += self._event(self._object([], usage_of(event.usage)))
-                return data + _DONE
+                return self._chunks(self._rendering.finish()) + self._chunk(response_wire.Delta(), reason)
             case _:
                 return self._chunks(self._deltas(event))
 
@@ -205,9 +210,14 @@ class CompletionWriter:
         """Return the error that ends the stream."""
         return in_stream(error)
 
-    def whole(self, reply: Reply) -> bytes:
-        """Return the completion of a whole answer."""
-        head, rendering = self._head, self._rendering
+    def close(self, usage: Usage) -> bytes:
+        """Return the end of the stream, after all choices."""
+        shown = self._event(self._object([], usage_of(usage))) if self._usage is None else b""
+        return shown + _DONE
+
+    def choice(self, reply: Reply) -> response_wire.Choice:
+        """Return the choice of a whole answer."""
+        rendering = self._rendering
         deltas = [delta for piece in reply.pieces for delta in rendering.render(piece)] + rendering.finish()
         content = "".join(delta.content or "" for delta in deltas)
         calls = [
@@ -228,22 +238,16 @@ class CompletionWriter:
             audios=[entry for delta in deltas for entry in delta.audios or ()] or msgspec.UNSET,
             document=next((delta.document for delta in reversed(deltas) if delta.document), msgspec.UNSET),
         )
-        return encode_json(
-            response_wire.Completion(
-                id=head.id,
-                created=head.created,
-                model=head.model,
-                choices=[response_wire.Choice(message=message, finish_reason=self._reason(reply.finish))],
-                usage=usage_of(reply.usage),
-            ),
-        )
+        return response_wire.Choice(index=self._index, message=message, finish_reason=self._reason(reply.finish))
 
     def _chunks(self, deltas: list[response_wire.Delta]) -> bytes:
         return b"".join(map(self._chunk, deltas))
 
     def _chunk(self, delta: response_wire.Delta, finish_reason: str | None = None) -> bytes:
         return self._event(
-            self._object([response_wire.ChunkChoice(delta=delta, finish_reason=finish_reason)], self._usage)
+            self._object(
+                [response_wire.ChunkChoice(index=self._index, delta=delta, finish_reason=finish_reason)], self._usage
+            )
         )
 
     def _object(
@@ -263,3 +267,67 @@ class CompletionWriter:
     @staticmethod
     def _event(chunk: response_wire.Chunk) -> bytes:
         return b"data: " + encode_json(chunk) + b"\n\n"
+
+
+class CompletionWriter(ChoiceWriter):
+    """Writes an answer with one choice, streamed or whole (an `AnswerWriter` of `protocol.http.operation`)."""
+
+    def event(self, event: Event) -> bytes:
+        """Return the chunks of an event, and the end of the stream after the last one."""
+        data = super().event(event)
+        return data + self.close(event.usage) if isinstance(event, Finish) else data
+
+    def whole(self, reply: Reply) -> bytes:
+        """Return the completion of a whole answer."""
+        return _completion(self._head, [self.choice(reply)], reply.usage)
+
+
+class ChoicesWriter:
+    """Writes an answer with several choices, streamed or whole (an `AnswerWriter` of `protocol.http.operation`)."""
+
+    def __init__(
+        self, head: Head, renderings: Sequence[Rendering], *, include_usage: bool = False, legacy_calls: bool = False
+    ) -> None:
+        """Write a choice for each rendering; the rest as `ChoiceWriter`."""
+        self._head = head
+        self._choices = [
+            ChoiceWriter(head, rendering, index=index, include_usage=include_usage, legacy_calls=legacy_calls)
+            for index, rendering in enumerate(renderings)
+        ]
+        self._usages: list[Usage] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether all choices are complete."""
+        return all(choice.finished for choice in self._choices)
+
+    def opened(self) -> bytes:
+        """Return a chunk with the role for each choice."""
+        return b"".join(choice.opened() for choice in self._choices)
+
+    def event(self, event: Numbered) -> bytes:
+        """Return the chunks of an event of one choice, and the end of the stream after the last one."""
+        choice = self._choices[event.index]
+        if choice.finished:
+            return b""
+        data = choice.event(event.event)
+        if event.usage is not None:
+            self._usages.append(event.usage)
+        return data + choice.close(sum(self._usages[1:], self._usages[0])) if self.finished else data
+
+    def error(self, error: GatewayError) -> bytes:
+        """Return the error that ends the stream."""
+        return in_stream(error)
+
+    def whole(self, reply: Replies) -> bytes:
+        """Return the completion of a whole answer."""
+        pairs = zip(self._choices, reply.replies, strict=True)
+        return _completion(self._head, [choice.choice(one) for choice, one in pairs], reply.usage)
+
+
+def _completion(head: Head, choices: list[response_wire.Choice], usage: Usage) -> bytes:
+    return encode_json(
+        response_wire.Completion(
+            id=head.id, created=head.created, model=head.model, choices=choices, usage=usage_of(usage)
+        )
+    )

@@ -27,7 +27,7 @@ class ImageRequest(PictureFields, frozen=True, kw_only=True):
 
     prompt: Prompt
     model: Text | None = None
-    n: Annotated[int, Meta(ge=1, le=4)] | None = None
+    n: Annotated[int, Meta(ge=1, le=10)] | None = None
     response_format: Literal["url", "b64_json"] | None = None
     quality: Any = None
     """Repeated in the answer; the site decides."""

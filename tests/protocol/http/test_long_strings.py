@@ -69,6 +69,7 @@ def test_a_long_string_is_found_in_every_json_spelling(block, escape, pretty):
         ({"image": ["data:a/b;base64," + CODED] * 3}, ["image", 2]),
         ({"image": ["https://a.example/x.png", "data:a/b;base64," + CODED]}, ["image", 1]),
         ({"images": [{"image_url": "data:a/b;base64," + CODED}]}, ["images", 0, "image_url"]),
+        ({"image_url": {"url": CODED}}, ["image_url", "url"]),
         ({"mask": "data:a/b;base64," + CODED}, ["mask"]),
         ({"input_reference": "data:a/b;base64," + CODED}, ["input_reference"]),
     ],
@@ -82,7 +83,6 @@ def test_every_field_that_holds_files_is_known(body, at):
     [
         {"content": "data:image/png;base64," + CODED},
         {"text": CODED},
-        {"url": CODED},
         {"url": "https://a.example/" + CODED},
         {"content": 'say "url": "data:image/png;base64,' + CODED},
         {"content": '\\"url\\": \\"data:image/png;base64,' + CODED},

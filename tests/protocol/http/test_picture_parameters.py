@@ -101,7 +101,7 @@ REFUSED = [
     ("background", "white"),
     ("width", 640),
     ("height", 480),
-    ("number_of_images", 5),
+    ("number_of_images", 11),
     ("style", "x" * 1001),
 ]
 

@@ -8,9 +8,20 @@ import pytest
 from protocol.http.body import decode_body
 from protocol.http.context import RequestLimits
 from protocol.http.stop import Bounds
-from protocol.model import BadRequest, Catalogue, FilePart, MediaKind, MediaPart, MediaRef, Role, TextPart, Unsupported
+from protocol.model import (
+    BadRequest,
+    Caller,
+    Catalogue,
+    FilePart,
+    MediaKind,
+    MediaPart,
+    MediaRef,
+    Role,
+    TextPart,
+    Unsupported,
+)
 from protocol.openai.chat import wire
-from protocol.openai.chat.read import bounds, read, read_pictures
+from protocol.openai.chat.read import bounds, choices, ignored_fields, read, read_pictures, select
 from tests.protocol.conftest import make_context
 from tests.protocol.http.test_media_types import picture
 
@@ -20,6 +31,11 @@ CATALOGUE = Catalogue.build(aliases={"house": "gemini-3-pro"})
 async def understood(json_text):
     body = wire.decode_request(json_text)
     return await read(body, CATALOGUE.resolve(body.model), CATALOGUE, make_context())
+
+
+def decoded(**fields):
+    messages = [{"role": "user", "content": "x"}]
+    return wire.decode_request(json.dumps({"model": "gemini-3-pro", "messages": messages, **fields}).encode())
 
 
 def chat(messages, more=""):
@@ -61,14 +77,14 @@ async def test_every_role_becomes_a_turn():
     ("model", "ways", "fine"),
     [
         ("gemini-3-pro", '["text"]', True),
-        ("gemini-3-pro", '["text", "image"]', False),
+        ("gemini-3-pro", '["text", "image"]', True),
         ("gemini-3-pro", '["text", "audio"]', False),
         ("gemini-3-pro-imagen", '["image", "text"]', True),
         ("gemini-3-pro-imagen", '["audio", "text"]', False),
-        ("gemini-3-pro-storybook", '["image"]', False),
+        ("gemini-3-pro-storybook", '["image"]', True),
     ],
 )
-async def test_the_modality_image_is_allowed_for_models_that_draw(model, ways, fine):
+async def test_a_spoken_answer_is_refused(model, ways, fine):
     text = chat('[{"role": "user", "content": "x"}]', f', "modalities": {ways}').replace("gemini-3-pro", model)
     if fine:
         await understood(text)
@@ -79,8 +95,95 @@ async def test_the_modality_image_is_allowed_for_models_that_draw(model, ways, f
 
 
 @pytest.mark.parametrize(
+    ("model", "effort", "expected"),
+    [
+        ("gemini-3-pro", "high", "gemini-3-pro-extended"),
+        ("gemini-3-pro", "xhigh", "gemini-3-pro-extended"),
+        ("gemini-3-pro-canvas", "high", "gemini-3-pro-canvas-extended"),
+        ("gemini-3-pro-extended", "high", "gemini-3-pro-extended"),
+        ("gemini-3-pro", "low", "gemini-3-pro"),
+        ("gemini-3-pro-extended", "none", "gemini-3-pro-extended"),
+        ("gemini-3-pro-imagen", "high", "gemini-3-pro-imagen"),
+        ("gemini-2.5-flash-free", "high", "gemini-2.5-flash-free"),
+    ],
+)
+def test_a_high_effort_chooses_extended_thinking_if_the_model_has_it(model, effort, expected):
+    body = decoded(model=model, reasoning_effort=effort)
+    selection = select(body, CATALOGUE, Caller(id="me"))
+    assert selection.id == expected
+    without = "reasoning_effort" in ignored_fields(body, selection)
+    assert without == (effort in {"low", "none"} or not expected.endswith("extended"))
+
+
+def test_a_license_without_the_extended_model_keeps_the_other_one():
+    body = decoded(reasoning_effort="high")
+    selection = select(body, CATALOGUE, Caller(id="me", models=("gemini-3-pro",)))
+    assert (selection.id, ignored_fields(body, selection)) == ("gemini-3-pro", ["reasoning_effort"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, []),
+        ({"temperature": 1.0, "top_p": 1, "presence_penalty": 0, "logit_bias": {}, "logprobs": False}, []),
+        ({"logit_bias": "", "web_search_options": {}, "top_logprobs": 0, "seed": None, "user": "x", "store": True}, []),
+        ({"temperature": 0, "logprobs": True, "top_logprobs": 3}, ["logprobs", "temperature", "top_logprobs"]),
+        ({"logit_bias": {"50256": -100}, "web_search_options": {"search_context_size": "low"}, "seed": 7},
+         ["logit_bias", "seed", "web_search_options"]),
+        ({"model": "gemini-3-pro-imagen", "response_format": {"type": "text"}}, ["response_format"]),
+    ],
+)  # fmt: skip
+def test_fields_without_effect_that_ask_for_something_are_named(fields, expected):
+    body = decoded(**fields)
+    assert ignored_fields(body, CATALOGUE.resolve(body.model)) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"n": 2, "number_of_images": 3}, "contradict"),
+        ({"number_of_images": 9}, "1 to 8"),
+        ({"model": "gemini-3-pro-video", "n": 2}, "not supported"),
+    ],
+)
+def test_a_number_of_choices_that_cannot_be_made_is_refused(context, fields, problem):
+    body = decoded(**{"model": "gemini-3-pro-imagen", **fields})
+    selection = CATALOGUE.resolve(body.model)
+    with pytest.raises(BadRequest, match=problem):
+        choices(body, selection, read_pictures(body, selection, context))
+
+
+async def test_parts_of_other_vendors_are_read(context):
+    encoded = base64.b64encode(PNG).decode()
+    answer = [
+        {"type": "thinking", "thinking": "hm", "signature": "s"},
+        {"type": "redacted_thinking", "data": "x"},
+        {"type": "reasoning", "text": "hm"},
+        {"type": "output_text", "text": "words", "annotations": []},
+    ]
+    question = [
+        {"type": "input_text", "text": "and these?"},
+        {"type": "input_image", "image_url": f"data:image/png;base64,{encoded}", "detail": "original"},
+        {"type": "image_url", "image_url": encoded},
+        {"type": "image_url", "image_url": {"url": encoded.rstrip("="), "detail": ""}},
+        {"type": "input_file", "filename": "a.png", "file_data": encoded},
+    ]
+    messages = {"role": "assistant", "content": answer}, {"role": "user", "content": question}
+    found = await parts(*messages, context=context)
+    assert found[0] == [TextPart(text="words")]
+    assert [part.data for part in found[1][1:]] == [PNG] * 4
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
-    [("", ()), (', "stop": null', ()), (', "stop": "a"', ("a",)), (', "stop": ["a", "b"]', ("a", "b"))],
+    [
+        ("", ()),
+        (', "stop": null', ()),
+        (', "stop": ""', ()),
+        (', "stop": [""]', ()),
+        (', "stop": "a"', ("a",)),
+        (', "stop": ["a", "b"]', ("a", "b")),
+    ],
 )
 def test_stops_are_one_or_several(text, expected):
     assert asked_bounds(text) == Bounds(stops=expected)
