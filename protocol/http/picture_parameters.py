@@ -27,15 +27,23 @@ Pair = tuple[int, int]
 Fields = Mapping[str, object]
 
 _CONTAINERS = frozenset(
-    {"extra_body", "google", "generation_config", "image_config", "image_generation_config", "image_output_options"}
-)
+    {
+        "extra_body", "google", "generation_config", "image_config", "image_generation_config", "image_output_options",
+        "output_options", "config", "parameters",
+    }
+)  # fmt: skip
+_COMMON = frozenset({"config", "parameters"})
+"""Containers that count only as objects: other clients use these names differently."""
 _DEEPEST = 6
 _ALIASES = {
     "number_of_images": "n",
     "sample_count": "n",
     "resolution": "image_size",
+    "sample_image_size": "image_size",
+    "mime_type": "output_format",
     "output_mime_type": "output_format",
     "compression_quality": "output_compression",
+    "output_compression_quality": "output_compression",
 }
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -98,11 +106,15 @@ class PictureFields(msgspec.Struct, frozen=True, kw_only=True):
     image_size: Any = None
     image_size_camel: Any = field(default=None, name="imageSize")
     resolution: Any = None
+    sample_image_size: Any = None
+    sample_image_size_camel: Any = field(default=None, name="sampleImageSize")
     style: Any = None
     negative_prompt: Any = None
     negative_prompt_camel: Any = field(default=None, name="negativePrompt")
     number_of_images: Any = None
     number_of_images_camel: Any = field(default=None, name="numberOfImages")
+    sample_count: Any = None
+    sample_count_camel: Any = field(default=None, name="sampleCount")
     background: Any = None
     output_format: Any = None
     output_format_camel: Any = field(default=None, name="outputFormat")
@@ -110,6 +122,8 @@ class PictureFields(msgspec.Struct, frozen=True, kw_only=True):
     output_mime_type_camel: Any = field(default=None, name="outputMimeType")
     output_compression: Any = None
     output_compression_camel: Any = field(default=None, name="outputCompression")
+    output_compression_quality: Any = None
+    output_compression_quality_camel: Any = field(default=None, name="outputCompressionQuality")
     return_origin_image: Any = None
     """An extension: return the original instead of the 1K rendition."""
     return_origin_image_camel: Any = field(default=None, name="returnOriginImage")
@@ -120,6 +134,14 @@ class PictureFields(msgspec.Struct, frozen=True, kw_only=True):
     image_config_camel: Any = field(default=None, name="imageConfig")
     generation_config: Any = None
     generation_config_camel: Any = field(default=None, name="generationConfig")
+    image_generation_config: Any = None
+    image_generation_config_camel: Any = field(default=None, name="imageGenerationConfig")
+    image_output_options: Any = None
+    image_output_options_camel: Any = field(default=None, name="imageOutputOptions")
+    output_options: Any = None
+    output_options_camel: Any = field(default=None, name="outputOptions")
+    config: Any = None
+    parameters: Any = None
 
 
 _FIELDS = msgspec.structs.fields(PictureFields)
@@ -210,7 +232,7 @@ class _Gathered:
             snake, where = _snake(key), f"{path}{key}"
             name = _ALIASES.get(snake, snake)
             value = sent.strip() if isinstance(sent, str) else sent
-            if value in _UNSET:
+            if value in _UNSET or (snake in _COMMON and sent.__class__ is not dict):
                 continue
             if snake in _CONTAINERS and depth < _DEEPEST:
                 self.add(_object(value, where), f"{where}.", depth + 1)

@@ -134,6 +134,7 @@ TAKEN = {
     },
     "half of an emoji": messages(content="\ud83d <echo>hi</echo> \\ud83d \udc00\ud83d", name="a"),
     "the other half at the end": messages({"role": "system", "content": "\\\ude00 \U0001f600\ude00"}),
+    "fields that elsewhere hold parameters of pictures": {"config": "x", "parameters": [1]},
     "unknown fields": {"top_k": 40, "extra_body": {"google": {}}, "chat_template_kwargs": {}},
 }
 

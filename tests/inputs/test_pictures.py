@@ -63,6 +63,12 @@ def film(http, fields):
     return http.post("/videos", json={"model": "gemini-3-pro-video", "prompt": "a fox", **fields})
 
 
+IMAGEN = {
+    "aspectRatio": "16:9",
+    "sampleImageSize": "512",
+    "outputOptions": {"mimeType": "image/webp", "compressionQuality": 80},
+    "sampleCount": 1,
+}
 QUERY = "?aspect_ratio=16%3A9&image_size=512&output_format=webp"
 PLACES = {
     "JSON": lambda http: generate(http, WISHES),
@@ -70,6 +76,19 @@ PLACES = {
     "google": lambda http: generate(http, {"google": WISHES}),
     "extra_body.google.image_config": lambda http: generate(http, {"extra_body": {"google": {"image_config": WISHES}}}),
     "generationConfig.imageConfig": lambda http: generate(http, {"generationConfig": {"imageConfig": CAMEL}}),
+    "parameters of Imagen": lambda http: generate(http, {"parameters": IMAGEN}),
+    "config of the SDK": lambda http: generate(http, {"config": IMAGEN}),
+    "image_output_options": lambda http: chat(
+        http,
+        {
+            "image_config": {
+                "aspect_ratio": "16:9",
+                "image_size": 512,
+                "image_output_options": {"mimeType": "image/webp"},
+            }
+        },
+    ),
+    "Imagen's names": lambda http: generate(http, IMAGEN),
     "query": lambda http: generate(http, {}, "/images/generations" + QUERY),
     "form": lambda http: fill_form(http, WISHES),
     "form, in brackets": lambda http: fill_form(http, {f"google[image_config][{k}]": v for k, v in WISHES.items()}),
@@ -104,6 +123,11 @@ REFUSED = {
     "chat, film": (lambda http: chat(http, {"model": "gemini-3-pro-video", "size": "512x512"}), "size"),
     "video": (lambda http: film(http, {"google": {"aspectRatio": "1:1"}}), "google.aspectRatio"),
     "video, contradiction": (lambda http: film(http, {"size": "720x1280", "aspect_ratio": "16:9"}), "aspect_ratio"),
+    "parameters": (lambda http: generate(http, {"parameters": BAD}), "parameters.aspect_ratio"),
+    "output options": (
+        lambda http: chat(http, {"image_output_options": {"mime_type": "image/tiff"}}),
+        "image_output_options.mime_type",
+    ),
     "edit": (lambda http: generate(http, {"extra_body": BAD}, "/images/edits"), "extra_body.aspect_ratio"),
     "contradiction": (lambda http: generate(http, {"size": "512x512", "aspectRatio": "16:9"}), "aspectRatio"),
     "chat, two pictures": (lambda http: chat(http, {"google": {"numberOfImages": 2}}), "google.numberOfImages"),
