@@ -29,6 +29,7 @@ from service.check import check
 from service.config.schema import LimitSettings, MediaSettings, Origin, Settings, SettingsError
 from service.jobs.runner import open_jobs
 from service.jobs.store import JobStore
+from service.jobs.stored_responses import StoredResponses
 from service.licenses.auth import Licensed, Licenses, fixed_licenses
 from service.licenses.store import LicenseStore
 from service.media.cache import MediaCache
@@ -142,7 +143,7 @@ async def open_app(
             wiring.open_engine(settings, _engine_deps(base, copy, conversations, serve), origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin, lambda: licenses.count) as fetch,
             base.reload.open(clock),
-            open_jobs(JobStore(store, clock), engine, licenses, settings.jobs) as jobs,
+            open_jobs(JobStore(store, clock), CheckedEngine(engine), licenses, settings.jobs) as jobs,
         ):
             jobs.leaving = base.shutdown.is_leaving
             yield _running(base, engine, fetch, jobs)
@@ -200,6 +201,7 @@ def _running(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> Running:
         links=partial(MediaUrls, base.url_signer, address.base),
         fetch=fetch,
         jobs=jobs,
+        responses=StoredResponses(base.store.records, settings.responses.retention_seconds),
         memory=base.memory,
         spool=base.spool,
         pixels=PixelPool(),

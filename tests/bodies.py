@@ -21,6 +21,7 @@ def request_of(content_type, body, *, context=None, pieces=64 * 1024, headers=()
         links=None,
         fetch=None,
         jobs=None,
+        responses=None,
     )
     starts = list(range(0, len(body), pieces)) or [0]
     messages = [

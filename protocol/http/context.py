@@ -13,7 +13,7 @@ from protocol.http.long_strings import LongString
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
 from protocol.http.timers import Timers
-from protocol.model import Caller, Content, Jobs, MediaRef, Rendition, Served, Usage
+from protocol.model import Caller, Content, Jobs, MediaRef, Rendition, ResponseStore, Served, Usage
 
 _KEY = "gemini_gateway.context"
 
@@ -196,6 +196,7 @@ class RequestContext(msgspec.Struct, kw_only=True):
     links: Links
     fetch: Fetch
     jobs: Jobs
+    responses: ResponseStore
     api: ApiSettings = ApiSettings()
     memory: ByteBudget = msgspec.field(default_factory=ByteBudget)
     """The memory budget that all requests of the process share."""

@@ -76,6 +76,7 @@ from protocol.model.request import (
     Turn,
     arranged,
 )
+from protocol.model.response_store import ResponseStore
 from protocol.model.stored import Content, FileKeeper, StoredFile, TooLong, View, viewed
 from protocol.model.tools import JsonOutput, Schema, Tool, ToolChoice
 
@@ -131,6 +132,7 @@ __all__ = [
     "Refused",
     "Rendition",
     "Reply",
+    "ResponseStore",
     "Returnable",
     "Rewritten",
     "Role",

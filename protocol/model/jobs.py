@@ -18,6 +18,8 @@ class JobKind(StrEnum):
     """The gateway runs it in the background."""
     CHAT = "chat"
     """It runs while a client waits for the answer."""
+    RESPONSE = "response"
+    """The gateway runs it in the background."""
 
 
 class JobState(StrEnum):

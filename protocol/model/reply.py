@@ -1,6 +1,6 @@
 """A whole answer, folded from its events: streamed and whole answers come from the same events."""
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 
 import msgspec
 
@@ -49,6 +49,19 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     def media(self) -> tuple[Media, ...]:
         """All media of the answer."""
         return tuple(piece for piece in self.pieces if isinstance(piece, Media))
+
+    async def each(self) -> AsyncIterator[Event]:
+        """Yield the events of this answer, as if it had been streamed in one part of each kind."""
+        if self.thoughts:
+            yield Thought(text=self.thoughts)
+        for piece in self.pieces:
+            yield piece
+        for call in self.calls:
+            yield CallStarted(id=call.id, name=call.name)
+            yield CallArguments(text=call.arguments)
+        if self.declined:
+            yield Declined(text=self.declined)
+        yield Finish(reason=self.finish, usage=self.usage)
 
 
 class _Pieces:

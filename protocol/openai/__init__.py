@@ -13,6 +13,7 @@ from protocol.openai.chat import endpoint as chat
 from protocol.openai.errors import error_response
 from protocol.openai.images import endpoint as images
 from protocol.openai.models import Models
+from protocol.openai.responses import endpoint as responses
 from protocol.openai.videos import endpoint as videos
 
 
@@ -25,9 +26,15 @@ def routes(engine: Engine) -> list[Route]:
         return Route(path, Endpoint(work, error_response), methods=[method])
 
     models, stored_videos = Models(engine), videos.StoredVideos(engine)
+    stored_responses = responses.RetrievedResponses(engine)
     return [
         route("POST", "/v1/chat/completions", chat.CREATE),
         route("GET", "/v1/chat/completions/{completion}", chat.RETRIEVE),
+        route("POST", "/v1/responses", responses.CREATE),
+        route("GET", "/v1/responses/{response}", stored_responses.retrieve),
+        route("DELETE", "/v1/responses/{response}", stored_responses.delete),
+        route("GET", "/v1/responses/{response}/input_items", stored_responses.input_items),
+        route("POST", "/v1/responses/{response}/cancel", stored_responses.cancel),
         route("POST", "/v1/images/generations", images.GENERATE),
         route("POST", "/v1/images/edits", images.EDIT),
         route("POST", "/v1/videos", videos.CREATE),

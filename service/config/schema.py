@@ -135,16 +135,23 @@ class DrainSettings(Section, frozen=True):
 
 
 class JobSettings(Section, frozen=True):
-    """Jobs that outlive their request: videos, and research in the background."""
+    """Jobs that outlive their request: videos, research, and responses in the background."""
 
     concurrency: Count = 8
-    """Concurrency limit of video jobs, per worker; more jobs wait, and one license leaves some for the others."""
+    """Jobs that run in the background at once, per worker; more jobs wait, and one license leaves some for the others."""
     unfinished_per_license: Count = 20
     """Unfinished jobs per license; requests above it fail with 429."""
     retention_seconds: Seconds = 86400.0
     """How long the result of a job is kept."""
     lock_ttl_seconds: Seconds = 60.0
     """Time after which another worker takes over the jobs of a worker that died."""
+
+
+class ResponseSettings(Section, frozen=True):
+    """Responses that clients name by their id, in `previous_response_id` for example."""
+
+    retention_seconds: Seconds = 604800.0
+    """How long a response is kept with its input, unless the client sends `store: false`."""
 
 
 class MediaSettings(Section, frozen=True):
@@ -285,6 +292,7 @@ class Settings(Section, frozen=True):
     pool: PoolConfig = PoolConfig()
     drain: DrainSettings = DrainSettings()
     jobs: JobSettings = JobSettings()
+    responses: ResponseSettings = ResponseSettings()
     media: MediaSettings = MediaSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()

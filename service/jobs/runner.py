@@ -36,6 +36,7 @@ from transports.tasks import background_tasks, every
 _CLOSE_SECONDS = 5.0
 """At shutdown, requests that are being sent get this long to return a handle."""
 _FULL_SECONDS = 60.0
+_BACKGROUND = (JobKind.VIDEO, JobKind.RESPONSE)
 _PATIENCE_SECONDS = 1800.0
 """How long a job waits for a free account."""
 
@@ -122,7 +123,7 @@ class Runner:
 
     async def resume_unfinished(self) -> None:
         """Resume unfinished jobs that no worker holds."""
-        for job_id in await self._store.idle(JobKind.VIDEO):
+        for job_id in [job_id for kind in _BACKGROUND for job_id in await self._store.idle(kind)]:
             lock = self._new_lock()
             job = await self._store.acquire(job_id, lock)
             if job is None:

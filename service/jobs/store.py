@@ -51,7 +51,7 @@ class JobStore:
     async def put(self, job: Job, expires: float, lock: JobLock | None = None) -> None:
         """Save a new or known job until `expires`; with `lock`, also acquire its lock."""
         with (
-            _store_errors(),
+            saturated_on_failure(),
             anyio.CancelScope(shield=True),
         ):  # a client that disconnects meanwhile may fetch the job later
             if (
@@ -73,7 +73,7 @@ class JobStore:
         done = False
         if job_id != job.id:
             return done
-        with _store_errors(), anyio.CancelScope(shield=True):
+        with saturated_on_failure(), anyio.CancelScope(shield=True):
             held = await self._locks.renew(_lock_name(job_id), holder, seconds)
             done = held and await self._replace(job, expires)
             if done and job.over:
@@ -83,7 +83,7 @@ class JobStore:
 
     async def find(self, owner: str, kind: JobKind, job_id: str) -> Job | None:
         """Return a license's job."""
-        with _store_errors():
+        with saturated_on_failure():
             job = await self._read(job_id)
         return job if job is not None and (job.request.caller.owner, job.kind) == (owner, kind) else None
 
@@ -96,7 +96,7 @@ class JobStore:
                 return [], False
             after = _key(_LISTED, last)
         found: list[Job] = []
-        with _store_errors():
+        with saturated_on_failure():
             while len(found) <= page.limit:
                 most = page.limit + 1 - len(found)
                 keys = await self._records.keys(JOB_INDEX, prefix, after=after, limit=most, reverse=reverse)
@@ -112,7 +112,7 @@ class JobStore:
         job = await self.find(owner, kind, job_id)
         if job is None:
             return False
-        with _store_errors():
+        with saturated_on_failure():
             removed = await self._records.remove(JOBS, job_id)
             for index in (_LISTED, _OPEN):
                 await self._records.remove(JOB_INDEX, _key(index, job))
@@ -120,14 +120,14 @@ class JobStore:
 
     async def unfinished(self, owner: str, kind: JobKind) -> int:
         """Count a license's unfinished jobs."""
-        with _store_errors():
+        with saturated_on_failure():
             return len(await self._records.keys(JOB_INDEX, f"{_OPEN}/{kind}/{owner}/"))
 
     async def acquire(self, job_id: str, lock: JobLock) -> Job | None:
         """Acquire the lock of a job and return the job; None if another worker holds it or the job is unreadable."""
         if not _ID.fullmatch(job_id):
             return None
-        with _store_errors():
+        with saturated_on_failure():
             if await self._locks.acquire(_lock_name(job_id), lock.holder, lock.seconds) is None:
                 return None
             job = await self._read(job_id)
@@ -144,7 +144,7 @@ class JobStore:
     async def renew(self, holders: Sequence[str], seconds: float) -> set[str]:
         """Renew locks; return the holders that still hold theirs."""
         kept: set[str] = set()
-        with _store_errors():
+        with saturated_on_failure():
             for holder in holders:
                 job_id, _ = self._held.get(holder, ("", 0.0))
                 if job_id and await self._locks.renew(_lock_name(job_id), holder, seconds):
@@ -155,13 +155,13 @@ class JobStore:
         """Release the lock of a job."""
         job_id, _ = self._held.pop(holder, ("", 0.0))
         if job_id:
-            with _store_errors():
+            with saturated_on_failure():
                 await self._locks.release(_lock_name(job_id), holder)
 
     async def idle(self, kind: JobKind) -> Sequence[str]:
         """Return ids of unfinished jobs that this process does not run, oldest first; others may hold their locks."""
         held = {job_id for job_id, _ in self._held.values()}
-        with _store_errors():
+        with saturated_on_failure():
             keys = await self._records.keys(JOB_INDEX, f"{_OPEN}/{kind}/")
         jobs = [_id(key) for key in sorted(keys, key=lambda key: key.rsplit("/", 2)[1:])]
         return [job_id for job_id in jobs if job_id not in held]
@@ -193,7 +193,7 @@ class JobStore:
 
 
 @contextmanager
-def _store_errors() -> Generator[None]:
+def saturated_on_failure() -> Generator[None]:
     """Turn an error of the store into the error for the client.
 
     Source: reliability 2.3

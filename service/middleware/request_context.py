@@ -28,7 +28,7 @@ from protocol.http.errors import CLIENT_GONE, Refuse
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
 from protocol.http.timers import Timers
-from protocol.model import GatewayError, Jobs
+from protocol.model import GatewayError, Jobs, ResponseStore
 from service.server.shutdown import Shutdown
 from service.telemetry.metrics import CLIENT_GONE_STATUS, Metrics
 from service.telemetry.tracing import RequestSpan, RequestTracer
@@ -53,6 +53,7 @@ class RequestDeps(msgspec.Struct, frozen=True, kw_only=True):
     """Makes media URLs below the public address of a scope's request."""
     fetch: Fetch
     jobs: Jobs
+    responses: ResponseStore
     memory: ByteBudget
     spool: Spool
     pixels: PixelPool
@@ -121,6 +122,7 @@ class RequestContextMiddleware:
             links=deps.links(scope),
             fetch=deps.fetch,
             jobs=deps.jobs,
+            responses=deps.responses,
             memory=deps.memory,
             spool=deps.spool,
             timers=self._timers,

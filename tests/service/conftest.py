@@ -21,6 +21,7 @@ def request_deps(**changes):
         "links": lambda _: None,
         "fetch": None,
         "jobs": None,
+        "responses": None,
         "memory": ByteBudget(),
         "spool": Spool(),
         "pixels": PixelPool(),

@@ -72,6 +72,8 @@ CONVERSATIONS = Collection("conversation", durable=False, encrypted=True)
 """Conversations that exist upstream and are deleted there after a while, by a digest of their messages."""
 LICENSES = Collection("license")
 JOBS = Collection("job", encrypted=True)
+RESPONSES = Collection("response", durable=False, encrypted=True)
+"""Responses with their input, by license and id: clients continue conversations by the id of the last response."""
 JOB_INDEX = Collection("job-index", durable=False)
 """Index of the jobs. An entry is written before its job, so it reaches the disk with the job."""
 KEYS = Collection("key", encrypted=True)
@@ -82,8 +84,8 @@ MARKS = Collection("mark")
 """The mark that identifies a store, and the records that were restored after it had been emptied."""
 
 COLLECTIONS = (
-    ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, LICENSES, JOBS, JOB_INDEX, KEYS,
-    PROCESSES, MARKS,
+    ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, LICENSES, JOBS, RESPONSES,
+    JOB_INDEX, KEYS, PROCESSES, MARKS,
 )  # fmt: skip
 
 

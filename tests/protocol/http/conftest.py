@@ -31,6 +31,7 @@ class Connection:
             links=None,
             fetch=None,
             jobs=None,
+            responses=None,
         )
         attach(self.scope, self.context)
 

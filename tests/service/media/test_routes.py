@@ -77,6 +77,7 @@ def serve():
                     links=None,
                     fetch=None,
                     jobs=None,
+                    responses=None,
                 )
                 attach(scope, context)
             await app(scope, receive, send)

@@ -1,0 +1,207 @@
+"""The endpoints below `/responses`."""
+
+import secrets
+
+import msgspec
+from msgspec import UNSET
+from starlette.requests import Request
+from starlette.responses import Response
+
+from protocol.http.body import encode_json, read_json
+from protocol.http.context import UNCHANGED, RequestContext, caller_of, context_of
+from protocol.http.conversation import read_turns
+from protocol.http.errors import ASGIResponse, HttpError
+from protocol.http.operation import Accepted, Answer, Operation
+from protocol.http.stop import Bounds, bounded
+from protocol.http.stream import EventStream
+from protocol.model import (
+    BadRequest,
+    Caller,
+    Capability,
+    Catalogue,
+    Engine,
+    Job,
+    JobKind,
+    Selection,
+)
+from protocol.openai.errors import error_response
+from protocol.openai.responses import read, wire
+from protocol.openai.responses.listing import input_page
+from protocol.openai.responses.maker import ResponseMaker, job_exchange, picture_base64, state_of
+from protocol.openai.responses.offered_tools import read_tools, shown_choice, shown_text, shown_tool
+from protocol.openai.responses.output_wire import (
+    DeletedResponse,
+    InputItems,
+    ModelResponse,
+    OutputItem,
+    OutputPicture,
+)
+from protocol.openai.responses.state import StoredResponse, save, stored_input
+from protocol.openai.responses.write import ResponseStep, ResponseWriter, WholeResponseReply, last_step
+
+ResponseAnswer = Answer[ResponseStep, WholeResponseReply]
+
+
+def _select(body: wire.ResponseRequest, catalogue: Catalogue, _caller: Caller) -> Selection:
+    """Return the model; a base draws if the client requires the tool that draws."""
+    selection = catalogue.resolve(body.model)
+    offered = any(tool.type == "image_generation" for tool in body.tools or ())
+    if offered and selection.capability is Capability.CHAT and read_tools(body).draws:
+        return msgspec.structs.replace(selection, capability=Capability.IMAGEN, extended=False)
+    return selection
+
+
+async def _answer(
+    engine: Engine, body: wire.ResponseRequest, selection: Selection, context: RequestContext
+) -> ResponseAnswer | Accepted:
+    read.refuse_unsupported(body)
+    tools = read_tools(body)
+    state = state_of(engine, context)
+    own = await state.resolved(read.items_of(body))
+    placed = [read.PlacedItem(item, f"input[{index}]") for index, item in enumerate(own)]
+    conversation = [*await state.history(body.previous_response_id), *placed]
+    turns = await read_turns(read.messages_of(conversation, body.instructions), selection, engine.catalogue, context)
+    request = read.read(body, turns, tools, selection, context)
+    response = _new_response(body, selection, context)
+    stored = StoredResponse(
+        response=response,
+        input=await stored_input(response.id, own, context.long_strings) if response.store else [],
+        pictures=tools.pictures.image_format if tools.pictures is not None else None,
+    )
+    if not response.background:
+        exchange = bounded(engine, request, Bounds(tokens=body.max_output_tokens))
+    else:
+        await save(context, stored)
+        job = Job(id=response.id, kind=JobKind.RESPONSE, request=request, model=response.model, created=context.created)
+        await context.jobs.submit(job)
+        if not body.stream:
+            return Accepted(request=request, response=_json(response))
+        exchange = job_exchange(context, response.id, body.max_output_tokens)
+    maker = ResponseMaker(engine, context, stored)
+    return Answer(
+        request=request,
+        exchange=maker.opened(exchange, streamed=bool(body.stream)),
+        writer=ResponseWriter(maker.builder),
+        fold=last_step,
+        streamed=bool(body.stream),
+    )
+
+
+CREATE = Operation(
+    read=lambda request: read_json(request, wire.decode_request),
+    select=_select,
+    answer=_answer,
+)
+
+
+def _new_response(body: wire.ResponseRequest, selection: Selection, context: RequestContext) -> ModelResponse:
+    reasoning = body.reasoning or wire.ReasoningOptions()
+    return ModelResponse(
+        id=f"resp_{secrets.token_hex(24)}",
+        created_at=int(context.created),
+        status="queued" if body.background else "in_progress",
+        background=bool(body.background),
+        instructions=body.instructions,
+        max_output_tokens=body.max_output_tokens,
+        metadata=body.metadata or {},
+        model=selection.id,
+        parallel_tool_calls=body.parallel_tool_calls is not False,
+        previous_response_id=body.previous_response_id,
+        reasoning={"effort": reasoning.effort, "summary": reasoning.summary},
+        store=body.store is not False,
+        temperature=1.0 if body.temperature is None else body.temperature,
+        text=shown_text(body.text),
+        tool_choice=shown_choice(body.tool_choice),
+        tools=[shown_tool(tool) for tool in body.tools or ()],
+        top_p=1.0 if body.top_p is None else body.top_p,
+        truncation=body.truncation or "disabled",
+    )
+
+
+class RetrievedResponses:
+    """Serves the stored responses of a license."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Open pictures with `engine`."""
+        self._engine = engine
+
+    async def retrieve(self, request: Request) -> ASGIResponse:
+        """Return a response of the caller, finished or not; one in the background also as a stream."""
+        context = context_of(request.scope)
+        stored = await self._find(request, context)
+        if request.query_params.get("stream", "").lower() == "true":
+            return self._streamed(stored, request, context)
+        return _json(await self._with_pictures(stored, context))
+
+    async def delete(self, request: Request) -> ASGIResponse:
+        """Delete a response of the caller, and stop its job if it runs."""
+        context, identity = context_of(request.scope), request.path_params["response"]
+        owner = caller_of(context).owner
+        await context.jobs.remove(owner, JobKind.RESPONSE, identity)
+        if not await context.responses.remove(owner, identity):
+            raise _unknown()
+        return _json(DeletedResponse(id=identity))
+
+    async def cancel(self, request: Request) -> ASGIResponse:
+        """Stop a response in the background; one that has ended stays as it is."""
+        context = context_of(request.scope)
+        stored = await self._find(request, context)
+        if not stored.response.background:
+            raise BadRequest("Only a response with 'background' can be cancelled.", code="not_cancellable")
+        if not stored.finished:
+            await context.jobs.remove(caller_of(context).owner, JobKind.RESPONSE, stored.response.id)
+            cancelled = msgspec.structs.replace(stored.response, status="cancelled")
+            stored = msgspec.structs.replace(stored, response=cancelled)
+            await save(context, stored)
+        return _json(await self._with_pictures(stored, context))
+
+    async def input_items(self, request: Request) -> ASGIResponse:
+        """Return a page of the input of a response."""
+        stored = await self._find(request, context_of(request.scope))
+        return _json(input_page(stored.input, request.query_params))
+
+    async def _find(self, request: Request, context: RequestContext) -> StoredResponse:
+        stored = await state_of(self._engine, context).find(request.path_params["response"])
+        if stored is None:
+            raise _unknown()
+        return stored
+
+    def _streamed(self, stored: StoredResponse, request: Request, context: RequestContext) -> ASGIResponse:
+        """Return the events of a response in the background, from its job."""
+        response, after = stored.response, request.query_params.get("starting_after", "-1")
+        if not response.background:
+            raise BadRequest("Only a response with 'background' can be streamed again.", param="stream")
+        if not after.removeprefix("-").isdigit():
+            raise BadRequest("'starting_after' must be the number of an event.", param="starting_after")
+        begun = msgspec.structs.replace(
+            response, status="queued", output=[], error=None, incomplete_details=None, completed_at=None, usage=UNSET
+        )
+        maker = ResponseMaker(self._engine, context, msgspec.structs.replace(stored, response=begun))
+        steps = maker.opened(job_exchange(context, response.id, response.max_output_tokens), streamed=True)
+        return EventStream(steps, ResponseWriter(maker.builder, int(after)), error_response, [])
+
+    async def _with_pictures(self, stored: StoredResponse, context: RequestContext) -> ModelResponse:
+        """Return a response with the content of its pictures, which are fetched again."""
+        output: list[OutputItem] = []
+        for item in stored.response.output:
+            ref = stored.media.get(item.id)
+            if isinstance(item, OutputPicture) and item.result is None and ref is not None:
+                wanted = stored.pictures or UNCHANGED
+                output.append(
+                    msgspec.structs.replace(
+                        item,
+                        result=await picture_base64(self._engine, context, ref, wanted),
+                        url=context.links.sign(ref, caller_of(context), wanted),
+                    )
+                )
+            else:
+                output.append(item)
+        return msgspec.structs.replace(stored.response, output=output)
+
+
+def _unknown() -> HttpError:
+    return HttpError(404, "not_found", "No stored response has this id: it has expired, or had 'store': false.")
+
+
+def _json(value: ModelResponse | DeletedResponse | InputItems) -> Response:
+    return Response(encode_json(value), media_type="application/json")

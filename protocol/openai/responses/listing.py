@@ -1,0 +1,79 @@
+"""Lists the input of a stored response, in the form in which OpenAI shows items."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from protocol.model import BadRequest
+from protocol.openai.responses import wire
+from protocol.openai.responses.output_wire import InputItems
+
+_USUAL, _MOST = 20, 100
+_SHOWN = {
+    "function_call": ("call_id", "name", "arguments"),
+    "function_call_output": ("call_id", "output"),
+    "image_generation_call": ("result",),
+}
+"""The fields of items that are shown as they came."""
+
+
+def input_page(items: Sequence[wire.InputItem], query: Mapping[str, str]) -> InputItems:
+    """Return the requested page of items, by the parameters `order`, `after` and `limit` of the query.
+
+    Raises:
+        BadRequest: a parameter is invalid.
+
+    """
+    order, limit = query.get("order") or "desc", query.get("limit") or str(_USUAL)
+    if order not in {"asc", "desc"}:
+        raise BadRequest("'order' must be 'asc' or 'desc'.", param="order")
+    if not limit.isdecimal() or not 1 <= int(limit[:6]) <= _MOST:
+        raise BadRequest(f"'limit' must be a number from 1 to {_MOST}.", param="limit")
+    shown = [_shown(item) for item in items if item.type in {"message", "reasoning", *_SHOWN}]
+    if order == "desc":
+        shown.reverse()
+    ids = [item["id"] for item in shown]
+    after = query.get("after")
+    if after and after not in ids:
+        raise BadRequest("'after' must be the id of an item of this list.", param="after")
+    start = ids.index(after) + 1 if after else 0
+    page = shown[start : start + int(limit)]
+    return InputItems(
+        data=page,
+        first_id=page[0]["id"] if page else "",
+        last_id=page[-1]["id"] if page else "",
+        has_more=start + int(limit) < len(shown),
+    )
+
+
+def _shown(item: wire.InputItem) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": item.id, "type": item.type, "status": "completed"}
+    if item.type == "message":
+        return {**shown, "role": item.role or "user", "content": _parts(item)}
+    if item.type == "reasoning":
+        return {**shown, "summary": []}
+    values: dict[str, Any] = msgspec.to_builtins(item)
+    return {**shown, **{field: values.get(field) for field in _SHOWN[item.type]}}
+
+
+def _parts(item: wire.InputItem) -> list[dict[str, Any]]:
+    answered = item.role == "assistant"
+    content = item.content or []
+    parts = [wire.InputPart(type="input_text", text=content)] if isinstance(content, str) else content
+    return [_part(part, answered=answered) for part in parts]
+
+
+def _part(part: wire.InputPart, *, answered: bool) -> dict[str, Any]:
+    match part.type:
+        case "refusal":
+            return {"type": "refusal", "refusal": part.refusal or ""}
+        case "input_image" | "image_url":
+            url = part.image_url if isinstance(part.image_url, str | None) else part.image_url.url
+            return {"type": "input_image", "image_url": url, "detail": part.detail or "auto"}
+        case "input_file" | "input_audio":
+            return msgspec.to_builtins(part)
+        case _ if answered:
+            return {"type": "output_text", "text": part.text or "", "annotations": [], "logprobs": []}
+        case _:
+            return {"type": "input_text", "text": part.text or ""}

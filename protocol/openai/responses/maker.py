@@ -1,0 +1,194 @@
+"""Makes the steps of a response from the events of an exchange, and stores it before its last step.
+
+A client may continue from a response as soon as it has its end, so the response is stored before the end is sent. The
+pictures of a client that asked for them as items are fetched when they come.
+"""
+
+import binascii
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+
+import anyio
+import msgspec
+import structlog
+
+from protocol.http.context import ImageFormat, RequestContext, caller_of
+from protocol.http.errors import HttpError
+from protocol.http.stop import Bounds, cut
+from protocol.http.stream import Steps
+from protocol.http.withhold import withholding
+from protocol.model import (
+    Engine,
+    Event,
+    Exchange,
+    Finish,
+    GatewayError,
+    Job,
+    JobError,
+    JobKind,
+    Media,
+    MediaKind,
+    MediaRef,
+    Served,
+    UpstreamFailed,
+    UpstreamModel,
+    Waiting,
+    fold,
+)
+from protocol.openai.chat.write import Rendering
+from protocol.openai.responses.state import ConversationState, StoredResponse, save
+from protocol.openai.responses.write import Picture, ResponseBuilder, ResponseStep, last_step
+
+_LOOK_SECONDS = 0.5
+
+_log = structlog.get_logger()
+
+
+class ResponseMaker:
+    """Makes one response of an answer."""
+
+    def __init__(self, engine: Engine, context: RequestContext, stored: StoredResponse) -> None:
+        """Fill a response that has no output yet; it is stored if its client allows that."""
+        self._engine, self._context, self.stored = engine, context, stored
+        arrived = context.created - context.started
+        rendering = Rendering(context.links, caller_of(context))
+        self.builder = ResponseBuilder(stored.response, rendering, lambda: arrived + context.now())
+
+    @asynccontextmanager
+    async def opened(
+        self, exchange: AbstractAsyncContextManager[Exchange], *, streamed: bool
+    ) -> AsyncGenerator["ResponseSteps"]:
+        """Open an exchange, and yield its steps; without a stream there is one."""
+        async with withholding(exchange, caller_of(self._context)) as events:
+            yield ResponseSteps(events, self, streamed=streamed)
+
+    async def add(self, event: Event) -> list[ResponseStep]:
+        """Return the steps of an event."""
+        builder = self.builder
+        if isinstance(event, Finish):
+            last = builder.finish(event)
+            await self.save()
+            return [ResponseStep(events=[*builder.begin(), *last], usage=event.usage, response=builder.response)]
+        events = builder.add(await self._delivered(event))
+        if events or builder.response.background:
+            events = [*builder.begin(), *events]
+        return [ResponseStep(events=events)] if events else []
+
+    async def save(self) -> None:
+        """Store the response in its current state; a client that waits for the answer gets it even if that fails."""
+        if not self.builder.response.store:
+            return
+        self.stored = msgspec.structs.replace(self.stored, response=self.builder.response, media=self.builder.media)
+        try:
+            await save(self._context, self.stored)
+        except GatewayError as error:
+            _log.warning("response_store_failed", response=self.stored.response.id, code=error.code)
+
+    async def _delivered(self, event: Event) -> Event | Picture:
+        wanted = self.stored.pictures
+        if wanted is None or not isinstance(event, Media) or event.ref.kind is not MediaKind.IMAGE:
+            return event
+        base64 = await picture_base64(self._engine, self._context, event.ref, wanted)
+        url = self._context.links.sign(event.ref, caller_of(self._context), wanted)
+        return Picture(media=event, url=url, base64=base64)
+
+
+class ResponseSteps:
+    """The steps of a response."""
+
+    def __init__(self, events: Steps[Event], maker: ResponseMaker, *, streamed: bool) -> None:
+        """Make steps of events."""
+        self._events, self._maker, self._streamed = events, maker, streamed
+
+    @property
+    def served(self) -> Served:
+        """The transport, account and model that serve the request."""
+        return self._events.served
+
+    async def __aiter__(self) -> AsyncIterator[ResponseStep]:
+        """Yield the steps."""
+        if self._streamed:
+            async for event in self._events:
+                for step in await self._maker.add(event):
+                    yield step
+            return
+        reply = await fold(self._events)  # the whole answer may have been rewritten
+        async for event in reply.each():
+            for step in await self._maker.add(event):
+                yield step
+
+
+async def picture_base64(
+    engine: Engine, context: RequestContext, ref: MediaRef, image_format: ImageFormat
+) -> str | None:
+    """Return a picture in base64; None: it cannot be fetched now."""
+    from protocol.http.picture import fitted, whole_picture  # imported with the first picture
+
+    try:
+        async with engine.media(ref, image_format.rendition) as stream:
+            data = await whole_picture(stream, context)
+        data, _ = await fitted(data, image_format, context)
+    except GatewayError as error:
+        _log.warning("response_picture_failed", code=error.code)
+        return None
+    content = data if isinstance(data, bytes) else await anyio.to_thread.run_sync(data.whole)
+    return binascii.b2a_base64(content, newline=False).decode()
+
+
+def state_of(engine: Engine, context: RequestContext) -> ConversationState:
+    """Return the stored responses of the license of a request."""
+    return ConversationState(context, partial(_settled, engine, context))
+
+
+async def _settled(engine: Engine, context: RequestContext, stored: StoredResponse) -> StoredResponse:
+    """Return a response in the background in its current state; store it if it has ended."""
+    identity = stored.response.id
+    job = await context.jobs.find(caller_of(context).owner, JobKind.RESPONSE, identity)
+    if job is not None and not job.over:
+        running = msgspec.structs.replace(stored.response, status=job.state.value)
+        return msgspec.structs.replace(stored, response=running)
+    maker = ResponseMaker(engine, context, stored)
+    try:
+        exchange = job_exchange(context, identity, stored.response.max_output_tokens)
+        async with maker.opened(exchange, streamed=False) as steps:
+            context.record.note_usage((await last_step(steps)).usage)
+    except (UpstreamFailed, HttpError) as error:
+        maker.builder.fail(error)
+        await maker.save()
+    return maker.stored
+
+
+@asynccontextmanager
+async def job_exchange(context: RequestContext, job_id: str, tokens: int | None) -> AsyncGenerator[Exchange]:
+    """Yield the answer of a job in the background as an exchange; its events wait for the end of the job."""
+    served = Served(transport="", account="")
+
+    async def events() -> AsyncGenerator[Event]:
+        nonlocal served
+        job = await _find(context, job_id)
+        while not job.over:
+            yield Waiting()
+            await anyio.sleep(_LOOK_SECONDS)
+            job = await _find(context, job_id)
+        if job.reply is None:
+            error = job.error or JobError(code=UpstreamFailed.code, message="The upstream failed.")
+            raise UpstreamFailed(error.message, code=error.code)
+        answered = UpstreamModel(name=job.upstream_model) if job.upstream_model else None
+        handle = job.handle
+        served = Served(
+            transport=handle.transport if handle is not None else "",
+            account=handle.account if handle is not None else "",
+            answered=answered,
+        )
+        async for event in cut(job.reply.each(), Bounds(tokens=tokens), job.reply.usage.input_tokens):
+            yield event
+
+    yield Exchange(lambda: served, events())
+
+
+async def _find(context: RequestContext, job_id: str) -> Job:
+    job = await context.jobs.find(caller_of(context).owner, JobKind.RESPONSE, job_id)
+    if job is None:
+        raise HttpError(404, "not_found", "This response in the background was cancelled, or its result has expired.")
+    return job

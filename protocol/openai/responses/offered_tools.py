@@ -1,0 +1,139 @@
+"""Reads tools, their choice and the format of the text from a request to the Responses API."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from protocol.http.picture_parameters import PictureParameters, read_picture_parameters
+from protocol.model import BadRequest, JsonOutput, Tool, ToolChoice
+from protocol.openai.responses import wire
+from protocol.structured.tool_checks import NO_ARGUMENTS, Mode, check_name, check_schema, chosen, unique
+
+_SEARCHES = ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
+"""The site searches without being asked."""
+_PICTURES = "image_generation"
+_MODES: dict[str, Mode] = {"": "auto", "auto": "auto", "none": "none", "required": "required"}
+
+
+class OfferedTools(msgspec.Struct, frozen=True, kw_only=True):
+    """The tools of a request."""
+
+    functions: ToolChoice | None
+    """The functions that the model may call; None: none."""
+    pictures: PictureParameters | None
+    """The parameters of pictures that are returned as items; None: the client did not ask for such."""
+    draws: bool
+    """Whether the answer must be a picture."""
+
+
+def read_tools(body: wire.ResponseRequest) -> OfferedTools:
+    """Return the tools of a request.
+
+    Raises:
+        BadRequest: a tool is not supported, has no valid name or schema, or is chosen without being offered.
+
+    """
+    found: list[tuple[str, Tool]] = []
+    pictures: PictureParameters | None = None
+    for index, tool in enumerate(body.tools or ()):
+        at = f"tools[{index}]"
+        if tool.type == _PICTURES:
+            pictures = _pictures(tool, at)
+        elif tool.type == "function":
+            found.append((f"{at}.name", _function(tool, at)))
+        elif tool.type not in _SEARCHES:
+            text = f"Tools of the type '{tool.type}' are not supported: offer a 'function' (at '{at}.type')."
+            raise BadRequest(text, param=f"{at}.type", code="unsupported_parameter")
+    functions = unique(found)
+    mode, allowed = _choice(body.tool_choice)
+    draws = allowed == (_PICTURES,) or (mode == "required" and not allowed and not functions and pictures is not None)
+    if draws and pictures is None:
+        text = "'tool_choice' names the tool 'image_generation', which the request does not offer."
+        raise BadRequest(text, param="tool_choice")
+    if draws or (mode == "required" and not functions and body.tools):
+        mode, allowed = "auto", ()
+    parallel = body.parallel_tool_calls is not False
+    return OfferedTools(
+        functions=chosen(functions, mode, allowed, "tool_choice", parallel=parallel) if not draws else None,
+        pictures=pictures if mode != "none" else None,
+        draws=draws,
+    )
+
+
+def _function(tool: wire.ResponseTool, at: str) -> Tool:
+    if tool.name is None:
+        raise BadRequest(f"'name' is missing (at '{at}').", param=f"{at}.name")
+    schema = NO_ARGUMENTS if tool.parameters is None else tool.parameters
+    parameters = check_schema(schema, f"{at}.parameters")
+    return Tool(name=tool.name, description=tool.description or "", parameters=parameters)
+
+
+def _pictures(tool: wire.ResponseTool, at: str) -> PictureParameters:
+    try:
+        return read_picture_parameters(tool, b"", draws=True)
+    except BadRequest as error:
+        error.param = f"{at}.{error.param}"
+        raise
+
+
+def _choice(choice: str | wire.ResponseToolChoice | None) -> tuple[Mode, tuple[str, ...]]:
+    """Return the mode, and the names of the tools that may be called."""
+    match choice:
+        case None | wire.ResponseToolChoice(type="web_search" | "web_search_preview"):
+            return "auto", ()
+        case str() if choice in _MODES:
+            return _MODES[choice], ()
+        case wire.ResponseToolChoice(type="function", name=str() as name):
+            return "required", (name,)
+        case wire.ResponseToolChoice(type="image_generation"):
+            return "required", (_PICTURES,)
+        case wire.ResponseToolChoice(type="allowed_tools"):
+            return _MODES.get(choice.mode or "", "auto"), _allowed(choice.tools or ())
+        case _:
+            text = "'tool_choice' must be 'auto', 'none', 'required' or an object that names an offered function."
+            raise BadRequest(text, param="tool_choice")
+
+
+def _allowed(tools: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(str(tool.get("name", "")) for tool in tools if tool.get("type", "function") == "function")
+
+
+def json_output(text: wire.TextOptions | None) -> JsonOutput | None:
+    """Return the JSON that the answer must be, or None for free text.
+
+    Raises:
+        BadRequest: the format is unknown, or its schema is not valid.
+
+    """
+    form = text.format if text is not None else None
+    if form is None or form.type == "text":
+        return None
+    if form.type not in {"json_object", "json_schema"}:
+        message = "'text.format.type' must be 'text', 'json_object' or 'json_schema'."
+        raise BadRequest(message, param="text.format.type")
+    if form.type == "json_object":
+        return JsonOutput()
+    if form.schema is None:
+        raise BadRequest("'schema' is missing (at 'text.format').", param="text.format.schema")
+    if form.name:
+        check_name(form.name, "text.format.name")
+    check_schema(form.schema, "text.format.schema")
+    return JsonOutput(schema=form.schema, name=form.name or "", description=form.description or "")
+
+
+def shown_tool(tool: wire.ResponseTool) -> dict[str, Any]:
+    """Return a tool as a response shows it."""
+    shown: dict[str, Any] = {"type": tool.type, **msgspec.to_builtins(tool)}
+    return {**shown, "parameters": tool.parameters, "strict": tool.strict} if tool.type == "function" else shown
+
+
+def shown_choice(choice: str | wire.ResponseToolChoice | None) -> str | dict[str, Any]:
+    """Return the choice of tools as a response shows it."""
+    return choice or "auto" if isinstance(choice, str | None) else msgspec.to_builtins(choice)
+
+
+def shown_text(text: wire.TextOptions | None) -> dict[str, Any]:
+    """Return the options of the text as a response shows them."""
+    form = text.format if text is not None else None
+    return {"format": {"name": "", **msgspec.to_builtins(form)} if form is not None else {"type": "text"}}

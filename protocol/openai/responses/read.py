@@ -1,0 +1,183 @@
+"""Converts a request to the Responses API to a `GenerationRequest`; refuses fields that would change the answer."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from protocol.http.context import RequestContext, caller_of
+from protocol.http.conversation import Attachment, Message, Source
+from protocol.http.picture_parameters import PictureParameters
+from protocol.model import (
+    BadRequest,
+    Capability,
+    GenerationRequest,
+    Role,
+    Selection,
+    TextPart,
+    ToolCall,
+    Turn,
+)
+from protocol.openai.responses import wire
+from protocol.openai.responses.offered_tools import OfferedTools, json_output
+
+_ROLES = {"user": Role.USER, "system": Role.SYSTEM, "developer": Role.DEVELOPER, "assistant": Role.ASSISTANT}
+_TEXTS = frozenset({"input_text", "output_text", "text", "summary_text"})
+_IGNORED = frozenset({"reasoning", "web_search_call", "compaction"})
+"""Items that the site does not need back."""
+_BY_ID = "This gateway does not store files by id: send {} (at '{}')."
+
+
+class PlacedItem(NamedTuple):
+    """An item of the conversation, and its path in the request, which is unique."""
+
+    item: wire.InputItem
+    at: str
+
+
+def items_of(body: wire.ResponseRequest) -> list[wire.InputItem]:
+    """Return the input of a request as items."""
+    if isinstance(body.input, str):
+        return [wire.InputItem(role="user", content=body.input)]
+    return body.input or []
+
+
+def refuse_unsupported(body: wire.ResponseRequest) -> None:
+    """Raise BadRequest for the first field that is not supported."""
+    for field, instead in (("conversation", "'previous_response_id'"), ("prompt", "'instructions' and 'input'")):
+        if getattr(body, field):
+            text = f"'{field}' is not supported by this gateway: use {instead}."
+            raise BadRequest(text, param=field, code="unsupported_parameter")
+    if body.background and body.store is False:
+        raise BadRequest("'background' requires 'store': a background response is fetched by its id.", param="store")
+
+
+def messages_of(placed: Iterable[PlacedItem], instructions: str | None) -> list[Message]:
+    """Return the messages of a conversation; items of one answer, such as words and calls, are one message.
+
+    Raises:
+        BadRequest: an item or a part is not supported, or lacks a field.
+
+    """
+    messages: list[Message] = []
+    for item, at in placed:
+        if item.type in _IGNORED:
+            continue
+        message = _message(item, at)
+        last = messages[-1] if messages else None
+        if last is None or not last.role == message.role == Role.ASSISTANT:
+            messages.append(message)
+            continue
+        messages[-1] = msgspec.structs.replace(
+            last,
+            parts=(*last.parts, *message.parts),
+            tool_calls=(*last.tool_calls, *message.tool_calls),
+            urls=(*last.urls, *message.urls),
+        )
+    if not any(message.parts for message in messages):
+        raise BadRequest("The request has no text: send an 'input' with text or a file.", param="input")
+    return messages if not instructions else [Message(role=Role.SYSTEM, parts=(instructions,)), *messages]
+
+
+def _message(item: wire.InputItem, at: str) -> Message:
+    match item.type:
+        case "message":
+            role = _ROLES.get(item.role or "user")
+            if role is None:
+                raise BadRequest(f"'{at}.role' must be one of: {', '.join(_ROLES)}.", param=f"{at}.role")
+            return Message(role=role, parts=_parts(item.content, f"{at}.content"))
+        case "function_call":
+            if item.name is None:
+                raise BadRequest(f"'name' is missing (at '{at}').", param=f"{at}.name")
+            call = ToolCall(id=item.call_id or "", name=item.name, arguments=item.arguments or "{}")
+            return Message(role=Role.ASSISTANT, parts=(), tool_calls=(call,))
+        case "function_call_output":
+            parts = _parts(item.output, f"{at}.output")
+            return Message(role=Role.TOOL, parts=parts or ("",), tool_call_id=item.call_id)
+        case "image_generation_call":
+            if item.url or not item.result:
+                return Message(role=Role.ASSISTANT, parts=(), urls=(item.url,) if item.url else ())
+            picture = Attachment(at=at, param=f"{at}.result", source=Source(form="file", text=item.result))
+            return Message(role=Role.ASSISTANT, parts=(picture,))
+        case _:
+            text = f"Items of the type '{item.type}' are not supported (at '{at}.type')."
+            raise BadRequest(text, param=f"{at}.type", code="unsupported_item")
+
+
+def _parts(content: wire.InputContent | None, where: str) -> tuple[str | Attachment, ...]:
+    if content is None or isinstance(content, str):
+        return (content,) if content else ()
+    return tuple(_part(part, f"{where}[{index}]") for index, part in enumerate(content))
+
+
+def _part(part: wire.InputPart, at: str) -> str | Attachment:
+    if part.type in _TEXTS:
+        return part.text or ""
+    match part.type:
+        case "refusal":
+            return part.refusal or ""
+        case "input_image" | "image_url":
+            return _image(part, at)
+        case "input_file":
+            return _file(part, at)
+        case "input_audio" if part.input_audio is not None:
+            source = Source(form="audio", text=part.input_audio.data)
+            return Attachment(at=at, param=f"{at}.input_audio.data", source=source)
+        case _:
+            text = f"A content part of type '{part.type}' is not supported (at '{at}')."
+            raise BadRequest(text, param=at, code="unsupported_content_part")
+
+
+def _image(part: wire.InputPart, at: str) -> Attachment:
+    url = part.image_url
+    if url is None:
+        if part.file_id:
+            text = _BY_ID.format("'image_url'", f"{at}.file_id")
+            raise BadRequest(text, param=f"{at}.file_id", code="unsupported_parameter")
+        raise BadRequest(f"'image_url' is missing (at '{at}').", param=f"{at}.image_url")
+    source = Source(form="image", text=url if isinstance(url, str) else url.url)
+    return Attachment(at=at, param=f"{at}.image_url", source=source)
+
+
+def _file(part: wire.InputPart, at: str) -> Attachment:
+    if part.file_data:
+        source = Source(form="file", text=part.file_data, name=part.filename or "")
+        return Attachment(at=at, param=f"{at}.file_data", source=source)
+    if part.file_url:
+        return Attachment(at=at, param=f"{at}.file_url", source=Source(form="link", text=part.file_url))
+    if part.file_id:
+        text = _BY_ID.format("'file_data' or 'file_url'", f"{at}.file_id")
+        raise BadRequest(text, param=f"{at}.file_id", code="unsupported_parameter")
+    raise BadRequest(f"'file_data' or 'file_url' is missing (at '{at}').", param=f"{at}.file_data")
+
+
+def read(
+    body: wire.ResponseRequest,
+    turns: tuple[Turn, ...],
+    tools: OfferedTools,
+    selection: Selection,
+    context: RequestContext,
+) -> GenerationRequest:
+    """Convert a request with its conversation to a selected model.
+
+    Raises:
+        BadRequest: the format of the text is not valid.
+
+    """
+    pictures = tools.pictures or PictureParameters()
+    if pictures.sentences:
+        last = max(index for index, turn in enumerate(turns) if turn.role is Role.USER or not index)
+        asked = msgspec.structs.replace(turns[last], parts=(*turns[last].parts, *map(TextPart, pictures.sentences)))
+        turns = (*turns[:last], asked, *turns[last + 1 :])
+    chat = selection.capability is Capability.CHAT  # the others answer with what they make, and call nothing
+    return GenerationRequest(
+        id=context.id,
+        caller=caller_of(context),
+        selection=selection,
+        turns=turns,
+        streamed=bool(body.stream) and not body.background,
+        tools=tools.functions if chat else None,
+        output=json_output(body.text) if chat else None,
+        attempts_before=context.attempts_before,
+        aspect=pictures.aspect,
+    )

@@ -1,0 +1,203 @@
+"""Stored responses, and the conversations that they make: each is stored with its own input and its predecessor's id.
+
+A request that names a previous response gets the whole conversation: the input and output of every response of the
+chain, and then its own input. The id of an item contains the id of its response, so that a reference to an item finds
+it without an index.
+"""
+
+import binascii
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import anyio.to_thread
+import msgspec
+
+from protocol.http.body import encode_json
+from protocol.http.context import ImageFormat, RequestContext, caller_of
+from protocol.http.errors import HttpError
+from protocol.http.long_strings import LongString
+from protocol.model import BadRequest, MediaRef
+from protocol.openai.responses import wire
+from protocol.openai.responses.output_wire import ModelResponse, OutputPicture
+from protocol.openai.responses.read import PlacedItem
+from protocol.openai.responses.write import item_id
+
+_OWNER = re.compile(r"[a-z]+_([0-9a-f]{48})i?[0-9a-f]+\Z")
+"""The id of an item, with the part that identifies its response."""
+_PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "image_generation_call": "ig"}
+_UNFINISHED = frozenset({"queued", "in_progress"})
+
+
+class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A response as it is stored."""
+
+    response: ModelResponse
+    """Without the content of its pictures, which stay upstream."""
+    input: list[wire.InputItem]
+    """The input of its request, without that of earlier responses; every item has an id."""
+    media: dict[str, MediaRef] = {}
+    """The pictures of the output, by the ids of their items."""
+    pictures: ImageFormat | None = None
+    """The format of pictures that are items; None: pictures are links in the text."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the response has ended."""
+        return self.response.status not in _UNFINISHED
+
+
+Settle = Callable[[StoredResponse], Awaitable[StoredResponse]]
+"""Returns a response in the background in its current state."""
+
+_items = msgspec.json.Decoder(list[wire.InputItem])
+_decode = msgspec.json.Decoder(StoredResponse).decode
+
+
+class ConversationState:
+    """The stored responses of the license of one request."""
+
+    def __init__(self, context: RequestContext, settle: Settle) -> None:
+        """Read and write in the store of `context`; `settle` brings responses in the background up to date."""
+        self._context, self._owner, self._settle = context, caller_of(context).owner, settle
+        self._found: dict[str, StoredResponse | None] = {}
+
+    async def find(self, response_id: str) -> StoredResponse | None:
+        """Return a response, or None; each is read once.
+
+        Raises:
+            Saturated: the store failed.
+
+        """
+        if response_id not in self._found:
+            body = await self._context.responses.get(self._owner, response_id)
+            stored = _stored(body) if body is not None else None
+            self._found[response_id] = await self._settle(stored) if stored and not stored.finished else stored
+        return self._found[response_id]
+
+    async def remove(self, response_id: str) -> bool:
+        """Delete a response; return whether it existed."""
+        return await self._context.responses.remove(self._owner, response_id)
+
+    async def history(self, response_id: str | None) -> list[PlacedItem]:
+        """Return the conversation that ends with a response; None: an empty one.
+
+        Raises:
+            HttpError: a response of the chain is not stored (404), or has not ended (400).
+
+        """
+        chain: list[StoredResponse] = []
+        while response_id is not None:
+            stored = await self.find(response_id)
+            if stored is None:
+                raise _previous(404, f"The previous response '{response_id}' is not stored: send the conversation.")
+            if not stored.finished:
+                raise _previous(400, f"The previous response '{response_id}' has not ended: wait for its end.")
+            chain.append(stored)
+            response_id = stored.response.previous_response_id
+        items = [item for stored in reversed(chain) for item in (*stored.input, *self._output(stored))]
+        if len(items) > wire.MOST_ITEMS:
+            raise _previous(400, f"The conversation has more than {wire.MOST_ITEMS} items: begin a new one.")
+        return [PlacedItem(item, f"previous_response_id[{index}]") for index, item in enumerate(items)]
+
+    def _output(self, stored: StoredResponse) -> list[wire.InputItem]:
+        """Return the output of a response as input, with fresh links to its pictures."""
+        items = _items.decode(msgspec.json.encode(msgspec.to_builtins(stored.response.output)))
+        links, caller = self._context.links, caller_of(self._context)
+        return [
+            msgspec.structs.replace(item, url=links.sign(ref, caller))
+            if item.id is not None and (ref := stored.media.get(item.id)) is not None
+            else item
+            for item in items
+        ]
+
+    async def resolved(self, items: Sequence[wire.InputItem]) -> list[wire.InputItem]:
+        """Return items with those that are references replaced by what they refer to.
+
+        Raises:
+            HttpError: a referenced item is not stored (404).
+
+        """
+        return [await self._referenced(item, f"input[{n}]") if _refers(item) else item for n, item in enumerate(items)]
+
+    async def _referenced(self, item: wire.InputItem, at: str) -> wire.InputItem:
+        identity = item.id or ""
+        if identity.startswith("rs_"):
+            return wire.InputItem(type="reasoning", id=identity)
+        owner = _OWNER.match(identity)
+        stored = await self.find(f"resp_{owner[1]}") if owner is not None else None
+        for found in (*stored.input, *self._output(stored)) if stored is not None else ():
+            if found.id == identity:
+                return found
+        error = HttpError(404, "item_not_found", f"The item '{identity}' is not stored: send the item itself.")
+        error.param = at
+        raise error
+
+
+async def save(context: RequestContext, stored: StoredResponse) -> None:
+    """Store a response, without the content of its pictures.
+
+    Raises:
+        Saturated: the store failed.
+
+    """
+    output = [
+        msgspec.structs.replace(item, result=None) if isinstance(item, OutputPicture) else item
+        for item in stored.response.output
+    ]
+    slim = msgspec.structs.replace(stored, response=msgspec.structs.replace(stored.response, output=output))
+    await context.responses.put(caller_of(context).owner, stored.response.id, encode_json(slim))
+
+
+def _refers(item: wire.InputItem) -> bool:
+    return item.type == "item_reference" or (item.type == "message" and item.content is None and item.role is None)
+
+
+def _previous(status: int, message: str) -> BadRequest:
+    error = HttpError(status, "previous_response_not_found", message)
+    error.param = "previous_response_id"
+    return error
+
+
+def _stored(body: bytes) -> StoredResponse:
+    try:
+        return _decode(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:  # a lone surrogate, which only an escape can carry
+        return msgspec.convert(json.loads(body), StoredResponse)
+
+
+async def stored_input(
+    response_id: str, items: Sequence[wire.InputItem], long_strings: Mapping[str, LongString]
+) -> list[wire.InputItem]:
+    """Return the input of a response as it is stored: every item has an id, and every file is in it."""
+    named = [
+        item
+        if item.id
+        else msgspec.structs.replace(item, id=item_id(_PREFIXES.get(item.type, "item"), response_id, f"i{index:x}"))
+        for index, item in enumerate(items)
+    ]
+    if not long_strings:
+        return named
+    return await anyio.to_thread.run_sync(lambda: [_with_files(item, long_strings) for item in named])
+
+
+def _with_files(item: wire.InputItem, long_strings: Mapping[str, LongString]) -> wire.InputItem:
+    """Put the long strings, which were decoded into files while the body arrived, back into an item."""
+
+    def whole(text: str | None) -> str | None:
+        long = long_strings.get(text) if text is not None else None
+        if long is None or long.file is None:
+            return text
+        return long.head + binascii.b2a_base64(long.file.whole(), newline=False).decode()
+
+    def with_file(part: wire.InputPart) -> wire.InputPart:
+        image = part.image_url if isinstance(part.image_url, str | None) else part.image_url.url
+        return msgspec.structs.replace(part, image_url=whole(image), file_data=whole(part.file_data))
+
+    content, output = (
+        [with_file(part) for part in parts] if isinstance(parts, list) else parts
+        for parts in (item.content, item.output)
+    )
+    return msgspec.structs.replace(item, content=content, output=output)
