@@ -138,7 +138,7 @@ class JobSettings(Section, frozen=True):
     """Jobs that outlive their request: videos, research, and responses in the background."""
 
     concurrency: Count = 8
-    """Jobs that run in the background at once, per worker; more jobs wait, and one license leaves some for the others."""
+    """Jobs in the background at once, per worker; more jobs wait, and one license leaves some for the others."""
     unfinished_per_license: Count = 20
     """Unfinished jobs per license; requests above it fail with 429."""
     retention_seconds: Seconds = 86400.0

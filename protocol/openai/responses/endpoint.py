@@ -1,7 +1,5 @@
 """The endpoints below `/responses`."""
 
-import secrets
-
 import msgspec
 from msgspec import UNSET
 from starlette.requests import Request
@@ -28,7 +26,7 @@ from protocol.openai.errors import error_response
 from protocol.openai.responses import read, wire
 from protocol.openai.responses.listing import input_page
 from protocol.openai.responses.maker import ResponseMaker, job_exchange, picture_base64, state_of
-from protocol.openai.responses.offered_tools import read_tools, shown_choice, shown_text, shown_tool
+from protocol.openai.responses.offered_tools import read_tools
 from protocol.openai.responses.output_wire import (
     DeletedResponse,
     InputItems,
@@ -62,7 +60,7 @@ async def _answer(
     conversation = [*await state.history(body.previous_response_id), *placed]
     turns = await read_turns(read.messages_of(conversation, body.instructions), selection, engine.catalogue, context)
     request = read.read(body, turns, tools, selection, context)
-    response = _new_response(body, selection, context)
+    response = read.new_response(body, selection, context)
     stored = StoredResponse(
         response=response,
         input=await stored_input(response.id, own, context.long_strings) if response.store else [],
@@ -92,30 +90,6 @@ CREATE = Operation(
     select=_select,
     answer=_answer,
 )
-
-
-def _new_response(body: wire.ResponseRequest, selection: Selection, context: RequestContext) -> ModelResponse:
-    reasoning = body.reasoning or wire.ReasoningOptions()
-    return ModelResponse(
-        id=f"resp_{secrets.token_hex(24)}",
-        created_at=int(context.created),
-        status="queued" if body.background else "in_progress",
-        background=bool(body.background),
-        instructions=body.instructions,
-        max_output_tokens=body.max_output_tokens,
-        metadata=body.metadata or {},
-        model=selection.id,
-        parallel_tool_calls=body.parallel_tool_calls is not False,
-        previous_response_id=body.previous_response_id,
-        reasoning={"effort": reasoning.effort, "summary": reasoning.summary},
-        store=body.store is not False,
-        temperature=1.0 if body.temperature is None else body.temperature,
-        text=shown_text(body.text),
-        tool_choice=shown_choice(body.tool_choice),
-        tools=[shown_tool(tool) for tool in body.tools or ()],
-        top_p=1.0 if body.top_p is None else body.top_p,
-        truncation=body.truncation or "disabled",
-    )
 
 
 class RetrievedResponses:

@@ -50,18 +50,14 @@ def input_page(items: Sequence[wire.InputItem], query: Mapping[str, str]) -> Inp
 def _shown(item: wire.InputItem) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": item.id, "type": item.type, "status": "completed"}
     if item.type == "message":
-        return {**shown, "role": item.role or "user", "content": _parts(item)}
+        answered, content = item.role == "assistant", item.content or []
+        parts = [wire.InputPart(type="input_text", text=content)] if isinstance(content, str) else content
+        shown_parts = [_part(part, answered=answered) for part in parts]
+        return {**shown, "role": item.role or "user", "content": shown_parts}
     if item.type == "reasoning":
         return {**shown, "summary": []}
     values: dict[str, Any] = msgspec.to_builtins(item)
     return {**shown, **{field: values.get(field) for field in _SHOWN[item.type]}}
-
-
-def _parts(item: wire.InputItem) -> list[dict[str, Any]]:
-    answered = item.role == "assistant"
-    content = item.content or []
-    parts = [wire.InputPart(type="input_text", text=content)] if isinstance(content, str) else content
-    return [_part(part, answered=answered) for part in parts]
 
 
 def _part(part: wire.InputPart, *, answered: bool) -> dict[str, Any]:

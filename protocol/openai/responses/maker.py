@@ -7,7 +7,6 @@ pictures of a client that asked for them as items are fetched when they come.
 import binascii
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 
 import anyio
 import msgspec
@@ -70,7 +69,12 @@ class ResponseMaker:
             last = builder.finish(event)
             await self.save()
             return [ResponseStep(events=[*builder.begin(), *last], usage=event.usage, response=builder.response)]
-        events = builder.add(await self._delivered(event))
+        part, wanted = event, self.stored.pictures
+        if wanted is not None and isinstance(event, Media) and event.ref.kind is MediaKind.IMAGE:
+            base64 = await picture_base64(self._engine, self._context, event.ref, wanted)
+            url = self._context.links.sign(event.ref, caller_of(self._context), wanted)
+            part = Picture(media=event, url=url, base64=base64)
+        events = builder.add(part)
         if events or builder.response.background:
             events = [*builder.begin(), *events]
         return [ResponseStep(events=events)] if events else []
@@ -84,14 +88,6 @@ class ResponseMaker:
             await save(self._context, self.stored)
         except GatewayError as error:
             _log.warning("response_store_failed", response=self.stored.response.id, code=error.code)
-
-    async def _delivered(self, event: Event) -> Event | Picture:
-        wanted = self.stored.pictures
-        if wanted is None or not isinstance(event, Media) or event.ref.kind is not MediaKind.IMAGE:
-            return event
-        base64 = await picture_base64(self._engine, self._context, event.ref, wanted)
-        url = self._context.links.sign(event.ref, caller_of(self._context), wanted)
-        return Picture(media=event, url=url, base64=base64)
 
 
 class ResponseSteps:
@@ -138,25 +134,25 @@ async def picture_base64(
 
 def state_of(engine: Engine, context: RequestContext) -> ConversationState:
     """Return the stored responses of the license of a request."""
-    return ConversationState(context, partial(_settled, engine, context))
 
+    async def settle(stored: StoredResponse) -> StoredResponse:
+        """Return a response in the background in its current state; store it if it has ended."""
+        identity = stored.response.id
+        job = await context.jobs.find(caller_of(context).owner, JobKind.RESPONSE, identity)
+        if job is not None and not job.over:
+            running = msgspec.structs.replace(stored.response, status=job.state.value)
+            return msgspec.structs.replace(stored, response=running)
+        maker = ResponseMaker(engine, context, stored)
+        try:
+            exchange = job_exchange(context, identity, stored.response.max_output_tokens)
+            async with maker.opened(exchange, streamed=False) as steps:
+                context.record.note_usage((await last_step(steps)).usage)
+        except (UpstreamFailed, HttpError) as error:
+            maker.builder.fail(error)
+            await maker.save()
+        return maker.stored
 
-async def _settled(engine: Engine, context: RequestContext, stored: StoredResponse) -> StoredResponse:
-    """Return a response in the background in its current state; store it if it has ended."""
-    identity = stored.response.id
-    job = await context.jobs.find(caller_of(context).owner, JobKind.RESPONSE, identity)
-    if job is not None and not job.over:
-        running = msgspec.structs.replace(stored.response, status=job.state.value)
-        return msgspec.structs.replace(stored, response=running)
-    maker = ResponseMaker(engine, context, stored)
-    try:
-        exchange = job_exchange(context, identity, stored.response.max_output_tokens)
-        async with maker.opened(exchange, streamed=False) as steps:
-            context.record.note_usage((await last_step(steps)).usage)
-    except (UpstreamFailed, HttpError) as error:
-        maker.builder.fail(error)
-        await maker.save()
-    return maker.stored
+    return ConversationState(context, settle)
 
 
 @asynccontextmanager

@@ -1,6 +1,5 @@
 """Reads tools, their choice and the format of the text from a request to the Responses API."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -89,14 +88,11 @@ def _choice(choice: str | wire.ResponseToolChoice | None) -> tuple[Mode, tuple[s
         case wire.ResponseToolChoice(type="image_generation"):
             return "required", (_PICTURES,)
         case wire.ResponseToolChoice(type="allowed_tools"):
-            return _MODES.get(choice.mode or "", "auto"), _allowed(choice.tools or ())
+            allowed = [tool for tool in choice.tools or () if tool.get("type", "function") == "function"]
+            return _MODES.get(choice.mode or "", "auto"), tuple(str(tool.get("name", "")) for tool in allowed)
         case _:
             text = "'tool_choice' must be 'auto', 'none', 'required' or an object that names an offered function."
             raise BadRequest(text, param="tool_choice")
-
-
-def _allowed(tools: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    return tuple(str(tool.get("name", "")) for tool in tools if tool.get("type", "function") == "function")
 
 
 def json_output(text: wire.TextOptions | None) -> JsonOutput | None:

@@ -5,6 +5,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from protocol.model import BadRequest, GatewayError, RateLimited, Refused, Usage
+
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 
@@ -102,12 +104,35 @@ class ResponseUsage(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens_details: OutputTokens
     total_tokens: int
 
+    @classmethod
+    def of(cls, usage: Usage) -> "ResponseUsage":
+        """Return token counts in OpenAI's form."""
+        return cls(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            output_tokens_details=OutputTokens(reasoning_tokens=usage.reasoning_tokens),
+            total_tokens=usage.input_tokens + usage.output_tokens,
+        )
+
 
 class ResponseFault(msgspec.Struct, frozen=True, kw_only=True):
     """Why a response failed."""
 
     code: str
+    """One of the fixed set that the API has."""
     message: str
+
+    @classmethod
+    def of(cls, error: GatewayError) -> "ResponseFault":
+        """Return an error in OpenAI's form."""
+        match error:
+            case RateLimited():
+                code = "rate_limit_exceeded"
+            case BadRequest() | Refused():
+                code = "invalid_prompt"
+            case _:
+                code = "server_error"
+        return cls(code=code, message=error.message)
 
 
 class IncompleteDetails(msgspec.Struct, frozen=True, kw_only=True):

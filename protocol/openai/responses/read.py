@@ -1,5 +1,6 @@
 """Converts a request to the Responses API to a `GenerationRequest`; refuses fields that would change the answer."""
 
+import secrets
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ from protocol.model import (
     Turn,
 )
 from protocol.openai.responses import wire
-from protocol.openai.responses.offered_tools import OfferedTools, json_output
+from protocol.openai.responses.offered_tools import OfferedTools, json_output, shown_choice, shown_text, shown_tool
+from protocol.openai.responses.output_wire import ModelResponse
 
 _ROLES = {"user": Role.USER, "system": Role.SYSTEM, "developer": Role.DEVELOPER, "assistant": Role.ASSISTANT}
 _TEXTS = frozenset({"input_text", "output_text", "text", "summary_text"})
@@ -180,4 +182,29 @@ def read(
         output=json_output(body.text) if chat else None,
         attempts_before=context.attempts_before,
         aspect=pictures.aspect,
+    )
+
+
+def new_response(body: wire.ResponseRequest, selection: Selection, context: RequestContext) -> ModelResponse:
+    """Return a response that has no output yet, with what it repeats of its request."""
+    reasoning = body.reasoning or wire.ReasoningOptions()
+    return ModelResponse(
+        id=f"resp_{secrets.token_hex(24)}",
+        created_at=int(context.created),
+        status="queued" if body.background else "in_progress",
+        background=bool(body.background),
+        instructions=body.instructions,
+        max_output_tokens=body.max_output_tokens,
+        metadata=body.metadata or {},
+        model=selection.id,
+        parallel_tool_calls=body.parallel_tool_calls is not False,
+        previous_response_id=body.previous_response_id,
+        reasoning={"effort": reasoning.effort, "summary": reasoning.summary},
+        store=body.store is not False,
+        temperature=1.0 if body.temperature is None else body.temperature,
+        text=shown_text(body.text),
+        tool_choice=shown_choice(body.tool_choice),
+        tools=[shown_tool(tool) for tool in body.tools or ()],
+        top_p=1.0 if body.top_p is None else body.top_p,
+        truncation=body.truncation or "disabled",
     )

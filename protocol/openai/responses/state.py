@@ -50,7 +50,6 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
 Settle = Callable[[StoredResponse], Awaitable[StoredResponse]]
 """Returns a response in the background in its current state."""
 
-_items = msgspec.json.Decoder(list[wire.InputItem])
 _decode = msgspec.json.Decoder(StoredResponse).decode
 
 
@@ -102,7 +101,7 @@ class ConversationState:
 
     def _output(self, stored: StoredResponse) -> list[wire.InputItem]:
         """Return the output of a response as input, with fresh links to its pictures."""
-        items = _items.decode(msgspec.json.encode(msgspec.to_builtins(stored.response.output)))
+        items = msgspec.convert(msgspec.to_builtins(stored.response.output), list[wire.InputItem])
         links, caller = self._context.links, caller_of(self._context)
         return [
             msgspec.structs.replace(item, url=links.sign(ref, caller))
@@ -118,7 +117,9 @@ class ConversationState:
             HttpError: a referenced item is not stored (404).
 
         """
-        return [await self._referenced(item, f"input[{n}]") if _refers(item) else item for n, item in enumerate(items)]
+        return [
+            await self._referenced(item, f"input[{n}]") if item.is_reference else item for n, item in enumerate(items)
+        ]
 
     async def _referenced(self, item: wire.InputItem, at: str) -> wire.InputItem:
         identity = item.id or ""
@@ -149,10 +150,6 @@ async def save(context: RequestContext, stored: StoredResponse) -> None:
     await context.responses.put(caller_of(context).owner, stored.response.id, encode_json(slim))
 
 
-def _refers(item: wire.InputItem) -> bool:
-    return item.type == "item_reference" or (item.type == "message" and item.content is None and item.role is None)
-
-
 def _previous(status: int, message: str) -> BadRequest:
     error = HttpError(status, "previous_response_not_found", message)
     error.param = "previous_response_id"
@@ -180,10 +177,10 @@ async def stored_input(
     ]
     if not long_strings:
         return named
-    return await anyio.to_thread.run_sync(lambda: [_with_files(item, long_strings) for item in named])
+    return await anyio.to_thread.run_sync(lambda: [with_files(item, long_strings) for item in named])
 
 
-def _with_files(item: wire.InputItem, long_strings: Mapping[str, LongString]) -> wire.InputItem:
+def with_files(item: wire.InputItem, long_strings: Mapping[str, LongString]) -> wire.InputItem:
     """Put the long strings, which were decoded into files while the body arrived, back into an item."""
 
     def whole(text: str | None) -> str | None:

@@ -54,6 +54,12 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     url: str | None = None
     """An extension: the link to that picture."""
 
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is the id of a stored item alone; the type of a reference may be missing."""
+        bare = self.type == "message" and self.id is not None and self.role is None and self.content is None
+        return bare or self.type == "item_reference"
+
 
 class ResponseTool(PictureFields, frozen=True, kw_only=True, omit_defaults=True):
     """A tool that the model may use: a function, or one that OpenAI runs itself."""

@@ -12,7 +12,6 @@ import msgspec
 
 from protocol.http.body import encode_json
 from protocol.model import (
-    BadRequest,
     CallArguments,
     CallStarted,
     Citation,
@@ -24,8 +23,6 @@ from protocol.model import (
     Media,
     MediaRef,
     Piece,
-    RateLimited,
-    Refused,
     Text,
     Thought,
     UpstreamFailed,
@@ -43,7 +40,6 @@ from protocol.openai.responses.output_wire import (
     OutputItem,
     OutputPicture,
     OutputReasoning,
-    OutputTokens,
     ResponseFault,
     ResponseUsage,
     StreamEvent,
@@ -116,7 +112,15 @@ class ResponseBuilder:
                 self._events += self._message().say(event.text, refuses=True)
             case Picture():
                 self._close("completed")
-                self._events += picture_events(len(self._output), picture := self._picture(event))
+                picture = OutputPicture(
+                    id=self._id("ig"),
+                    status="completed" if event.base64 is not None else "failed",
+                    result=event.base64,
+                    revised_prompt=event.media.revised_prompt or msgspec.UNSET,
+                    url=event.url,
+                )
+                self.media[picture.id] = event.media.ref
+                self._events += picture_events(len(self._output), picture)
                 self._output.append(picture)
             case _:
                 pass
@@ -143,14 +147,14 @@ class ResponseBuilder:
             completed_at=int(self._now()) if reason is None else None,
             incomplete_details=IncompleteDetails(reason=reason) if reason is not None else None,
             output=self._output,
-            usage=_usage_of(finish.usage),
+            usage=ResponseUsage.of(finish.usage),
         )
         self._events.append(StreamEvent(type=f"response.{status}", response=self.response))
         return self._taken()
 
     def fail(self, error: GatewayError) -> list[StreamEvent]:
         """End the response with an error; return the last events."""
-        fault = ResponseFault(code=_fault_code(error), message=error.message)
+        fault = ResponseFault.of(error)
         self.response = msgspec.structs.replace(self.response, status="failed", output=self._output, error=fault)
         return [*self.begin(), StreamEvent(type="response.failed", response=self.response)]
 
@@ -204,37 +208,6 @@ class ResponseBuilder:
             if isinstance(self._open, OpenMessage):
                 cited = entry.url_citation
                 self._events += self._open.cite(cited.start_index, cited.end_index, cited.url, cited.title)
-
-    def _picture(self, picture: Picture) -> OutputPicture:
-        identity = self._id("ig")
-        self.media[identity] = picture.media.ref
-        return OutputPicture(
-            id=identity,
-            status="completed" if picture.base64 is not None else "failed",
-            result=picture.base64,
-            revised_prompt=picture.media.revised_prompt or msgspec.UNSET,
-            url=picture.url,
-        )
-
-
-def _usage_of(usage: Usage) -> ResponseUsage:
-    return ResponseUsage(
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        output_tokens_details=OutputTokens(reasoning_tokens=usage.reasoning_tokens),
-        total_tokens=usage.input_tokens + usage.output_tokens,
-    )
-
-
-def _fault_code(error: GatewayError) -> str:
-    """Return the code of an error in a response: the API has a fixed set."""
-    match error:
-        case RateLimited():
-            return "rate_limit_exceeded"
-        case BadRequest() | Refused():
-            return "invalid_prompt"
-        case _:
-            return "server_error"
 
 
 class ResponseStep(msgspec.Struct, frozen=True, kw_only=True):

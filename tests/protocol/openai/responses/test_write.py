@@ -1,0 +1,130 @@
+import json
+
+import pytest
+
+from protocol.model import (
+    BadRequest,
+    CallArguments,
+    Caller,
+    CallStarted,
+    Citation,
+    Declined,
+    Finish,
+    Media,
+    MediaKind,
+    MediaRef,
+    RateLimited,
+    Text,
+    Thought,
+    UpstreamFailed,
+    Usage,
+    Waiting,
+)
+from protocol.openai.chat.write import Rendering
+from protocol.openai.responses.read import new_response
+from protocol.openai.responses.wire import decode_request
+from protocol.openai.responses.write import Picture, ResponseBuilder, ResponseStep, ResponseWriter, last_step
+from tests.openai_description import judge_event, judge_response
+from tests.protocol.conftest import PlainLinks, make_context
+from tests.protocol.openai.responses.test_read import CATALOGUE
+
+USAGE = Usage(input_tokens=1, output_tokens=5, reasoning_tokens=2)
+MEDIA = Media(ref=MediaRef(transport="t", account="a", kind=MediaKind.IMAGE, url="x"), revised_prompt="a cat")
+
+
+def builder_of(**fields):
+    body = decode_request(json.dumps({"model": "gemini-3-pro", "input": "x"} | fields))
+    response = new_response(body, CATALOGUE.resolve(body.model), make_context(created=7.0))
+    return ResponseBuilder(response, Rendering(PlainLinks(), Caller(id="me")), lambda: 7.5)
+
+
+def written(*events, reason="stop", **fields):
+    """Return the judged events of an answer."""
+    builder = builder_of(**fields)
+    writer = ResponseWriter(builder)
+    steps = [[*builder.begin(), *(one for event in events for one in builder.add(event))]]
+    steps.append(builder.finish(Finish(reason=reason, usage=USAGE)))
+    data = b"".join(writer.event(ResponseStep(events=step)) for step in steps).decode()
+    return [judge_event(block.partition("data: ")[2]) for block in data.strip().split("\n\n")]
+
+
+def output_of(events):
+    items = events[-1]["response"]["output"]
+    assert [event["item"] for event in events if event["type"] == "response.output_item.done"] == items
+    judge_response(json.dumps(events[-1]["response"]))
+    return items
+
+
+def types_of(events):
+    return [item["type"] for item in output_of(events)]
+
+
+def test_late_thoughts_do_not_split_the_text():
+    events = written(Thought(text="a"), Text(text="b"), Thought(text="c"), Waiting(), Text(text="d"), Thought(text="e"))
+    items = output_of(events)
+    assert [item["type"] for item in items] == ["reasoning", "message", "reasoning"]
+    assert items[1]["content"][0]["text"] == "bd"
+    assert [item["summary"][0]["text"] for item in (items[0], items[2])] == ["a", "ce"]
+
+
+def test_an_answer_without_content_has_an_empty_message():
+    assert output_of(written(Thought(text="hm")))[1]["content"] == [
+        {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+    ]
+
+
+def test_words_stand_before_calls():
+    call = (CallStarted(id="call_1", name="f"), CallArguments(text='{"a":'), CallArguments(text="1}"))
+    events = written(Text(text="Look:"), *call, CallStarted(id="call_2", name="g"), CallArguments(text="{}"))
+    items = output_of(events)
+    assert [item["type"] for item in items] == ["message", "function_call", "function_call"]
+    assert [(item["call_id"], item["arguments"]) for item in items[1:]] == [("call_1", '{"a":1}'), ("call_2", "{}")]
+    assert len({item["id"] for item in items}) == 3
+
+
+def test_a_refusal_is_a_part_of_its_own():
+    items = output_of(written(Declined(text="I "), Declined(text="cannot.")))
+    assert items[0]["content"] == [{"type": "refusal", "refusal": "I cannot."}]
+
+
+def test_a_cut_message_is_incomplete():
+    events = written(Text(text="a"), reason="length")
+    assert (events[-1]["type"], output_of(events)[0]["status"]) == ("response.incomplete", "incomplete")
+    assert events[-1]["response"]["completed_at"] is None
+
+
+def test_sources_count_from_the_beginning_of_their_message():
+    source = Citation(start=5, end=9, url="https://s.example", title="s")
+    picture = Picture(media=MEDIA, url="https://x.example", base64="AAAA")
+    items = output_of(written(Text(text="four"), picture, Text(text=" cite"), source))
+    assert [item["type"] for item in items] == ["message", "image_generation_call", "message"]
+    assert [(one["start_index"], one["end_index"]) for one in items[2]["content"][0]["annotations"]] == [(1, 5)]
+    assert (items[1]["result"], items[1]["revised_prompt"]) == ("AAAA", "a cat")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RateLimited("used up"), "rate_limit_exceeded"),
+        (BadRequest("wrong"), "invalid_prompt"),
+        (UpstreamFailed("broke"), "server_error"),
+    ],
+)
+def test_an_error_before_the_first_event_leaves_no_gap(error, code):
+    data = ResponseWriter(builder_of()).error(error).decode()
+    events = [judge_event(block.partition("data: ")[2]) for block in data.strip().split("\n\n")]
+    assert [event["sequence_number"] for event in events] == [0, 1, 2]
+    assert events[-1]["response"]["error"] == {"code": code, "message": error.message}
+
+
+def test_a_response_in_the_background_is_queued_first():
+    events = written(Text(text="a"), background=True)
+    assert [event["response"]["status"] for event in events[:3]] == ["queued", "queued", "in_progress"]
+
+
+async def test_steps_without_an_end_are_a_truncated_answer():
+    async def steps():
+        yield ResponseStep(events=[])
+
+    with pytest.raises(UpstreamFailed, match="before it was complete"):
+        await last_step(steps())

@@ -1,0 +1,42 @@
+"""One contract for responses in every kind of store."""
+
+import pytest
+
+from protocol.model import Saturated
+from service.jobs.stored_responses import StoredResponses
+from transports.store import MemoryStore, StoreDown
+from transports.store.port import RESPONSES
+
+
+async def test_a_response_belongs_to_its_license_and_expires(open_store):
+    responses = StoredResponses(await open_store(), open_store.short)
+    await responses.put("me", "resp_1", b"first")
+    await responses.put("me", "resp_1", b"second")
+    await responses.put("me", "resp_2", b"other")
+    assert await responses.get("me", "resp_1") == b"second"
+    assert await responses.get("you", "resp_1") is None
+    assert not await responses.remove("you", "resp_1")
+    assert await responses.remove("me", "resp_1")
+    assert await responses.get("me", "resp_1") is None
+    await open_store.elapse(2 * open_store.short)
+    assert await responses.get("me", "resp_2") is None
+
+
+@pytest.mark.parametrize("identity", ["", "a/b", "../resp_1", "x" * 129])
+async def test_an_id_of_another_form_is_unknown(clock, identity):
+    responses = StoredResponses(MemoryStore(clock), 60.0)
+    assert await responses.get("me", identity) is None
+    assert not await responses.remove("me", identity)
+
+
+async def test_a_store_that_fails_is_an_error_for_the_client(clock):
+    class Down(MemoryStore):
+        async def _get(self, collection, key):
+            raise StoreDown
+
+    with pytest.raises(Saturated):
+        await StoredResponses(Down(clock), 60.0).get("me", "resp_1")
+
+
+def test_responses_are_encrypted():
+    assert RESPONSES.encrypted
