@@ -24,7 +24,6 @@ from protocol.openai.responses.offered_tools import OfferedTools, json_output, s
 from protocol.openai.responses.output_wire import ModelResponse
 
 _ROLES = {"user": Role.USER, "system": Role.SYSTEM, "developer": Role.DEVELOPER, "assistant": Role.ASSISTANT}
-_TEXTS = frozenset({"input_text", "output_text", "text", "summary_text"})
 _IGNORED = frozenset({"reasoning", "web_search_call", "compaction"})
 """Items that the site does not need back."""
 _BY_ID = "This gateway does not store files by id: send {} (at '{}')."
@@ -109,25 +108,25 @@ def _message(item: wire.InputItem, at: str) -> Message:
 def _parts(content: wire.InputContent | None, where: str) -> tuple[str | Attachment, ...]:
     if content is None or isinstance(content, str):
         return (content,) if content else ()
-    return tuple(_part(part, f"{where}[{index}]") for index, part in enumerate(content))
-
-
-def _part(part: wire.InputPart, at: str) -> str | Attachment:
-    if part.type in _TEXTS:
-        return part.text or ""
-    match part.type:
-        case "refusal":
-            return part.refusal or ""
-        case "input_image" | "image_url":
-            return _image(part, at)
-        case "input_file":
-            return _file(part, at)
-        case "input_audio" if part.input_audio is not None:
-            source = Source(form="audio", text=part.input_audio.data)
-            return Attachment(at=at, param=f"{at}.input_audio.data", source=source)
-        case _:
-            text = f"A content part of type '{part.type}' is not supported (at '{at}')."
-            raise BadRequest(text, param=at, code="unsupported_content_part")
+    parts: list[str | Attachment] = []
+    for index, part in enumerate(content):
+        at = f"{where}[{index}]"
+        match part.type:
+            case "input_text" | "output_text" | "text" | "summary_text":
+                parts.append(part.text or "")
+            case "refusal":
+                parts.append(part.refusal or "")
+            case "input_image" | "image_url":
+                parts.append(_image(part, at))
+            case "input_file":
+                parts.append(_file(part, at))
+            case "input_audio" if part.input_audio is not None:
+                source = Source(form="audio", text=part.input_audio.data)
+                parts.append(Attachment(at=at, param=f"{at}.input_audio.data", source=source))
+            case _:
+                text = f"A content part of type '{part.type}' is not supported (at '{at}')."
+                raise BadRequest(text, param=at, code="unsupported_content_part")
+    return tuple(parts)
 
 
 def _image(part: wire.InputPart, at: str) -> Attachment:

@@ -70,7 +70,12 @@ class ConversationState:
         """
         if response_id not in self._found:
             body = await self._context.responses.get(self._owner, response_id)
-            stored = _stored(body) if body is not None else None
+            try:
+                stored = _decode(body) if body is not None else None
+            except msgspec.ValidationError:
+                raise
+            except msgspec.DecodeError:  # a lone surrogate, which only an escape can carry
+                stored = msgspec.convert(json.loads(body or b""), StoredResponse)
             self._found[response_id] = await self._settle(stored) if stored and not stored.finished else stored
         return self._found[response_id]
 
@@ -117,22 +122,24 @@ class ConversationState:
             HttpError: a referenced item is not stored (404).
 
         """
-        return [
-            await self._referenced(item, f"input[{n}]") if item.is_reference else item for n, item in enumerate(items)
-        ]
-
-    async def _referenced(self, item: wire.InputItem, at: str) -> wire.InputItem:
-        identity = item.id or ""
-        if identity.startswith("rs_"):
-            return wire.InputItem(type="reasoning", id=identity)
-        owner = _OWNER.match(identity)
-        stored = await self.find(f"resp_{owner[1]}") if owner is not None else None
-        for found in (*stored.input, *self._output(stored)) if stored is not None else ():
-            if found.id == identity:
-                return found
-        error = HttpError(404, "item_not_found", f"The item '{identity}' is not stored: send the item itself.")
-        error.param = at
-        raise error
+        found: list[wire.InputItem] = []
+        for index, item in enumerate(items):
+            identity = item.id or ""
+            if not item.is_reference:
+                found.append(item)
+            elif identity.startswith("rs_"):
+                found.append(wire.InputItem(type="reasoning", id=identity))
+            else:
+                owner = _OWNER.match(identity)
+                stored = await self.find(f"resp_{owner[1]}") if owner is not None else None
+                known = (*stored.input, *self._output(stored)) if stored is not None else ()
+                named = next((one for one in known if one.id == identity), None)
+                if named is None:
+                    error = HttpError(404, "item_not_found", f"The item '{identity}' is not stored: send the item.")
+                    error.param = f"input[{index}]"
+                    raise error
+                found.append(named)
+        return found
 
 
 async def save(context: RequestContext, stored: StoredResponse) -> None:
@@ -154,15 +161,6 @@ def _previous(status: int, message: str) -> BadRequest:
     error = HttpError(status, "previous_response_not_found", message)
     error.param = "previous_response_id"
     return error
-
-
-def _stored(body: bytes) -> StoredResponse:
-    try:
-        return _decode(body)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:  # a lone surrogate, which only an escape can carry
-        return msgspec.convert(json.loads(body), StoredResponse)
 
 
 async def stored_input(
