@@ -10,6 +10,7 @@ from protocol.http.errors import ASGIResponse
 from protocol.http.operation import Dialect, Endpoint, HeaderKey, Operation
 from protocol.model import Engine
 from protocol.openai.chat import endpoint as chat
+from protocol.openai.completions import endpoint as completions
 from protocol.openai.errors import error_response
 from protocol.openai.images import endpoint as images
 from protocol.openai.models import Models
@@ -35,6 +36,7 @@ def routes(engine: Engine) -> list[Route]:
         route("DELETE", "/v1/responses/{response}", stored_responses.delete),
         route("GET", "/v1/responses/{response}/input_items", stored_responses.input_items),
         route("POST", "/v1/responses/{response}/cancel", stored_responses.cancel),
+        route("POST", "/v1/completions", completions.CREATE),
         route("POST", "/v1/images/generations", images.GENERATE),
         route("POST", "/v1/images/edits", images.EDIT),
         route("POST", "/v1/videos", videos.CREATE),

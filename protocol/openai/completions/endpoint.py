@@ -1,0 +1,47 @@
+"""The endpoint `POST /completions`: each prompt is one message of a chat, and each text of the answer a turn."""
+
+import secrets
+from functools import partial
+
+from protocol.http import ignored
+from protocol.http.body import read_json
+from protocol.http.context import RequestContext, caller_of
+from protocol.http.operation import Answer, Operation
+from protocol.http.side_by_side import Numbered, Replies, fold_each, side_by_side
+from protocol.http.stop import bounded
+from protocol.model import Engine, Selection
+from protocol.openai.chat.write import Head, Rendering
+from protocol.openai.completions import read, wire
+from protocol.openai.completions.write import TextChoice, TextCompletionWriter
+
+
+async def _answer(
+    engine: Engine, body: wire.CompletionRequest, selection: Selection, context: RequestContext
+) -> Answer[Numbered, Replies]:
+    notices = ignored.notices(read.ignored_fields(body), context.api)
+    asked = [
+        (prompt, read.request_of(body, prompt, selection, context))
+        for prompt in read.prompts_of(body)
+        for _ in range(body.n or 1)
+    ]
+    bounds = read.bounds_of(body)
+    head = Head(id=f"cmpl-{secrets.token_hex(14)}", created=int(context.created), model=selection.id)
+    choices = [
+        TextChoice(Rendering(context.links, caller_of(context)), prompt if body.echo else "") for prompt, _ in asked
+    ]
+    usage_in_stream = bool(body.stream_options and body.stream_options.include_usage)
+    return Answer(
+        request=asked[0][1],
+        exchange=side_by_side([partial(bounded, engine, request, bounds) for _, request in asked]),
+        writer=TextCompletionWriter(head, choices, include_usage=usage_in_stream),
+        fold=fold_each,
+        streamed=bool(body.stream),
+        notices=notices,
+    )
+
+
+CREATE = Operation(
+    read=lambda request: read_json(request, wire.decode_completion),
+    select=lambda body, catalogue, _caller: catalogue.resolve(body.model),
+    answer=_answer,
+)
