@@ -1,5 +1,7 @@
 """Sends one piece of media, or the `Range` of it that the client requests, at the client's pace.
 
+The conditions of RFC 9110, 13 are checked before the media is opened, with its ETag alone.
+
 The media is opened inside the response, so that its end, an error or a disconnect ends the upstream's response at
 once. An error after the status was sent closes the connection: a client must not mistake half a picture for a whole.
 """
@@ -10,13 +12,14 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import msgspec
+from starlette.datastructures import Headers
 
 from protocol.http.context import context_of
 from protocol.http.disconnect import DisconnectWatcher
-from protocol.http.errors import CLIENT_GONE, Refuse
+from protocol.http.errors import CLIENT_GONE, HttpError, Refuse
 from protocol.model import GatewayError, MediaStream, released
 
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.IGNORECASE)
 
 
 class ByteRange(msgspec.Struct, frozen=True):
@@ -40,7 +43,7 @@ def span_of(header: str, length: int | None) -> ByteRange | None:
 
     """
     found = _RANGE.fullmatch(header.strip().replace(" ", ""))
-    if found is None or length is None or found[0] == "bytes=-":
+    if found is None or length is None or not any(found.groups()):
         return None
     first, last = found.groups()
     if not first:
@@ -76,18 +79,15 @@ class Download:
         sender = _DownloadSender(send, watcher)
         refusal: GatewayError | None = None
         with watcher:
-            request_headers: dict[bytes, bytes] = dict(scope["headers"])
-            etag = f'"{self._content.etag}"'
-            sent_tags = request_headers.get(b"if-none-match", b"").split(b",")
-            known_tags = [tag.strip().removeprefix(b"W/") for tag in sent_tags]
-            if etag.encode() in known_tags or b"*" in known_tags:
-                await sender.empty(304, {"etag": etag})
-            else:
-                try:
+            headers = Headers(scope=scope)
+            try:
+                if self._is_known(headers):
+                    await sender.not_modified({"etag": self._etag, **self._content.headers})
+                else:
                     async with self._media as stream:
-                        await self._send(stream, request_headers, scope["method"], sender)
-                except GatewayError as error:
-                    refusal = released(error)
+                        await self._send(stream, headers, scope["method"], sender)
+            except GatewayError as error:
+                refusal = released(error)
         if watcher.gone:
             context.record.error = CLIENT_GONE
             return
@@ -97,21 +97,35 @@ class Download:
             if not sender.started:
                 await self._refuse(refusal)(scope, receive, send)
 
-    async def _send(
-        self, stream: MediaStream, request_headers: dict[bytes, bytes], method: str, sender: "_DownloadSender"
-    ) -> None:
-        etag, length = f'"{self._content.etag}"', stream.length
-        headers = {"content-type": stream.mime, "etag": etag, "accept-ranges": "bytes", **self._content.headers}
-        range_header = (
-            request_headers.get(b"range", b"")
-            if request_headers.get(b"if-range", etag.encode()) == etag.encode()
-            else b""
+    @property
+    def _etag(self) -> str:
+        return f'"{self._content.etag}"'
+
+    def _is_known(self, headers: Headers) -> bool:
+        """Return whether the client has the content already.
+
+        Raises:
+            HttpError: it wants other content (412).
+
+        """
+        wanted, known = (
+            [tag.strip() for line in headers.getlist(name) for tag in line.split(",")]
+            for name in ("if-match", "if-none-match")
         )
+        if wanted and not {"*", self._etag} & set(wanted):
+            raise HttpError(412, "precondition_failed", "The media has another ETag than If-Match.")
+        return not {"*", self._etag, f"W/{self._etag}"}.isdisjoint(known)
+
+    async def _send(self, stream: MediaStream, sent: Headers, method: str, sender: "_DownloadSender") -> None:
+        length = stream.length
+        headers = {"content-type": stream.mime, "etag": self._etag, "accept-ranges": "bytes", **self._content.headers}
+        has_range = method == "GET" and sent.get("if-range", self._etag) == self._etag
         try:
-            span = span_of(range_header.decode("latin-1"), length)
+            span = span_of(sent.get("range", "") if has_range else "", length)
         except Unsatisfiable:
-            await sender.empty(416, {**headers, "content-range": f"bytes */{length}"})
-            return
+            outside = {"content-range": f"bytes */{length}", "accept-ranges": "bytes"}
+            message = f"The media has {length} bytes: none of them is in the requested range."
+            raise HttpError(416, "range_not_satisfiable", message, outside) from None
         if span is not None:
             headers["content-range"] = f"bytes {span.start}-{span.end - 1}/{length}"
             headers["content-length"] = str(span.end - span.start)
@@ -150,9 +164,8 @@ class _DownloadSender:
         pairs = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 
-    async def empty(self, status: int, headers: Mapping[str, str]) -> None:
-        kept = {name: value for name, value in headers.items() if name != "content-type"}
-        await self.start(status, {**kept, "content-length": "0"} if status != 304 else kept)
+    async def not_modified(self, headers: Mapping[str, str]) -> None:
+        await self.start(304, headers)
         await self.finish()
 
     async def send(self, data: bytes) -> None:

@@ -4,6 +4,7 @@ import pytest
 from starlette.responses import Response
 
 from protocol.http.download import ByteRange, Content, Download, Unsatisfiable, span_of
+from protocol.http.errors import headers_of, status_of
 from protocol.model import UpstreamFailed
 
 CONTENT = Content(etag="e1", headers={"x-more": "1"})
@@ -42,7 +43,7 @@ class Media:
 
 
 def refuse(error):
-    return Response(error.code, 502)
+    return Response(error.code, status_of(error), headers_of(error))
 
 
 async def get(connect, media, headers=(), method="GET"):
@@ -75,6 +76,7 @@ async def test_the_whole_content_is_sent_with_its_type_and_length(connect):
         ("bytes=4-", b"efgh"),
         ("bytes=-2", b"gh"),
         ("bytes=2-99", b"cdefgh"),
+        ("Bytes = 0-1", b"ab"),
     ],
 )
 async def test_a_requested_range_is_sent(connect, asked, part):
@@ -96,7 +98,7 @@ async def test_a_range_of_changed_content_returns_the_whole_content(connect):
 
 async def test_a_range_outside_the_content_is_416(connect):
     answer = await get(connect, Media(b"abc"), [("range", "bytes=3-")])
-    assert (answer.status, answer.body) == (416, b"")
+    assert (answer.status, answer.body) == (416, b"range_not_satisfiable")
     assert header(answer, "content-range") == "bytes */3"
 
 
@@ -110,6 +112,8 @@ async def test_head_has_the_headers_and_no_body(connect):
     answer = await get(connect, Media(b"abc"), method="HEAD")
     assert (answer.status, answer.body) == (200, b"")
     assert header(answer, "content-length") == "3"
+    answer = await get(connect, Media(b"abc"), [("range", "bytes=0-0")], method="HEAD")
+    assert (answer.status, header(answer, "content-length")) == (200, "3")
 
 
 @pytest.mark.parametrize("known", ['"e1"', 'W/"e1"', '"e0", "e1"', "*"])
@@ -117,6 +121,20 @@ async def test_content_that_the_client_has_cached_is_not_opened(connect, known):
     media = Media(b"abc")
     answer = await get(connect, media, [("if-none-match", known)])
     assert (answer.status, answer.body, media.opened) == (304, b"", False)
+    assert (header(answer, "etag"), header(answer, "x-more")) == ('"e1"', "1")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status"),
+    [
+        (['"e1"'], 200), (["*"], 200), (['"e0"', '"e1", "e2"'], 200),
+        (['"e0"'], 412), (['W/"e1"'], 412), ([""], 412),
+    ],
+)  # fmt: skip
+async def test_only_the_content_that_the_client_wants_is_sent(connect, wanted, status):
+    media = Media(b"abc")
+    answer = await get(connect, media, [("if-match", tags) for tags in wanted])
+    assert (answer.status, media.opened) == (status, status == 200)
 
 
 @pytest.mark.parametrize("known", ['"e11"', 'x"e1"y', "e1", ""])
