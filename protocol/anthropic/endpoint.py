@@ -1,5 +1,7 @@
 """The endpoints `POST /messages` and `POST /messages/count_tokens`."""
 
+from collections.abc import Iterable
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,9 +15,16 @@ from protocol.http.errors import ASGIResponse
 from protocol.http.markdown import MarkdownText
 from protocol.http.operation import Answer, Operation
 from protocol.http.stop import bounded
-from protocol.model import Engine, Event, Reply, Selection, estimate_tokens, fold
+from protocol.model import Engine, Event, JsonOutput, Reply, Selection, ToolChoice, estimate_tokens, fold
 
 _SHOWING = frozenset({"enabled", "adaptive"})
+
+
+def input_tokens(texts: Iterable[str], tools: ToolChoice | None, output: JsonOutput | None) -> int:
+    """Estimate the tokens of a request: of its texts, tools and schema; files are not counted."""
+    offered = tools.tools if tools is not None else ()
+    forms = [msgspec.json.encode(form).decode() for form in (*offered, output) if form is not None]
+    return sum(map(estimate_tokens, (*texts, *forms)))
 
 
 async def _answer(
@@ -27,7 +36,7 @@ async def _answer(
         selection.id,
         MarkdownText(context.links, request.caller),
         thinking=thinking is not None and thinking.type in _SHOWING and thinking.display != "omitted",
-        input_tokens=sum(estimate_tokens(turn.text) for turn in request.turns),
+        input_tokens=input_tokens((turn.text for turn in request.turns), request.tools, request.output),
     )
     exchange = bounded(engine, request, read.bounds(body))
     return Answer(
@@ -56,15 +65,13 @@ class TokenCounter:
         self._engine = engine
 
     async def count(self, request: Request) -> ASGIResponse:
-        """Return the tokens of the texts, tools and schema; files are not counted."""
+        """Return the estimate, as `input_tokens`."""
         context = context_of(request.scope)
+        caller = caller_of(context)
         body = await read_json(request, wire.decode_count)
-        selection = self._engine.catalogue.resolve(body.model)
-        caller_of(context).permit(selection)
+        selection = self._engine.catalogue.with_aliases(caller.aliases).resolve(body.model)
+        caller.permit(selection)
         context.record.model = selection.id
-        choice, output = tool_choice(body), json_output(body)
         texts = [text for message in read.MessageReader().messages(body) for text in message.texts]
-        texts += [msgspec.json.encode(tool).decode() for tool in (choice.tools if choice is not None else ())]
-        texts += [msgspec.json.encode(output).decode()] if output is not None else []
-        count = TokenCount(input_tokens=sum(map(estimate_tokens, texts)))
+        count = TokenCount(input_tokens=input_tokens(texts, tool_choice(body), json_output(body)))
         return Response(encode_json(count), media_type="application/json")

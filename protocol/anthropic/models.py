@@ -41,7 +41,8 @@ class AnthropicModels:
     async def list(self, request: Request) -> ASGIResponse:
         """Return the models that the caller may use."""
         caller = caller_of(context_of(request.scope))
-        data = [_info(selection) for selection in self._catalogue.named() if caller.may_use(selection)]
+        catalogue = self._catalogue.with_aliases(caller.aliases)
+        data = [_info(selection) for selection in catalogue.named() if caller.may_use(selection)]
         first, last = (data[0].id, data[-1].id) if data else (None, None)
         page = ModelPage(data=data, first_id=first, last_id=last)
         return Response(encode_json(page), media_type="application/json")
@@ -54,15 +55,17 @@ class AnthropicModels:
             Forbidden: the license does not cover the model.
 
         """
-        selection = self._catalogue.resolve(request.path_params["model"])
-        caller_of(context_of(request.scope)).permit(selection)
+        caller = caller_of(context_of(request.scope))
+        selection = self._catalogue.with_aliases(caller.aliases).resolve(request.path_params["model"])
+        caller.permit(selection)
         return Response(encode_json(_info(selection)), media_type="application/json")
 
 
 def _info(selection: Selection) -> ModelInfo:
+    name = selection.alias or selection.name
     return ModelInfo(
-        id=selection.name,
-        display_name=" ".join(word.capitalize() for word in selection.name.split("-")),
+        id=name,
+        display_name=" ".join(word.capitalize() for word in name.split("-")),
         created_at=datetime.fromtimestamp(selection.model.created, UTC),
         lifecycle="active" if selection.deprecated is None else "deprecated",
     )

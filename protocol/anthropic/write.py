@@ -42,11 +42,16 @@ FRAMING = StreamFraming(
 )
 
 
-def usage_of(usage: Usage) -> out.MessageUsage:
-    """Return token counts in Anthropic's form."""
+def usage_of(usage: Usage, input_tokens: int) -> out.MessageUsage:
+    """Return token counts in Anthropic's form; `input_tokens` are those of the whole request.
+
+    Tokens that were not sent, because the upstream has the conversation, are shown as read from a cache. So the counts
+    add up to the length of the conversation, by which agents decide when to shorten it.
+    """
     return out.MessageUsage(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
+        cache_read_input_tokens=max(0, input_tokens - usage.input_tokens),
         output_tokens_details=out.ThinkingDetails(thinking_tokens=usage.reasoning_tokens),
     )
 
@@ -66,7 +71,7 @@ class MessageWriter:
     def __init__(self, model: str, text: MarkdownText, *, thinking: bool, input_tokens: int) -> None:
         """Write the answer of a model as `text`.
 
-        `thinking`: thoughts are shown. `input_tokens`: those of the request, for the beginning of a stream.
+        `thinking`: thoughts are shown. `input_tokens`: those of the whole request.
         """
         self._model, self._text, self._thinking = model, text, thinking
         self._input_tokens = input_tokens
@@ -80,7 +85,7 @@ class MessageWriter:
 
     def opened(self) -> bytes:
         """Return the event that begins the stream."""
-        usage = usage_of(Usage(input_tokens=self._input_tokens, output_tokens=0))
+        usage = usage_of(Usage(input_tokens=self._input_tokens, output_tokens=0), self._input_tokens)
         return _encoded(out.MessageStart(message=out.MessageObject(id=self._id, model=self._model, usage=usage)))
 
     def event(self, event: Event) -> bytes:
@@ -120,7 +125,7 @@ class MessageWriter:
                 id=self._id,
                 model=self._model,
                 content=content,
-                usage=usage_of(reply.usage),
+                usage=usage_of(reply.usage, self._input_tokens),
                 **msgspec.structs.asdict(stop),
             )
         )
@@ -128,7 +133,7 @@ class MessageWriter:
     def _finish(self, finish: Finish) -> bytes:
         self.finished = True
         stop = stop_of(finish.reason, finish.stop_sequence, self._declined)
-        end = _encoded(out.MessageDelta(delta=stop, usage=usage_of(finish.usage)))
+        end = _encoded(out.MessageDelta(delta=stop, usage=usage_of(finish.usage, self._input_tokens)))
         return self._close() + end + _encoded(out.MessageStop())
 
     def _within(self, block: out.SaidBlock) -> bytes:

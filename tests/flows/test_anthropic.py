@@ -49,12 +49,13 @@ def events_of(text):
 
 
 def code_request(number, *messages, **fields):
-    """Return a request in the form that Claude Code sends; `number` makes its first line differ, as it does there."""
+    """Return a request in the form of Claude Code 2.1; `number` makes its first line differ, as it does there."""
     tool = {"name": "Bash", "description": "Run a command.\n\nNever `cat`.", "input_schema": SHELL}
+    agents = {"role": "system", "content": "Available agent types:\n- Explore: Read-only search."}
     others = [{**tool, "name": f"mcp__a_server_with_a_long_name__{'x' * 40}_{n}"} for n in range(20)]
     return {
         "model": MODEL,
-        "messages": list(messages),
+        "messages": [messages[0], agents, *messages[1:]],
         "system": [
             {"type": "text", "text": f"x-anthropic-billing-header: cc_version=2.1.{number}; cch={number};"},
             {"type": "text", "text": "You are an agent.", "cache_control": {"type": "ephemeral"}},
@@ -112,6 +113,8 @@ def test_an_agent_calls_a_tool_and_continues_the_conversation_at_the_upstream(ht
     (text,) = whole["content"]
     length = int(text["text"].partition("The prompt has ")[2].split()[0])
     assert length < 3000  # neither the system prompt nor the schemas of the tools are sent again
+    assert whole["usage"]["input_tokens"] < 1000
+    assert whole["usage"]["cache_read_input_tokens"] > 2000
 
 
 def test_a_check_of_the_quota_gets_one_token(http):

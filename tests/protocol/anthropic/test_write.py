@@ -58,8 +58,9 @@ ANSWERS = st.tuples(st.lists(CONTENT, max_size=10), st.lists(CALL, max_size=3)).
 )
 
 
-def writer(*, thinking=True):
-    return MessageWriter("gemini-3-pro", MarkdownText(PlainLinks(), Caller(id="me")), thinking=thinking, input_tokens=3)
+def writer(*, thinking=True, input_tokens=3):
+    text = MarkdownText(PlainLinks(), Caller(id="me"))
+    return MessageWriter("gemini-3-pro", text, thinking=thinking, input_tokens=input_tokens)
 
 
 def streamed(events, **options):
@@ -154,6 +155,12 @@ def test_usage_counts_thoughts_as_output():
         "cache_read_input_tokens": 0,
         "output_tokens_details": {"thinking_tokens": 2},
     }
+
+
+@pytest.mark.parametrize(("whole", "cached"), [(1000, 997), (3, 0), (1, 0)])
+def test_what_the_upstream_has_already_counts_as_cached(whole, cached):
+    message = put_together(streamed([END], input_tokens=whole))
+    assert (message["usage"]["input_tokens"], message["usage"]["cache_read_input_tokens"]) == (3, cached)
 
 
 def test_a_stream_that_fails_ends_with_an_error():
