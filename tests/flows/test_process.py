@@ -207,10 +207,11 @@ def test_a_gateway_that_cannot_start_announces_no_address(start_command, tmp_pat
     (tmp_path / "gateway.toml").write_text(settings().replace("port = 0", f"port = 0\nworkers = {workers}"))
     (tmp_path / "gateway.sqlite3").write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
     process = start_command("serve")
-    assert process.status() == 78
+    assert process.status() == 1  # a backup that is being copied is truncated, too
     lines = process.text().strip().splitlines()
     assert len(lines) == 1
     assert "store.path" in lines[0]
+    assert "truncated" in lines[0]
     assert str(tmp_path / "gateway.sqlite3") in lines[0]
 
 
@@ -218,7 +219,7 @@ def test_a_gateway_that_cannot_start_announces_no_address(start_command, tmp_pat
     ("text", "words"),
     [
         ("[server]\nprot = 1\n", ["gateway.toml", "server.prot", "unknown key", "port"]),
-        ('[server]\nport = "x"\n', ["gateway.toml", "server.port", "int"]),
+        ('[server]\nport = "x"\n', ["gateway.toml", "server.port", "whole number", "65535"]),
         ("[server\n", ["gateway.toml", "not valid TOML"]),
         ("[transports.webb]\n", ["transports.webb", "unknown transport", "web"]),
         ("[transports.web]\nguests = true\n", ["transports.web.guests", "unknown key", "guest"]),
