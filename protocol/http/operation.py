@@ -12,7 +12,7 @@ Example:
     Route("/v1/chat", CHAT.endpoint(engine, error_response), methods=["POST"])
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -108,12 +108,31 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     It decides between the dialects that have the requested path, and who writes the error if none has it.
     """
 
+    not_offered: Mapping[str, str] = {}
+    """The paths of the API, without its version, that have no route, each with what to use in its place.
+
+    A segment such as `{id}` stands for any; a path is that of everything below it, too.
+    """
+
     def license_keys(self, scope: Any) -> Iterator[bytes]:
         """Yield the license keys of a request, which may be invalid, in the order of `credentials`."""
         for credential in self.credentials:
             key = credential.read(scope)
             if key is not None:
                 yield key
+
+    def refusal_of(self, path: str) -> str:
+        """Return that a path, without the version, is not offered, and what to use; empty: it is not of this API."""
+        segments = path.lower().split("/")
+        best, depth = "", 0
+        for template, advice in self.not_offered.items():
+            parts = template.split("/")
+            fits = len(parts) <= len(segments) and all(
+                part == segment or part.startswith("{") for part, segment in zip(parts, segments, strict=False)
+            )
+            if fits and len(parts) > depth:
+                best, depth = f"This gateway does not offer '{template}': {advice}.", len(parts)
+        return best
 
     def unauthorized(self) -> Unauthorized:
         """Return the error for a request without a valid license key."""

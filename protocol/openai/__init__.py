@@ -14,6 +14,7 @@ from protocol.openai.completions import endpoint as completions
 from protocol.openai.errors import error_response
 from protocol.openai.images import endpoint as images
 from protocol.openai.models import Models
+from protocol.openai.not_offered import NOT_OFFERED
 from protocol.openai.responses import endpoint as responses
 from protocol.openai.videos import endpoint as videos
 
@@ -53,5 +54,6 @@ DIALECT = Dialect(
     name="openai",
     routes=routes,
     refuse=error_response,
+    not_offered=NOT_OFFERED,
     credentials=(HeaderKey("Authorization", scheme="Bearer"),),
 )

@@ -105,11 +105,13 @@ class RequestRouter:
         preflight = any(name == b"access-control-request-method" for name, _ in scope["headers"])  # CORS is off
         if scope["method"] == "OPTIONS" and found.methods and not preflight:
             return Response(status_code=204, headers=allowed)
-        status, code = (405, "method_not_allowed") if found.methods else (404, "not_found")
-        fault = HttpError(status, code, self._advice(scope, found, allowed["allow"]))
+        refusal = found.dialect.refusal_of(found.path.removeprefix(f"/{_VERSION}"))
+        wrong_method = found.methods and not refusal
+        status, code = (405, "method_not_allowed") if wrong_method else (404, "not_found")
+        fault = HttpError(status, code, refusal or self._advice(scope, found, allowed["allow"]))
         context_of(scope).record.error = fault.code
         response = found.dialect.refuse(fault)
-        response.headers.update(allowed if found.methods else {})
+        response.headers.update(allowed if wrong_method else {})
         return response
 
     def _advice(self, scope: Any, found: Found, allowed: str) -> str:

@@ -19,7 +19,15 @@ def dialect(name):
     def recognizes(scope):
         return (b"x-dialect", name.encode()) in scope["headers"]
 
-    return Dialect(name=name, routes=lambda _: (), refuse=refuse, credentials=(), recognizes=recognizes)
+    missing = {f"/{name}-only": "use something", f"/{name}-only/{{id}}/part": "use a part", "/videos/cuts": "cut"}
+    return Dialect(
+        name=name,
+        routes=lambda _: (),
+        refuse=refuse,
+        credentials=(),
+        recognizes=recognizes,
+        not_offered=missing,
+    )
 
 
 def answer(name):
@@ -181,6 +189,23 @@ async def test_an_unknown_path_gets_the_base_url_and_what_is_below_it(client):
         "There is nothing at this path. The base URL is 'http://gateway/api/v1'; "
         "below it are /chat/completions, /videos, /shared."
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "message"),
+    [
+        ("GET", "/api/v1/One-Only/", "This gateway does not offer '/one-only': use something."),
+        ("POST", "/one-only/x/y", "This gateway does not offer '/one-only': use something."),
+        ("GET", "/v1/one-only/x/part/y", "This gateway does not offer '/one-only/{id}/part': use a part."),
+        ("POST", "/v1/videos/cuts", "This gateway does not offer '/videos/cuts': cut."),
+    ],
+)
+async def test_a_path_that_is_not_offered_is_named_with_what_to_use(client, record, method, path, message):
+    response = await client.request(method, path, headers={"x-dialect": "one"})
+    assert (response.text, response.headers["x-message"]) == ("one not_found", message)
+    assert "allow" not in response.headers
+    assert record.error == "not_found"
+    assert (await client.request(method, "/api/v1/one-onlyx")).headers["x-message"].startswith("There is nothing")
 
 
 async def test_a_path_of_azure_gets_the_base_url(client):
