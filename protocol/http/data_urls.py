@@ -19,8 +19,8 @@ _HEAD = 256
 _SPACE = b" \t\r\n\f"
 _REMOVED = b"\t\r\n"
 """What the parser of URLs removes."""
-_AROUND = "".join(map(chr, range(0x21)))
-"""What the parser of URLs strips: C0 controls and the space."""
+_AROUND = "".join(map(chr, range(0x21))) + "\x85\xa0\u200b\u2028\u2029\u3000\ufeff"
+"""What the parser of URLs strips, C0 controls and the space, and the blanks that come along with copied text."""
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _INCOMPLETE = re.compile(rb"%[0-9A-Fa-f]?\Z")
 _LONE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -72,7 +72,7 @@ def decode_base64(text: str, *, in_url: bool = False) -> bytes:
 
     """
     decoder = Base64Decoder(in_url=in_url)
-    pieces = [decoder.feed(piece) for piece in _slices(text.encode("ascii"))]
+    pieces = [decoder.feed(piece) for piece in _slices(text.strip(_AROUND).encode("ascii"))]
     return b"".join([*pieces, decoder.finish()])
 
 

@@ -28,7 +28,7 @@ _MOST_EXPANSION = 5
 _MAX_FRAMES = 1000
 _NAME_SHOWN = 128
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{32}")
+_BASE64 = re.compile(r"\s*[A-Za-z0-9+/_-]{32}")
 """The beginning of base64: no picture is shorter, and a URL has a colon before."""
 _IMAGES, _SOUNDS = "PNG, JPEG, WebP, GIF, HEIC or AVIF", "MP3, WAV, OGG, FLAC, M4A or WebM"
 _SUPPORTED = {
