@@ -9,6 +9,7 @@ from starlette.responses import Response
 from protocol.anthropic import read, wire
 from protocol.anthropic.tool_fields import json_output, tool_choice
 from protocol.anthropic.write import FRAMING, MessageWriter
+from protocol.http import ignored
 from protocol.http.body import encode_json, read_json
 from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.errors import ASGIResponse
@@ -30,6 +31,7 @@ def input_tokens(texts: Iterable[str], tools: ToolChoice | None, output: JsonOut
 async def _answer(
     engine: Engine, body: wire.CreateMessage, selection: Selection, context: RequestContext
 ) -> Answer[Event, Reply]:
+    notices = ignored.notices(read.IGNORED.sent(body), context.api)
     request = await read.read(body, selection, engine.catalogue, context)
     thinking = body.thinking
     writer = MessageWriter(
@@ -40,13 +42,19 @@ async def _answer(
     )
     exchange = bounded(engine, request, read.bounds(body))
     return Answer(
-        request=request, exchange=exchange, writer=writer, fold=fold, streamed=request.streamed, framing=FRAMING
+        request=request,
+        exchange=exchange,
+        writer=writer,
+        fold=fold,
+        streamed=request.streamed,
+        framing=FRAMING,
+        notices=notices,
     )
 
 
 CREATE = Operation(
     read=lambda request: read_json(request, wire.decode_create),
-    select=lambda body, catalogue, _caller: catalogue.resolve(body.model),
+    select=read.select,
     answer=_answer,
 )
 

@@ -11,12 +11,18 @@ from protocol.anthropic.errors import NO_THREADS
 from protocol.anthropic.tool_fields import json_output, tool_choice
 from protocol.http.context import RequestContext, caller_of
 from protocol.http.conversation import Attachment, Message, Source, read_turns
+from protocol.http.ignored import IgnoredFields
 from protocol.http.stop import Bounds
-from protocol.model import BadRequest, Capability, Catalogue, GenerationRequest, Role, Selection, ToolCall
+from protocol.http.thinking import think_longer
+from protocol.model import BadRequest, Caller, Capability, Catalogue, GenerationRequest, Role, Selection, ToolCall
 
 _ATTRIBUTION = re.compile(r"\s*x-anthropic-billing-header:[^\n]*\n*")
 """Claude Code begins the system prompt with this line. It differs in every request, so none would continue a chat."""
 _FAILED = "The tool failed:"
+_DEEP = frozenset({"xhigh", "max"})
+"""Efforts that stand for extended thinking; `high` is the usual one of the API."""
+IGNORED = IgnoredFields({"temperature": (1,), "top_k": (0,), "top_p": (1,), "container": (), "mcp_servers": ()})
+"""Fields that have no effect: the website has no such options."""
 
 Part = str | Attachment
 Blocks = Sequence[wire.Block | wire.TextBlock | wire.ImageBlock]
@@ -144,6 +150,19 @@ def _file(source: wire.FileSource, at: str, kind: Literal["image", "document"], 
         case wire.StoredSource():
             text = f"This gateway does not store files by id: send the file in base64 (at '{at}.source.file_id')."
             raise BadRequest(text, param=f"{at}.source.file_id", code="unsupported_parameter")
+
+
+def select(body: wire.CreateMessage, catalogue: Catalogue, caller: Caller) -> Selection:
+    """Return the model of a request: its extended form if thinking is enabled, not adaptive, or the effort is highest.
+
+    Raises:
+        ModelUnknown: the model does not exist.
+
+    """
+    selection = catalogue.resolve(body.model)
+    enabled = body.thinking is not None and body.thinking.type == "enabled"
+    deep = body.output_config is not None and body.output_config.effort in _DEEP
+    return think_longer(selection, caller) if enabled or deep else selection
 
 
 async def read(

@@ -169,9 +169,10 @@ class OutputFormat(msgspec.Struct, frozen=True):
 
 
 class OutputConfig(msgspec.Struct, frozen=True):
-    """Options of the answer; others are ignored: the site has no such options."""
+    """Options of the answer."""
 
     format: OutputFormat | None = None
+    effort: str | None = None
 
 
 class CountTokens(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,7 +189,7 @@ class CountTokens(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateMessage(CountTokens, frozen=True, kw_only=True):
-    """The body of `POST /messages`, without fields that are ignored."""
+    """The body of `POST /messages`, without fields that change no answer."""
 
     max_tokens: Annotated[int, Meta(ge=1)]
     stream: bool | None = None
@@ -196,6 +197,13 @@ class CreateMessage(CountTokens, frozen=True, kw_only=True):
     thinking: ThinkingField | None = None
     thread: dict[str, Any] | None = None
     """A conversation that the server keeps, which is not supported."""
+
+    # these have no effect; `read.IGNORED` reports them
+    temperature: Any = None
+    top_k: Any = None
+    top_p: Any = None
+    container: Any = None
+    mcp_servers: Any = None
 
 
 decode_create = LenientDecoder(CreateMessage).decode

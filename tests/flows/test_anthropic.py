@@ -192,6 +192,7 @@ def test_fields_of_other_versions_are_ignored(http):
     more = {"top_k": 5, "temperature": 2.5, "service_tier": "auto", "container": {"x": 1}, "mcp_servers": []}
     response = http.post("/v1/messages", json={**HELLO, **more}, headers={"anthropic-version": "2999-01-01"})
     assert response.json()["content"] == [{"type": "text", "text": "hello", "citations": None}]
+    assert "temperature, top_k, container." in response.headers["warning"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from protocol.http.data_urls import is_data_url
 from protocol.http.ignored import IgnoredFields
 from protocol.http.picture_parameters import PictureParameters, read_picture_parameters, refuse_for_films
 from protocol.http.stop import Bounds
+from protocol.http.thinking import think_longer
 from protocol.model import (
     BadRequest,
     Caller,
@@ -151,7 +152,6 @@ _CALLING = ("tools", "functions", "response_format")
 """Fields that have an effect in plain chat only: other models answer with what they make, and call nothing."""
 _HIGH = frozenset({"high", "xhigh", "max"})
 """Efforts that stand for extended thinking. The website has no other levels."""
-_THINKING = frozenset({Capability.CHAT, Capability.CANVAS})
 
 
 def select(body: wire.ChatRequest, catalogue: Catalogue, caller: Caller) -> Selection:
@@ -162,10 +162,7 @@ def select(body: wire.ChatRequest, catalogue: Catalogue, caller: Caller) -> Sele
 
     """
     selection = catalogue.resolve(body.model)
-    if body.reasoning_effort not in _HIGH or selection.capability not in _THINKING or selection.model.guest:
-        return selection
-    extended = msgspec.structs.replace(selection, extended=True)
-    return extended if caller.may_use(extended) else selection
+    return think_longer(selection, caller) if body.reasoning_effort in _HIGH else selection
 
 
 def ignored_fields(body: wire.ChatRequest, selection: Selection) -> list[str]:

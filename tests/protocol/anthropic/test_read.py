@@ -6,7 +6,7 @@ from protocol.anthropic import read, wire
 from protocol.anthropic.read import MessageReader
 from protocol.anthropic.tool_fields import json_output, tool_choice
 from protocol.http.conversation import Source
-from protocol.model import BadRequest, Role
+from protocol.model import BadRequest, Caller, Catalogue, Role
 
 BILLING = "x-anthropic-billing-header: cc_version=2.1.36; cch=ab12c;"
 
@@ -144,3 +144,25 @@ def test_structured_output_is_read_in_both_forms():
 def test_an_empty_stop_sequence_counts_as_none():
     bounds = read.bounds(body(stop_sequences=["", "a"]))
     assert (bounds.stops, bounds.tokens) == (("a",), 5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "models", "wanted"),
+    [
+        ({}, ("*",), "gemini-3-pro"),
+        ({"thinking": {"type": "adaptive"}}, ("*",), "gemini-3-pro"),
+        ({"output_config": {"effort": "high"}}, ("*",), "gemini-3-pro"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, ("*",), "gemini-3-pro-extended"),
+        ({"output_config": {"effort": "max"}}, ("*",), "gemini-3-pro-extended"),
+        ({"output_config": {"effort": "max"}}, ("gemini-3-pro",), "gemini-3-pro"),
+        ({"output_config": {"effort": "max"}, "model": "gemini-3-pro-imagen"}, ("*",), "gemini-3-pro-imagen"),
+    ],
+)
+def test_much_thinking_chooses_extended_thinking(fields, models, wanted):
+    given = body(**{"model": "gemini-3-pro", **fields})
+    assert read.select(given, Catalogue.build(), Caller(id="me", models=models)).id == wanted
+
+
+def test_fields_that_would_change_the_answer_are_named():
+    given = body(temperature=1, top_p=0.5, top_k=0, mcp_servers=[], metadata={"user_id": "u"})
+    assert read.IGNORED.sent(given) == ["top_p"]
