@@ -212,7 +212,7 @@ REFUSED = [
     ("/images/generations", {"response_format": "gif"}, "response_format", "'b64_json' or 'url'"),
     ("/images/generations", {"output_format": "tiff"}, "output_format", "'jpeg', 'png' or 'webp'"),
     ("/images/generations", {"size": "huge"}, "size", "<width>x<height>"),
-    ("/images/generations", {"n": "9"}, "n", "<= 4"),
+    ("/images/generations", {"n": "11"}, "n", "<= 10"),
     ("/videos", {"seconds": "5"}, "seconds", "'4', '8' or '12'"),
     ("/videos", {"size": "1x1"}, "size", "'1280x720'"),
 ]

@@ -130,7 +130,7 @@ REFUSED = {
     ),
     "edit": (lambda http: generate(http, {"extra_body": BAD}, "/images/edits"), "extra_body.aspect_ratio"),
     "contradiction": (lambda http: generate(http, {"size": "512x512", "aspectRatio": "16:9"}), "aspectRatio"),
-    "chat, two pictures": (lambda http: chat(http, {"google": {"numberOfImages": 2}}), "google.numberOfImages"),
+    "chat, many pictures": (lambda http: chat(http, {"google": {"numberOfImages": 99}}), "google.numberOfImages"),
     "chat, transparent": (lambda http: chat(http, {"background": "transparent"}), "background"),
 }
 
