@@ -4,10 +4,15 @@ Each opening brace is tried in turn, by reading JSON from there: so braces in th
 within its strings, do no harm. Nothing is released before the value; what follows it is dropped.
 """
 
+import re
+
+import msgspec
+
 from protocol.structured.json_reader import InvalidJson, JsonReader
 from protocol.structured.json_schema import CompiledSchema
 
 _MOST_TRIES = 200
+_BLOCK = re.compile(r"```[^\n]*\n(.*?)```", re.DOTALL)
 _NO_VALUE = "it has no JSON: answer with the JSON value alone"
 
 
@@ -20,6 +25,7 @@ class Extractor:
         self._schema, self._of_object = schema, types <= {"object"} and bool(types)
         self._opening = "{" if self._of_object else "{["
         self._scalar = bool(types) and not types & {"object", "array"}
+        self._of_text = bool(types) and types <= {"string"}
         self._reader: JsonReader | None = None
         self._tried = ""
         """The text since the character at which the value may begin."""
@@ -66,7 +72,8 @@ class Extractor:
     def close(self) -> str:
         """Read the end of the text; return the JSON that it releases.
 
-        A value that is neither object nor array is all of the text, except a code fence around it.
+        A value that is neither object nor array is all of the text, or the first code block in it. Models leave out the
+        quotes of a text.
 
         Raises:
             InvalidJson: the text has no value that fits.
@@ -74,8 +81,11 @@ class Extractor:
         """
         if self._scalar:
             text = "".join(self._parts).strip()
-            if text.startswith("```"):
-                text = text.partition("\n")[2].rpartition("```")[0]
+            block = _BLOCK.search(text)
+            if block is not None and not text.startswith('"'):
+                text = block[1].strip()
+            if self._of_text and not text.startswith('"'):
+                text = msgspec.json.encode(text).decode()
             self._reader = JsonReader(self._schema, of_object=False)
             self.tries += 1
             return self._reader.feed(text) + self._reader.close()
