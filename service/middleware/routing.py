@@ -15,6 +15,8 @@ from protocol.model import GatewayError
 
 _VERSION = "v1"
 """The first segment of the API's paths."""
+_COMPATIBLE = "/v1beta/openai"
+"""Where Google has OpenAI's API, next to its own."""
 _AZURE = "/openai/deployments/"
 
 
@@ -158,7 +160,8 @@ def normal_path(path: str, prefix: str) -> str:
     """Return a decoded path without what clients add to it.
 
     Empty segments, dot segments (RFC 3986, 5.2.4), blanks, parameters of segments (`;v=1`) and a slash at the end are
-    removed, as are `prefix` and the version at the beginning, however often they are repeated.
+    removed, as are `prefix` and the version at the beginning, however often they are repeated. OpenAI's API is also
+    below `/v1beta/openai`, where Google has it.
     """
     segments: list[str] = []
     for written in path.split("/"):
@@ -167,5 +170,5 @@ def normal_path(path: str, prefix: str) -> str:
             del segments[-1:]
         elif segment not in {"", "."}:
             segments.append(segment)
-    starts = "|".join(re.escape(start) for start in (prefix, f"/{_VERSION}") if start)
+    starts = "|".join(re.escape(start) for start in (prefix, f"/{_VERSION}", _COMPATIBLE) if start)
     return re.sub(rf"^(?:(?:{starts})(?=/|$))+", "", "/" + "/".join(segments), flags=re.IGNORECASE) or "/"

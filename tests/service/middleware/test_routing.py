@@ -163,6 +163,7 @@ def test_any_prefix_is_removed(prefix):
     ("method", "path", "text"),
     [
         ("POST", "/api/v1/chat/completions", "completions {} /v1/chat/completions"),
+        ("POST", "/v1beta/openai/chat/completions", "completions {} /v1/chat/completions"),
         ("POST", "/Chat//Completions/", "completions {} /v1/chat/completions"),
         ("POST", "/api/one/chat", "chat {} /one/chat"),
         ("GET", "/api/two/models/A//b/", "model {'model': 'A/b'} /two/models/{model:path}"),
