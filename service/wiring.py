@@ -48,6 +48,7 @@ def _transport(name: str) -> TransportType[Any]:
 DIALECTS = (
     _dialect("openai"),
     _dialect("anthropic"),
+    _dialect("gemini"),
 )  # fmt: skip
 """The first one also writes the errors of paths that belong to no dialect."""
 TRANSPORTS: dict[str, TransportType[Any]] = {

@@ -82,6 +82,8 @@ CROSS_CUTTING = {
 """Test files without a module of their path."""
 
 TESTED_ELSEWHERE = {
+    "protocol/gemini/endpoint.py",
+    "protocol/gemini/models.py",
     "protocol/http/context.py",
     "protocol/http/conversation.py",
     "protocol/http/errors.py",

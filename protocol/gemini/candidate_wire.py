@@ -1,0 +1,121 @@
+"""Wire structs of answers, with Google's names."""
+
+from typing import Any
+
+import msgspec
+
+
+class InlineData(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A file in base64."""
+
+    mime_type: str
+    data: str
+
+
+class LinkedFile(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A file at a URL."""
+
+    mime_type: str
+    file_uri: str
+
+
+class AnsweredFunction(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of a function."""
+
+    id: str
+    name: str
+    args: dict[str, Any]
+
+
+class AnswerPart(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A part of the answer: one of its fields is set; `thought` marks a text as a thought."""
+
+    text: str | None = None
+    thought: bool = False
+    function_call: AnsweredFunction | None = None
+    inline_data: InlineData | None = None
+    file_data: LinkedFile | None = None
+
+
+class AnswerContent(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of the answer."""
+
+    parts: list[AnswerPart]
+    role: str = "model"
+
+
+class WebSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A page on the web."""
+
+    uri: str
+    title: str
+
+
+class GroundingChunk(msgspec.Struct, frozen=True, kw_only=True):
+    """A source of the answer."""
+
+    web: WebSource
+
+
+class Segment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A piece of the answer's text; its place is counted in bytes of UTF-8."""
+
+    start_index: int
+    end_index: int
+    text: str
+
+
+class GroundingSupport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The sources of a piece of text, by their index."""
+
+    segment: Segment
+    grounding_chunk_indices: list[int]
+
+
+class GroundingMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The sources of the answer."""
+
+    grounding_chunks: list[GroundingChunk]
+    grounding_supports: list[GroundingSupport]
+
+
+class AnswerCandidate(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """An answer, or its next part."""
+
+    content: AnswerContent
+    finish_reason: str | None = None
+    finish_message: str | None = None
+    grounding_metadata: GroundingMetadata | None = None
+    index: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class PromptFeedback(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Why a prompt is not answered."""
+
+    block_reason: str
+    block_reason_message: str = ""
+
+
+class UsageMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Token counts."""
+
+    prompt_token_count: int | msgspec.UnsetType = msgspec.UNSET
+    candidates_token_count: int | msgspec.UnsetType = msgspec.UNSET
+    thoughts_token_count: int = 0
+    total_token_count: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class GenerateResponse(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The answer to a request, or a chunk of its stream."""
+
+    candidates: list[AnswerCandidate] | None = None
+    prompt_feedback: PromptFeedback | None = None
+    usage_metadata: UsageMetadata | None = None
+    model_version: str = ""
+    response_id: str = ""
+
+
+class CountedTokens(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The answer of `:countTokens`."""
+
+    total_tokens: int

@@ -1,0 +1,130 @@
+"""Delivers an answer in the form that Gemini clients need: with the bytes of its pictures, and refusals as answers.
+
+Gemini's API has no links to pictures: they are parts of the answer in base64. And the refusal of a prompt
+is an answer, with the reason in `promptFeedback`.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from protocol.http.context import ImageFormat, RequestContext
+from protocol.http.parallel import gather
+from protocol.http.stream import Steps
+from protocol.model import (
+    Content,
+    Declined,
+    Engine,
+    Event,
+    Finish,
+    Media,
+    MediaKind,
+    MediaRef,
+    Refused,
+    Reply,
+    Served,
+    Usage,
+    fold,
+)
+
+_NO_USAGE = Usage(input_tokens=0, output_tokens=0)
+
+
+class FetchedPicture(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture of the answer, with its bytes."""
+
+    content: Content
+    mime: str
+
+    def __repr__(self) -> str:
+        """Return a text without the content."""
+        return f"FetchedPicture(mime={self.mime!r})"
+
+
+Fetcher = Callable[[Media], Awaitable[FetchedPicture]]
+
+
+async def fetch_picture(
+    engine: Engine, image_format: ImageFormat, context: RequestContext, media: Media
+) -> FetchedPicture:
+    """Fetch a picture in the requested form.
+
+    Raises:
+        GatewayError: it cannot be fetched, or is not a picture.
+
+    """
+    from protocol.http.picture import fitted, whole_picture
+
+    async with engine.media(media.ref, image_format.rendition) as stream:
+        data = await whole_picture(stream, context)
+    data, mime = await fitted(data, image_format, context)
+    return FetchedPicture(content=data, mime=mime)
+
+
+@asynccontextmanager
+async def delivered(
+    exchange: AbstractAsyncContextManager[Steps[Event]], context: RequestContext, fetch: Fetcher | None = None
+) -> AsyncGenerator["DeliveredSteps"]:
+    """Open an exchange; with `fetch`, a `FetchedPicture` replaces each picture in it."""
+    async with AsyncExitStack() as stack:
+        try:
+            opened: Steps[Event] | Refused = await stack.enter_async_context(exchange)
+        except Refused as error:
+            opened = error
+        yield DeliveredSteps(opened, context, fetch)
+
+
+class DeliveredSteps:
+    """The steps of an answer; a refusal ends them as content that was declined."""
+
+    def __init__(self, opened: Steps[Event] | Refused, context: RequestContext, fetch: Fetcher | None) -> None:
+        """Take an open exchange, or the refusal of the prompt."""
+        self._opened, self._context, self._fetch = opened, context, fetch
+
+    @property
+    def served(self) -> Served:
+        """The transport, account and model that serve the request."""
+        return Served(transport="", account="") if isinstance(self._opened, Refused) else self._opened.served
+
+    async def __aiter__(self) -> AsyncIterator[Event | FetchedPicture]:
+        """Yield the steps."""
+        try:
+            if isinstance(self._opened, Refused):
+                raise self._opened
+            async for event in self._opened:
+                if self._fetch is not None and isinstance(event, Media) and event.ref.kind is MediaKind.IMAGE:
+                    yield await self._fetch(event)
+                else:
+                    yield event
+        except Refused as error:
+            self._context.record.error = error.code
+            yield Declined(text=error.message)
+            yield Finish(reason="content_filter", usage=_NO_USAGE)
+
+
+class WholeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer, with the bytes of its pictures."""
+
+    reply: Reply
+    pictures: dict[MediaRef, FetchedPicture]
+
+    @property
+    def usage(self) -> Usage:
+        """The token counts of the answer."""
+        return self.reply.usage
+
+
+async def collect_answer(fetch: Fetcher, steps: AsyncIterable[Any]) -> WholeAnswer:
+    """Fold the events of an answer, and fetch its pictures.
+
+    Raises:
+        GatewayError: the answer breaks off, or a picture cannot be fetched.
+
+    """
+    reply = await fold(steps)
+    found = {media.ref: media for media in reply.media if media.ref.kind is MediaKind.IMAGE}
+    pictures = await gather([partial(fetch, media) for media in found.values()])
+    return WholeAnswer(reply=reply, pictures=dict(zip(found, pictures, strict=True)))

@@ -1,0 +1,94 @@
+"""The endpoints `:generateContent`, `:streamGenerateContent` and `:countTokens` of a model."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from urllib.parse import parse_qs
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from protocol.gemini import read, wire
+from protocol.gemini.candidate_wire import CountedTokens
+from protocol.gemini.deliver import FetchedPicture, WholeAnswer, collect_answer, delivered, fetch_picture
+from protocol.gemini.functions import is_enum
+from protocol.gemini.read_contents import messages_of
+from protocol.gemini.write import ARRAY_FRAMING, SSE_FRAMING, AnswerForm, CandidateWriter
+from protocol.http.body import encode_json, read_json
+from protocol.http.context import RequestContext, caller_of, context_of
+from protocol.http.errors import ASGIResponse
+from protocol.http.markdown import MarkdownText
+from protocol.http.operation import Answer, Operation
+from protocol.http.stop import bounded
+from protocol.http.withhold import withholding
+from protocol.model import Engine, Event, Selection, estimate_tokens
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A request with what its URL says."""
+
+    model: str
+    body: wire.GenerateRequest
+    streamed: bool
+    is_array: bool
+
+
+async def read_asked(request: Request, *, streamed: bool) -> Asked:
+    """Read the body and the URL of a request."""
+    body = await read_json(request, wire.decode_generate)
+    alt = parse_qs(context_of(request.scope).query).get(b"alt", [b""])[-1]
+    model = request.path_params["model"]
+    return Asked(model=model, body=body, streamed=streamed, is_array=streamed and alt.lower() != b"sse")
+
+
+async def _answer(
+    engine: Engine, asked: Asked, selection: Selection, context: RequestContext
+) -> Answer[Event | FetchedPicture, WholeAnswer]:
+    config, caller = asked.body.generation_config, caller_of(context)
+    pictures = read.read_pictures(config, selection)
+    request = await read.read(asked.body, selection, engine.catalogue, context, pictures, streamed=asked.streamed)
+    form = AnswerForm(
+        model=selection.id,
+        thoughts=bool(config.thinking_config.include_thoughts),
+        is_enum=is_enum(config) and request.output is not None,
+        is_array=asked.is_array,
+    )
+    fetch = partial(fetch_picture, engine, pictures.image_format, context)
+    licensed = withholding(bounded(engine, request, read.bounds(config)), caller)
+    return Answer(
+        request=request,
+        exchange=delivered(licensed, context, fetch if asked.streamed else None),
+        writer=CandidateWriter(form, MarkdownText(context.links, caller, pictures.image_format)),
+        fold=partial(collect_answer, fetch),
+        streamed=asked.streamed,
+        framing=ARRAY_FRAMING if asked.is_array else SSE_FRAMING,
+    )
+
+
+def _operation(*, streamed: bool) -> Operation[Asked]:
+    return Operation(
+        read=partial(read_asked, streamed=streamed),
+        select=lambda asked, catalogue, caller: read.select(
+            asked.model, asked.body.generation_config, catalogue, caller
+        ),
+        answer=_answer,
+    )
+
+
+GENERATE, STREAM = _operation(streamed=False), _operation(streamed=True)
+
+
+def count_tokens(engine: Engine) -> Callable[[Request], Awaitable[ASGIResponse]]:
+    """Return the handler of `:countTokens`: it estimates the tokens of the request's texts."""
+
+    async def count(request: Request) -> ASGIResponse:
+        context = context_of(request.scope)
+        body = await read_json(request, wire.decode_count)
+        selection = engine.catalogue.resolve(request.path_params["model"])
+        caller_of(context).permit(selection)
+        context.record.model = selection.id
+        texts = [text for message in messages_of(body.counted) for text in message.texts]
+        total = sum(map(estimate_tokens, texts))
+        return Response(encode_json(CountedTokens(total_tokens=total)), media_type="application/json")
+
+    return count

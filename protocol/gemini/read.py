@@ -1,0 +1,117 @@
+"""Converts a request to a `GenerationRequest`; refuses unsupported fields that would change the answer."""
+
+import msgspec
+
+from protocol.gemini import wire
+from protocol.gemini.functions import function_choice, json_output
+from protocol.gemini.read_contents import messages_of
+from protocol.http.context import RequestContext, caller_of
+from protocol.http.conversation import read_turns
+from protocol.http.picture_parameters import (
+    PictureFields,
+    PictureParameters,
+    read_picture_parameters,
+    refuse_for_films,
+)
+from protocol.http.stop import Bounds
+from protocol.model import BadRequest, Caller, Capability, Catalogue, GenerationRequest, Selection, Unsupported
+
+_DRAWING = frozenset({Capability.IMAGEN, Capability.STORYBOOK})
+_MODALITIES = {"TEXT", "IMAGE", "MODALITY_UNSPECIFIED"}
+_MODALITY_FIELD = "generationConfig.responseModalities"
+
+
+def select(name: str, config: wire.GenerationConfig, catalogue: Catalogue, caller: Caller) -> Selection:
+    """Return the requested model; a chat model that may answer with pictures is its `-imagen` form.
+
+    If text will do as well, a model or a license without pictures answers with text.
+
+    Raises:
+        ModelUnknown: the model does not exist.
+        Unsupported: only a picture will do, and the model draws none.
+
+    """
+    selection = catalogue.resolve(name)
+    wanted = {modality.upper() for modality in config.response_modalities}
+    if "IMAGE" not in wanted or selection.capability is not Capability.CHAT:
+        return selection
+    drawing = msgspec.structs.replace(selection, capability=Capability.IMAGEN, extended=False)
+    draws = Capability.IMAGEN in selection.model.capabilities and not selection.model.guest
+    if "TEXT" in wanted and not (draws and caller.may_use(drawing)):
+        return selection
+    if not draws:
+        raise Unsupported(f"The model '{selection.id}' draws no pictures.", param=_MODALITY_FIELD)
+    return drawing
+
+
+def read_pictures(config: wire.GenerationConfig, selection: Selection) -> PictureParameters:
+    """Return the parameters of the pictures.
+
+    Raises:
+        BadRequest: one is invalid or not supported; `param` is its path.
+
+    """
+    fields = PictureFields(
+        generation_config_camel={"imageConfig": config.image_config} if config.image_config else None
+    )
+    pictures = read_picture_parameters(fields, b"", draws=selection.capability in _DRAWING)
+    if selection.capability is Capability.VIDEO:
+        refuse_for_films(pictures)
+    return pictures
+
+
+async def read(  # noqa: PLR0913 -- the parts of one request
+    body: wire.GenerateRequest,
+    selection: Selection,
+    catalogue: Catalogue,
+    context: RequestContext,
+    pictures: PictureParameters,
+    *,
+    streamed: bool,
+) -> GenerationRequest:
+    """Convert a request to a selected model, and read its files; `pictures` are its parameters of pictures.
+
+    Raises:
+        BadRequest: a field is invalid or not supported; `param` is its path.
+
+    """
+    refuse_unsupported(body)
+    chat = selection.capability is Capability.CHAT  # the others answer with what they make, and call nothing
+    messages = messages_of(body)
+    if not messages:
+        raise BadRequest("'contents' is missing: send at least one message with text or a file.", param="contents")
+    return GenerationRequest(
+        id=context.id,
+        caller=caller_of(context),
+        selection=selection,
+        turns=await read_turns(messages, selection, catalogue, context),
+        streamed=streamed,
+        tools=function_choice(body) if chat else None,
+        output=json_output(body.generation_config) if chat else None,
+        attempts_before=context.attempts_before,
+        aspect=pictures.aspect,
+    )
+
+
+def refuse_unsupported(body: wire.GenerateRequest) -> None:
+    """Raise BadRequest for the first unsupported field that would change the answer."""
+    config = body.generation_config
+    refused = {
+        "cachedContent": (bool(body.cached_content), "send the contents themselves"),
+        "generationConfig.candidateCount": ((config.candidate_count or 1) > 1, "send the request several times"),
+        "generationConfig.responseLogprobs": (bool(config.response_logprobs), "leave it out"),
+        "generationConfig.speechConfig": (bool(config.speech_config), "ask for text"),
+        _MODALITY_FIELD: (
+            not _MODALITIES.issuperset(one.upper() for one in config.response_modalities),
+            "choose 'TEXT', 'IMAGE' or both",
+        ),
+    }
+    for field, (is_set, advice) in refused.items():
+        if is_set:
+            message = f"'{field}' is not supported by this gateway with this value: {advice}."
+            raise BadRequest(message, param=field, code="unsupported_parameter")
+
+
+def bounds(config: wire.GenerationConfig) -> Bounds:
+    """Return the stop sequences and the token limit of a request; an empty sequence counts as none."""
+    return Bounds(stops=tuple(filter(None, config.stop_sequences)), tokens=config.max_output_tokens)

@@ -1,0 +1,150 @@
+"""Reads the messages of a request: its contents and its system instruction.
+
+Results of functions belong to the calls of the model's last message: by their id, or else by name and order, since ids
+are optional. Clients that keep the chunks of a stream send each as a message of its own; these become one message.
+"""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from protocol.gemini import wire
+from protocol.http.conversation import Attachment, Message, Source
+from protocol.model import BadRequest, Role, ToolCall
+
+_ROLES = {
+    "user": Role.USER,
+    "model": Role.ASSISTANT,
+    "assistant": Role.ASSISTANT,
+    "function": Role.USER,
+    "tool": Role.USER,
+    "system": Role.SYSTEM,
+}
+_STORED = re.compile(r"(https?://generativelanguage\.googleapis\.com/.*)?\bfiles/|gs:", re.IGNORECASE)
+"""Files that Google keeps."""
+
+_encode = msgspec.json.Encoder().encode
+
+Content = str | Attachment
+
+
+def messages_of(body: wire.GenerateRequest) -> list[Message]:
+    """Return the messages of a request.
+
+    Raises:
+        BadRequest: a role is unknown, a part is empty, or a file is stored at Google.
+
+    """
+    reader = _Reader()
+    instruction = body.system_instruction
+    if instruction is not None:
+        if not isinstance(instruction, wire.GeminiContent):
+            parts: wire.Parts = [instruction] if isinstance(instruction, str) else instruction
+            instruction = wire.GeminiContent(parts=parts)
+        reader.add(msgspec.structs.replace(instruction, role="system"), "systemInstruction")
+    for index, content in enumerate(body.contents):
+        message = wire.GeminiContent(parts=[content]) if isinstance(content, str) else content
+        reader.add(message, f"contents[{index}]")
+    return reader.messages
+
+
+class _Reader:
+    """Collects the messages of one conversation."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self._open: list[ToolCall] = []
+        """The calls of the model's last message that have no result yet."""
+
+    def add(self, message: wire.GeminiContent, at: str) -> None:
+        """Add a message of the client's."""
+        role = _ROLES.get(message.role.lower() or "user")
+        if role is None:
+            known = ", ".join(f"'{name}'" for name in _ROLES)
+            raise BadRequest(f"'{at}.role' must be one of {known}.", param=f"{at}.role")
+        parts = [*message.parts, *([message.text] if message.text else [])]
+        if role is Role.ASSISTANT:
+            self._add_answer(parts, at)
+            return
+        found: list[Content] = []
+        for index, part in enumerate(parts):
+            where = f"{at}.parts[{index}]"
+            if isinstance(part, wire.ContentPart) and part.function_response is not None:
+                self._add_result(part.function_response, f"{where}.functionResponse")
+                continue
+            read = content_of(part, where)
+            if read is None:
+                raise BadRequest(f"'{where}' has none of the fields text, inlineData and fileData.", param=where)
+            if role is Role.SYSTEM and not isinstance(read, str):
+                raise BadRequest(f"A system instruction is text only (at '{where}').", param=where)
+            found.append(read)
+        if found:
+            self.messages.append(Message(role=role, parts=tuple(found)))
+
+    def _add_answer(self, parts: Sequence[wire.ContentPart | str], at: str) -> None:
+        """Add a message of the model, or its next part."""
+        before = self.messages[-1] if self.messages and self.messages[-1].role is Role.ASSISTANT else None
+        found: list[Content] = list(before.parts) if before is not None else []
+        calls: list[ToolCall] = list(before.tool_calls) if before is not None else []
+        if before is None:
+            self._open = []
+        for index, part in enumerate(parts):
+            call = part.function_call if isinstance(part, wire.ContentPart) else None
+            if call is not None:
+                identity = call.id or f"call_{len(self.messages)}_{len(calls)}"
+                calls.append(ToolCall(id=identity, name=call.name, arguments=_encode(call.args or {}).decode()))
+                self._open.append(calls[-1])
+            elif isinstance(part, str) or not part.thought:
+                read = content_of(part, f"{at}.parts[{index}]")
+                if isinstance(read, str) and found and isinstance(found[-1], str):
+                    found[-1] += read
+                elif read:
+                    found.append(read)
+        answer = Message(role=Role.ASSISTANT, parts=tuple(found), tool_calls=tuple(calls))
+        self.messages[len(self.messages) - (before is not None) :] = [answer] if found or calls else []
+
+    def _add_result(self, result: wire.FunctionResponse, at: str) -> None:
+        """Add the result of a function."""
+        fitting = [call for call in self._open if call.id == result.id] if result.id else []
+        fitting = fitting or [call for call in self._open if call.name == result.name] or self._open
+        if fitting:
+            self._open.remove(fitting[0])
+        files = [
+            _attachment(part.inline_data, part.file_data, f"{at}.parts[{index}]")
+            for index, part in enumerate(result.parts)
+        ]
+        self.messages.append(
+            Message(
+                role=Role.TOOL,
+                parts=(_encode(result.response).decode(), *(file for file in files if file is not None)),
+                name=result.name,
+                tool_call_id=fitting[0].id if fitting else result.id,
+            )
+        )
+
+
+def content_of(part: wire.ContentPart | str, at: str) -> Content | None:
+    """Return the text or the file of a part, or None; a call or a result is neither."""
+    if isinstance(part, str):
+        return part
+    if part.text is not None:
+        return part.text
+    if part.executable_code is not None:
+        return f"```{part.executable_code.language.lower()}\n{part.executable_code.code}\n```\n"
+    if part.code_execution_result is not None:
+        return f"```\n{part.code_execution_result.output}\n```\n"
+    return _attachment(part.inline_data, part.file_data, at)
+
+
+def _attachment(inline: wire.Blob | None, file: wire.FileData | None, at: str) -> Attachment | None:
+    if inline is not None:
+        source = Source(form="file", text=inline.data, name=inline.display_name or "")
+        return Attachment(at=at, param=f"{at}.inlineData.data", source=source)
+    if file is None:
+        return None
+    param = f"{at}.fileData.fileUri"
+    if _STORED.match(file.file_uri):
+        text = f"This gateway cannot open files that are stored at Google: send 'inlineData' (at '{param}')."
+        raise BadRequest(text, param=param, code="unsupported_parameter")
+    return Attachment(at=at, param=param, source=Source(form="link", text=file.file_uri, name=file.display_name or ""))

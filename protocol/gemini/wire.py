@@ -1,0 +1,211 @@
+"""Wire structs of requests, with Google's names; fields that have no effect are left out.
+
+Clients write names in camel case or in snake case, and mix both in one body: `inlineData{mime_type}`. So every name
+becomes camel case before a body is converted, but for the objects whose names are the client's own (`_OWN_NAMES`).
+"""
+
+import re
+from typing import Annotated, Any, cast
+
+import msgspec
+from msgspec import Meta
+
+from protocol.http.lenient import LenientDecoder
+from protocol.structured.tool_checks import MOST_TOOLS
+
+_OWN_NAMES = frozenset(
+    {
+        *("args", "response", "parameters", "parametersJsonSchema", "responseSchema", "responseJsonSchema"),
+        *("_responseJsonSchema", "labels", "partMetadata"),
+    }
+)
+"""Fields whose value has names that Google does not define."""
+_SNAKE = re.compile(r"(?<=[a-zA-Z0-9])_([a-z0-9])")
+_MOST_STOPS = 16
+
+
+class Blob(msgspec.Struct, frozen=True, rename="camel"):
+    """A file in base64; its type is detected."""
+
+    data: str = ""
+    display_name: str | None = None
+
+
+class FileData(msgspec.Struct, frozen=True, rename="camel"):
+    """A file at a URL."""
+
+    file_uri: str = ""
+    display_name: str | None = None
+
+
+class FunctionCall(msgspec.Struct, frozen=True, rename="camel"):
+    """A call of a function by the model."""
+
+    name: str
+    args: dict[str, Any] | None = None
+    id: str | None = None
+
+
+class ResponsePart(msgspec.Struct, frozen=True, rename="camel"):
+    """A file in the result of a function."""
+
+    inline_data: Blob | None = None
+    file_data: FileData | None = None
+
+
+class FunctionResponse(msgspec.Struct, frozen=True, rename="camel"):
+    """The result of a function."""
+
+    name: str
+    response: Any = None
+    id: str | None = None
+    parts: list[ResponsePart] = []
+
+
+class ExecutableCode(msgspec.Struct, frozen=True, rename="camel"):
+    """Code that the model ran."""
+
+    code: str = ""
+    language: str = ""
+
+
+class CodeExecutionResult(msgspec.Struct, frozen=True, rename="camel"):
+    """The output of the model's code."""
+
+    output: str = ""
+
+
+class ContentPart(msgspec.Struct, frozen=True, rename="camel"):
+    """A part of a message: one of its fields is set."""
+
+    text: str | None = None
+    thought: bool | None = None
+    inline_data: Blob | None = None
+    file_data: FileData | None = None
+    function_call: FunctionCall | None = None
+    function_response: FunctionResponse | None = None
+    executable_code: ExecutableCode | None = None
+    code_execution_result: CodeExecutionResult | None = None
+
+
+Parts = list[ContentPart | str]
+
+
+class GeminiContent(msgspec.Struct, frozen=True, rename="camel"):
+    """A message of the conversation."""
+
+    parts: Parts = []
+    role: str = "user"
+    text: str | None = None
+    """Some clients send a part in place of a message."""
+
+
+class FunctionDeclaration(msgspec.Struct, frozen=True, rename="camel"):
+    """A function that the model may call."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    parameters_json_schema: dict[str, Any] | bool | None = None
+
+
+class ToolEntry(msgspec.Struct, frozen=True, rename="camel"):
+    """Functions; or tools of Google's, of which the site has some and others do not exist here."""
+
+    function_declarations: list[FunctionDeclaration] = []
+    file_search: Any = None
+    computer_use: Any = None
+    mcp_servers: Any = None
+    retrieval: Any = None
+    enterprise_web_search: Any = None
+    parallel_ai_search: Any = None
+
+
+class FunctionCallingConfig(msgspec.Struct, frozen=True, rename="camel"):
+    """How the model may use the functions."""
+
+    mode: str = "AUTO"
+    allowed_function_names: list[str] = []
+
+
+class ToolConfig(msgspec.Struct, frozen=True, rename="camel"):
+    """How the model may use the tools."""
+
+    function_calling_config: FunctionCallingConfig = FunctionCallingConfig()
+
+
+class ThinkingConfig(msgspec.Struct, frozen=True, rename="camel"):
+    """How the model thinks."""
+
+    include_thoughts: bool | None = None
+
+
+class GenerationConfig(msgspec.Struct, frozen=True, rename="camel"):
+    """The options of an answer, without those that the site does not have: temperature, for example."""
+
+    stop_sequences: Annotated[list[str], Meta(max_length=_MOST_STOPS)] = []
+    max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
+    response_mime_type: str = ""
+    response_schema: dict[str, Any] | None = None
+    response_json_schema: dict[str, Any] | bool | None = None
+    private_json_schema: dict[str, Any] | bool | None = msgspec.field(default=None, name="_responseJsonSchema")
+    """An older name of `responseJsonSchema`, which some clients send."""
+    candidate_count: Annotated[int, Meta(ge=1)] | None = None
+    thinking_config: ThinkingConfig = ThinkingConfig()
+    response_modalities: list[str] = []
+    image_config: dict[str, Any] | None = None
+    speech_config: Any = None
+    response_logprobs: bool | None = None
+
+
+class GenerateRequest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """The body of `:generateContent`, `:streamGenerateContent` and, in part, `:countTokens`."""
+
+    contents: Annotated[list[GeminiContent | str], Meta(max_length=2000)] = []
+    system_instruction: GeminiContent | Parts | str | None = None
+    tools: Annotated[list[ToolEntry], Meta(max_length=MOST_TOOLS)] = []
+    tool_config: ToolConfig = ToolConfig()
+    generation_config: GenerationConfig = GenerationConfig()
+    cached_content: str | None = None
+
+
+class CountRequest(GenerateRequest, frozen=True, rename="camel", kw_only=True):
+    """The body of `:countTokens`: the contents, or all of a request."""
+
+    generate_content_request: GenerateRequest | None = None
+
+    @property
+    def counted(self) -> GenerateRequest:
+        """The request whose tokens are counted."""
+        return self.generate_content_request or self
+
+
+_generate_request, _count_request = LenientDecoder(GenerateRequest), LenientDecoder(CountRequest)
+
+
+def decode_generate(body: bytes) -> GenerateRequest:
+    """Decode the body of a request to generate; raises the errors of `LenientDecoder.decode`."""
+    return _generate_request.convert(in_camel_case(msgspec.json.decode(body)))
+
+
+def decode_count(body: bytes) -> CountRequest:
+    """Decode the body of a request to count tokens; raises the errors of `LenientDecoder.decode`."""
+    return _count_request.convert(in_camel_case(msgspec.json.decode(body)))
+
+
+def in_camel_case(value: Any) -> Any:
+    """Return decoded JSON with the names of its objects in camel case, but for those of the client's own objects."""
+    if isinstance(value, list):
+        return [in_camel_case(one) for one in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    fields: dict[str, Any] = {}
+    for written, one in cast("dict[str, Any]", value).items():
+        name = camel(written) if "_" in written else written
+        fields[name] = one if name in _OWN_NAMES else in_camel_case(one)
+    return fields
+
+
+def camel(name: str) -> str:
+    """Return a name in camel case."""
+    return _SNAKE.sub(lambda found: found[1].upper(), name)

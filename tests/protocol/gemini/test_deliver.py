@@ -1,0 +1,90 @@
+from contextlib import asynccontextmanager
+
+import pytest
+
+from protocol.gemini.deliver import FetchedPicture, collect_answer, delivered
+from protocol.model import (
+    Declined,
+    Exchange,
+    Finish,
+    Media,
+    MediaKind,
+    MediaRef,
+    Refused,
+    Served,
+    Text,
+    UpstreamFailed,
+    Usage,
+)
+
+USAGE = Usage(input_tokens=1, output_tokens=2)
+DONE = Finish(reason="stop", usage=USAGE)
+REFUSED = [Declined("No."), Finish(reason="content_filter", usage=Usage(input_tokens=0, output_tokens=0))]
+
+
+def media(kind):
+    return Media(ref=MediaRef(transport="t", account="a", kind=kind, url=f"https://x.example/{kind}"))
+
+
+IMAGE, FILM = media(MediaKind.IMAGE), media(MediaKind.VIDEO)
+
+
+async def fetch(one):
+    return FetchedPicture(content=one.ref.url.encode(), mime="image/png")
+
+
+@asynccontextmanager
+async def opening(*events, refusal=None):
+    if refusal is not None:
+        raise refusal
+
+    async def each():
+        for event in events:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    yield Exchange(lambda: Served(transport="t", account="a"), each())
+
+
+async def steps(exchange, context, fetch=None):
+    async with delivered(exchange, context, fetch) as opened:
+        return opened.served, [step async for step in opened]
+
+
+async def test_pictures_of_a_stream_come_with_their_bytes(context):
+    served, found = await steps(opening(Text("a"), IMAGE, FILM, DONE), context, fetch)
+    assert served.transport == "t"
+    assert found == [Text("a"), await fetch(IMAGE), FILM, DONE]
+
+
+async def test_without_a_fetcher_pictures_stay(context):
+    assert (await steps(opening(IMAGE, DONE), context))[1] == [IMAGE, DONE]
+
+
+@pytest.mark.parametrize("exchange", [{"refusal": Refused("No.")}, {"events": [Refused("No.")]}])
+async def test_a_refused_prompt_is_an_answer(context, exchange):
+    opened = opening(*exchange.get("events", ()), refusal=exchange.get("refusal"))
+    assert (await steps(opened, context))[1] == REFUSED
+    assert context.record.error == "content_filter"
+
+
+async def test_other_errors_stay_errors(context):
+    for exchange in (opening(refusal=UpstreamFailed("x")), opening(UpstreamFailed("x"))):
+        with pytest.raises(UpstreamFailed):
+            await steps(exchange, context)
+
+
+async def test_the_pictures_of_a_whole_answer_are_fetched_once_each(context):
+    fetched = []
+
+    async def counting(one):
+        fetched.append(one)
+        return await fetch(one)
+
+    async with delivered(opening(Text("a"), IMAGE, IMAGE, FILM, DONE), context) as opened:
+        whole = await collect_answer(counting, opened)
+    assert fetched == [IMAGE]
+    assert whole.pictures == {IMAGE.ref: await fetch(IMAGE)}
+    assert (whole.usage, whole.reply.text) == (USAGE, "a")
+    assert "bytes" not in repr(whole.pictures[IMAGE.ref])
