@@ -173,7 +173,11 @@ def build_catalogue(settings: Settings, origin: Origin) -> Catalogue:
             raise SettingsError(f"{origin.of(where)}: {where}: unknown family; expected one of: {', '.join(families)}")
     try:
         catalogue = Catalogue.build(
-            models.add, aliases=models.aliases, upstream=models.upstream, default_aliases=models.default_aliases
+            models.add,
+            aliases=models.aliases,
+            upstream=models.upstream,
+            default_aliases=models.default_aliases,
+            list_suffixes=models.list_suffixes,
         )
     except ValueError as error:
         raise SettingsError(f"{origin.name}: models: {error}") from None

@@ -215,6 +215,10 @@ class Failover:
             if found is not None:
                 yield found
 
+    def available(self, selection: Selection) -> bool:
+        """Return whether an account can serve a selection now."""
+        return self.transport.offers(selection) and bool(self.pool.free(Requirement.of(selection)))
+
     def has(self, account: str) -> bool:
         """Return whether the pool has an account with this id."""
         self.pool.accounts.sync()

@@ -70,6 +70,10 @@ class Router:
         """Return whether a transport has this model and capability now."""
         return any(failover.transport.offers(selection) for failover in self._failovers)
 
+    def available(self, selection: Selection) -> bool:
+        """Return whether an account can serve this now; as `Engine.available`."""
+        return any(failover.available(selection) for failover in self._failovers)
+
     def served_by(self, selection: Selection) -> Sequence[UpstreamModel]:
         """Return the upstream models that would be asked for this now, each once; as `Engine.served_by`."""
         offering = (failover for failover in self._failovers if failover.transport.offers(selection))

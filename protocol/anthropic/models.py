@@ -42,7 +42,7 @@ class AnthropicModels:
         """Return the models that the caller may use."""
         caller = caller_of(context_of(request.scope))
         catalogue = self._catalogue.with_aliases(caller.aliases)
-        data = [_info(selection) for selection in catalogue.named() if caller.may_use(selection)]
+        data = [_info(selection) for selection in catalogue.listed() if caller.may_use(selection)]
         first, last = (data[0].id, data[-1].id) if data else (None, None)
         page = ModelPage(data=data, first_id=first, last_id=last)
         return Response(encode_json(page), media_type="application/json")

@@ -57,7 +57,7 @@ class GeminiModels:
         size = min(_number(query, "pageSize", _MOST) or _MOST, _MOST)
         start = _number(query, "pageToken", 0)
         caller = caller_of(context)
-        found = [one for one in self._engine.catalogue.named() if caller.may_use(one)]
+        found = [one for one in self._engine.catalogue.listed() if caller.may_use(one)]
         page = [_model(one) for one in found[start : start + size]]
         more = str(start + size) if start + size < len(found) else ""
         body = encode_json(GeminiModelPage(models=page, next_page_token=more))

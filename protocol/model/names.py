@@ -113,12 +113,12 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def id(self) -> str:
         """The canonical name of this selection."""
-        return f"{self.model.id}{self._suffix}"
+        return f"{self.model.id}{self.suffix}"
 
     @cached_property
     def name(self) -> str:
         """The requested name, with the base as the catalogue spells it and the suffixes in their usual order."""
-        return f"{self.base or self.model.id}{self._suffix}"
+        return f"{self.base or self.model.id}{self.suffix}"
 
     @property
     def deprecated(self) -> str | None:
@@ -126,7 +126,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return None if self.base is None or self.base in self.model.aliases else self.name
 
     @property
-    def _suffix(self) -> str:
+    def suffix(self) -> str:
+        """Its capability and extended thinking, as its names have them at the end; empty: a plain chat."""
         capability = "" if self.capability is Capability.CHAT else f"-{self.capability}"
         return f"{capability}{'-' + _EXTENDED if self.extended else ''}"
 
@@ -156,15 +157,23 @@ class Catalogue:
     """The models that the gateway knows, by name."""
 
     def __init__(
-        self, models: Iterable[Model], aliases: Mapping[str, str] | None = None, *, default_aliases: bool = True
+        self,
+        models: Iterable[Model],
+        aliases: Mapping[str, str] | None = None,
+        *,
+        default_aliases: bool = True,
+        list_suffixes: bool = True,
     ) -> None:
         """Check and index the models, and the aliases in addition to those of the models.
+
+        `list_suffixes`: lists of models have the names with suffixes, too.
 
         Raises:
             ValueError: a name occurs twice or is not fit for a header, or a replacement or the model of an alias is not
                 in the catalogue.
 
         """
+        self._list_suffixes = list_suffixes
         self._own = AliasTable({})
         """The aliases of a license."""
         self._aliases = AliasTable(aliases or {})
@@ -230,6 +239,7 @@ class Catalogue:
         aliases: Mapping[str, str] | None = None,
         upstream: Mapping[str, Mapping[str, str]] | None = None,
         default_aliases: bool = True,
+        list_suffixes: bool = True,
     ) -> "Catalogue":
         """Return the default catalogue with the operator's models, aliases and upstream ids.
 
@@ -253,7 +263,7 @@ class Catalogue:
                 raise ValueError(f"upstream ids are given for {base!r}, which is not in the catalogue")
             model = known[base]
             known[base] = msgspec.structs.replace(model, upstream={**model.upstream, **ids})
-        return cls(known.values(), others, default_aliases=default_aliases)
+        return cls(known.values(), others, default_aliases=default_aliases, list_suffixes=list_suffixes)
 
     def resolve(self, name: str) -> Selection:
         """Parse a model name as clients write it: in any case, with blanks, a provider's prefix or a version tag.
@@ -325,14 +335,23 @@ class Catalogue:
                     yield Selection(model=model, capability=capability, extended=extended, base=base)
 
     def named(self) -> Iterator[Selection]:
-        """Yield every valid selection under each of its names, aliases included."""
+        """Yield every valid selection under each of its names, aliases included: first those without a suffix."""
+        suffixed: list[Selection] = []
         for selection in self.selections():
-            yield selection
-            for alias in selection.model.aliases if selection.base is None else ():
-                yield msgspec.structs.replace(selection, base=alias)
+            aliases = selection.model.aliases if selection.base is None else ()
+            named = (selection, *(msgspec.structs.replace(selection, base=alias) for alias in aliases))
+            if selection.suffix:
+                suffixed += named
+            else:
+                yield from named
         for table in (self._aliases, self._own):
             for alias in table.names:
                 yield self.resolve(alias)
+        yield from suffixed
+
+    def listed(self) -> Iterator[Selection]:
+        """Yield the selections for lists of models, as `named`; without suffixes, if the operator wants that."""
+        return (one for one in self.named() if self._list_suffixes or one.alias or not one.suffix)
 
     def unmatched(self, patterns: Iterable[str]) -> list[str]:
         """Return the shell-style patterns of a license that match the name of no model."""

@@ -22,6 +22,10 @@ class Engine(Protocol):
         """Return whether a transport has this model and capability now."""
         ...
 
+    def available(self, selection: Selection) -> bool:
+        """Return whether an account can serve this now: it has quota, no cooldown, and needs no attention; no I/O."""
+        ...
+
     def served_by(self, selection: Selection) -> Sequence[UpstreamModel]:
         """Return the upstream models that would serve this now, as far as they are known; no I/O."""
         ...

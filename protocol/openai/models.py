@@ -38,7 +38,7 @@ class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
     input_modalities: list[str]
     output_modalities: list[str]
     available: bool
-    """Whether an upstream of this gateway offers it now."""
+    """Whether an account can serve it now: one with quota that is not in a cooldown and needs no attention."""
     served_by: list[SiteModel]
     """The upstream models that serve it; several if accounts differ, none while unknown."""
     alias_of: str | None
@@ -65,7 +65,7 @@ class Models:
         """Return the models that the caller may use."""
         caller = caller_of(context_of(request.scope))
         catalogue = self._engine.catalogue.with_aliases(caller.aliases)
-        data = [self._object(one) for one in catalogue.named() if caller.may_use(one)]
+        data = [self._object(one) for one in catalogue.listed() if caller.may_use(one)]
         return Response(encode_json(ModelList(data=data)), media_type="application/json")
 
     async def retrieve(self, request: Request) -> ASGIResponse:
@@ -94,7 +94,7 @@ class Models:
             needs_account=not (model.guest and selection.capability is Capability.CHAT),
             input_modalities=["text"] if model.guest else [*_TAKEN],
             output_modalities=["text", pictures] if pictures else ["text"],
-            available=self._engine.offers(selection),
+            available=self._engine.available(selection),
             served_by=[
                 SiteModel(id=served.id or None, name=served.name or None)
                 for served in self._engine.served_by(selection)

@@ -86,6 +86,10 @@ class CheckedEngine:
         """As `Engine.offers`."""
         return self._engine.offers(selection)
 
+    def available(self, selection: Selection) -> bool:
+        """As `Engine.available`."""
+        return self._engine.available(selection)
+
     def served_by(self, selection: Selection) -> Sequence[UpstreamModel]:
         """As `Engine.served_by`."""
         return self._engine.served_by(selection)

@@ -273,6 +273,8 @@ class ModelSettings(Section, frozen=True):
     """Aliases: new name, or shell-style pattern, to the name of a model, which may have suffixes."""
     default_aliases: bool = True
     """Whether names that clients hard-code, such as `gpt-4o`, stand for the models that are most like theirs."""
+    list_suffixes: bool = True
+    """Whether `/v1/models` lists names with suffixes, such as `gemini-3-pro-imagen`; they work in any case."""
     upstream: dict[str, dict[str, str]] = {}
     """Upstream model ids: base model to transport to id."""
 

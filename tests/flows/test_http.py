@@ -177,7 +177,7 @@ def test_an_overlong_conversation_is_a_400(http):
         ("POST", "/v1/models", 405, "method_not_allowed"),
         ("DELETE", "/v1/models/gemini-3-pro", 405, "method_not_allowed"),
         ("GET", "/", 404, "not_found"),
-        ("POST", "/v1/completions", 404, "not_found"),
+        ("POST", "/v1/embeddings", 404, "not_found"),
     ],
 )
 def test_wrong_methods_and_paths_are_refused(gateway, method, path, status, code):

@@ -80,6 +80,13 @@ class Pool:
         self.accounts.sync()
         return [state.account for state in self.states if usable(state, requirement)]
 
+    def free(self, requirement: Requirement) -> list[Account]:
+        """Return the accounts that can serve this now: usable, and not in a cooldown."""
+        self.accounts.sync()
+        now = self._clock.monotonic()
+        fit = (state for state in self.states if usable(state, requirement))
+        return [state.account for state in fit if state.active_cooldown(requirement, now) is None]
+
     async def run(self) -> None:
         """Serve the queue, publish account statistics and probe proxies until cancelled."""
         async with background_tasks() as tasks:

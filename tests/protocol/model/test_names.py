@@ -6,6 +6,7 @@ import pytest
 
 from protocol.model import Capability, Catalogue, Model, ModelUnknown
 from protocol.model.aliases import DEFAULT_ALIASES
+from protocol.model.names import DEFAULT_MODELS
 
 CATALOGUE = Catalogue.build()
 
@@ -265,6 +266,17 @@ def test_a_name_of_a_model_unlike_any_says_what_to_use_instead(name, advice):
     for catalogue in (CATALOGUE, Catalogue.build(default_aliases=False)):
         with pytest.raises(ModelUnknown, match=advice):
             catalogue.resolve(name)
+
+
+def test_lists_have_the_names_without_suffix_first_or_alone():
+    aliases = {"house": "gemini-3-pro", "draw": "gemini-3-pro-imagen"}
+    bases = [model.id for model in DEFAULT_MODELS]
+    for list_suffixes in (True, False):
+        catalogue = Catalogue.build(aliases=aliases, list_suffixes=list_suffixes).with_aliases({"own": "gemini-3-pro"})
+        listed = [one.alias or one.name for one in catalogue.listed()]
+        assert set(listed[: len(bases) + 3]) == {*bases, "house", "draw", "own"}
+        assert ("house-canvas" in listed, len(set(listed))) == (list_suffixes, len(listed))
+        assert catalogue.unmatched(["*-canvas"]) == []
 
 
 def test_operators_aliases_may_be_patterns_have_suffixes_and_come_before_the_defaults():
