@@ -105,6 +105,7 @@ class ResponseBuilder:
             case Thought():
                 self._think(event.text)
             case CallStarted():
+                self._close("completed")
                 self._start(OpenCall(self._id("fc"), len(self._output), event.id, event.name))
             case CallArguments() if isinstance(self._open, OpenCall):
                 self._events += self._open.add(event.text)
@@ -175,7 +176,7 @@ class ResponseBuilder:
         return message
 
     def _start(self, item: OpenItem) -> None:
-        self._close("completed")
+        """Begin an item; the one before it is closed, so that the length of the output is the item's index."""
         self._open = item
         self._events += item.opened()
 

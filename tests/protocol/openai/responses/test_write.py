@@ -50,13 +50,17 @@ def written(*events, reason="stop", **fields):
 
 def output_of(events):
     items = events[-1]["response"]["output"]
-    assert [event["item"] for event in events if event["type"] == "response.output_item.done"] == items
+    for kind in ("added", "done"):
+        marks = [event for event in events if event["type"] == f"response.output_item.{kind}"]
+        assert [(mark["output_index"], mark["item"]["id"]) for mark in marks] == [
+            (index, item["id"]) for index, item in enumerate(items)
+        ]
+    assert [mark["item"] for mark in marks] == items
+    assert len({item["id"] for item in items}) == len(items)
+    places = {item["id"]: index for index, item in enumerate(items)}
+    assert all(places[event["item_id"]] == event["output_index"] for event in events if "item_id" in event)
     judge_response(json.dumps(events[-1]["response"]))
     return items
-
-
-def types_of(events):
-    return [item["type"] for item in output_of(events)]
 
 
 def test_late_thoughts_do_not_split_the_text():
@@ -75,11 +79,12 @@ def test_an_answer_without_content_has_an_empty_message():
 
 def test_words_stand_before_calls():
     call = (CallStarted(id="call_1", name="f"), CallArguments(text='{"a":'), CallArguments(text="1}"))
-    events = written(Text(text="Look:"), *call, CallStarted(id="call_2", name="g"), CallArguments(text="{}"))
+    events = written(
+        Thought(text="hm"), Text(text="Look:"), *call, CallStarted(id="call_2", name="g"), CallArguments(text="{}")
+    )
     items = output_of(events)
-    assert [item["type"] for item in items] == ["message", "function_call", "function_call"]
-    assert [(item["call_id"], item["arguments"]) for item in items[1:]] == [("call_1", '{"a":1}'), ("call_2", "{}")]
-    assert len({item["id"] for item in items}) == 3
+    assert [item["type"] for item in items] == ["reasoning", "message", "function_call", "function_call"]
+    assert [(item["call_id"], item["arguments"]) for item in items[2:]] == [("call_1", '{"a":1}'), ("call_2", "{}")]
 
 
 def test_a_refusal_is_a_part_of_its_own():
