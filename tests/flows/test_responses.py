@@ -368,3 +368,14 @@ def test_unsupported_fields_are_refused_by_name(client, fields, param):
     with pytest.raises(openai.BadRequestError) as failed:
         client.responses.create(**{"model": MODEL, "input": "hello"} | fields)
     assert failed.value.param == param
+
+
+def test_fields_without_effect_are_named_in_a_header(client):
+    asked = {"model": MODEL, "input": "<echo>x</echo>"}
+    fields = {"temperature": 0.2, "top_p": 1, "reasoning": {"effort": "low"}, "truncation": "auto", "include": []}
+    answer = client.responses.with_raw_response.create(**asked, **fields)
+    assert "These fields have no effect here: temperature, reasoning.effort." in answer.headers["warning"]
+    assert answer.parse().temperature == 0.2
+    answer = client.responses.with_raw_response.create(**asked, reasoning={"effort": "high", "summary": "auto"})
+    assert "warning" not in answer.headers
+    assert answer.parse().model == f"{MODEL}-extended"

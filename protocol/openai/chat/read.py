@@ -10,7 +10,6 @@ from protocol.http.data_urls import is_data_url
 from protocol.http.ignored import IgnoredFields
 from protocol.http.picture_parameters import PictureParameters, read_picture_parameters, refuse_for_films
 from protocol.http.stop import Bounds
-from protocol.http.thinking import think_longer
 from protocol.model import (
     BadRequest,
     Caller,
@@ -24,6 +23,7 @@ from protocol.model import (
 )
 from protocol.openai.chat import wire
 from protocol.openai.chat.read_tools import json_output, tool_choice
+from protocol.openai.reasoning_effort import has_effect, with_effort
 
 
 def messages_of(body: wire.ChatRequest) -> list[Message]:
@@ -150,8 +150,6 @@ IGNORED = IgnoredFields(
 """Fields that have no effect: the website has no such options, and decides itself when to search the web."""
 _CALLING = ("tools", "functions", "response_format")
 """Fields that have an effect in plain chat only: other models answer with what they make, and call nothing."""
-_HIGH = frozenset({"high", "xhigh", "max"})
-"""Efforts that stand for extended thinking. The website has no other levels."""
 
 
 def select(body: wire.ChatRequest, catalogue: Catalogue, caller: Caller) -> Selection:
@@ -161,14 +159,13 @@ def select(body: wire.ChatRequest, catalogue: Catalogue, caller: Caller) -> Sele
         ModelUnknown: the model does not exist.
 
     """
-    selection = catalogue.resolve(body.model)
-    return think_longer(selection, caller) if body.reasoning_effort in _HIGH else selection
+    return with_effort(catalogue.resolve(body.model), body.reasoning_effort, caller)
 
 
 def ignored_fields(body: wire.ChatRequest, selection: Selection) -> list[str]:
     """Return the fields that would change the answer, and have no effect with the model that `select` returned."""
     fields = IGNORED.sent(body)
-    if body.reasoning_effort and not (selection.extended and body.reasoning_effort in _HIGH):
+    if not has_effect(selection, body.reasoning_effort):
         fields.append("reasoning_effort")
     if selection.capability is not Capability.CHAT:
         fields += [name for name in _CALLING if getattr(body, name)]

@@ -5,6 +5,7 @@ from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 
+from protocol.http import ignored
 from protocol.http.body import encode_json, read_json
 from protocol.http.context import UNCHANGED, RequestContext, caller_of, context_of
 from protocol.http.conversation import read_turns
@@ -23,6 +24,7 @@ from protocol.model import (
     Selection,
 )
 from protocol.openai.errors import error_response
+from protocol.openai.reasoning_effort import with_effort
 from protocol.openai.responses import read, wire
 from protocol.openai.responses.listing import input_page
 from protocol.openai.responses.maker import ResponseMaker, job_exchange, picture_base64, state_of
@@ -40,19 +42,20 @@ from protocol.openai.responses.write import ResponseStep, ResponseWriter, WholeR
 ResponseAnswer = Answer[ResponseStep, WholeResponseReply]
 
 
-def _select(body: wire.ResponseRequest, catalogue: Catalogue, _caller: Caller) -> Selection:
-    """Return the model; a base draws if the client requires the tool that draws."""
+def _select(body: wire.ResponseRequest, catalogue: Catalogue, caller: Caller) -> Selection:
+    """Return the model; a base draws if the client requires the tool that draws, and thinks longer by its effort."""
     selection = catalogue.resolve(body.model)
     offered = any(tool.type == "image_generation" for tool in body.tools or ())
     if offered and selection.capability is Capability.CHAT and read_tools(body).draws:
         return msgspec.structs.replace(selection, capability=Capability.IMAGEN, extended=False)
-    return selection
+    return with_effort(selection, body.reasoning.effort if body.reasoning is not None else None, caller)
 
 
 async def _answer(
     engine: Engine, body: wire.ResponseRequest, selection: Selection, context: RequestContext
 ) -> ResponseAnswer | Accepted:
     read.refuse_unsupported(body)
+    notices = ignored.notices(read.ignored_fields(body, selection), context.api)
     tools = read_tools(body)
     state = state_of(engine, context)
     own = await state.resolved(read.items_of(body))
@@ -82,6 +85,7 @@ async def _answer(
         writer=ResponseWriter(maker.builder),
         fold=last_step,
         streamed=bool(body.stream),
+        notices=notices,
     )
 
 

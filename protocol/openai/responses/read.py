@@ -8,6 +8,7 @@ import msgspec
 
 from protocol.http.context import RequestContext, caller_of
 from protocol.http.conversation import Attachment, Message, Source
+from protocol.http.ignored import IgnoredFields
 from protocol.http.picture_parameters import PictureParameters
 from protocol.model import (
     BadRequest,
@@ -19,6 +20,7 @@ from protocol.model import (
     ToolCall,
     Turn,
 )
+from protocol.openai.reasoning_effort import has_effect
 from protocol.openai.responses import wire
 from protocol.openai.responses.offered_tools import OfferedTools, json_output, shown_choice, shown_text, shown_tool
 from protocol.openai.responses.output_wire import ModelResponse
@@ -27,6 +29,19 @@ _ROLES = {"user": Role.USER, "system": Role.SYSTEM, "developer": Role.DEVELOPER,
 _IGNORED = frozenset({"reasoning", "web_search_call", "compaction"})
 """Items that the site does not need back."""
 _BY_ID = "This gateway does not store files by id: send {} (at '{}')."
+
+
+IGNORED = IgnoredFields(
+    {
+        "context_management": (),
+        "max_tool_calls": (),
+        "moderation": (),
+        "temperature": (1,),
+        "top_logprobs": (0,),
+        "top_p": (1,),
+    }
+)
+"""Fields that have no effect: the website has no such options."""
 
 
 class PlacedItem(NamedTuple):
@@ -200,10 +215,27 @@ def new_response(body: wire.ResponseRequest, selection: Selection, context: Requ
         previous_response_id=body.previous_response_id,
         reasoning={"effort": reasoning.effort, "summary": reasoning.summary},
         store=body.store is not False,
-        temperature=1.0 if body.temperature is None else body.temperature,
+        temperature=_number(body.temperature),
         text=shown_text(body.text),
         tool_choice=shown_choice(body.tool_choice),
         tools=[shown_tool(tool) for tool in body.tools or ()],
-        top_p=1.0 if body.top_p is None else body.top_p,
+        top_p=_number(body.top_p),
         truncation=body.truncation or "disabled",
     )
+
+
+def _number(value: object) -> float:
+    """Return a number that a response repeats of its request, or else the usual 1."""
+    return value if isinstance(value, int | float) else 1.0
+
+
+def ignored_fields(body: wire.ResponseRequest, selection: Selection) -> list[str]:
+    """Return the fields that would change the answer, and have no effect with the selected model."""
+    fields = IGNORED.sent(body)
+    if body.reasoning is not None and not has_effect(selection, body.reasoning.effort):
+        fields.append("reasoning.effort")
+    if selection.capability is not Capability.CHAT:
+        functions = any(tool.type == "function" for tool in body.tools or ())
+        structured = body.text is not None and body.text.format is not None and body.text.format.type != "text"
+        fields += ["tools"] * functions + ["text.format"] * structured
+    return fields

@@ -120,9 +120,15 @@ class ResponseRequest(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: ReasoningOptions | None = None
     max_output_tokens: Positive | None = None
     metadata: Annotated[dict[str, str], Meta(max_length=16)] | None = None
-    temperature: float | None = None
-    top_p: float | None = None
     truncation: str | None = None
+
+    # these have no effect
+    temperature: Any = None
+    top_p: Any = None
+    top_logprobs: Any = None
+    max_tool_calls: Any = None
+    moderation: Any = None
+    context_management: Any = None
 
     # `read` refuses these
     conversation: Any = None
