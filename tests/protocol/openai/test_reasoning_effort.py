@@ -18,7 +18,7 @@ CATALOGUE = Catalogue.build()
         ("gemini-3-pro", "high", ("gemini-3-pro",), False),
     ],
 )
-def test_a_high_effort_is_extended_thinking_where_there_is_such(model, effort, models, extended):
+def test_a_high_effort_is_extended_thinking_if_the_model_has_it(model, effort, models, extended):
     selection = with_effort(CATALOGUE.resolve(model), effort, Caller(id="me", models=models))
     assert selection.extended is extended
     assert has_effect(selection, effort) is (extended or effort is None)
