@@ -222,6 +222,12 @@ WHOLE = {
     "table of Safari": lambda cookies: table(cookies, SAFARI, titles=True),
     "table of an old Firefox": lambda cookies: table(cookies, OLD, titles=True),
     "items of Firefox": firefox_item,
+    "lines of JSON": lambda cookies: "\n".join(map(json.dumps, objects(cookies, expirationDate=LATER))),
+    "JSON in a string of JSON": lambda cookies: json.dumps(json.dumps(objects(cookies))),
+    "JSON with keys": lambda cookies: json.dumps(objects(cookies)).replace('"name"', '"key"'),
+    "list in Python": lambda cookies: repr(objects(cookies, secure=True, expiry=int(LATER), sameSite=None)),
+    "list in JavaScript": lambda cookies: re.sub(r'"(\w+)":', r"\1:", json.dumps(objects(cookies, secure=True))),
+    "zero-width spaces": lambda cookies: header(cookies).replace("=g", "=\u200bg").replace(";", "\u2060;"),
 }
 PAIR = {
     "two lines": "{0}\n{1}",
@@ -239,6 +245,15 @@ PAIR = {
     "labels": "__Secure-1PSID: {0}\n__Secure-1PSIDTS: {1}",
     "columns": "__Secure-1PSID    {0}\n__Secure-1PSIDTS  {1}",
     "two columns": "__Secure-1PSID\t{0}\n__Secure-1PSIDTS\t{1}",
+    "CSV with semicolons": "name;value;domain\n__Secure-1PSID;{0};.google.com\n__Secure-1PSIDTS;{1};.google.com",
+    "code in Markdown": "`__Secure-1PSID`: `{0}`\n`__Secure-1PSIDTS`: `{1}`",
+    "arrows": "__Secure-1PSID => {0}\n__Secure-1PSIDTS => {1}",
+    "two values on a line": "{0} {1}",
+    "two values by a comma": "{0}, {1}",
+    "two values by a colon": "{0}:{1}",
+    "two values in quotes": "\"{0}\"\n'{1}'",
+    "a list of two values": '["{0}", "{1}"]',
+    "two values in a sentence": "These are mine:\n{0}\n{1}\nThanks!",
 }
 
 
@@ -301,6 +316,8 @@ def test_a_cut_export_shows_no_value(form, place):
 GOOD = {PSID: COOKIES[PSID], PSIDTS: COOKIES[PSIDTS]}
 FORMS = "this form is not understood; these are: a Cookie header"
 REFUSED = [
+    (f"SID={COOKIES[PSID]}\n__Secure-3PSID={COOKIES[PSID]}", "holds no __Secure-1PSID"),
+    (f"the SID is {COOKIES[PSID]}", FORMS),
     ("", FORMS),
     ("hello world, nothing here", FORMS),
     ("<html><body>__Secure-1PSID</body></html>", FORMS),
@@ -324,6 +341,10 @@ REFUSED = [
     (header({PSID: "abc"}), f"the value of {PSID} is too short"),
     (header({PSID: COOKIES[PSID], PSIDTS: "sidts-..."}), f"the value of {PSIDTS} is a placeholder"),
     (header({PSID: "your-psid-value-here"}), "is a placeholder"),
+    (header({PSID: "PASTE_YOUR_COOKIE"}), "is a placeholder"),
+    (header({PSID: "x" * 12}), "is a placeholder"),
+    (header({PSID: "g.a000-xxxxxxxx"}), "is a placeholder"),
+    (header({PSID: "g.a000rAhW7mXq…"}), "such as a blank"),
     (header({PSID: "g.a000rAhW7mXq..."}), "or cut off"),
     (header({PSID: "<__Secure-1PSID>"}), "is a placeholder"),
 ]
@@ -335,6 +356,11 @@ def test_what_cannot_be_a_session_is_refused_by_name(text, words):
         check_new(text, NOW, is_simulated=False)
     assert words in str(caught.value)
     assert not any(value in str(caught.value) for value in (COOKIES[PSID], COOKIES[PSIDTS], "x" * 60, "cut in two"))
+
+
+@pytest.mark.parametrize("letters", ["xXx", "yOuR", "AxxxA", "XXXX", "_your0", "Your-"])
+def test_a_random_value_may_contain_the_letters_of_a_placeholder(letters):
+    check_new(header({**GOOD, PSID: COOKIES[PSID].replace("mXqT", f"m{letters}T")}), NOW, is_simulated=False)
 
 
 def test_short_values_are_those_of_a_simulator():

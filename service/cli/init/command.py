@@ -31,7 +31,7 @@ from service.telemetry import logs
 @click.option(
     "--cookies-file",
     type=click.Path(path_type=Path),
-    help="File with a Cookie header, or a JSON or Netscape cookie export.",
+    help="File with the cookies, in any form that a browser's tools and extensions copy.",
 )
 @click.option("--account", help="Name of the account; default: first.")
 @click.option("--license", "license_id", help="Name of the first license; default: me.")

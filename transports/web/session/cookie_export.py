@@ -20,7 +20,14 @@ _FORMS = (
     "rows of the table of cookies; cookies.txt; JSON of a cookie extension; NAME=value lines; or the value of "
     f"{wire.PSID} and, on the next line, that of {wire.PSIDTS}"
 )
-_NO_SECRET = re.compile(r"\.\.\.|[<>]|your|example|placeholder|xxx|undefined|deleted|expired", re.IGNORECASE)
+_NO_SECRET = re.compile(
+    r"\.\.\.|[<>]|(?<![a-z0-9])your(?![a-z0-9])|example|placeholder|x{6}|^x+$|undefined|deleted|expired",
+    re.IGNORECASE,
+)
+"""Texts that stand for a value; each is too long to occur in a random one."""
+_INVISIBLE = dict.fromkeys((0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))
+"""Characters that web pages and chats put between others."""
+_CODE_SPAN = re.compile(r"`+([^`\n]*)`+")
 _KNOWN_SITE = re.compile(r"([a-z]+\.)?(youtube|google)(\.[a-z]{2,3}){1,2}")
 """Sites that errors name; another text may be a value in the wrong place."""
 _SHORTEST = 10
@@ -42,7 +49,10 @@ def parse_export(text: str, now: float = 0.0) -> dict[str, str]:
         CookieExportError: no form is recognized, `__Secure-1PSID` is missing, or a sign-in cookie cannot be one.
 
     """
-    text = text.removeprefix("\ufeff").strip().strip("`").strip()
+    text = text.translate(_INVISIBLE).strip()
+    if "WebRequest" not in text:  # in PowerShell a backtick is an escape
+        text = _CODE_SPAN.sub(r"\1", text)
+    text = text.strip("`").strip()
     if text[:1] in {"'", '"'} and text.find(text[0], 1) == len(text) - 1:
         text = text[1:-1].strip()
     found = find_cookies(text)

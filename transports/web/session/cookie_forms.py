@@ -5,7 +5,9 @@ Each reader looks for one family of forms, and returns nothing if the text is of
     JSON      [{"name": …, "value": …, "domain": …}], a HAR, {"cookie": "a=b; c=d"}, {"secure_1psid": …}
     commands  curl in bash and cmd, Invoke-WebRequest, fetch and other code that has a Cookie header in quotes
     lines     headers, Set-Cookie, cookies.txt, rows of a table of cookies, NAME=value, the bare values
+    objects   objects of a name and a value outside of JSON: in Python, in JavaScript, or in lines of JSON
     labels    the names of the two sign-in cookies, each followed by its value
+    values    the two values in any text without names, known by how they begin
 
 The first reader that finds the sign-in cookie wins. A cookie may have a domain, and a time at which it expires.
 """
@@ -31,7 +33,7 @@ _ALIAS = re.compile(r"([a-z]*?)(secure)?(1?)psid(ts)?")
 _PROJECTS = frozenset({"", "gemini", "google", "geminiweb", "geminigateway", "bard"})
 _DOMAIN = re.compile(r"\.?(?:[a-z0-9-]+\.)+[a-z]{2,}", re.IGNORECASE)
 _HEADER_KEYS = frozenset({"cookie", "cookies", "cookiestring", "cookiestr", "cookieheader"})
-_NAME_KEYS, _VALUE_KEYS = ("name", "name raw"), ("value", "content raw")
+_NAME_KEYS, _VALUE_KEYS = ("name", "name raw", "key"), ("value", "content raw")
 _DOMAIN_KEYS = ("domain", "host", "host_key", "hostkey", "host raw")
 _EXPIRY_KEYS = ("expirationdate", "expires", "expiry", "expires_utc", "expires raw", "expires / max-age")
 _LATEST = 1e11
@@ -48,10 +50,13 @@ _SET_COOKIE = re.compile(r"set-cookie2?\s*:\s*(.*)", re.IGNORECASE)
 _COOKIE_LINE = re.compile(r"cookie\s*[:\t]\s*(.*)", re.IGNORECASE)
 _HOST_LINE = re.compile(r"(?::authority|host|origin)\s*[:\t]\s*(?:https?://)?([^\s/:]+)", re.IGNORECASE)
 _DOMAIN_LINE = re.compile(r"domain\s*[:=]\s*[\"']?([^\"'\s]+)", re.IGNORECASE)
-_ASSIGNMENT = re.compile(r"(?:export\s+|set\s+|\$env:|-\s+)?[\"']?([\w.-]+)[\"']?\s*([:=])\s*(.+)", re.IGNORECASE)
+_ASSIGNMENT = re.compile(r"(?:export\s+|set\s+|\$env:|-\s+)?[\"']?([\w.-]+)[\"']?\s*(=>|[:=])\s*(.+)", re.IGNORECASE)
 _LABEL = re.compile(
-    r"(?<![\w-])((?:__)?secure[-_]1psid(?:ts)?)(?![\w-])[\"']?[\s:=>,|]+[\"']?([^\s\"',;|]+)", re.IGNORECASE
+    r"(?<![\w-])((?:__)?secure[-_]1psid(?:ts)?)(?![\w-])[\"']?(?:;|[\s:=>,|]+)[\"']?([^\s\"',;|]+)", re.IGNORECASE
 )
+_OBJECT = re.compile(r"\{[^{}]*\}")
+_FIELD = re.compile(r"""["']?\b([a-z_]+)["']?\s*:\s*(?:""" + _QUOTED + r"|([\d.]+))", re.IGNORECASE | re.DOTALL)
+_VALUES = re.compile(r"(?<![\w.-])(?:(g\.a[\w-]{20,})|(sidts-[\w-]{10,}))(?![\w.-])")
 
 
 class FoundCookie(msgspec.Struct, frozen=True):
@@ -75,7 +80,7 @@ Reader = Callable[[str], Iterable[FoundCookie]]
 def find_cookies(text: str) -> list[FoundCookie]:
     """Return the cookies of an export, in the order of the text; empty if no form is recognized."""
     first: list[FoundCookie] = []
-    for read in (read_json, read_commands, read_lines, read_labels):
+    for read in (read_json, read_commands, read_lines, read_objects, read_labels, read_values):
         found: list[FoundCookie] = []
         with suppress(RecursionError, ValueError):
             found = [one for one in read(text) if one.value]
@@ -138,13 +143,16 @@ def _time(value: object) -> float | None:
 
 
 def read_json(text: str) -> Iterator[FoundCookie]:
-    """Read JSON: lists of cookies, requests, headers, and config files.
+    """Read JSON, also within a string of JSON: lists of cookies, requests, headers, and config files.
 
     Raises:
         ValueError: it is not JSON.
 
     """
-    yield from _walk(json.loads(text), "", None)
+    value = json.loads(text)
+    if isinstance(value, str):
+        value = json.loads(value)
+    yield from _walk(value, "", None)
 
 
 def _walk(value: Any, key: str, domain: str | None) -> Iterator[FoundCookie]:
@@ -288,7 +296,7 @@ def _of_line(line: str, columns: Sequence[str], site: str | None) -> Iterator[Fo
         yield row
     elif (match := _ASSIGNMENT.fullmatch(line)) and ";" not in line.rstrip(";"):
         name, sign, value = _canonical(match[1]), match[2], match[3].rstrip(";,")
-        is_item = sign == "=" or (value[:1] in "'\"" and name.lower() not in _ATTRIBUTES)
+        is_item = sign != ":" or (value[:1] in "'\"" and name.lower() not in _ATTRIBUTES)
         if name in _SIGN_IN or is_item:
             yield FoundCookie(name, _unquoted(value), site)
     else:
@@ -323,3 +331,20 @@ def read_labels(text: str) -> Iterator[FoundCookie]:
     """Find the sign-in cookies by their names, in any text."""
     for match in _LABEL.finditer(text):
         yield FoundCookie(_canonical(match[1]), match[2])
+
+
+def read_objects(text: str) -> Iterator[FoundCookie]:
+    """Find objects with a name and a value in text that is not JSON as a whole."""
+    for match in _OBJECT.finditer(text):
+        fields = {field[1].lower(): _unescaped(field[2] or field[3] or field[4]) for field in _FIELD.finditer(match[0])}
+        name, content = _first(fields, _NAME_KEYS), _first(fields, _VALUE_KEYS)
+        if name and content:
+            yield from _named(name, content, fields, None)
+
+
+def read_values(text: str) -> Iterator[FoundCookie]:
+    """Find the values of the sign-in cookies in text that names no cookie: other cookies begin like them."""
+    if "sid" in _VALUES.sub("", text).lower():
+        return
+    for match in _VALUES.finditer(text):
+        yield FoundCookie(wire.PSID if match[1] else wire.PSIDTS, match[0])
