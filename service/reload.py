@@ -141,6 +141,7 @@ class Reload:
         None: the file is invalid, or leaves out too much.
         """
         try:
+            _refuse_pipe(path)
             settings = load(path, os.environ)
             configs = wiring.transport_settings(settings, self._origin)
             self._check(settings)
@@ -171,6 +172,12 @@ class Reload:
             raise SettingsError(f"{self._origin.name}: {' and '.join(lost)}: all are gone; restart to remove them")
 
 
+def _refuse_pipe(path: Path) -> None:
+    """Raise SettingsError if the path is a pipe: opening it waits for a writer, and all requests with it."""
+    if path.is_fifo():
+        raise SettingsError(f"{path}: is a pipe, which is read only at the start")
+
+
 def _mark(path: Path) -> Mark | None:
     try:
         found = path.stat()
@@ -199,21 +206,30 @@ def reload_licenses(
 ) -> tuple[list[tuple[str, License]], list[str]]:
     """Return the licenses of the settings with the current keys of their files, and the invalid files or licenses.
 
-    An invalid license keeps its previous key.
+    An invalid license keeps its previous key. Of several with one key, that which had it before keeps it; a license may
+    take the key of one that is gone, or of one that has another key now.
     """
     known = {granted.id: (key, granted) for key, granted in before}
     found: dict[str, tuple[str, License]] = {}
+    files: dict[str, str] = {}
     invalid: list[str] = []
     for setting in settings:
+        name = str(setting.key_file or setting.id)
         try:
             [fresh] = fixed_licenses([setting], origin, strict=strict)
-            keys = {key for name, (key, _) in {**known, **found}.items() if name != setting.id}
-            if fresh[0] in keys or setting.id in found:
-                raise SettingsError("is another license's")  # noqa: TRY301 -- handled like an invalid key
         except SettingsError:
-            invalid.append(str(setting.key_file or setting.id))
+            invalid.append(name)
             if setting.id not in known:
                 continue
             fresh = known[setting.id]
-        found.setdefault(setting.id, fresh)
-    return list(found.values()), invalid
+        if setting.id in found:
+            invalid.append(name)
+            continue
+        found[setting.id], files[setting.id] = fresh, name
+    owners: dict[str, str] = {}
+    for name, (key, _) in sorted(found.items(), key=lambda item: item[1][0] != known.get(item[0], ("",))[0]):
+        if key in owners:
+            invalid.append(files[name])
+            found[name] = known.get(name, found[name])
+        owners.setdefault(found[name][0], name)
+    return [one for name, one in found.items() if owners[one[0]] == name], invalid

@@ -1,5 +1,6 @@
 """A reload takes over what `serve` would start with, and otherwise nothing: a real gateway, with SIGHUP."""
 
+import os
 import signal
 import time
 
@@ -31,6 +32,8 @@ def reload(gateway, content):
     path.unlink(missing_ok=True)
     if content == "folder":
         path.mkdir()
+    elif content == "pipe":
+        os.mkfifo(path)
     elif content is not None:
         path.write_bytes(content)
     before = gateway.text().count("config_reload")
@@ -56,6 +59,7 @@ CUT = [GOOD[:place].encode() for place in range(0, GOOD.index("[transports"), 17
 REFUSED = [
     (None, "cannot be read"),
     ("folder", "cannot be read"),
+    ("pipe", "is a pipe"),
     (b"", "transports"),
     (b"\n\n", "transports"),
     (b"\xef\xbb\xbf", "transports"),
@@ -83,6 +87,18 @@ def test_a_file_that_serve_would_refuse_changes_nothing(reloaded, content, reaso
     assert reason in line
     assert KEY not in line
     assert counts(reloaded) == [before[0], before[1] + 1]
+    assert [status(reloaded, key) for key in (KEY, OTHER)] == [200, 401]
+
+
+def test_licenses_may_be_renamed_and_swap_their_keys(reloaded):
+    assert "config_reloaded" in reload(reloaded, TWO.encode())
+    renamed = TWO.replace('id = "other"', 'id = "renamed"')
+    assert "config_reloaded" in reload(reloaded, renamed.encode())
+    assert [status(reloaded, key) for key in (KEY, OTHER)] == [200, 200]
+    swapped = renamed.replace(OTHER, "x").replace(KEY, OTHER).replace('"x"', f'"{KEY}"')
+    assert "config_reloaded" in reload(reloaded, swapped.encode())
+    assert [status(reloaded, key) for key in (KEY, OTHER)] == [200, 200]
+    assert "config_reloaded" in reload(reloaded, GOOD.encode())
     assert [status(reloaded, key) for key in (KEY, OTHER)] == [200, 401]
 
 

@@ -93,6 +93,18 @@ async def test_an_invalid_key_file_keeps_the_old_key_and_is_logged_once(gateway,
     assert await gateway.knows(ONE, THREE) == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("one", "two", "known"),
+    [(TWO, ONE, [True, True, False]), (TWO, THREE, [False, True, True]), (TWO, TWO, [True, True, False]),
+     (TWO, "short", [True, True, False]), (THREE, THREE, [False, True, True]), ("short", ONE, [True, True, False])],
+)  # fmt: skip
+async def test_a_key_is_taken_over_from_a_license_that_has_another_one_now(gateway, one, two, known):
+    (gateway.folder / "one").write_text(one)
+    (gateway.folder / "two").write_text(two)
+    await gateway.look()
+    assert await gateway.knows(ONE, TWO, THREE) == known
+
+
 async def test_an_invalid_key_file_does_not_prevent_the_reload_of_others(gateway):
     (gateway.folder / "one").write_text("")
     (gateway.folder / "two").write_text(THREE)
