@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -46,11 +47,11 @@ def check(settings: Settings, origin: Origin, store_path: Path | None) -> None:
     PublicAddress.of(settings.server, origin)
     fetch_policy(settings.fetch, settings.server.public_url, origin)
     if settings.media.cache_dir is not None:
-        _check_folder(settings.media.cache_dir, f"{origin.name}: media.cache_dir")
+        _check_folder(settings.media.cache_dir, f"{origin.of('media.cache_dir')}: media.cache_dir")
     check_addresses(settings, origin)
     check_tracing(settings.tracing, origin)
     if store_path is not None and location_of(settings.store, origin, store_path).path is not None:
-        _check_store(store_path, f"{origin.name}: store.path")
+        _check_store(store_path, f"{origin.of('store.path')}: store.path")
 
 
 def check_secrets(settings: Settings, origin: Origin) -> None:
@@ -138,6 +139,12 @@ def _check_folder(folder: Path, where: str) -> None:
         raise SettingsError(
             f"{where}: {folder}: no permission to write to {existing}; allow it, or choose another path"
         )
+    try:
+        TemporaryDirectory(dir=existing).cleanup()  # a read-only mount, or a folder of the kernel's
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:  # a full disk passes
+            reason = f"{existing} takes no files: {error.strerror}"
+            raise SettingsError(f"{where}: {folder}: {reason}; choose another path") from None
 
 
 def _check_store(path: Path, where: str) -> None:

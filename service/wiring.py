@@ -143,13 +143,14 @@ def check_transports(settings: Settings, origin: Origin) -> None:
 @contextmanager
 def _naming(name: str, origin: Origin) -> Generator[None]:
     """Turn OSError and ValueError into a SettingsError that names the transport."""
+    where = f"transports.{name}"
     try:
         yield
     except OSError as error:
         path = f"{error.filename}: " if error.filename else ""
-        raise SettingsError(f"{origin.name}: transports.{name}: {path}{error.strerror or error}") from None
+        raise SettingsError(f"{origin.of(where)}: {where}: {path}{error.strerror or error}") from None
     except ValueError as error:
-        raise SettingsError(f"{origin.name}: transports.{name}: {error}") from None
+        raise SettingsError(f"{origin.of(where)}: {where}: {error}") from None
 
 
 def build_catalogue(settings: Settings, origin: Origin) -> Catalogue:
@@ -180,7 +181,7 @@ def build_catalogue(settings: Settings, origin: Origin) -> Catalogue:
             list_suffixes=models.list_suffixes,
         )
     except ValueError as error:
-        raise SettingsError(f"{origin.name}: models: {error}") from None
+        raise SettingsError(f"{origin.of('models')}: models: {error}") from None
     for number, one in enumerate(settings.licenses):
         where = f"licenses[{number}].aliases"
         try:

@@ -87,6 +87,8 @@ def expected(shape: inspect.Type) -> str:
 
 def _notes(shape: inspect.Type) -> dict[str, Any]:
     """Return what `Meta` says on a type for people: `description` and `examples`."""
+    if isinstance(shape, inspect.UnionType):
+        return _notes(next(one for one in shape.types if not isinstance(one, inspect.NoneType)))
     if not isinstance(shape, inspect.Metadata):
         return {}
     return cast("dict[str, Any]", shape.extra_json_schema or {})  # pyright: ignore[reportUnknownMemberType]
@@ -131,9 +133,15 @@ def unknown_key(shape: inspect.Type, path: str, field: str) -> str:
     return f"unknown key{hint}" + (f"; expected one of: {', '.join(known)}" if known else "")
 
 
-def wrong_value(shape: inspect.Type, path: str, variable: str | None) -> str:
-    """Say what the setting at a path takes, with an example; `variable` is the environment variable that sets it."""
+def wrong_value(shape: inspect.Type, path: str, variable: str | None, *, of_key: bool = False) -> str:
+    """Say what the setting at a path takes, with an example; `variable` is the environment variable that sets it.
+
+    With `of_key` it says what the keys of the table at the path are.
+    """
     found, default = find(shape, path)
+    table = bare(found) if found is not None else None
+    if of_key and isinstance(table, inspect.DictType):
+        return f"expected as a key {expected(table.key_type)}"
     if found is None:
         return "expected a table"
     example = example_of(found, default)

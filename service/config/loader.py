@@ -63,7 +63,7 @@ def convert(tree: Any, section: type[SectionT], origin: Origin, *, at: str = "",
         return msgspec.convert(resolve(tree, shape), section, strict=strict, dec_hook=partial(_decode, origin.folder))
     except msgspec.ValidationError as error:
         reason, _, location = str(error).partition(" - at `")
-        path = location.rstrip("`").removeprefix("$").lstrip(".")
+        path = location.removeprefix("key` in `").rstrip("`").removeprefix("$").lstrip(".")
         field = reason.partition("`")[2].rstrip("`")
         if reason.startswith("Object contains unknown field "):
             path, reason = ".".join(filter(None, (path, field))), unknown_key(shape, path, field)
@@ -72,7 +72,7 @@ def convert(tree: Any, section: type[SectionT], origin: Origin, *, at: str = "",
         elif reason.startswith(("Expected `", "Invalid ")):
             variable = origin.variable_of(".".join(filter(None, (at, path))))
             exact = variable is not None and keys_of(variable)[-1] == path.rpartition(".")[2]
-            reason = wrong_value(shape, path, variable if exact else None)
+            reason = wrong_value(shape, path, variable if exact else None, of_key=location.startswith("key`"))
         path = ".".join(filter(None, (at, path)))
         raise SettingsError(f"{origin.of(path)}: {path or 'the file'}: {reason}") from None
 

@@ -4,6 +4,7 @@ An environment variable `GEMINI_GATEWAY__SECTION__KEY` overrides `key` under `[s
 says how values are written. Each transport defines the schema of its own section: see `service.wiring`.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,13 +23,51 @@ from transports.router import Deadlines
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 _PUBLIC_URL = r"^(https?://[^/\s?#@\\]+(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)*/?)?\Z"
+_UNDECODED = re.compile("[\ud800-\udfff]")
+"""What stands in a variable for each byte that is not UTF-8."""
 Ratio = Annotated[float, Meta(gt=0)]
 WebOrigin = Annotated[
     str,
     Meta(
-        pattern=r"^(\*|https?://[^/\s]+)\Z",
-        description="`*`, or an origin: scheme and host, without a path",
+        pattern=r"^(\*|https?://[^/\s*?#@\\]+)\Z",
+        description="`*`, or an origin: scheme and host, without a path or a wildcard",
         examples=["https://app.example"],
+    ),
+]
+PathPrefix = Annotated[
+    str,
+    Meta(
+        pattern=r"^(/[A-Za-z0-9._~-]+)*\Z",
+        description="a path that begins with a slash and does not end with one, or nothing",
+        examples=["/gemini_official"],
+    ),
+]
+PublicUrl = Annotated[
+    str,
+    Meta(
+        pattern=_PUBLIC_URL,
+        description="https://HOST or https://HOST/PATH, without a user name or a query",
+        examples=["https://gateway.example"],
+    ),
+]
+FetchHost = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\*\.)?([^\s/:*?#@\[\]]+|[0-9A-Fa-f:.]+)\Z",
+        description="a host, or `*.` and a domain, without a scheme, port or path; an empty list allows any",
+        examples=["*.cdn.example"],
+    ),
+]
+HttpUrl = Annotated[str, Meta(pattern=r"^https?://[^\s@]+\Z", description="an http or https URL without a user name")]
+StorePrefix = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}\Z", description="1 to 32 ASCII letters, digits, `_` and `-`")
+]
+TokenName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9._@-]{1,64}\Z",
+        description="1 to 64 ASCII letters, digits, `.`, `_`, `@` and `-`",
+        examples=["ops"],
     ),
 ]
 
@@ -44,9 +83,9 @@ class ServerSettings(Section, frozen=True):
     port: Port = 8000
     """0: any free port."""
     workers: Count = 1
-    prefix: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*\Z")] = "/gemini_official"
+    prefix: PathPrefix = "/gemini_official"
     """Path prefix of the API; the paths also work without it."""
-    public_url: Annotated[str, Meta(pattern=_PUBLIC_URL)] = ""
+    public_url: PublicUrl = ""
     """Base of links in responses, such as `https://gateway.example` or, if a proxy removes a path prefix,
     `https://host.example/ai`; empty: the address the request was sent to."""
     trusted_proxies: tuple[str, ...] = ()
@@ -115,7 +154,7 @@ class FetchSettings(Section, frozen=True):
     """Fetching of files from URLs in requests."""
 
     enabled: bool = False
-    allow: tuple[str, ...] = ()
+    allow: tuple[FetchHost, ...] = ()
     """Allowed host names; `*.domain` includes all subdomains. Empty: any public host."""
     deny: tuple[str, ...] = ()
     """Refused host names, addresses or networks, such as the gateway's own public addresses."""
@@ -182,13 +221,13 @@ class TracingSettings(Section, frozen=True):
 
     enabled: bool = False
     """Requires the extra `otel`."""
-    endpoint: Annotated[str, Meta(pattern=r"^https?://[^\s@]+\Z")] = "http://127.0.0.1:4318/v1/traces"
+    endpoint: HttpUrl = "http://127.0.0.1:4318/v1/traces"
     """URL of the collector's traces endpoint (OTLP over HTTP)."""
     headers_file: Path | None = None
     """A secret file of headers to send to the collector, one per line, such as `Authorization: Bearer …`."""
     sample_ratio: Annotated[float, Meta(ge=0, le=1)] = 1.0
     """Ratio of requests to trace; a caller that sends `traceparent` decides for its own requests."""
-    service_name: Annotated[str, Meta(min_length=1)] = "gemini-gateway"
+    service_name: Annotated[str, Meta(min_length=1, description="a name")] = "gemini-gateway"
 
 
 class StoreSettings(Section, frozen=True):
@@ -200,7 +239,7 @@ class StoreSettings(Section, frozen=True):
     """URL of a shared Redis or Valkey, as `redis://host:6379/0` or `rediss://…`; empty: SQLite at `path`."""
     url_file: Path | None = None
     """A file that contains the URL, which may include a password."""
-    prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}\Z")] = "gw"
+    prefix: StorePrefix = "gw"
     """Prefix of every key in Redis."""
     timeout_seconds: Seconds = 0.25
     """Timeout of one store call."""
@@ -228,7 +267,7 @@ class StoreSettings(Section, frozen=True):
 class AdminTokenSettings(Section, frozen=True):
     """A token of the admin API."""
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@-]{1,64}\Z")]
+    name: TokenName
     """Name that logs show with every change."""
     token: str = ""
     """The token, at least 16 characters; prefer `token_file`."""
@@ -335,6 +374,8 @@ def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
         return settings
     for name, text in variables.items():
         keys = keys_of(name)
+        if not text.isprintable() and _UNDECODED.search(text):
+            raise SettingsError(f"the environment ({name}): is not UTF-8 text")
         if not all(keys):
             raise SettingsError(f"{name}: expected the form {ENVIRONMENT_PREFIX}SECTION__KEY")
         if keys[0] not in Settings.__struct_fields__:

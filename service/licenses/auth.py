@@ -41,7 +41,7 @@ def fixed_licenses(
     found: dict[str, License] = {}
     ids: set[str] = set()
     for number, setting in enumerate(settings):
-        where = f"{origin.name}: licenses[{number}]"
+        where = f"{origin.of('licenses')}: licenses[{number}]"
         key = setting.key if setting.key_file is None else read_secret(setting.key_file, f"{where}.key_file")
         try:
             check_license(setting.id, key)

@@ -98,11 +98,12 @@ def fetch_policy(settings: FetchSettings, public_url: str, origin: Origin) -> Fe
     try:
         own = URL(public_url).raw_host
     except ValueError:
-        raise SettingsError(f"{origin.name}: server.public_url: not a valid URL; write it as https://HOST") from None
+        where = f"{origin.of('server.public_url')}: server.public_url"
+        raise SettingsError(f"{where}: not a valid URL; write it as https://HOST") from None
     try:
         return FetchPolicy.of(settings.allow, (*settings.deny, *((own,) if own else ())))
     except ValueError as error:
-        raise SettingsError(f"{origin.name}: fetch.deny: {error}") from None
+        raise SettingsError(f"{origin.of('fetch.deny')}: fetch.deny: {error}") from None
 
 
 async def resolve(limiter: anyio.CapacityLimiter, host: str, port: int) -> Sequence[Address]:

@@ -76,10 +76,12 @@ class PublicAddress(msgspec.Struct, frozen=True, kw_only=True):
                 networks.append(ipaddress.ip_network(text))
             except ValueError:
                 where = f"server.trusted_proxies[{number}]"
-                raise SettingsError(f"{origin.name}: {where}: expected an address or a network as 10.0.0.0/8") from None
+                raise SettingsError(
+                    f"{origin.of(where)}: {where}: expected an address or a network as 10.0.0.0/8"
+                ) from None
         host = server.public_url.partition("://")[2].partition("/")[0]
         if host and parse_authority(host) is None:
-            where = f"{origin.name}: server.public_url"
+            where = f"{origin.of('server.public_url')}: server.public_url"
             raise SettingsError(f"{where}: {host!r} is not a host; write the URL as https://HOST or https://HOST/PATH")
         return cls(public_url=server.public_url, prefix=server.prefix, trusted=tuple(networks))
 

@@ -21,7 +21,14 @@ from transports.store.port import ACCOUNTS, ACTIONS, ATTENTION, COOLDOWNS, PAUSE
 _ACTION_SECONDS = 10.0
 """How long other processes can read who made a change."""
 
-AccountId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z")]
+AccountId = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9._@+-]{1,64}\Z",
+        description="1 to 64 ASCII letters, digits, `.`, `_`, `@`, `+` and `-`",
+        examples=["first"],
+    ),
+]
 
 _log = structlog.get_logger()
 

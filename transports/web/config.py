@@ -15,9 +15,26 @@ from transports.web import wire
 _LOOPBACK = re.compile(r"127(\.[0-9]{1,3}){3}|::1")
 _HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
 
-Origin = Annotated[str, Meta(pattern=rf"^https?://{_HOST}\Z")]
-Proxy = Annotated[str, Meta(pattern=rf"^(https?|socks4|socks5h?)://([^\s/?#@]+@)?{_HOST}/?\Z")]
-HeaderText = Annotated[str, Meta(pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z", max_length=1024)]
+Origin = Annotated[
+    str, Meta(pattern=rf"^https?://{_HOST}\Z", description="https://HOST or http://HOST:PORT, without a path")
+]
+Proxy = Annotated[
+    str,
+    Meta(
+        pattern=rf"^(https?|socks4|socks5h?)://([^\s/?#@]+@)?{_HOST}/?\Z",
+        description="SCHEME://USER:PASSWORD@HOST:PORT; the scheme is one of: http, https, socks4, socks5, socks5h",
+        examples=["http://proxy.example:3128"],
+    ),
+]
+HeaderText = Annotated[
+    str,
+    Meta(
+        pattern=r"^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?\Z",
+        max_length=1024,
+        description="1 to 1024 printable ASCII characters",
+        examples=["Mozilla/5.0 (X11; Linux x86_64)"],
+    ),
+]
 SecondsOrNever = Annotated[float, Meta(ge=0, le=86400)]
 ToolNumber = Annotated[int, Meta(ge=1, le=10_000)]
 AuthUser = Annotated[int, Meta(ge=0, le=99)]

@@ -15,7 +15,11 @@ from service.config.schema import Settings
         ("log.level", "one of: debug, error, info, warning", "info"),
         ("log.format", "one of: auto, console, json", "auto"),
         ("server.cors_origins", "a list", '["https://app.example"]'),
-        ("server.cors_origins[0]", "`*`, or an origin: scheme and host, without a path", "https://app.example"),
+        (
+            "server.cors_origins[0]",
+            "`*`, or an origin: scheme and host, without a path or a wildcard",
+            "https://app.example",
+        ),
         ("store.key_file", "a path", "/path/to/file"),
         ("licenses", "a list", '[{"id": "text"}]'),
         ("models.aliases", "a table", '{"name": "value"}'),
