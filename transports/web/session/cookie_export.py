@@ -25,7 +25,7 @@ _NO_SECRET = re.compile(
     re.IGNORECASE,
 )
 """Texts that stand for a value; each is too long to occur in a random one."""
-_INVISIBLE = dict.fromkeys((0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))
+_INVISIBLE = str.maketrans("", "", "\u200b\u200c\u200d\u2060\ufeff")
 """Characters that web pages and chats put between others."""
 _CODE_SPAN = re.compile(r"`+([^`\n]*)`+")
 _KNOWN_SITE = re.compile(r"([a-z]+\.)?(youtube|google)(\.[a-z]{2,3}){1,2}")
