@@ -38,6 +38,7 @@ async def _answer(
         selection.id,
         MarkdownText(context.links, request.caller),
         thinking=thinking is not None and thinking.type in _SHOWING and thinking.display != "omitted",
+        searches=any(tool.type.startswith("web_search_") for tool in body.tools or ()),
         input_tokens=input_tokens((turn.text for turn in request.turns), request.tools, request.output),
     )
     exchange = bounded(engine, request, read.bounds(body))

@@ -23,11 +23,20 @@ class MessageUsage(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens_details: ThinkingDetails
 
 
+class WebCitation(msgspec.Struct, frozen=True, kw_only=True, tag="web_search_result_location"):
+    """A source of a part of the text."""
+
+    cited_text: str
+    title: str
+    url: str
+    encrypted_index: str = ""
+
+
 class SaidText(msgspec.Struct, frozen=True, kw_only=True, tag="text"):
     """A text of the answer."""
 
     text: str = ""
-    citations: None = None
+    citations: list[WebCitation] | None = None
 
 
 class SaidThinking(msgspec.Struct, frozen=True, kw_only=True, tag="thinking"):
@@ -45,7 +54,31 @@ class SaidToolUse(msgspec.Struct, frozen=True, kw_only=True, tag="tool_use"):
     input: dict[str, Any]
 
 
-SaidBlock = SaidText | SaidThinking | SaidToolUse
+class SaidServerToolUse(msgspec.Struct, frozen=True, kw_only=True, tag="server_tool_use"):
+    """A search of the website."""
+
+    id: str
+    name: Literal["web_search"] = "web_search"
+    input: dict[str, Any] = {}
+
+
+class WebSearchResult(msgspec.Struct, frozen=True, kw_only=True, tag="web_search_result"):
+    """A page that the website found."""
+
+    title: str
+    url: str
+    encrypted_content: str = ""
+    page_age: str | None = None
+
+
+class SaidSearchResults(msgspec.Struct, frozen=True, kw_only=True, tag="web_search_tool_result"):
+    """The pages that the website found."""
+
+    tool_use_id: str
+    content: list[WebSearchResult]
+
+
+SaidBlock = SaidText | SaidThinking | SaidToolUse | SaidServerToolUse | SaidSearchResults
 
 
 class StopDetails(msgspec.Struct, frozen=True, kw_only=True, tag="refusal"):
@@ -110,7 +143,13 @@ class BlockInput(msgspec.Struct, frozen=True, kw_only=True, tag="input_json_delt
     partial_json: str
 
 
-BlockPart = BlockText | BlockThinking | BlockSignature | BlockInput
+class BlockCitation(msgspec.Struct, frozen=True, kw_only=True, tag="citations_delta"):
+    """A source of the text so far."""
+
+    citation: WebCitation
+
+
+BlockPart = BlockCitation | BlockText | BlockThinking | BlockSignature | BlockInput
 
 
 class BlockDelta(msgspec.Struct, frozen=True, kw_only=True, tag="content_block_delta"):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Container, Iterator, Sequence
-from typing import Literal, assert_never
+from typing import Literal
 
 import msgspec
 
@@ -96,8 +96,6 @@ class MessageReader:
                 yield from self._document(block, at)
             case wire.SearchResultBlock():
                 yield "\n".join([block.title, block.source, *(text.text for text in block.content)])
-            case wire.ThinkingBlock() | wire.RedactedThinkingBlock() | wire.ToolReferenceBlock():
-                pass
             case wire.ToolUseBlock() | wire.ToolResultBlock():
                 kind, role = (
                     ("tool_use", "assistant") if isinstance(block, wire.ToolUseBlock) else ("tool_result", "user")
@@ -105,7 +103,7 @@ class MessageReader:
                 text = f"A block of type '{kind}' is allowed in messages of the role '{role}' only (at '{at}')."
                 raise BadRequest(text, param=at, code="unsupported_content_part")
             case _:
-                assert_never(block)
+                pass  # `wire.Unsent`
 
     def _document(self, block: wire.DocumentBlock, at: str) -> Iterator[Part]:
         source, about = block.source, [text for text in (block.title, block.context) if text]

@@ -105,17 +105,29 @@ class RedactedThinkingBlock(msgspec.Struct, frozen=True, tag="redacted_thinking"
     """Thoughts of an earlier answer, encrypted."""
 
 
-Block = (
-    TextBlock
-    | ImageBlock
-    | DocumentBlock
-    | SearchResultBlock
-    | ToolReferenceBlock
-    | ToolUseBlock
-    | ToolResultBlock
-    | ThinkingBlock
+class ServerToolUseBlock(msgspec.Struct, frozen=True, tag="server_tool_use"):
+    """A search of an earlier answer, which is not sent again."""
+
+
+class SearchResultsBlock(msgspec.Struct, frozen=True, tag="web_search_tool_result"):
+    """What that search found."""
+
+
+class FetchResultBlock(msgspec.Struct, frozen=True, tag="web_fetch_tool_result"):
+    """What another server fetched for an earlier answer."""
+
+
+Unsent = (
+    ThinkingBlock
     | RedactedThinkingBlock
+    | ToolReferenceBlock
+    | ServerToolUseBlock
+    | SearchResultsBlock
+    | FetchResultBlock
 )
+"""Blocks that are taken, and not sent to the model."""
+
+Block = TextBlock | ImageBlock | DocumentBlock | SearchResultBlock | ToolUseBlock | ToolResultBlock | Unsent
 Blocks = str | list[Block]
 
 

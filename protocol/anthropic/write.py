@@ -2,7 +2,7 @@
 
 In a stream, blocks open and close one after another. The first event of another kind closes the open block:
 
-    Thought, Text, CallStarted    thinking (ends with a signature), text, tool_use
+    Thought, Text, CallStarted    thinking (ends with a signature), text (with citations), tool_use
 """
 
 import json
@@ -12,6 +12,7 @@ import msgspec
 
 from protocol.anthropic import message_wire as out
 from protocol.anthropic.errors import anthropic_error
+from protocol.anthropic.sources import AnswerSources
 from protocol.http.body import encode_json
 from protocol.http.markdown import MarkdownText
 from protocol.http.stream import StreamFraming
@@ -68,13 +69,15 @@ def stop_of(reason: FinishReason, sequence: str, declined: str) -> out.Stop:
 class MessageWriter:
     """Writes one answer, streamed or whole (an `AnswerWriter` of `protocol.http.operation`)."""
 
-    def __init__(self, model: str, text: MarkdownText, *, thinking: bool, input_tokens: int) -> None:
+    def __init__(self, model: str, text: MarkdownText, *, thinking: bool, searches: bool, input_tokens: int) -> None:
         """Write the answer of a model as `text`.
 
-        `thinking`: thoughts are shown. `input_tokens`: those of the whole request.
+        `thinking`: thoughts are shown. `searches`: the client offers a web search, so its results are shown, too.
+        `input_tokens`: those of the whole request.
         """
         self._model, self._text, self._thinking = model, text, thinking
-        self._input_tokens = input_tokens
+        self._searches, self._input_tokens = searches, input_tokens
+        self._sources = AnswerSources()
         self._id = f"msg_{secrets.token_hex(12)}"
         self._open: type[out.SaidBlock] | None = None
         """The kind of block that is open."""
@@ -101,8 +104,11 @@ class MessageWriter:
                 return self._finish(event)
             case _:
                 self._declined += event.text if isinstance(event, Declined) else ""
-                text = self._text.add(event)
-                return self._within(out.SaidText()) + self._delta(out.BlockText(text=text)) if text else b""
+                text, cited = self._text.add(event), self._sources.add(event)
+                said = self._within(out.SaidText()) + self._delta(out.BlockText(text=text)) if text else b""
+                if self._open is out.SaidText:
+                    said += b"".join(self._delta(out.BlockCitation(citation=citation)) for citation in cited)
+                return said
 
     def error(self, error: GatewayError) -> bytes:
         """Return the error that ends the stream."""
@@ -114,11 +120,13 @@ class MessageWriter:
         if self._thinking and reply.thoughts:
             content.append(out.SaidThinking(thinking=reply.thoughts, signature=_SIGNATURE))
         text = "".join(map(self._text.add, reply.pieces))
+        cited = [citation for piece in reply.pieces for citation in self._sources.add(piece)]
         if text:
-            content.append(out.SaidText(text=text))
+            content.append(out.SaidText(text=text, citations=cited or None))
         content += [
             out.SaidToolUse(id=call.id, name=call.name, input=json.loads(call.arguments)) for call in reply.calls
         ]
+        content += self._sources.blocks() if self._searches else ()
         stop = stop_of(reply.finish, reply.stop_sequence, reply.declined)
         return encode_json(
             out.MessageObject(
@@ -133,8 +141,9 @@ class MessageWriter:
     def _finish(self, finish: Finish) -> bytes:
         self.finished = True
         stop = stop_of(finish.reason, finish.stop_sequence, self._declined)
+        found = b"".join(map(self._within, self._sources.blocks())) if self._searches else b""
         end = _encoded(out.MessageDelta(delta=stop, usage=usage_of(finish.usage, self._input_tokens)))
-        return self._close() + end + _encoded(out.MessageStop())
+        return found + self._close() + end + _encoded(out.MessageStop())
 
     def _within(self, block: out.SaidBlock) -> bytes:
         """Return the events that open a block, unless one of its kind is open."""

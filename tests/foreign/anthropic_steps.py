@@ -178,6 +178,13 @@ def step_server_tools(client):
     for choice in (anthropic.omit, {"type": "any"}, {"type": "tool", "name": "web_search"}):
         for message in ask(client, user("<echo>found</echo>"), tools=[search], tool_choice=choice):
             equal(said_by(message), "found")
+    for message in ask(client, user('<sim citations="2" text="It is so [cite: 1, 2]."/>'), tools=[search]):
+        equal(kinds(message), ["text", "server_tool_use", "web_search_tool_result"])
+        assert all(citation.url.startswith("http") for citation in message.content[0].citations)
+        equal(len({result.url for result in message.content[2].content}), 2)
+        assert message.content[1].id == message.content[2].tool_use_id
+        history = [user("hello"), message.to_param(), user("<echo>still here</echo>")]
+        equal(said_by(client.messages.create(model=MODEL, max_tokens=99, messages=history)), "still here")
     shell = {"type": "bash_20250124", "name": "bash"}
     refused(client, anthropic.BadRequestError, "'tools[1].type'", tools=[search, shell])
 

@@ -58,9 +58,9 @@ ANSWERS = st.tuples(st.lists(CONTENT, max_size=10), st.lists(CALL, max_size=3)).
 )
 
 
-def writer(*, thinking=True, input_tokens=3):
+def writer(**options):
     text = MarkdownText(PlainLinks(), Caller(id="me"))
-    return MessageWriter("gemini-3-pro", text, thinking=thinking, input_tokens=input_tokens)
+    return MessageWriter("gemini-3-pro", text, **{"thinking": True, "searches": True, "input_tokens": 3, **options})
 
 
 def streamed(events, **options):
@@ -97,6 +97,8 @@ def put_together(events):
             ((name, value),) = delta.items()
             if name == "partial_json":
                 arguments += value
+            elif name == "citation":
+                open_block["citations"] = [*(open_block["citations"] or ()), value]
             else:
                 assert value
                 open_block[name] += value
@@ -122,6 +124,10 @@ async def test_a_stream_adds_up_to_the_whole_message(events, thinking):
     assert all(block["signature"] for block in message["content"] if block["type"] == "thinking")
     calls = [[b for b in one["content"] if b["type"] == "tool_use"] for one in (message, whole)]
     assert calls[0] == calls[1]
+    found = [
+        [b["content"] for b in one["content"] if b["type"] == "web_search_tool_result"] for one in (message, whole)
+    ]
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(
@@ -155,6 +161,20 @@ def test_usage_counts_thoughts_as_output():
         "cache_read_input_tokens": 0,
         "output_tokens_details": {"thinking_tokens": 2},
     }
+
+
+def test_sources_are_cited_and_listed_once():
+    url = "https://s.example/a"
+    cited = Citation(start=3, end=7, url=url, title="S")
+    events = [Text(text="It snowed."), cited, cited, Citation(start=0, end=1, url="javascript:1", title="J"), END]
+    text, used, found = put_together(streamed(events))["content"]
+    location = {"type": "web_search_result_location", "url": url, "title": "S", "encrypted_index": ""}
+    assert text["citations"] == [{**location, "cited_text": "snow"}] * 2
+    assert (used["type"], used["name"], found["tool_use_id"]) == ("server_tool_use", "web_search", used["id"])
+    result = {"type": "web_search_result", "url": url, "title": "S", "encrypted_content": "", "page_age": None}
+    assert found["content"] == [result]
+    (alone,) = put_together(streamed(events, searches=False))["content"]
+    assert len(alone["citations"]) == 2
 
 
 @pytest.mark.parametrize(("whole", "cached"), [(1000, 997), (3, 0), (1, 0)])
