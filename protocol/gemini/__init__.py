@@ -76,7 +76,6 @@ def routes(engine: Engine) -> list[Route]:
     return [
         *found,
         *(route("POST", f"/{version}/models/{{model:path}}:{{path}}", unknown) for version in _VERSIONS),
-        route("POST", "/upload/{path:path}", _refusing("'/upload/{path}'", _FILES)),
         route(_METHODS, "/v1beta/files", _refusing("'/v1beta/files'", _FILES)),
         route(_METHODS, "/v1beta/files/{file:path}", _refusing("'/v1beta/files'", _FILES)),
         route(_METHODS, "/v1beta/{path:path}", unknown),
@@ -96,6 +95,12 @@ DIALECT = Dialect(
     name="gemini",
     routes=routes,
     refuse=rpc_error_response,
+    not_offered={
+        "/upload/{version}/files": _FILES,
+        "/files": _FILES,
+        "/cachedcontents": "send the contents themselves",
+        "/interactions": "use ':generateContent' of a model",
+    },
     credentials=(HeaderKey("x-goog-api-key"), HeaderKey("Authorization", scheme="Bearer"), QueryKey("key")),
     recognizes=is_gemini,
 )

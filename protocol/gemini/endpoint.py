@@ -14,6 +14,7 @@ from protocol.gemini.deliver import FetchedPicture, WholeAnswer, collect_answer,
 from protocol.gemini.functions import is_enum
 from protocol.gemini.read_contents import messages_of
 from protocol.gemini.write import ARRAY_FRAMING, SSE_FRAMING, AnswerForm, CandidateWriter
+from protocol.http import ignored
 from protocol.http.body import encode_json, read_json
 from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.errors import ASGIResponse
@@ -45,6 +46,7 @@ async def _answer(
     engine: Engine, asked: Asked, selection: Selection, context: RequestContext
 ) -> Answer[Event | FetchedPicture, WholeAnswer]:
     config, caller = asked.body.generation_config, caller_of(context)
+    notices = ignored.notices(read.ignored_fields(config, selection), context.api)
     pictures = read.read_pictures(config, selection)
     request = await read.read(asked.body, selection, engine.catalogue, context, pictures, streamed=asked.streamed)
     form = AnswerForm(
@@ -61,6 +63,7 @@ async def _answer(
         writer=CandidateWriter(form, MarkdownText(context.links, caller, pictures.image_format)),
         fold=partial(collect_answer, fetch),
         streamed=asked.streamed,
+        notices=notices,
         framing=ARRAY_FRAMING if asked.is_array else SSE_FRAMING,
     )
 
@@ -83,9 +86,10 @@ def count_tokens(engine: Engine) -> Callable[[Request], Awaitable[ASGIResponse]]
 
     async def count(request: Request) -> ASGIResponse:
         context = context_of(request.scope)
+        caller = caller_of(context)
         body = await read_json(request, wire.decode_count)
-        selection = engine.catalogue.resolve(request.path_params["model"])
-        caller_of(context).permit(selection)
+        selection = engine.catalogue.with_aliases(caller.aliases).resolve(request.path_params["model"])
+        caller.permit(selection)
         context.record.model = selection.id
         texts = [text for message in messages_of(body.counted) for text in message.texts]
         total = sum(map(estimate_tokens, texts))

@@ -13,8 +13,8 @@ from protocol.model import BadRequest, Engine, Selection
 
 _MOST = 1000
 """The most models of one page, and the number without `pageSize`."""
-_INPUT_TOKENS, _OUTPUT_TOKENS = 1_048_576, 65_536
-"""The limits of Google's models, which clients show."""
+_INPUT_TOKENS, _OUTPUT_TOKENS = 70_000, 65_536
+"""What the website reads, by estimate, and what it may write."""
 _METHODS = ("generateContent", "countTokens")
 
 
@@ -57,7 +57,8 @@ class GeminiModels:
         size = min(_number(query, "pageSize", _MOST) or _MOST, _MOST)
         start = _number(query, "pageToken", 0)
         caller = caller_of(context)
-        found = [one for one in self._engine.catalogue.listed() if caller.may_use(one)]
+        catalogue = self._engine.catalogue.with_aliases(caller.aliases)
+        found = [one for one in catalogue.listed() if caller.may_use(one)]
         page = [_model(one) for one in found[start : start + size]]
         more = str(start + size) if start + size < len(found) else ""
         body = encode_json(GeminiModelPage(models=page, next_page_token=more))
@@ -71,8 +72,9 @@ class GeminiModels:
             Forbidden: the license does not cover the model.
 
         """
-        selection = self._engine.catalogue.resolve(request.path_params["model"])
-        caller_of(context_of(request.scope)).permit(selection)
+        caller = caller_of(context_of(request.scope))
+        selection = self._engine.catalogue.with_aliases(caller.aliases).resolve(request.path_params["model"])
+        caller.permit(selection)
         return Response(encode_json(_model(selection)), media_type="application/json")
 
 
@@ -85,10 +87,11 @@ def _number(query: dict[str, str], name: str, default: int) -> int:
 
 def _model(selection: Selection) -> GeminiModel:
     extended = ", with extended thinking" if selection.extended else ""
+    name = selection.alias or selection.name
     return GeminiModel(
-        name=f"models/{selection.name}",
+        name=f"models/{name}",
         base_model_id=selection.model.id,
         version=selection.id,
-        display_name=selection.name,
+        display_name=name,
         description=f"Answers with {selection.capability}{extended}.",
     )

@@ -7,6 +7,7 @@ from protocol.gemini.functions import function_choice, json_output
 from protocol.gemini.read_contents import messages_of
 from protocol.http.context import RequestContext, caller_of
 from protocol.http.conversation import read_turns
+from protocol.http.ignored import IgnoredFields
 from protocol.http.picture_parameters import (
     PictureFields,
     PictureParameters,
@@ -14,9 +15,26 @@ from protocol.http.picture_parameters import (
     refuse_for_films,
 )
 from protocol.http.stop import Bounds
+from protocol.http.thinking import think_longer
 from protocol.model import BadRequest, Caller, Capability, Catalogue, GenerationRequest, Selection, Unsupported
 
 _DRAWING = frozenset({Capability.IMAGEN, Capability.STORYBOOK})
+_HIGH = frozenset({"HIGH", "XHIGH"})
+_HIGH_BUDGET = 24_576
+"""What Google takes for a high level of thinking."""
+_IGNORED = IgnoredFields(
+    {
+        "temperature": (1,),
+        "top_p": (1,),
+        "top_k": (),
+        "seed": (),
+        "presence_penalty": (0,),
+        "frequency_penalty": (0,),
+        "response_logprobs": (),
+        "logprobs": (),
+    }
+)
+"""Options that the website does not have."""
 _MODALITIES = {"TEXT", "IMAGE", "MODALITY_UNSPECIFIED"}
 _MODALITY_FIELD = "generationConfig.responseModalities"
 
@@ -24,7 +42,8 @@ _MODALITY_FIELD = "generationConfig.responseModalities"
 def select(name: str, config: wire.GenerationConfig, catalogue: Catalogue, caller: Caller) -> Selection:
     """Return the requested model; a chat model that may answer with pictures is its `-imagen` form.
 
-    If text will do as well, a model or a license without pictures answers with text.
+    If text will do as well, a model or a license without pictures answers with text; thinking at a high level chooses
+    extended thinking, if there is one and the license covers it.
 
     Raises:
         ModelUnknown: the model does not exist.
@@ -32,6 +51,9 @@ def select(name: str, config: wire.GenerationConfig, catalogue: Catalogue, calle
 
     """
     selection = catalogue.resolve(name)
+    thinking = config.thinking_config
+    if thinking.thinking_level.upper() in _HIGH or (thinking.thinking_budget or 0) >= _HIGH_BUDGET:
+        selection = think_longer(selection, caller)
     wanted = {modality.upper() for modality in config.response_modalities}
     if "IMAGE" not in wanted or selection.capability is not Capability.CHAT:
         return selection
@@ -58,6 +80,15 @@ def read_pictures(config: wire.GenerationConfig, selection: Selection) -> Pictur
     if selection.capability is Capability.VIDEO:
         refuse_for_films(pictures)
     return pictures
+
+
+def ignored_fields(config: wire.GenerationConfig, selection: Selection) -> list[str]:
+    """Return the paths of the fields that would change the answer, and have no effect with this model."""
+    fields = [wire.camel(name) for name in _IGNORED.sent(config)]
+    thinking = config.thinking_config
+    if (thinking.thinking_level or thinking.thinking_budget is not None) and not selection.extended:
+        fields.append("thinkingConfig")
+    return [f"generationConfig.{field}" for field in fields]
 
 
 async def read(  # noqa: PLR0913 -- the parts of one request
@@ -99,7 +130,6 @@ def refuse_unsupported(body: wire.GenerateRequest) -> None:
     refused = {
         "cachedContent": (bool(body.cached_content), "send the contents themselves"),
         "generationConfig.candidateCount": ((config.candidate_count or 1) > 1, "send the request several times"),
-        "generationConfig.responseLogprobs": (bool(config.response_logprobs), "leave it out"),
         "generationConfig.speechConfig": (bool(config.speech_config), "ask for text"),
         _MODALITY_FIELD: (
             not _MODALITIES.issuperset(one.upper() for one in config.response_modalities),

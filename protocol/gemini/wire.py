@@ -138,10 +138,12 @@ class ThinkingConfig(msgspec.Struct, frozen=True, rename="camel"):
     """How the model thinks."""
 
     include_thoughts: bool | None = None
+    thinking_level: str = ""
+    thinking_budget: int | None = None
 
 
 class GenerationConfig(msgspec.Struct, frozen=True, rename="camel"):
-    """The options of an answer, without those that the site does not have: temperature, for example."""
+    """The options of an answer; the last ones have no effect, because the site does not have them."""
 
     stop_sequences: Annotated[list[str], Meta(max_length=_MOST_STOPS)] = []
     max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
@@ -155,7 +157,14 @@ class GenerationConfig(msgspec.Struct, frozen=True, rename="camel"):
     response_modalities: list[str] = []
     image_config: dict[str, Any] | None = None
     speech_config: Any = None
-    response_logprobs: bool | None = None
+    temperature: Any = None
+    top_p: Any = None
+    top_k: Any = None
+    seed: Any = None
+    presence_penalty: Any = None
+    frequency_penalty: Any = None
+    response_logprobs: Any = None
+    logprobs: Any = None
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):

@@ -285,7 +285,7 @@ def step_files_elsewhere(v1, v1beta):
         404, "NOT_FOUND", lambda: v1.files.upload(file=io.BytesIO(b"x"), config={"mime_type": "text/plain"})
     )
     assert "inlineData" in error.message
-    refused(404, "NOT_FOUND", lambda: list(v1.files.list()))
+    assert "inlineData" in refused(404, "NOT_FOUND", lambda: list(v1.files.list())).message
     assert "inlineData" in refused(404, "NOT_FOUND", lambda: v1beta.files.get(name="files/x")).message
 
 
@@ -321,10 +321,28 @@ def step_refusals(v1, v1beta):
         refused(401, "UNAUTHENTICATED", lambda stranger=stranger: stranger.models.list())
 
 
+def step_slow_answers(v1, v1beta):
+    """The gateway sends heartbeats, which the SDK must not take for broken JSON."""
+    for client in (v1, v1beta):
+        chat = client.chats.create(model=MODEL)
+        chunks = list(chat.send_message_stream('<sim delay="1"/><echo>late</echo>'))
+        assert len(chunks) > 3, chunks
+        equal("".join(chunk.text for chunk in chunks), "late")
+        equal(chat.send_message("<echo>next</echo>").text, "next")
+        equal(len([entry for entry in chat.get_history(curated=True) if entry.role == "user"]), 2)
+    late = '<sim delay="1" http="500"/> Hello'
+    refused(500, "INTERNAL", lambda: list(v1.models.generate_content_stream(model=MODEL, contents=late)))
+
+
 def step_errors_of_the_upstream(v1, v1beta):
+    def stream(contents):
+        return v1.models.generate_content_stream(model=MODEL, contents=contents)
+
     def ask(contents):
         return v1.models.generate_content(model="gemini-2.5-flash-free", contents=contents)
 
+    error = refused(500, "INTERNAL", lambda: list(stream('<sim error="1033" after="3"/> Hello')))
+    assert error.message
     error = refused(429, "RESOURCE_EXHAUSTED", lambda: ask('<sim error="1037"/> Hello'))
     (retry,) = details(error, "RetryInfo")
     assert int(retry["retryDelay"].removesuffix("s")) > 0

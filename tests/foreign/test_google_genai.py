@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from tests.conftest import ROOT, Gateway
+from tests.conftest import KEY, ROOT, SETTINGS, Gateway
 
 PYTHON = ROOT / ".venv-foreign" / "bin" / "python"
 """`make test` installs it."""
@@ -16,11 +16,12 @@ PYTHON = ROOT / ".venv-foreign" / "bin" / "python"
 SCRIPT = Path(__file__).with_name("genai_steps.py")
 STEPS = re.findall(r"(?m)^(?:async )?def step_(\w+)", SCRIPT.read_text())
 SECONDS = 120
+HEARTBEATS = "\n[limits]\nheartbeat_seconds = 0.2\n"
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory):
-    started = Gateway(tmp_path_factory.mktemp("genai"))
+    started = Gateway(tmp_path_factory.mktemp("genai"), SETTINGS.format(key=KEY) + HEARTBEATS)
     yield started
     started.stop()
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from protocol.gemini import wire
-from protocol.gemini.read import bounds, read, read_pictures, select
+from protocol.gemini.read import bounds, ignored_fields, read, read_pictures, select
 from protocol.http.stop import Bounds
 from protocol.model import BadRequest, Caller, Capability, Catalogue, Feature, Unsupported
 
@@ -39,6 +39,28 @@ def test_a_model_without_pictures_cannot_draw_alone():
     assert refused.value.param == "generationConfig.responseModalities"
 
 
+@pytest.mark.parametrize(
+    ("thinking", "extended"),
+    [
+        ({"thinking_level": "high"}, True),
+        ({"thinkingBudget": 30000}, True),
+        ({"thinkingBudget": -1}, False),
+        ({"thinkingLevel": "LOW"}, False),
+    ],
+)
+def test_a_high_level_of_thinking_chooses_extended_thinking(thinking, extended):
+    config = config_of(thinkingConfig=thinking)
+    selection = select("gemini-3-pro", config, CATALOGUE, ALL)
+    assert selection.extended is extended
+    assert ignored_fields(config, selection) == ([] if extended else ["generationConfig.thinkingConfig"])
+
+
+def test_fields_without_effect_are_named():
+    config = config_of(temperature=0.2, topP=1, top_k=40, seed=0, thinkingConfig={"includeThoughts": True})
+    fields = ignored_fields(config, CATALOGUE.resolve("gemini-3-pro"))
+    assert fields == ["generationConfig.temperature", "generationConfig.topK", "generationConfig.seed"]
+
+
 def test_the_parameters_of_pictures_and_bounds():
     config = config_of(
         image_config={"aspectRatio": "16:9", "image_size": "2K"}, stop_sequences=["a", ""], maxOutputTokens=3
@@ -58,7 +80,6 @@ def test_the_parameters_of_pictures_and_bounds():
         ({}, "contents"),
         ({"contents": "x", "cachedContent": "cachedContents/1"}, "cachedContent"),
         ({"contents": "x", "generationConfig": {"candidateCount": 2}}, "generationConfig.candidateCount"),
-        ({"contents": "x", "generationConfig": {"responseLogprobs": True}}, "generationConfig.responseLogprobs"),
         (
             {"contents": "x", "generationConfig": {"response_modalities": ["AUDIO"]}},
             "generationConfig.responseModalities",
