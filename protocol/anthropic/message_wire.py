@@ -36,7 +36,8 @@ class SaidText(msgspec.Struct, frozen=True, kw_only=True, tag="text"):
     """A text of the answer."""
 
     text: str = ""
-    citations: list[WebCitation] | None = None
+    citations: list[WebCitation] | msgspec.UnsetType = msgspec.UNSET
+    """Left out if there are none: the AI SDK takes no null."""
 
 
 class SaidThinking(msgspec.Struct, frozen=True, kw_only=True, tag="thinking"):

@@ -122,7 +122,7 @@ class MessageWriter:
         text = "".join(map(self._text.add, reply.pieces))
         cited = [citation for piece in reply.pieces for citation in self._sources.add(piece)]
         if text:
-            content.append(out.SaidText(text=text, citations=cited or None))
+            content.append(out.SaidText(text=text, citations=cited or msgspec.UNSET))
         content += [
             out.SaidToolUse(id=call.id, name=call.name, input=json.loads(call.arguments)) for call in reply.calls
         ]

@@ -98,7 +98,7 @@ def put_together(events):
             if name == "partial_json":
                 arguments += value
             elif name == "citation":
-                open_block["citations"] = [*(open_block["citations"] or ()), value]
+                open_block["citations"] = [*open_block.get("citations", ()), value]
             else:
                 assert value
                 open_block[name] += value
