@@ -5,6 +5,7 @@ checked in worker threads.
 """
 
 import re
+from collections.abc import Iterable
 from functools import partial
 from typing import Literal
 
@@ -18,7 +19,18 @@ from protocol.http.parallel import run_in_worker
 from protocol.http.picture_structure import TooManyBlocks, read_structure
 from protocol.http.spool import ContentWriter, Spool, collect
 from protocol.http.text_encoding import as_utf8
-from protocol.model import BadRequest, Content, FilePart, MediaKind, MediaPart, TooLong, View, media_type_of, viewed
+from protocol.model import (
+    BadRequest,
+    Content,
+    FilePart,
+    MediaKind,
+    MediaPart,
+    TooLong,
+    Turn,
+    View,
+    media_type_of,
+    viewed,
+)
 
 _OFF_LOOP_BYTES = 256 * 1024
 _LONGEST_PLACEHOLDER = 64
@@ -27,6 +39,9 @@ _MOST_EXPANSION = 5
 """The most characters per byte of a file: base64 with all characters percent-encoded has four."""
 _MAX_FRAMES = 1000
 _NAME_SHOWN = 128
+_FREE_BYTES = 64 * 1024
+_COPIES = 4
+"""The peak memory for storing a request, in multiples of the size of its files, which are stored in base64."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _BASE64 = re.compile(r"\s*[A-Za-z0-9+/_-]{32}")
 """The beginning of base64: no picture is shorter, and a URL has a colon before."""
@@ -57,6 +72,18 @@ class FileField(msgspec.Struct, frozen=True, kw_only=True):
     def refusal(self, problem: Literal["invalid", "unsupported"], message: str) -> BadRequest:
         """Return an error whose code names the kind of file, such as `invalid_image` or `unsupported_file`."""
         return BadRequest(message, param=self.param, code=f"{problem}_{self.kind or 'file'}")
+
+
+async def reserve_to_store(turns: Iterable[Turn], context: RequestContext) -> None:
+    """Reserve the memory that storing the files of a request takes.
+
+    Raises:
+        Saturated: the memory budget is full.
+
+    """
+    size = sum(part.size for turn in turns for part in turn.parts if isinstance(part, FilePart))
+    if size > _FREE_BYTES:
+        await context.reserved().raise_to(min(_COPIES * size, context.memory.total))
 
 
 async def take(data: Content, field: FileField, context: RequestContext) -> FilePart:

@@ -14,6 +14,8 @@ EXPECTED = {
     "streamed": {"text": TEXT, "roles": ["assistant"], "finishes": ["stop"], "usage": True},
     "thoughts": {"thoughts": "hm, well"},
     "helper": {"text": "through the helper"},
+    "response": {"texts": ["first", "second", "second"], "inputs": ["<echo>second</echo>"]},
+    "responseStream": {"gapless": True, "types": ["reasoning", "function_call"], "call": "{}"},
     "models": {"listed": True, "one": "gemini-3-pro"},
     "aborted": {"left": True},
     "wrongKey": {

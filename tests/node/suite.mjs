@@ -54,6 +54,35 @@ const cases = {
     });
     return { text: await runner.finalContent() };
   },
+  response: async () => {
+    const answer = await client.responses.create({ model: "gemini-3-pro", input: "<echo>first</echo>" });
+    const next = await client.responses.create({
+      model: "gemini-3-pro",
+      input: "<echo>second</echo>",
+      previous_response_id: answer.id,
+    });
+    const found = await client.responses.retrieve(next.id);
+    const inputs = [];
+    for await (const item of client.responses.inputItems.list(next.id)) inputs.push(item.content[0].text);
+    await client.responses.delete(next.id);
+    return { texts: [answer.output_text, next.output_text, found.output_text], inputs };
+  },
+  responseStream: async () => {
+    const tools = [{ type: "function", name: "ping", parameters: null, strict: null }];
+    const stream = client.responses.stream({
+      model: "gemini-3-pro",
+      input: '<sim thoughts="hm"/><call name="ping">{}</call>',
+      tools,
+    });
+    const numbers = [];
+    for await (const event of stream) numbers.push(event.sequence_number);
+    const { output } = await stream.finalResponse();
+    return {
+      gapless: numbers.every((number, index) => number === index),
+      types: output.map((item) => item.type),
+      call: output[1].arguments,
+    };
+  },
   models: async () => {
     const ids = [];
     for await (const model of client.models.list()) ids.push(model.id);
@@ -66,8 +95,8 @@ const cases = {
     return { left: true };
   },
   wrongKey: () => failure(() => new OpenAI({ baseURL: process.env.BASE_URL, apiKey: "wrong-key", maxRetries: 0 }).models.list()),
-  unknownModel: () => failure(() => ask("x", { model: "gpt-4" })),
-  badRequest: () => failure(() => ask("x", { n: 2 })),
+  unknownModel: () => failure(() => ask("x", { model: "no-such-model" })),
+  badRequest: () => failure(() => ask("x", { modalities: ["audio"] })),
   inStream: () =>
     failure(async () => {
       const stream = await ask('<sim drop-after="3" frames="6"/><echo>words and words and words</echo>', { stream: true });

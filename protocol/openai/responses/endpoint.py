@@ -10,6 +10,7 @@ from protocol.http.body import encode_json, read_json
 from protocol.http.context import UNCHANGED, RequestContext, caller_of, context_of
 from protocol.http.conversation import read_turns
 from protocol.http.errors import ASGIResponse, HttpError
+from protocol.http.files import reserve_to_store
 from protocol.http.operation import Accepted, Answer, Operation
 from protocol.http.stop import Bounds, bounded
 from protocol.http.stream import EventStream
@@ -36,7 +37,7 @@ from protocol.openai.responses.output_wire import (
     OutputItem,
     OutputPicture,
 )
-from protocol.openai.responses.state import StoredResponse, save, stored_input
+from protocol.openai.responses.state import StoredResponse, named_input, save
 from protocol.openai.responses.write import ResponseStep, ResponseWriter, WholeResponseReply, last_step
 
 ResponseAnswer = Answer[ResponseStep, WholeResponseReply]
@@ -66,12 +67,13 @@ async def _answer(
     response = read.new_response(body, selection, context)
     stored = StoredResponse(
         response=response,
-        input=await stored_input(response.id, own, context.long_strings) if response.store else [],
+        input=named_input(response.id, own),
         pictures=tools.pictures.image_format if tools.pictures is not None else None,
     )
     if not response.background:
         exchange = bounded(engine, request, Bounds(tokens=body.max_output_tokens))
     else:
+        await reserve_to_store(turns, context)
         await save(context, stored)
         job = Job(id=response.id, kind=JobKind.RESPONSE, request=request, model=response.model, created=context.created)
         await context.jobs.submit(job)

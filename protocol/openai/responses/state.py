@@ -26,6 +26,8 @@ from protocol.openai.responses.write import item_id
 _OWNER = re.compile(r"[a-z]+_([0-9a-f]{48})i?[0-9a-f]+\Z")
 """The id of an item, with the part that identifies its response."""
 _PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "image_generation_call": "ig"}
+_COPIES = 4
+"""The peak memory for storing a response, in multiples of the size of the long files of its input."""
 _UNFINISHED = frozenset({"queued", "in_progress"})
 
 
@@ -143,7 +145,7 @@ class ConversationState:
 
 
 async def save(context: RequestContext, stored: StoredResponse) -> None:
-    """Store a response, without the content of its pictures.
+    """Store a response with the files of its input, but without the content of its pictures.
 
     Raises:
         Saturated: the store failed.
@@ -153,7 +155,13 @@ async def save(context: RequestContext, stored: StoredResponse) -> None:
         msgspec.structs.replace(item, result=None) if isinstance(item, OutputPicture) else item
         for item in stored.response.output
     ]
-    slim = msgspec.structs.replace(stored, response=msgspec.structs.replace(stored.response, output=output))
+    items, long_strings = stored.input, context.long_strings
+    if long_strings:
+        size = sum(string.file.size for string in long_strings.values() if string.file is not None)
+        await context.reserved().raise_to(min(_COPIES * size, context.memory.total))
+        items = await anyio.to_thread.run_sync(with_files, items, long_strings)
+    response = msgspec.structs.replace(stored.response, output=output)
+    slim = msgspec.structs.replace(stored, response=response, input=items)
     await context.responses.put(caller_of(context).owner, stored.response.id, encode_json(slim))
 
 
@@ -163,23 +171,16 @@ def _previous(status: int, message: str) -> BadRequest:
     return error
 
 
-async def stored_input(
-    response_id: str, items: Sequence[wire.InputItem], long_strings: Mapping[str, LongString]
-) -> list[wire.InputItem]:
-    """Return the input of a response as it is stored: every item has an id, and every file is in it."""
-    named = [
-        item
-        if item.id
-        else msgspec.structs.replace(item, id=item_id(_PREFIXES.get(item.type, "item"), response_id, f"i{index:x}"))
-        for index, item in enumerate(items)
+def named_input(response_id: str, items: Sequence[wire.InputItem]) -> list[wire.InputItem]:
+    """Return the input of a response with an id for every item."""
+    places = [item_id(_PREFIXES.get(item.type, "item"), response_id, f"i{n:x}") for n, item in enumerate(items)]
+    return [
+        item if item.id else msgspec.structs.replace(item, id=place) for item, place in zip(items, places, strict=True)
     ]
-    if not long_strings:
-        return named
-    return await anyio.to_thread.run_sync(lambda: [with_files(item, long_strings) for item in named])
 
 
-def with_files(item: wire.InputItem, long_strings: Mapping[str, LongString]) -> wire.InputItem:
-    """Put the long strings, which were decoded into files while the body arrived, back into an item."""
+def with_files(items: Sequence[wire.InputItem], long_strings: Mapping[str, LongString]) -> list[wire.InputItem]:
+    """Put the long strings, which were decoded into files while the body arrived, back into items."""
 
     def whole(text: str | None) -> str | None:
         long = long_strings.get(text) if text is not None else None
@@ -187,12 +188,13 @@ def with_files(item: wire.InputItem, long_strings: Mapping[str, LongString]) -> 
             return text
         return long.head + binascii.b2a_base64(long.file.whole(), newline=False).decode()
 
-    def with_file(part: wire.InputPart) -> wire.InputPart:
-        image = part.image_url if isinstance(part.image_url, str | None) else part.image_url.url
-        return msgspec.structs.replace(part, image_url=whole(image), file_data=whole(part.file_data))
+    def filled(content: wire.InputContent | None) -> wire.InputContent | None:
+        if not isinstance(content, list):
+            return content
+        images = [p.image_url if isinstance(p.image_url, str | None) else p.image_url.url for p in content]
+        return [
+            msgspec.structs.replace(part, image_url=whole(image), file_data=whole(part.file_data))
+            for part, image in zip(content, images, strict=True)
+        ]
 
-    content, output = (
-        [with_file(part) for part in parts] if isinstance(parts, list) else parts
-        for parts in (item.content, item.output)
-    )
-    return msgspec.structs.replace(item, content=content, output=output)
+    return [msgspec.structs.replace(item, content=filled(item.content), output=filled(item.output)) for item in items]

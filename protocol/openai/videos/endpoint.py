@@ -7,17 +7,17 @@ from hashlib import sha256
 from starlette.requests import Request
 from starlette.responses import Response
 
-from protocol.http.body import FREE_BYTES, encode_json
+from protocol.http.body import encode_json
 from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.download import Content, Download
 from protocol.http.errors import ASGIResponse, HttpError
+from protocol.http.files import reserve_to_store
 from protocol.http.form import Upload
 from protocol.http.operation import Accepted, Operation
 from protocol.model import (
     BadRequest,
     Engine,
     Feature,
-    FilePart,
     Job,
     JobKind,
     MediaRef,
@@ -29,8 +29,6 @@ from protocol.model import (
 from protocol.openai.errors import error_response
 from protocol.openai.videos import read, wire, write
 
-_COPIES = 4
-"""The peak memory for storing a job, in multiples of the size of its files, which are stored in base64."""
 _HEADERS = {"cache-control": "private, max-age=3600", "x-content-type-options": "nosniff"}
 
 
@@ -43,9 +41,7 @@ async def _create(engine: Engine, body: Body, selection: Selection, context: Req
             f"The model '{selection.id}' is not available: no upstream of this gateway offers it.", param="model"
         )
     job = await read.read(*body, selection, context)
-    files = sum(part.size for turn in job.request.turns for part in turn.parts if isinstance(part, FilePart))
-    if files > FREE_BYTES:
-        await context.reserved().raise_to(min(_COPIES * files, context.memory.total))
+    await reserve_to_store(job.request.turns, context)
     await context.jobs.submit(job)
     return Accepted(request=job.request, response=_response(write.video(job, context.created)))
 

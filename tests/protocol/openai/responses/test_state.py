@@ -9,7 +9,7 @@ from protocol.http.spool import Spool
 from protocol.openai.responses import wire
 from protocol.openai.responses.output_wire import OutputMessage, OutputText
 from protocol.openai.responses.read import new_response
-from protocol.openai.responses.state import ConversationState, StoredResponse, save, stored_input
+from protocol.openai.responses.state import ConversationState, StoredResponse, named_input, save, with_files
 from tests.protocol.conftest import make_context
 from tests.protocol.openai.responses.test_read import CATALOGUE
 
@@ -38,7 +38,7 @@ async def stored(context, said, answered, previous=None):
     begun = new_response(body, CATALOGUE.resolve(body.model), context)
     message = OutputMessage(id=f"msg_{begun.id[5:]}0000", status="completed", content=[OutputText(text=answered)])
     response = msgspec.structs.replace(begun, status="completed", output=[message])
-    items = await stored_input(response.id, [wire.InputItem(role="user", content=said)], {})
+    items = named_input(response.id, [wire.InputItem(role="user", content=said)])
     one = StoredResponse(response=response, input=items)
     await save(context, one)
     return one
@@ -91,6 +91,7 @@ async def test_long_files_are_stored_with_their_item():
     long = {"data:file-0": LongString(head="data:text/plain;base64,", file=file.finish())}
     part = wire.InputPart(type="input_file", file_data="data:file-0")
     output = wire.InputItem(type="function_call_output", id="given", output=[part])
-    items = await stored_input("resp_1", [wire.InputItem(role="user", content=[part]), output], long)
-    assert [item.id for item in items] == ["msg_1i0", "given"]
+    named = named_input("resp_1", [wire.InputItem(role="user", content=[part]), output])
+    assert [item.id for item in named] == ["msg_1i0", "given"]
+    items = with_files(named, long)
     assert items[0].content[0].file_data == items[1].output[0].file_data == "data:text/plain;base64,YWJj"
