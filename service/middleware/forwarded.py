@@ -32,6 +32,8 @@ _FIELD = re.compile(r'([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=(?:([^\s"]*)|"((?:[^"\\]|\\
 _ESCAPE = re.compile(r"\\(.)")
 _PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)*/?")
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+_SSL = {"on": "https", "off": "http", "1": "https", "0": "http"}
+"""The scheme by `X-Forwarded-Ssl`."""
 _ADVICE = {
     "proto": "http or https",
     "host": "a name or an address, as gateway.example or [2001:db8::1]:8443",
@@ -125,7 +127,9 @@ class PublicAddress(msgspec.Struct, frozen=True, kw_only=True):
         first = {name: value for element in reversed(chain) for name, value in element.items()}
         nodes = headers.elements("for")
         hops = self._hops(nodes) if nodes else None
-        proto = first.get("proto") or headers.element("proto", hops)
+        named = (headers.element(name, hops) for name in ("proto", "scheme", "protocol"))
+        secure = headers.element("ssl", hops)
+        proto = first.get("proto") or next(filter(None, named), "") or _SSL.get(secure.lower(), secure)
         host = first.get("host") or headers.element("host", hops)
         port = headers.element("port", hops)
         return ForwardedAddress(
