@@ -69,6 +69,7 @@ _EXPOSED = (
     "x-request-id",
     "request-id",
     "x-gateway-upstream-model",
+    "x-gateway-fallback",
     "Retry-After",
     "x-should-retry",
     "Deprecation",

@@ -179,13 +179,15 @@ def build_catalogue(settings: Settings, origin: Origin) -> Catalogue:
             upstream=models.upstream,
             default_aliases=models.default_aliases,
             list_suffixes=models.list_suffixes,
+            fallbacks=models.fallbacks,
         )
     except ValueError as error:
         raise SettingsError(f"{origin.of('models')}: models: {error}") from None
     for number, one in enumerate(settings.licenses):
-        where = f"licenses[{number}].aliases"
+        where = f"licenses[{number}]"
         try:
             catalogue.check_aliases(one.aliases)
+            catalogue.check_fallbacks(one.fallbacks)
         except ValueError as error:
             raise SettingsError(f"{origin.of(where)}: {where}: {error}") from None
     return catalogue

@@ -29,6 +29,7 @@ from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.disconnect import EndingWatcher
 from protocol.http.embed import Pieces, PiecesResponse
 from protocol.http.errors import CLIENT_GONE, ASGIResponse, ClientGone, Refuse
+from protocol.http.fallback import FallbackAnswer
 from protocol.http.ignored import warning
 from protocol.http.response import Payload, WholeResponse
 from protocol.http.stream import SSE, EventStream, EventWriter, Steps, StreamFraming
@@ -268,11 +269,21 @@ class Operation(Generic[BodyT]):
             return answer.response
         headers += map(warning, answer.notices)
         record.stream = answer.streamed
+        others = [one for one in engine.catalogue.fallbacks_of(selection, caller.fallbacks) if caller.may_use(one)]
+        if others:
+
+            async def answer_with(other: Selection) -> Any:
+                return await self.answer(engine, body, other, context)
+
+            answering = FallbackAnswer(
+                answer=answer, others=others, answer_with=answer_with, headers=headers, context=context
+            )
+            answer = replace(answer, exchange=answering.exchange(), writer=answering, fold=answering.fold)
         if not caller.includes_all:
             answer = replace(answer, exchange=withholding(answer.exchange, caller))
         if answer.streamed:
             return EventStream(answer.exchange, answer.writer, refuse, headers, answer.framing)
-        return WholeResponse(partial(_whole, answer, context, [_JSON, *headers]), refuse)
+        return WholeResponse(partial(_whole, answer, context, headers), refuse)
 
 
 async def _whole(answer: Answer[StepT, ReplyT], context: RequestContext, headers: Headers) -> ASGIResponse:
@@ -284,6 +295,7 @@ async def _whole(answer: Answer[StepT, ReplyT], context: RequestContext, headers
             context.record.note_served(exchange.served)
     context.record.note_usage(reply.usage)
     body = answer.writer.whole(reply)
+    headers = [_JSON, *headers]
     return Payload(body, headers) if isinstance(body, bytes) else PiecesResponse(body, headers)
 
 

@@ -165,7 +165,7 @@ class _Sender:
         context: RequestContext,
     ) -> None:
         self._send, self._watcher, self._heartbeat_bytes = send, watcher, framing.heartbeat
-        self._headers = [(b"content-type", framing.media_type), *STREAM_HEADERS, *headers]
+        self._media_type, self._headers = framing.media_type, headers
         self._seconds = context.limits.heartbeat_seconds
         self._loop = asyncio.get_running_loop()
         self._at = self._loop.time()
@@ -210,7 +210,8 @@ class _Sender:
     async def _put(self, data: bytes, *, last: bool = False) -> None:
         if not self.started:
             self.started = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
+            headers = [(b"content-type", self._media_type), *STREAM_HEADERS, *self._headers]
+            await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         elif not data and not last:
             return
         self._watcher.finished = last

@@ -163,10 +163,11 @@ class Catalogue:
         *,
         default_aliases: bool = True,
         list_suffixes: bool = True,
+        fallbacks: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Check and index the models, and the aliases in addition to those of the models.
 
-        `list_suffixes`: lists of models have the names with suffixes, too.
+        `list_suffixes`: lists of models have the names with suffixes, too. `fallbacks`: see `fallbacks_of`.
 
         Raises:
             ValueError: a name occurs twice or is not fit for a header, or a replacement or the model of an alias is not
@@ -202,6 +203,8 @@ class Catalogue:
         for alias in self._aliases.names.keys() & self._names.keys():
             raise ValueError(f"the model name {alias!r} occurs twice; upper and lower case are the same")
         self.check_aliases(aliases or {})
+        self._fallbacks = fallbacks or {}
+        self.check_fallbacks(self._fallbacks)
 
     def check_aliases(self, aliases: Mapping[str, str]) -> None:
         """Check that each alias is well-formed and stands for a model of the catalogue.
@@ -214,6 +217,31 @@ class Catalogue:
         for alias, target in aliases.items():
             if self._listed(target.lower(), []) is None:
                 raise ValueError(f"the alias {alias!r} names {target!r}, which is not in the catalogue")
+
+    def check_fallbacks(self, fallbacks: Mapping[str, Sequence[str]]) -> None:
+        """Check that all models of these lists are in the catalogue.
+
+        Raises:
+            ValueError: one is not.
+
+        """
+        for name in (name for model, others in fallbacks.items() for name in (model, *others)):
+            found = self._listed(name, [])
+            if found is None or found.id != name:
+                raise ValueError(f"the fallbacks name {name!r}, which is not in the catalogue under this name")
+
+    def fallbacks_of(self, selection: Selection, own: Mapping[str, Sequence[str]]) -> tuple[Selection, ...]:
+        """Return the models that may answer in place of another, in their order; `own` are lists of the license.
+
+        A list of the license comes before a general one, and one for this very selection before one for its base. The
+        models of a base's list get the suffixes of the selection; one that cannot have them is left out.
+        """
+        for lists in (own, self._fallbacks):
+            for name, suffix in ((selection.id, ""), (selection.model.id, selection.suffix)):
+                if name in lists:
+                    found = (self._listed(f"{other}{suffix}", []) for other in lists[name])
+                    return tuple(one for one in found if one is not None)
+        return ()
 
     def with_aliases(self, aliases: Mapping[str, str]) -> "Catalogue":
         """Return this catalogue with the aliases of a license.
@@ -232,7 +260,7 @@ class Catalogue:
         return self._personal[key]
 
     @classmethod
-    def build(
+    def build(  # noqa: PLR0913 -- the settings of the catalogue
         cls,
         models: Iterable[Model] = (),
         *,
@@ -240,6 +268,7 @@ class Catalogue:
         upstream: Mapping[str, Mapping[str, str]] | None = None,
         default_aliases: bool = True,
         list_suffixes: bool = True,
+        fallbacks: Mapping[str, Sequence[str]] | None = None,
     ) -> "Catalogue":
         """Return the default catalogue with the operator's models, aliases and upstream ids.
 
@@ -263,7 +292,9 @@ class Catalogue:
                 raise ValueError(f"upstream ids are given for {base!r}, which is not in the catalogue")
             model = known[base]
             known[base] = msgspec.structs.replace(model, upstream={**model.upstream, **ids})
-        return cls(known.values(), others, default_aliases=default_aliases, list_suffixes=list_suffixes)
+        return cls(
+            known.values(), others, default_aliases=default_aliases, list_suffixes=list_suffixes, fallbacks=fallbacks
+        )
 
     def resolve(self, name: str) -> Selection:
         """Parse a model name as clients write it: in any case, with blanks, a provider's prefix or a version tag.

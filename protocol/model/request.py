@@ -36,6 +36,9 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     aliases: dict[str, str] = {}
     """Names of models, or patterns, that mean another model for this license (`protocol.model.aliases`)."""
 
+    fallbacks: dict[str, tuple[str, ...]] = {}
+    """Models that may answer in place of others for this license (`Catalogue.fallbacks_of`)."""
+
     def includes(self, feature: Feature) -> bool:
         """Return whether this license includes a feature."""
         return feature in self.features

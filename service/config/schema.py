@@ -298,6 +298,8 @@ class LicenseSettings(Section, frozen=True):
     features: tuple[Feature, ...] = tuple(Feature)
     aliases: dict[str, str] = {}
     """Aliases of this license, which come before those of `models.aliases`."""
+    fallbacks: dict[str, tuple[str, ...]] = {}
+    """Fallbacks of this license, in place of those of `models.fallbacks` for the same model."""
 
     def __repr__(self) -> str:
         """Hide the key."""
@@ -312,6 +314,8 @@ class ModelSettings(Section, frozen=True):
     """Aliases: new name, or shell-style pattern, to the name of a model, which may have suffixes."""
     default_aliases: bool = True
     """Whether names that clients hard-code, such as `gpt-4o`, stand for the models that are most like theirs."""
+    fallbacks: dict[str, tuple[str, ...]] = {}
+    """Models that answer, in their order, when no account can serve a model: model to models."""
     list_suffixes: bool = True
     """Whether `/v1/models` lists names with suffixes, such as `gemini-3-pro-imagen`; they work in any case."""
     upstream: dict[str, dict[str, str]] = {}

@@ -54,7 +54,13 @@ def fixed_licenses(
         ids.add(setting.id)
         if key in found:
             raise SettingsError(f"{where}: has the key of the license {found[key].id!r}")
-        found[key] = License(id=setting.id, models=setting.models, features=setting.features, aliases=setting.aliases)
+        found[key] = License(
+            id=setting.id,
+            models=setting.models,
+            features=setting.features,
+            aliases=setting.aliases,
+            fallbacks=setting.fallbacks,
+        )
     return list(found.items())
 
 

@@ -44,6 +44,8 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
     features: tuple[Feature, ...] = tuple(Feature)
     aliases: dict[str, str] = {}
     """See `protocol.model.Caller.aliases`."""
+    fallbacks: dict[str, tuple[str, ...]] = {}
+    """See `protocol.model.Caller.fallbacks`."""
     created: float = 0.0
     """Epoch seconds."""
     revoked: float | None = None
@@ -53,7 +55,14 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def caller(self) -> Caller:
         """The caller that has this license."""
-        return Caller(id=self.id, serial=self.serial, models=self.models, features=self.features, aliases=self.aliases)
+        return Caller(
+            id=self.id,
+            serial=self.serial,
+            models=self.models,
+            features=self.features,
+            aliases=self.aliases,
+            fallbacks=self.fallbacks,
+        )
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +72,7 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...]
     features: tuple[str, ...] = (_ALL,)
     aliases: dict[str, str] = {}
+    fallbacks: dict[str, tuple[str, ...]] = {}
     created: float
     revoked: float | None = None
     serial: str = ""
@@ -107,6 +117,7 @@ class LicenseStore:
             models=granted.models,
             features=features,
             aliases=granted.aliases,
+            fallbacks=granted.fallbacks,
             created=granted.created,
             serial=secrets.token_hex(_SERIAL_BYTES),
         )
@@ -219,6 +230,7 @@ def _license(identity: str, entry: _Entry) -> License:
         models=entry.models,
         features=known,
         aliases=entry.aliases,
+        fallbacks=entry.fallbacks,
         created=entry.created,
         revoked=entry.revoked,
         serial=entry.serial,

@@ -312,3 +312,24 @@ def test_the_aliases_of_a_license_come_first_and_change_nothing_for_others():
     assert general.resolve("house").id == "gemini-3-pro"
     with pytest.raises(ValueError, match="not in the catalogue"):
         general.check_aliases({"x": "nowhere"})
+
+
+def test_fallbacks_are_those_of_the_license_then_of_the_selection_then_of_the_base_with_its_suffix():
+    fallbacks = {
+        "gemini-3-pro": ("gemini-3.6-flash", "gemini-2.5-flash-free"),
+        "gemini-3-pro-canvas": ("gemini-2.5-flash-imagen",),
+    }
+    catalogue = Catalogue.build(fallbacks=fallbacks)
+
+    def names(name, own=()):
+        return [one.id for one in catalogue.fallbacks_of(catalogue.resolve(name), dict(own))]
+
+    assert names("gemini-3-pro") == ["gemini-3.6-flash", "gemini-2.5-flash-free"]
+    assert names("gemini-3-pro-extended") == ["gemini-3.6-flash-extended", "gemini-2.5-flash-free-extended"]
+    assert names("gemini-3-pro-canvas") == ["gemini-2.5-flash-imagen"]
+    assert names("gemini-3-pro-video") == []
+    assert names("gemini-2.5-flash") == []
+    assert names("gemini-3-pro-canvas", {"gemini-3-pro": ("gemini-3.1-pro",)}.items()) == ["gemini-3.1-pro-canvas"]
+    for wrong in ({"gemini-3-pro": ("nothing",)}, {"nothing": ()}, {"gemini-2.5-pro": ("gemini-3.6-flash",)}):
+        with pytest.raises(ValueError, match="not in the catalogue"):
+            Catalogue.build(fallbacks=wrong)
