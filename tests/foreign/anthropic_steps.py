@@ -6,8 +6,10 @@ Every function `step_<name>` is a step.
 
 import base64
 import json
+import random
 import sys
 import traceback
+import zlib
 from contextlib import contextmanager
 
 import anthropic
@@ -244,6 +246,21 @@ def step_files(client):
     ):
         block = {"type": "image", "source": source}
         refused(client, anthropic.BadRequestError, words, messages=[user(block, text("?"))])
+
+
+def step_large_files(client):
+    def chunk(kind, data):
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    rows = b"".join(b"\0" + random.randbytes(1500) for _ in range(500))
+    head = (500).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
+    noise = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    data = base64.b64encode(noise).decode()
+    source = {"type": "base64", "media_type": "image/png", "data": data}
+    said = said_by(ask(client, user({"type": "image", "source": source}, text("What?")))[1])
+    assert f"image/png, {len(noise)} bytes" in said, said
+    written = {"type": "text", "media_type": "text/plain", "data": "words and no end " * 20_000}
+    refused(client, anthropic.BadRequestError, "too long", messages=[user({"type": "document", "source": written})])
 
 
 def step_pictures_out(client):
