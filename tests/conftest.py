@@ -20,7 +20,7 @@ vars(httpx2._config.DEFAULT_TIMEOUT_CONFIG).update(connect=90.0, read=90.0, writ
 
 ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
-PROCESS_FOLDERS = {"chaos", "deploy", "flows", "foreign", "replay", "rollout"}
+PROCESS_FOLDERS = {"chaos", "conformance", "deploy", "flows", "foreign", "replay", "rollout"}
 PROCESS_FIXTURES = {"gateway", "open_terminal", "redis", "servers", "start_command", "start_gateway"}
 PROCESS_STORES = {"redis", "valkey"}
 KEY = "sk-test-q7Lw9ZkT3vXn5RbY2mHc8JdF"
