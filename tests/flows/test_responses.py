@@ -324,7 +324,12 @@ def test_a_response_in_the_background_streams_from_the_start_and_again(gateway, 
 def test_a_picture_is_an_item_with_its_content(gateway, client, choice):
     model = MODEL if choice != "auto" else "gemini-3-pro-imagen"
     tools = [{"type": "image_generation", "size": "1024x1024", "output_format": "jpeg"}, {"type": "web_search"}]
-    body = {"model": model, "input": "<echo>Here it is.</echo>", "tools": tools, "tool_choice": choice}
+    body = {
+        "model": model,
+        "input": f"<echo>Here it is.</echo>{' very' * 200} big",
+        "tools": tools,
+        "tool_choice": choice,
+    }
     whole = judge_response(post(gateway, **body))
     events = events_of(post(gateway, **body, stream=True))
     for response in (whole, events[-1]["response"]):
@@ -342,6 +347,7 @@ def test_a_picture_is_an_item_with_its_content(gateway, client, choice):
     assert [getattr(item, "result", None) for item in retrieved] == [item.get("result") for item in whole["output"]]
     again = client.responses.create(**body | {"input": "<echo>Again.</echo>"}, previous_response_id=whole["id"])
     assert any(item.type == "image_generation_call" and item.result for item in again.output)
+    assert again.usage.input_tokens < whole["usage"]["input_tokens"] / 2  # the site continues its conversation
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,17 @@ async def test_a_running_job_is_resumed_by_its_handle_after_a_restart(job_store)
     assert [request.handle for request in engine.asked] == [None, LATER]
 
 
+async def test_a_queued_response_is_run_after_a_restart(job_store):
+    queued = msgspec.structs.replace(job("resp_1"), kind=JobKind.RESPONSE)
+    await job_store.put(queued, 9e9)
+    async with open_jobs(job_store, Engine(ANSWER), LICENSES, JobSettings()) as jobs:
+        await jobs.resume_unfinished()
+        with anyio.fail_after(60):
+            while not (found := await jobs.find("me", JobKind.RESPONSE, "resp_1")).over:
+                await anyio.sleep(0.01)
+    assert found.reply.text == "done"
+
+
 async def test_shutdown_waits_briefly_for_requests_that_are_being_sent(job_store):
     go = anyio.Event()
     engine = Engine([go, WorkStarted(handle=HANDLE), anyio.Event()], ANSWER)
