@@ -84,6 +84,8 @@ class MessageWriter:
         self._blocks = 0
         """The number of blocks that are closed."""
         self._declined = ""
+        self._late = ""
+        """Thoughts that came within a call, to be written behind it."""
         self.finished = False
 
     def opened(self) -> bytes:
@@ -95,7 +97,10 @@ class MessageWriter:
         """Return the events of an event."""
         match event:
             case Thought() if self._thinking and event.text:
-                return self._within(out.SaidThinking()) + self._delta(out.BlockThinking(thinking=event.text))
+                if self._open is out.SaidToolUse:
+                    self._late += event.text
+                    return b""
+                return self._think(event.text)
             case CallStarted():
                 return self._close() + self._within(out.SaidToolUse(id=event.id, name=event.name, input={}))
             case CallArguments():
@@ -145,6 +150,9 @@ class MessageWriter:
         end = _encoded(out.MessageDelta(delta=stop, usage=usage_of(finish.usage, self._input_tokens)))
         return found + self._close() + end + _encoded(out.MessageStop())
 
+    def _think(self, text: str) -> bytes:
+        return self._within(out.SaidThinking()) + self._delta(out.BlockThinking(thinking=text))
+
     def _within(self, block: out.SaidBlock) -> bytes:
         """Return the events that open a block, unless one of its kind is open."""
         if self._open is type(block):
@@ -164,7 +172,8 @@ class MessageWriter:
         closed = signed + _encoded(out.BlockStop(index=self._blocks))
         self._open = None
         self._blocks += 1
-        return closed
+        late, self._late = self._late, ""
+        return closed + self._think(late) + self._close() if late else closed
 
 
 def _encoded(event: out.StreamedEvent) -> bytes:

@@ -34,7 +34,9 @@ WORDS = st.text(st.sampled_from("ab \n[](!)😀\ud800"), max_size=6)
 CALL = st.builds(
     lambda name, value, cut: [
         CallStarted(id=f"call_{name}", name=name),
-        *map(CallArguments, (json.dumps({"v": value})[:cut], json.dumps({"v": value})[cut:])),
+        CallArguments(json.dumps({"v": value})[:cut]),
+        Thought(text="so"),
+        CallArguments(json.dumps({"v": value})[cut:]),
     ],
     st.sampled_from("xyz"),
     st.one_of(st.integers(), st.just(2**70)),
