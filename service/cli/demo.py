@@ -1,5 +1,6 @@
 """`gemini-gateway demo` and `simulate`: run the simulated site, behind the gateway or alone."""
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,15 @@ import msgspec
 from service.cli.init.next_steps import curl_line
 from service.cli.serve import open_listener
 from service.config.loader import origin_of
-from service.config.schema import DrainSettings, FetchSettings, LicenseSettings, LogSettings, ServerSettings, Settings
+from service.config.schema import (
+    AdminSettings,
+    LicenseSettings,
+    LogSettings,
+    OperationsSettings,
+    ServerSettings,
+    StoreSettings,
+    load,
+)
 from service.gateway import Supervisor, run_gateway
 from service.licenses.auth import new_key
 from service.licenses.store import LicenseError, check_license
@@ -24,34 +33,39 @@ _DEMO_LICENSE = "demo"
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Listen here.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Listen on this port.")
+@click.option("--host", help=f"Listen here.  [default: {ServerSettings().host}]")
+@click.option("--port", type=click.IntRange(0, 65535), help=f"Listen on this port.  [default: {ServerSettings().port}]")
 @click.option("--license-key", help="License key to accept; default: a new one.")
 @click.option("--simulator-port", type=click.IntRange(1, 65535), help="Loopback port of the simulated site.")
-def demo(host: str, port: int, license_key: str | None, simulator_port: int | None) -> None:
+def demo(host: str | None, port: int | None, license_key: str | None, simulator_port: int | None) -> None:
     """Run with simulated answers, without setup.
 
-    The gateway uses an embedded simulator as its upstream and stores nothing.
+    The gateway uses an embedded simulator as its upstream and stores nothing. Settings of the environment count, such
+    as GEMINI_GATEWAY__SERVER__CORS_ORIGINS, but for those of the store, other upstreams and the admin API.
     """
     key = license_key or new_key()
     try:
         check_license(_DEMO_LICENSE, key)
     except LicenseError as error:
         raise click.BadParameter(str(error), param_hint="--license-key") from None
-    site_port = simulator_port
-    if site_port is None:
+    given = load(None, os.environ, {"fetch": {"enabled": True}, "drain": {"grace_seconds": 5.0}})
+    simulated = given.transports.get("simulator", {})
+    site_port = simulator_port or simulated.get("port")
+    if not site_port:
         with open_listener("127.0.0.1", 0, 1) as unused:
             site_port = int(unused.getsockname()[1])
-    settings = Settings(
-        server=ServerSettings(host=host, port=port),
-        fetch=FetchSettings(enabled=True),
-        drain=DrainSettings(grace_seconds=5.0),
-        log=LogSettings(),
-        licenses=(LicenseSettings(id=_DEMO_LICENSE, key=key),),
-        transports={"simulator": {"port": site_port}},
+    address = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = msgspec.structs.replace(
+        given,
+        server=msgspec.structs.replace(given.server, workers=1, **address),
+        licenses=(LicenseSettings(id=_DEMO_LICENSE, key=key), *given.licenses),
+        transports={"simulator": {**simulated, "port": site_port}},
+        store=StoreSettings(),
+        admin=AdminSettings(),
+        operations=OperationsSettings(),
     )
     logs.configure(settings.log)
-    listening = open_listener(host, port, settings.server.backlog)
+    listening = open_listener(settings.server.host, settings.server.port, settings.server.backlog)
     base = f"{url_of(listening)}{settings.server.prefix}/v1"
 
     def started() -> None:
@@ -65,7 +79,11 @@ def demo(host: str, port: int, license_key: str | None, simulator_port: int | No
         store_path = Path(folder) / "gateway.sqlite3"
         supervisor = Supervisor(started)
         run_gateway(
-            settings, origin=origin_of(None), store_path=store_path, listening={API: listening}, supervisor=supervisor
+            settings,
+            origin=origin_of(None, os.environ),
+            store_path=store_path,
+            listening={API: listening},
+            supervisor=supervisor,
         )
 
 

@@ -7,6 +7,7 @@ says how values are written. Each transport defines the schema of its own sectio
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -360,15 +361,17 @@ class Settings(Section, frozen=True):
         return f"Settings({shown}, transports={list(self.transports)!r})"
 
 
-def load(path: Path | None, environment: Mapping[str, str]) -> Settings:
-    """Read the settings file, override it from the environment, and validate the result.
+def load(
+    path: Path | None, environment: Mapping[str, str], defaults: Mapping[str, Any] = MappingProxyType({})
+) -> Settings:
+    """Read the settings file, or else take `defaults`; override them from the environment, and validate the result.
 
     Raises:
         SettingsError: a setting is invalid.
 
     """
     origin: Origin = origin_of(path, environment)
-    tree = read(path) if path is not None else {}
+    tree = read(path) if path is not None else dict(defaults)
     settings = convert(tree, Settings, origin_of(path))
     wrong = misspelt(environment, shape_of(Settings))
     if wrong is not None:

@@ -1,3 +1,4 @@
+import os
 import socket
 import ssl
 import subprocess
@@ -92,3 +93,25 @@ def test_the_demo_prints_a_curl_line_that_works(start_command):
     assert "rate_limit" in again.stdout
     demo.signal(2)
     assert demo.status() == 0
+
+
+def test_the_demo_reads_the_environment_apart_from_upstreams_and_the_store(start_command):
+    variables = {
+        "SERVER__CORS_ORIGINS": "https://app.example",
+        "SERVER__PREFIX": "/ai",
+        "STORE__URL": "redis://127.0.0.1:1/0",
+        "TRANSPORTS__WEB__GUEST": "true",
+        "TRANSPORTS__SIMULATOR__PACE__FIRST_TOKEN_SECONDS": "0",
+        "LICENSES": '[{"id": "other", "key": "sk-other-key-0123456789"}]',
+    }
+    env = os.environ | {f"GEMINI_GATEWAY__{name}": value for name, value in variables.items()}
+    process = start_command("demo", "--port", "0", "--license-key", "sk-kkkkkkkk", env=env)
+    base = process.wait_for("Base URL").rpartition(" ")[2]
+    assert base.endswith("/ai/v1")
+    for key in ("sk-kkkkkkkk", "sk-other-key-0123456789"):
+        headers = {"Authorization": f"Bearer {key}", "Origin": "https://app.example"}
+        response = httpx.get(f"{base}/models", headers=headers)
+        assert (response.status_code, response.headers["access-control-allow-origin"]) == (200, "https://app.example")
+    wrong = start_command("demo", "--port", "0", env=env | {"GEMINI_GATEWAY__SERVER__CORS_ORIGINS": "nonsense"})
+    assert wrong.status() == 78
+    assert "CORS_ORIGINS" in wrong.text()
