@@ -40,12 +40,15 @@ class RequestLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Maximum number of pixels of one picture, read from its header."""
 
 
+ImageForm = Literal["both", "url", "b64_json"]
+
+
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How requests are understood and answered, in every dialect."""
 
     strict: bool = False
     """Refuse fields that have no effect but would change the answer; otherwise a `Warning` header names them."""
-    image_form: Literal["both", "url", "b64_json"] = "both"
+    image_form: ImageForm = "both"
     """What an answer of `/images` has of each image if the request does not choose: a link, the data, or both."""
 
 

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from protocol.http.context import RequestContext, caller_of
+from protocol.http.ignored import notices
 from protocol.http.operation import Answer, Operation
 from protocol.http.parallel import gather
 from protocol.model import Engine, GenerationRequest, Selection, Served
@@ -23,13 +24,13 @@ PicturesAnswer = Answer[write.Delivered, write.Pictures]
 async def _generate(
     engine: Engine, body: wire.Generation, selection: Selection, context: RequestContext
 ) -> PicturesAnswer:
-    options = read_options(body, selection, context.query)
+    options = read_options(body, selection, context.query, context.api.image_form)
     return _answer(engine, options, Inputs(pictures=()), context, "image_generation.completed")
 
 
 async def _edit(engine: Engine, body: Edit, selection: Selection, context: RequestContext) -> PicturesAnswer:
     fields, files = body
-    options = read_options(fields, selection, context.query)
+    options = read_options(fields, selection, context.query, context.api.image_form)
     admit_pictures(selection, engine.catalogue)
     inputs = await take_inputs(fields, files, context)
     return _answer(engine, options, inputs, context, "image_edit.completed")
@@ -53,6 +54,7 @@ def _answer(
         writer=write.PictureWriter(kind, options, context.created),
         fold=write.collect_pictures,
         streamed=options.stream,
+        notices=notices(options.ignored, context.api),
     )
 
 
@@ -88,8 +90,8 @@ class _DeliveredPictures:
         """
         media, image_format, context = drawn.media, self._options.image_format, self._context
         revised = media.revised_prompt
+        url = context.links.sign(media.ref, caller_of(context), image_format) if self._options.linked else None
         if not self._options.inline:
-            url = context.links.sign(media.ref, caller_of(context), image_format)
             return write.Delivered(
                 url=url, size=image_format.size, format=image_format.format, revised_prompt=revised, usage=drawn.usage
             )
@@ -99,4 +101,6 @@ class _DeliveredPictures:
             data = await whole_picture(stream, context)
         data, mime = await fitted(data, image_format, context)
         size = await seen_size(data, context)
-        return write.Delivered(content=data, size=size, format=_MIMES[mime], revised_prompt=revised, usage=drawn.usage)
+        return write.Delivered(
+            url=url, content=data, size=size, format=_MIMES[mime], revised_prompt=revised, usage=drawn.usage
+        )

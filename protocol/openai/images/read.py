@@ -2,7 +2,8 @@
 
 import msgspec
 
-from protocol.http.context import ImageFormat, RequestContext, caller_of
+from protocol.http.context import ImageForm, ImageFormat, RequestContext, caller_of
+from protocol.http.ignored import IgnoredFields
 from protocol.http.picture_parameters import read_picture_parameters
 from protocol.model import (
     BadRequest,
@@ -19,7 +20,17 @@ from protocol.model import (
 from protocol.openai.images import wire
 from protocol.openai.images.inputs import Inputs
 
-_QUALITIES = ("low", "medium", "high", "xhigh", "max")
+_QUALITIES = ("low", "medium", "high")
+_IGNORED = IgnoredFields(
+    {
+        "complexity": ("auto",),
+        "input_fidelity": ("low",),
+        "moderation": ("auto",),
+        "partial_images": (0,),
+        "quality": ("auto",),
+    }
+)
+"""Fields that have no effect, since the website has no such options. No partial image is sent: it shows none."""
 
 
 class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,11 +41,15 @@ class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
     n: int
     aspect: tuple[int, int] | None
     image_format: ImageFormat
+    linked: bool
+    """Whether the response contains links to the images."""
     inline: bool
-    """Whether the response contains the images in base64, instead of links."""
+    """Whether the response contains the images in base64."""
     stream: bool
     quality: str | None
     """The requested quality, if OpenAI's responses can show it."""
+    ignored: tuple[str, ...] = ()
+    """The fields that have no effect although they would change the images."""
 
     def request(self, context: RequestContext, inputs: Inputs) -> GenerationRequest:
         """Return the request to the model: the images, then the prompt."""
@@ -49,8 +64,12 @@ class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def read_options(body: wire.ImageRequest, selection: Selection, query: bytes = b"") -> ImageOptions:
-    """Parse a request to a selected model, without its images; `query` is that of its URL.
+def read_options(
+    body: wire.ImageRequest, selection: Selection, query: bytes = b"", default_form: ImageForm = "both"
+) -> ImageOptions:
+    """Parse a request to a selected model, without its images.
+
+    `query` is that of its URL, and `default_form` what a whole response has of each image by default.
 
     Raises:
         BadRequest: a field is invalid or not supported; `param` is its path.
@@ -59,18 +78,22 @@ def read_options(body: wire.ImageRequest, selection: Selection, query: bytes = b
     refuse_unsupported(body)
     pictures = read_picture_parameters(body, query, draws=True)
     named_gpt_image = "gpt-image" in (selection.alias or selection.name)  # those models of OpenAI have no links
+    in_base64 = body.stream or (named_gpt_image and default_form == "url")
     if body.n is not None and pictures.n not in (None, body.n):
         where = pictures.paths["n"]
         raise BadRequest(f"'n' and '{where}' contradict each other: send one of them.", param=where)
+    form = body.response_format or ("b64_json" if in_base64 else default_form)
     return ImageOptions(
         selection=selection,
         prompt="\n\n".join((body.prompt, *pictures.sentences)),
         n=body.n or pictures.n or 1,
         aspect=pictures.aspect,
         image_format=pictures.image_format,
-        inline=(body.response_format or ("b64_json" if body.stream or named_gpt_image else "url")) == "b64_json",
+        linked=form != "b64_json",
+        inline=form != "url",
         stream=bool(body.stream),
         quality=next((known for known in _QUALITIES if known == body.quality), None),
+        ignored=tuple(_IGNORED.sent(body)),
     )
 
 

@@ -31,6 +31,9 @@ class ImageRequest(PictureFields, frozen=True, kw_only=True):
     response_format: Literal["url", "b64_json"] | None = None
     quality: Any = None
     """Repeated in the answer; the site decides."""
+    complexity: Any = None
+    input_fidelity: Any = None
+    moderation: Any = None
     stream: bool | None = None
     partial_images: Annotated[int, Meta(ge=0, le=3)] | None = None
     frame_count: int | None = None

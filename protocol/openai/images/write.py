@@ -16,6 +16,7 @@ from protocol.openai.images.read import ImageOptions
 _BACKGROUND = "opaque"
 """The only background that the models draw."""
 _AUTO = "auto"
+_SIZES = ((1024, 1024), (1024, 1536), (1536, 1024))
 
 EventType = Literal["image_generation.completed", "image_edit.completed"]
 
@@ -132,4 +133,5 @@ class PictureWriter:
 
 
 def _size(size: tuple[int, int] | None) -> str | None:
-    return f"{size[0]}x{size[1]}" if size is not None else None
+    """Return a size as OpenAI's responses show it, or None for others: they have three sizes only."""
+    return f"{size[0]}x{size[1]}" if size in _SIZES else None

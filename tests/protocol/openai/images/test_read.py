@@ -10,9 +10,9 @@ CATALOGUE = Catalogue.build(aliases={"gpt-image-1": "gemini-3-pro"})
 ME = Caller(id="me")
 
 
-def options_of(**fields):
+def options_of(default_form="both", **fields):
     body = wire.ImageRequest(**{"prompt": "a fox", **fields})
-    return read_options(body, select(body.model, CATALOGUE, ME))
+    return read_options(body, select(body.model, CATALOGUE, ME), default_form=default_form)
 
 
 @pytest.mark.parametrize(
@@ -103,11 +103,31 @@ def test_pictures_come_before_the_prompt_and_instructions_after_it():
     assert turn.text == "a fox\n\nStyle: vivid, hyper-real and dramatic.\n\nThe mask says so."
 
 
-def test_the_default_format_is_a_link_and_base64_for_streams():
-    assert not options_of().inline
-    assert options_of(response_format="b64_json").inline
-    assert options_of(stream=True).inline
-    assert not options_of(stream=True, response_format="url").inline
+@pytest.mark.parametrize(
+    ("fields", "linked", "inline"),
+    [
+        ({}, True, True),
+        ({"default_form": "url"}, True, False),
+        ({"default_form": "b64_json"}, False, True),
+        ({"default_form": "url", "model": "gpt-image-1"}, False, True),
+        ({"default_form": "b64_json", "response_format": "url"}, True, False),
+        ({"response_format": "b64_json"}, False, True),
+        ({"stream": True}, False, True),
+        ({"stream": True, "response_format": "url"}, True, False),
+    ],
+)
+def test_the_form_is_chosen_by_the_request_and_else_by_the_settings(fields, linked, inline):
+    options = options_of(**fields)
+    assert (options.linked, options.inline) == (linked, inline)
+
+
+def test_fields_without_effect_are_named():
+    assert options_of(quality="auto", partial_images=0, stream=True).ignored == ()
+    assert options_of(quality="hd", moderation="low", input_fidelity="high").ignored == (
+        "input_fidelity",
+        "moderation",
+        "quality",
+    )
 
 
 @pytest.mark.parametrize(

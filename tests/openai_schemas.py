@@ -1,0 +1,90 @@
+"""Judges answers by OpenAI's schemas: the types of its SDK, and its published description of the API.
+
+The types are always there. The description is read from the file that the variable `OPENAI_DESCRIPTION` names: JSON,
+perhaps compressed with gzip. It says more than the types, such as which fields may be null.
+"""
+
+import gzip
+import json
+import os
+from functools import cache
+from pathlib import Path
+
+import jsonschema_rs
+from pydantic import TypeAdapter
+
+_PATH = os.environ.get("OPENAI_DESCRIPTION", "")
+
+
+@cache
+def description():
+    """Return the published description, or None if no file is named."""
+    if not _PATH:
+        return None
+    data = Path(_PATH).read_bytes()
+    return json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
+
+
+def with_nulls(schema):
+    """Return a schema in which null types stand for `nullable`, which JSON Schema does not know."""
+    if isinstance(schema, list):
+        return [with_nulls(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    fields = {name: with_nulls(one) for name, one in schema.items()}
+    if fields.get("nullable") is True:
+        del fields["nullable"]
+        return {"anyOf": [fields, {"type": "null"}]}
+    return fields
+
+
+@cache
+def _validator(name):
+    schemas = description()["components"]["schemas"]
+    assert name in schemas, f"the description has no schema {name}"
+    parts, wanted = {}, [name]
+    while wanted:
+        one = wanted.pop()
+        if one not in parts:
+            parts[one] = with_nulls(schemas[one])
+            wanted += _references(schemas[one])
+    schema = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": parts}}
+    return jsonschema_rs.Draft202012Validator(schema)
+
+
+def _references(schema):
+    """Yield the names of the schemas that a schema refers to."""
+    if isinstance(schema, list):
+        for one in schema:
+            yield from _references(one)
+    elif isinstance(schema, dict):
+        for name, one in schema.items():
+            if name == "$ref" and isinstance(one, str):
+                yield one.rpartition("/")[2]
+            else:
+                yield from _references(one)
+
+
+_adapter = cache(TypeAdapter)
+
+
+def check(body, kind, name):
+    """Check a body by a type of the SDK, and by the schema of this name."""
+    _adapter(kind).validate_json(body, strict=True)
+    if description() is not None:
+        value = json.loads(body)
+        problems = [f"{list(error.instance_path)}: {error.message}" for error in _validator(name).iter_errors(value)]
+        assert not problems, "\n".join([*problems, json.dumps(value)[:2000]])
+
+
+def properties(name):
+    """Return the fields of a request by the description."""
+    schemas = description()["components"]["schemas"]
+    found, wanted = {}, [schemas[name]]
+    while wanted:
+        schema = wanted.pop()
+        if "$ref" in schema:
+            wanted.append(schemas[schema["$ref"].rpartition("/")[2]])
+        wanted += schema.get("allOf", ())
+        found |= schema.get("properties", {})
+    return set(found)
