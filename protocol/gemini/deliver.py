@@ -13,6 +13,7 @@ import msgspec
 
 from protocol.http.context import ImageFormat, RequestContext
 from protocol.http.parallel import gather
+from protocol.http.side_by_side import Numbered, Replies, fold_each
 from protocol.http.stream import Steps
 from protocol.model import (
     Content,
@@ -27,7 +28,6 @@ from protocol.model import (
     Reply,
     Served,
     Usage,
-    fold,
 )
 
 _NO_USAGE = Usage(input_tokens=0, output_tokens=0)
@@ -44,6 +44,8 @@ class FetchedPicture(msgspec.Struct, frozen=True, kw_only=True):
         return f"FetchedPicture(mime={self.mime!r})"
 
 
+AnyStep = Event | Numbered
+"""An event, perhaps with the number of its candidate."""
 Fetcher = Callable[[Media], Awaitable[FetchedPicture]]
 
 
@@ -66,12 +68,14 @@ async def fetch_picture(
 
 @asynccontextmanager
 async def delivered(
-    exchange: AbstractAsyncContextManager[Steps[Event]], context: RequestContext, fetch: Fetcher | None = None
+    exchange: AbstractAsyncContextManager[Steps[AnyStep]],
+    context: RequestContext,
+    fetch: Fetcher | None = None,
 ) -> AsyncGenerator["DeliveredSteps"]:
     """Open an exchange; with `fetch`, a `FetchedPicture` replaces each picture in it."""
     async with AsyncExitStack() as stack:
         try:
-            opened: Steps[Event] | Refused = await stack.enter_async_context(exchange)
+            opened: Steps[AnyStep] | Refused = await stack.enter_async_context(exchange)
         except Refused as error:
             opened = error
         yield DeliveredSteps(opened, context, fetch)
@@ -80,7 +84,7 @@ async def delivered(
 class DeliveredSteps:
     """The steps of an answer; a refusal ends them as content that was declined."""
 
-    def __init__(self, opened: Steps[Event] | Refused, context: RequestContext, fetch: Fetcher | None) -> None:
+    def __init__(self, opened: Steps[AnyStep] | Refused, context: RequestContext, fetch: Fetcher | None) -> None:
         """Take an open exchange, or the refusal of the prompt."""
         self._opened, self._context, self._fetch = opened, context, fetch
 
@@ -89,16 +93,18 @@ class DeliveredSteps:
         """The transport, account and model that serve the request."""
         return Served(transport="", account="") if isinstance(self._opened, Refused) else self._opened.served
 
-    async def __aiter__(self) -> AsyncIterator[Event | FetchedPicture]:
-        """Yield the steps."""
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        """Yield events and pictures, some with the number of their candidate."""
         try:
             if isinstance(self._opened, Refused):
                 raise self._opened
-            async for event in self._opened:
+            async for step in self._opened:
+                event = step.event if isinstance(step, Numbered) else step
                 if self._fetch is not None and isinstance(event, Media) and event.ref.kind is MediaKind.IMAGE:
-                    yield await self._fetch(event)
+                    picture: Any = await self._fetch(event)
+                    yield Numbered(step.index, picture) if isinstance(step, Numbered) else picture
                 else:
-                    yield event
+                    yield step
         except Refused as error:
             self._context.record.error = error.code
             yield Declined(text=error.message)
@@ -108,13 +114,20 @@ class DeliveredSteps:
 class WholeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer, with the bytes of its pictures."""
 
-    reply: Reply
+    replies: tuple[Reply, ...]
+    """The candidates."""
     pictures: dict[MediaRef, FetchedPicture]
 
     @property
     def usage(self) -> Usage:
-        """The token counts of the answer."""
-        return self.reply.usage
+        """The token counts of all candidates together."""
+        return Replies(self.replies).usage
+
+
+async def numbered(steps: AsyncIterable[Any]) -> AsyncIterator[Numbered]:
+    """Yield events with the number of their candidate; those without are of the first."""
+    async for step in steps:
+        yield step if isinstance(step, Numbered) else Numbered(0, step)
 
 
 async def collect_answer(fetch: Fetcher, steps: AsyncIterable[Any]) -> WholeAnswer:
@@ -124,7 +137,8 @@ async def collect_answer(fetch: Fetcher, steps: AsyncIterable[Any]) -> WholeAnsw
         GatewayError: the answer breaks off, or a picture cannot be fetched.
 
     """
-    reply = await fold(steps)
-    found = {media.ref: media for media in reply.media if media.ref.kind is MediaKind.IMAGE}
+    replies = (await fold_each(numbered(steps))).replies
+    shown = [media for reply in replies for media in reply.media]
+    found = {media.ref: media for media in shown if media.ref.kind is MediaKind.IMAGE}
     pictures = await gather([partial(fetch, media) for media in found.values()])
-    return WholeAnswer(reply=reply, pictures=dict(zip(found, pictures, strict=True)))
+    return WholeAnswer(replies=replies, pictures=dict(zip(found, pictures, strict=True)))

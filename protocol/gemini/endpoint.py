@@ -1,7 +1,9 @@
 """The endpoints `:generateContent`, `:streamGenerateContent` and `:countTokens` of a model."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from functools import partial
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -9,20 +11,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from protocol.gemini import read, wire
+from protocol.gemini.candidate_parts import AnswerForm
 from protocol.gemini.candidate_wire import CountedTokens
-from protocol.gemini.deliver import FetchedPicture, WholeAnswer, collect_answer, delivered, fetch_picture
+from protocol.gemini.deliver import WholeAnswer, collect_answer, delivered, fetch_picture
 from protocol.gemini.functions import is_enum
 from protocol.gemini.read_contents import messages_of
-from protocol.gemini.write import ARRAY_FRAMING, SSE_FRAMING, AnswerForm, CandidateWriter
+from protocol.gemini.write import ARRAY_FRAMING, SSE_FRAMING, GeminiWriter
 from protocol.http import ignored
 from protocol.http.body import encode_json, read_json
 from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.errors import ASGIResponse
 from protocol.http.markdown import MarkdownText
 from protocol.http.operation import Answer, Operation
+from protocol.http.side_by_side import side_by_side
 from protocol.http.stop import bounded
+from protocol.http.stream import Steps
 from protocol.http.withhold import withholding
-from protocol.model import Engine, Event, Selection, estimate_tokens
+from protocol.model import Engine, Selection, estimate_tokens
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,9 +49,10 @@ async def read_asked(request: Request, *, streamed: bool) -> Asked:
 
 async def _answer(
     engine: Engine, asked: Asked, selection: Selection, context: RequestContext
-) -> Answer[Event | FetchedPicture, WholeAnswer]:
+) -> Answer[Any, WholeAnswer]:
     config, caller = asked.body.generation_config, caller_of(context)
     notices = ignored.notices(read.ignored_fields(config, selection), context.api)
+    count = read.candidates(config, selection)
     pictures = read.read_pictures(config, selection)
     request = await read.read(asked.body, selection, engine.catalogue, context, pictures, streamed=asked.streamed)
     form = AnswerForm(
@@ -56,11 +62,13 @@ async def _answer(
         is_array=asked.is_array,
     )
     fetch = partial(fetch_picture, engine, pictures.image_format, context)
-    licensed = withholding(bounded(engine, request, read.bounds(config)), caller)
+    opening = partial(bounded, engine, request, read.bounds(config))
+    exchange: AbstractAsyncContextManager[Steps[Any]] = opening() if count == 1 else side_by_side([opening] * count)
+    contents = [MarkdownText(context.links, caller, pictures.image_format) for _ in range(count)]
     return Answer(
         request=request,
-        exchange=delivered(licensed, context, fetch if asked.streamed else None),
-        writer=CandidateWriter(form, MarkdownText(context.links, caller, pictures.image_format)),
+        exchange=delivered(withholding(exchange, caller), context, fetch if asked.streamed else None),
+        writer=GeminiWriter(form, contents),
         fold=partial(collect_answer, fetch),
         streamed=asked.streamed,
         notices=notices,

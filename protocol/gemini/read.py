@@ -35,6 +35,7 @@ _IGNORED = IgnoredFields(
     }
 )
 """Options that the website does not have."""
+_MOST_CANDIDATES = 8
 _MODALITIES = {"TEXT", "IMAGE", "MODALITY_UNSPECIFIED"}
 _MODALITY_FIELD = "generationConfig.responseModalities"
 
@@ -129,7 +130,6 @@ def refuse_unsupported(body: wire.GenerateRequest) -> None:
     config = body.generation_config
     refused = {
         "cachedContent": (bool(body.cached_content), "send the contents themselves"),
-        "generationConfig.candidateCount": ((config.candidate_count or 1) > 1, "send the request several times"),
         "generationConfig.speechConfig": (bool(config.speech_config), "ask for text"),
         _MODALITY_FIELD: (
             not _MODALITIES.issuperset(one.upper() for one in config.response_modalities),
@@ -140,6 +140,22 @@ def refuse_unsupported(body: wire.GenerateRequest) -> None:
         if is_set:
             message = f"'{field}' is not supported by this gateway with this value: {advice}."
             raise BadRequest(message, param=field, code="unsupported_parameter")
+
+
+def candidates(config: wire.GenerationConfig, selection: Selection) -> int:
+    """Return the number of candidates of the answer.
+
+    Raises:
+        BadRequest: it is too high, or more than one although the work takes minutes.
+
+    """
+    count, param = config.candidate_count or 1, "generationConfig.candidateCount"
+    if count > _MOST_CANDIDATES:
+        raise BadRequest(f"'{param}' must be a number from 1 to {_MOST_CANDIDATES}.", param=param)
+    if count > 1 and selection.capability.long_running:
+        message = f"'{param}' above 1 is not supported for '{selection.id}': send one request for each answer."
+        raise BadRequest(message, param=param, code="unsupported_parameter")
+    return count
 
 
 def bounds(config: wire.GenerationConfig) -> Bounds:

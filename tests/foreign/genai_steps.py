@@ -141,6 +141,17 @@ def step_thoughts(v1, v1beta):
         assert "I think" not in whole.text
 
 
+def step_candidates(v1, v1beta):
+    ask = {"model": MODEL, "contents": f"<echo>{LONG}</echo>", "config": {"candidate_count": 2}}
+    whole = v1.models.generate_content(**ask)
+    equal([one.content.parts[0].text for one in whole.candidates], [LONG, LONG])
+    said = ["", ""]
+    for chunk in v1.models.generate_content_stream(**ask):
+        for one in chunk.candidates:
+            said[one.index] += "".join(part.text for part in one.content.parts)
+    equal(said, [LONG, LONG])
+
+
 def step_chat(v1, v1beta):
     chat = v1.chats.create(model=MODEL)
     equal(chat.send_message(f"<echo>{LONG}</echo>").text, LONG)
@@ -313,7 +324,7 @@ def step_refusals(v1, v1beta):
     error = refused(404, "NOT_FOUND", lambda: v1.models.embed_content(model=MODEL, contents="x"))
     assert "embeddings" in error.message
     refused(404, "NOT_FOUND", lambda: v1beta.caches.list().page)
-    for config in ({"candidate_count": 2}, {"response_modalities": ["AUDIO"]}, {"response_mime_type": "text/x"}):
+    for config in ({"candidate_count": 9}, {"response_modalities": ["AUDIO"]}, {"response_mime_type": "text/x"}):
         refused(400, "INVALID_ARGUMENT", lambda config=config: ask(model=MODEL, contents="x", config=config))
     address = v1._api_client._http_options.base_url
     for key in ("wrong-key-0123456789", "sk-other-key-0123456789"):

@@ -3,6 +3,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from protocol.gemini.deliver import FetchedPicture, collect_answer, delivered
+from protocol.http.side_by_side import Numbered
 from protocol.model import (
     Declined,
     Exchange,
@@ -58,6 +59,15 @@ async def test_pictures_of_a_stream_come_with_their_bytes(context):
     assert found == [Text("a"), await fetch(IMAGE), FILM, DONE]
 
 
+async def test_candidates_keep_their_numbers(context):
+    turns = [Numbered(1, IMAGE), Numbered(0, Text("a")), Numbered(0, DONE), Numbered(1, DONE)]
+    assert (await steps(opening(*turns), context, fetch))[1] == [Numbered(1, await fetch(IMAGE)), *turns[1:]]
+    async with delivered(opening(*turns), context) as opened:
+        whole = await collect_answer(fetch, opened)
+    assert [reply.text for reply in whole.replies] == ["a", ""]
+    assert (list(whole.pictures), whole.usage) == ([IMAGE.ref], USAGE + USAGE)
+
+
 async def test_without_a_fetcher_pictures_stay(context):
     assert (await steps(opening(IMAGE, DONE), context))[1] == [IMAGE, DONE]
 
@@ -86,5 +96,5 @@ async def test_the_pictures_of_a_whole_answer_are_fetched_once_each(context):
         whole = await collect_answer(counting, opened)
     assert fetched == [IMAGE]
     assert whole.pictures == {IMAGE.ref: await fetch(IMAGE)}
-    assert (whole.usage, whole.reply.text) == (USAGE, "a")
+    assert (whole.usage, whole.replies[0].text) == (USAGE, "a")
     assert "bytes" not in repr(whole.pictures[IMAGE.ref])

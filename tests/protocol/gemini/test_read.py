@@ -3,7 +3,7 @@ import json
 import pytest
 
 from protocol.gemini import wire
-from protocol.gemini.read import bounds, ignored_fields, read, read_pictures, select
+from protocol.gemini.read import bounds, candidates, ignored_fields, read, read_pictures, select
 from protocol.http.stop import Bounds
 from protocol.model import BadRequest, Caller, Capability, Catalogue, Feature, Unsupported
 
@@ -55,6 +55,15 @@ def test_a_high_level_of_thinking_chooses_extended_thinking(thinking, extended):
     assert ignored_fields(config, selection) == ([] if extended else ["generationConfig.thinkingConfig"])
 
 
+def test_the_number_of_candidates_is_bounded():
+    chat, research = CATALOGUE.resolve("gemini-3-pro"), CATALOGUE.resolve("gemini-3-pro-deepsearch")
+    assert [candidates(config, chat) for config in (config_of(), config_of(candidateCount=8))] == [1, 8]
+    for count, selection in ((9, chat), (2, research)):
+        with pytest.raises(BadRequest) as refused:
+            candidates(config_of(candidateCount=count), selection)
+        assert refused.value.param == "generationConfig.candidateCount"
+
+
 def test_fields_without_effect_are_named():
     config = config_of(temperature=0.2, topP=1, top_k=40, seed=0, thinkingConfig={"includeThoughts": True})
     fields = ignored_fields(config, CATALOGUE.resolve("gemini-3-pro"))
@@ -79,7 +88,6 @@ def test_the_parameters_of_pictures_and_bounds():
     [
         ({}, "contents"),
         ({"contents": "x", "cachedContent": "cachedContents/1"}, "cachedContent"),
-        ({"contents": "x", "generationConfig": {"candidateCount": 2}}, "generationConfig.candidateCount"),
         (
             {"contents": "x", "generationConfig": {"response_modalities": ["AUDIO"]}},
             "generationConfig.responseModalities",

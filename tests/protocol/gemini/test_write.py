@@ -3,9 +3,11 @@ import json
 
 import pytest
 
+from protocol.gemini.candidate_parts import AnswerForm
 from protocol.gemini.deliver import FetchedPicture, WholeAnswer
-from protocol.gemini.write import AnswerForm, CandidateWriter
+from protocol.gemini.write import GeminiWriter
 from protocol.http.markdown import MarkdownText
+from protocol.http.side_by_side import Numbered
 from protocol.model import (
     CallArguments,
     Caller,
@@ -43,8 +45,9 @@ FILM = Media(ref=MediaRef(transport="t", account="a", kind=MediaKind.VIDEO, url=
 PICTURE = FetchedPicture(content=b"picture", mime="image/png")
 
 
-def writer(**form):
-    return CandidateWriter(AnswerForm(model="m", **form), MarkdownText(PlainLinks(), Caller(id="me")))
+def writer(count=1, **form):
+    contents = [MarkdownText(PlainLinks(), Caller(id="me")) for _ in range(count)]
+    return GeminiWriter(AnswerForm(model="m", **form), contents)
 
 
 async def written(pieces):
@@ -61,13 +64,14 @@ async def streamed(events, **form):
     return [json.loads(line.removeprefix(b"data: ")) for line in b"".join(data).split(b"\r\n\r\n") if line]
 
 
-async def whole(events, **form):
-    async def each():
-        for event in events:
-            yield event
+async def each(events):
+    for event in events:
+        yield event
 
-    reply = await fold(each())
-    return json.loads(await written(writer(**form).whole(WholeAnswer(reply=reply, pictures={IMAGE.ref: PICTURE}))))
+
+async def whole(events, **form):
+    reply = await fold(each(events))
+    return json.loads(await written(writer(**form).whole(WholeAnswer(replies=(reply,), pictures={IMAGE.ref: PICTURE}))))
 
 
 def parts_of(*chunks):
@@ -124,6 +128,33 @@ async def test_pictures_are_inline_and_films_are_linked(is_array):
     assert (link["mimeType"], link["fileUri"][:8]) == ("video/mp4", "https://")
     answer = await whole([Text("a"), IMAGE, Text("b"), IMAGE, STOP])
     assert parts_of(answer) == [{"text": "a"}, inline, {"text": "b"}, inline]
+
+
+@pytest.mark.parametrize("is_array", [False, True])
+async def test_candidates_have_their_index(is_array):
+    events = [
+        Numbered(1, Text("b")),
+        Numbered(0, Text("a")),
+        Numbered(1, STOP),
+        Numbered(0, PICTURE),
+        Numbered(0, STOP),
+    ]
+    chunks = await streamed(events, count=2, is_array=is_array)
+    found = [chunk["candidates"][0] for chunk in chunks]
+    assert [(one["index"], one.get("finishReason")) for one in found] == [
+        *((1, None), (0, None), (1, "STOP"), (0, None), (0, "STOP")),
+    ]
+    assert chunks[-1]["usageMetadata"]["totalTokenCount"] == 16
+    reply = await fold(each([Text("a"), STOP]))
+    whole = WholeAnswer(replies=(reply, reply), pictures={})
+    answer = json.loads(writer(count=2).whole(whole))
+    assert [one["index"] for one in answer["candidates"]] == [0, 1]
+    assert answer["usageMetadata"]["totalTokenCount"] == 16
+
+
+async def test_a_refused_prompt_ends_a_stream_of_candidates():
+    blocked = [Declined("No."), Finish(reason="content_filter", usage=USAGE)]
+    assert len(await streamed(blocked, count=2, is_array=True)) == 1
 
 
 async def test_notices_and_pictures_of_the_web_are_text():

@@ -1,0 +1,130 @@
+"""Turns the events of one candidate into the parts of its content."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from protocol.gemini.candidate_wire import (
+    AnswerCandidate,
+    AnswerContent,
+    AnsweredFunction,
+    AnswerPart,
+    InlineData,
+    LinkedFile,
+)
+from protocol.gemini.deliver import FetchedPicture
+from protocol.gemini.grounding import Sources
+from protocol.http.markdown import MarkdownText
+from protocol.model import (
+    CallArguments,
+    CallStarted,
+    Citation,
+    Content,
+    Declined,
+    Event,
+    Finish,
+    Media,
+    MediaKind,
+    Text,
+    Thought,
+    Waiting,
+    WebImage,
+    Withheld,
+    WorkStarted,
+)
+
+_REASONS = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
+_WITHIN_CALL = (CallArguments, Waiting, Thought, WorkStarted)
+"""Events that do not end a call."""
+_MIMES = {MediaKind.IMAGE: "image/png", MediaKind.VIDEO: "video/mp4", MediaKind.AUDIO: "audio/mpeg"}
+
+
+class AnswerForm(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request asks of the form of its answer."""
+
+    model: str
+    thoughts: bool = False
+    """Whether the answer has the thoughts."""
+    is_enum: bool = False
+    """Whether the answer is the bare text of a JSON string."""
+    is_array: bool = False
+    """Whether a stream is a JSON array and no SSE."""
+
+
+class CandidateParts:
+    """The parts of one candidate, event by event."""
+
+    def __init__(self, form: AnswerForm, content: MarkdownText, index: int) -> None:
+        """Return parts in this form; `content` writes the notices and links in them."""
+        self._form, self._content, self._index = form, content, index
+        self._sources = Sources()
+        self._call: tuple[CallStarted, list[str]] | None = None
+        """The call that is being written, and its arguments so far."""
+        self._quoted: list[str] = []
+        """The JSON string of an enum's member so far."""
+        self.declined = ""
+        """The words with which the model declines to answer."""
+        self._begun = False
+        """Whether a part of the answer was written."""
+
+    def add(self, event: Event | FetchedPicture, placeholder: Callable[[Content], str]) -> Iterator[AnswerPart]:
+        """Yield the parts that an event adds, after the call that it ends; `placeholder` stands for a file's bytes."""
+        if self._call is not None and not isinstance(event, _WITHIN_CALL):
+            (started, arguments), self._call = self._call, None
+            args = msgspec.json.decode("".join(arguments) or "{}")
+            yield AnswerPart(function_call=AnsweredFunction(id=started.id, name=started.name, args=args))
+        match event:
+            case CallStarted():
+                self._call = event, []
+            case CallArguments():
+                if self._call is not None:
+                    self._call[1].append(event.text)
+            case Citation():
+                self._sources.cite(event)
+            case Declined():
+                self.declined = event.text
+            case FetchedPicture():
+                data = placeholder(event.content)
+                yield AnswerPart(inline_data=InlineData(mime_type=event.mime, data=data))
+            case _:
+                yield from self._content_parts(event)
+
+    def _content_parts(self, event: Event) -> Sequence[AnswerPart]:
+        """Return the parts of text, links and thoughts that an event adds."""
+        match event:
+            case Text() if self._form.is_enum:
+                self._quoted.append(event.text)
+            case Text() | WebImage() | Withheld():
+                text = self._content.add(event)
+                self._sources.say(text)
+                return [AnswerPart(text=text)] if text else []
+            case Thought() if self._form.thoughts:
+                return [AnswerPart(text=event.text, thought=True)]
+            case Media():
+                url = self._content.sign(event)
+                return [AnswerPart(file_data=LinkedFile(mime_type=_MIMES[event.ref.kind], file_uri=url))]
+            case Finish() if self._quoted:
+                member = msgspec.json.decode("".join(self._quoted))
+                return [AnswerPart(text=member if isinstance(member, str) else "".join(self._quoted))]
+            case _:
+                pass
+        return []
+
+    def next(self, parts: Sequence[AnswerPart], reason: str | None = None) -> AnswerCandidate:
+        """Return a candidate with its next parts."""
+        self._begun = True
+        return AnswerCandidate(
+            content=AnswerContent(parts=[*parts] or [AnswerPart(text="")]),  # SDKs drop a chat whose chunk has no part
+            finish_reason=reason,
+            finish_message=self.declined or None,
+            grounding_metadata=self._sources.metadata(self._content) if reason is not None else None,
+            index=self._index,
+        )
+
+    def last(self, parts: Sequence[AnswerPart], reason: str) -> AnswerCandidate | None:
+        """Return a candidate with its last parts, or None if the prompt was refused."""
+        if reason == "content_filter" and not parts and not self._begun:
+            return None
+        if self.declined:
+            parts, reason = [*parts, AnswerPart(text=self.declined)], "content_filter"
+        return self.next(parts, _REASONS[reason])
