@@ -1,6 +1,8 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from protocol.model import (
     BadRequest,
@@ -26,6 +28,7 @@ from protocol.openai.responses.wire import decode_request
 from protocol.openai.responses.write import Picture, ResponseBuilder, ResponseStep, ResponseWriter, last_step
 from tests.openai_description import judge_event, judge_response
 from tests.protocol.conftest import PlainLinks, make_context
+from tests.protocol.openai.chat.test_write import EVENTS
 from tests.protocol.openai.responses.test_read import CATALOGUE
 
 USAGE = Usage(input_tokens=1, output_tokens=5, reasoning_tokens=2)
@@ -133,3 +136,32 @@ async def test_steps_without_an_end_are_a_truncated_answer():
 
     with pytest.raises(UpstreamFailed, match="before it was complete"):
         await last_step(steps())
+
+
+CALLS = st.lists(st.sampled_from(["{", '"a":1', "}"]), max_size=3).map(
+    lambda parts: [CallStarted(id="call_1", name="f"), *(CallArguments(text=part) for part in parts)]
+)
+PICTURE = Picture(media=MEDIA, url="https://x.example", base64=None)
+ANSWERS = st.lists(st.one_of(EVENTS, CALLS, st.just([Declined(text="no")]), st.just([PICTURE])), max_size=6)
+
+
+@settings(max_examples=40)
+@given(ANSWERS, st.sampled_from(["stop", "length", "content_filter", "tool_calls"]))
+def test_any_answer_makes_a_valid_sequence(answers, reason):
+    sent = [event for events in answers for event in events]
+    events = written(*sent, reason=reason)
+    items = output_of(events)
+    deltas = {}
+    for event in events:
+        if event["type"].endswith(".delta"):
+            deltas.setdefault((event["item_id"], event.get("content_index", 0)), []).append(event["delta"])
+    whole = {
+        (item["id"], index): part.get("text", part.get("refusal"))
+        for item in items
+        for index, part in enumerate(item.get("content", item.get("summary", ())))
+    } | {(item["id"], 0): item["arguments"] for item in items if item["type"] == "function_call"}
+    assert {place: "".join(parts) for place, parts in deltas.items()} == {
+        place: text for place, text in whole.items() if text
+    }
+    thoughts = "".join(event.text for event in sent if isinstance(event, Thought))
+    assert "".join(item["summary"][0]["text"] for item in items if item["type"] == "reasoning") == thoughts
