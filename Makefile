@@ -28,7 +28,7 @@ test: $(DEVELOP) $(NODE) $(NEWER) $(POLICY)/.ready $(FOREIGN)/.ready $(QUICK_CLI
 
 # Run all published clients, unmodified, against a gateway; `make test` runs some of them.
 conformance: $(DEVELOP) $(NODE) $(FOREIGN)/.ready $(QUICK_CLIENTS) $(CLIENTS)/llama_index/.ready
-	CONFORMANCE=all $(BIN)/python -m pytest tests/conformance tests/foreign/test_anthropic_sdk.py \
+	CONFORMANCE=all $(BIN)/python -m pytest tests/conformance tests/foreign/test_anthropic_sdk.py tests/foreign/test_google_genai.py \
 		tests/flows/test_openai_python.py tests/flows/test_openai_node.py tests/flows/test_tools.py \
 		tests/flows/test_responses.py $(ARGS)
 

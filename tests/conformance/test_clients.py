@@ -38,6 +38,8 @@ OTHERS = {
     "llama_index": "llama_index",
     "ai_sdk compatible_schema": "node",
     "ai_sdk openai_chat": "node",
+    "ai_sdk anthropic": "node",
+    "ai_sdk google": "node",
 }
 CLIENTS = {**QUICK, **OTHERS} if os.environ.get("CONFORMANCE") == "all" else QUICK
 SECONDS = 240

@@ -27,7 +27,13 @@ from stepping import (
 
 HOME = tempfile.TemporaryDirectory()
 ENVIRONMENT = {"PATH": os.environ["PATH"], "LLM_USER_PATH": HOME.name, "PYTHONUTF8": "1"}
-ENTRY = {"api_base": BASE_URL, "vision": True, "supports_schema": True, "supports_tools": True}
+ENTRY = {
+    "api_base": BASE_URL,
+    "api_key_name": "gateway",
+    "vision": True,
+    "supports_schema": True,
+    "supports_tools": True,
+}
 TOOL = "def get_weather(city: str) -> str:\n    return f'It rains in {city}.'\n"
 SCHEMA = {
     "type": "object",
