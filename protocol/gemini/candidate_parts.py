@@ -1,6 +1,6 @@
 """Turns the events of one candidate into the parts of its content."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -128,3 +128,15 @@ class CandidateParts:
         if self.declined:
             parts, reason = [*parts, AnswerPart(text=self.declined)], "content_filter"
         return self.next(parts, _REASONS[reason])
+
+
+def joined(parts: Iterable[AnswerPart]) -> list[AnswerPart]:
+    """Return parts with adjacent texts of the answer as one."""
+    found: list[AnswerPart] = []
+    for part in parts:
+        before = found[-1] if found else None
+        if before is not None and None not in (before.text, part.text) and before.thought == part.thought:
+            found[-1] = msgspec.structs.replace(before, text=f"{before.text}{part.text}")
+        else:
+            found.append(part)
+    return found

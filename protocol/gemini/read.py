@@ -110,8 +110,8 @@ async def read(  # noqa: PLR0913 -- the parts of one request
     refuse_unsupported(body)
     chat = selection.capability is Capability.CHAT  # the others answer with what they make, and call nothing
     messages = messages_of(body)
-    if not messages:
-        raise BadRequest("'contents' is missing: send at least one message with text or a file.", param="contents")
+    if not any(part for message in messages for part in message.parts):
+        raise BadRequest("'contents' is empty: send at least one message with text or a file.", param="contents")
     return GenerationRequest(
         id=context.id,
         caller=caller_of(context),

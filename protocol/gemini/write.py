@@ -7,7 +7,7 @@ arguments. A stream is SSE, or one JSON array whose members arrive one after ano
 import secrets
 from collections.abc import Sequence
 
-from protocol.gemini.candidate_parts import AnswerForm, CandidateParts
+from protocol.gemini.candidate_parts import AnswerForm, CandidateParts, joined
 from protocol.gemini.candidate_wire import AnswerCandidate, GenerateResponse, PromptFeedback, UsageMetadata
 from protocol.gemini.deliver import FetchedPicture, WholeAnswer
 from protocol.gemini.errors import rpc_error
@@ -92,7 +92,7 @@ class GeminiWriter:
                 events.append(Declined(answer.declined))
             events.append(Finish(reason=answer.finish, usage=answer.usage))
             parts = [part for event in events for part in candidate.add(event, self._embedding.placeholder)]
-            done.append(candidate.last(parts, answer.finish))
+            done.append(candidate.last(joined(parts), answer.finish))
         self._usage = reply.usage
         return self._filled(b"", self._complete(done, self._candidates[0].declined), b"")
 

@@ -141,6 +141,18 @@ def step_thoughts(v1, v1beta):
         assert "I think" not in whole.text
 
 
+def step_sources(v1, v1beta):
+    ask = {"model": MODEL, "contents": '<sim citations="2"/> Größe?'}
+    whole, chunks = v1.models.generate_content(**ask), list(v1.models.generate_content_stream(**ask))
+    for text, answer in ((whole.text, whole), ("".join(chunk.text for chunk in chunks), chunks[-1])):
+        found = answer.candidates[0].grounding_metadata
+        equal(len(found.grounding_chunks), 2)
+        assert all(chunk.web.uri.startswith("https://") for chunk in found.grounding_chunks)
+        for support in found.grounding_supports:
+            place = slice(support.segment.start_index, support.segment.end_index)
+            equal(text.encode()[place].decode(), support.segment.text)
+
+
 def step_candidates(v1, v1beta):
     ask = {"model": MODEL, "contents": f"<echo>{LONG}</echo>", "config": {"candidate_count": 2}}
     whole = v1.models.generate_content(**ask)

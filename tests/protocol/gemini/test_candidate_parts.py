@@ -1,6 +1,6 @@
 import pytest
 
-from protocol.gemini.candidate_parts import AnswerForm, CandidateParts
+from protocol.gemini.candidate_parts import AnswerForm, CandidateParts, joined
 from protocol.http.markdown import MarkdownText
 from protocol.model import CallArguments, Caller, CallStarted, Declined, Finish, Text, Thought, Usage, Waiting
 from tests.protocol.conftest import PlainLinks
@@ -23,6 +23,14 @@ def test_a_call_ends_with_the_next_event_that_is_not_its_own(end):
 
 def test_a_member_of_another_type_stays_json():
     assert [part.text for part in parts_of(Text("[1,"), Text("2]"), STOP, is_enum=True)[1]] == ["[1,2]"]
+
+
+def test_adjacent_texts_are_joined():
+    parts = parts_of(
+        Thought("a"), Thought("b"), Text("c"), Text("d"), CallStarted(id="1", name="f"), Text("e"), thoughts=True
+    )[1]
+    found = [(part.text, part.thought) for part in joined(parts)]
+    assert found == [("ab", True), ("cd", False), (None, False), ("e", False)]
 
 
 def test_a_candidate_always_has_a_part_and_its_reason():

@@ -87,6 +87,7 @@ def test_the_parameters_of_pictures_and_bounds():
     ("fields", "param"),
     [
         ({}, "contents"),
+        ({"contents": [{"parts": [{"text": ""}]}]}, "contents"),
         ({"contents": "x", "cachedContent": "cachedContents/1"}, "cachedContent"),
         (
             {"contents": "x", "generationConfig": {"response_modalities": ["AUDIO"]}},
