@@ -149,7 +149,6 @@ ReplyT_contra = TypeVar("ReplyT_contra", bound="Folded", contravariant=True)
 
 Headers = list[tuple[bytes, bytes]]
 
-_JSON = (b"content-type", b"application/json")
 _ATTEMPTS = b"x-stainless-retry-count"
 """The header in which the SDKs of several vendors count their retries."""
 
@@ -222,6 +221,8 @@ class Answer(Generic[StepT, ReplyT]):
     streamed: bool
     framing: StreamFraming = SSE
     """The form of a stream."""
+    media_type: bytes = b"application/json"
+    """The form of a whole answer."""
     notices: tuple[str, ...] = ()
     """What the answer does not do that the request asks for: sentences for `Warning` headers."""
 
@@ -295,7 +296,7 @@ async def _whole(answer: Answer[StepT, ReplyT], context: RequestContext, headers
             context.record.note_served(exchange.served)
     context.record.note_usage(reply.usage)
     body = answer.writer.whole(reply)
-    headers = [_JSON, *headers]
+    headers = [(b"content-type", answer.media_type), *headers]
     return Payload(body, headers) if isinstance(body, bytes) else PiecesResponse(body, headers)
 
 

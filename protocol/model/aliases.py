@@ -39,7 +39,7 @@ _UNAVAILABLE: Mapping[tuple[str, ...], str] = {
         "This gateway computes no embeddings: point the client's embedding model at another server."
     ),
     ("tts-1*", "*-tts*"): "This gateway makes no speech: use a speech server of its own for it.",
-    ("whisper-*", "*-transcribe*"): "Send the sound to a chat model as 'input_audio', and ask for its words.",
+    ("whisper-*", "*-transcribe*"): "Send sound to '/v1/audio/transcriptions', or to a chat model as 'input_audio'.",
     ("*-realtime*", "gpt-realtime*", "gpt-audio*", "*-audio-preview*", "*-native-audio*", "gemini-*live*"): (
         "This gateway has no live sound: send it to a chat model as 'input_audio', and read the answer as text."
     ),

@@ -9,6 +9,7 @@ from starlette.routing import Route
 from protocol.http.errors import ASGIResponse
 from protocol.http.operation import Dialect, Endpoint, HeaderKey, Operation
 from protocol.model import Engine
+from protocol.openai.audio import endpoint as audio
 from protocol.openai.chat import endpoint as chat
 from protocol.openai.completions import endpoint as completions
 from protocol.openai.errors import error_response
@@ -40,6 +41,9 @@ def routes(engine: Engine) -> list[Route]:
         route("POST", "/v1/completions", completions.CREATE),
         route("POST", "/v1/images/generations", images.GENERATE),
         route("POST", "/v1/images/edits", images.EDIT),
+        route("POST", "/v1/images/variations", images.VARY),
+        route("POST", "/v1/audio/transcriptions", audio.TRANSCRIBE),
+        route("POST", "/v1/audio/translations", audio.TRANSLATE),
         route("POST", "/v1/videos", videos.CREATE),
         route("GET", "/v1/videos", stored_videos.list),
         route("GET", "/v1/videos/{video}", stored_videos.retrieve),

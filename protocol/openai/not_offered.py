@@ -27,7 +27,6 @@ NOT_OFFERED: Mapping[str, str] = {
     "/files": _FILES,
     "/fine_tuning": "no model here can be trained: put instructions and examples into the prompt",
     "/fine-tunes": "no model here can be trained: put instructions and examples into the prompt",
-    "/images/variations": "use '/v1/images/edits' with a prompt that says what to vary",
     "/moderations": "nothing here rates content: leave moderation out, or use another server for it",
     "/organization": _OPERATOR,
     "/projects": _OPERATOR,

@@ -42,6 +42,7 @@ GENERATE = Operation(
 EDIT = Operation(
     read=read_edit, select=lambda body, catalogue, caller: select(body[0].model, catalogue, caller), answer=_edit
 )
+VARY = Operation(read=lambda request: read_edit(request, wire.VARIATIONS), select=EDIT.select, answer=_edit)
 
 
 def _answer(

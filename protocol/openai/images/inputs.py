@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.requests import Request
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from protocol.http.context import RequestContext
 from protocol.http.files import FileField, from_url, take
 from protocol.http.form import Upload, read_fields
+from protocol.http.lenient import LenientDecoder
 from protocol.http.parallel import gather
 from protocol.model import BadRequest, FilePart, MediaKind, MediaPart
 from protocol.openai.images import wire
@@ -49,15 +50,15 @@ async def read_generation(request: Request) -> wire.Generation:
     return body
 
 
-async def read_edit(request: Request) -> tuple[wire.Edit, FormFiles]:
-    """Read a body of `/images/edits`; only a form has files.
+async def read_edit(request: Request, decoder: LenientDecoder[Any] = wire.EDITS) -> tuple[wire.Edit, FormFiles]:
+    """Read a body of `/images/edits`, or of another endpoint with these fields; only a form has files.
 
     Raises:
         BadRequest: the body is malformed or has a file in an unknown field.
         GatewayError, ClientGone: as `read_fields`.
 
     """
-    body, files = await read_fields(request, wire.EDITS, _FILES)
+    body, files = await read_fields(request, decoder, _FILES)
     pictures: list[tuple[int, Upload]] = []
     mask: Upload | None = None
     for upload in files:

@@ -58,6 +58,12 @@ class Edit(ImageRequest, frozen=True, kw_only=True):
     mask: Text | Source | None = None
 
 
+class Variation(Edit, frozen=True, kw_only=True):
+    """A body of `/images/variations`: an edit with a prompt of this gateway's."""
+
+    prompt: Prompt = "Draw a variation of this image: the same subject and style, in another composition."
+
+
 class Image(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An image of the response."""
 
@@ -117,4 +123,4 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     usage: Usage
 
 
-GENERATIONS, EDITS = LenientDecoder(Generation), LenientDecoder(Edit)
+GENERATIONS, EDITS, VARIATIONS = LenientDecoder(Generation), LenientDecoder(Edit), LenientDecoder(Variation)

@@ -257,7 +257,7 @@ def test_every_default_alias_leads_to_a_model_of_the_catalogue(target):
         ("tts-1", "no speech"),
         ("gpt-4o-mini-tts", "no speech"),
         ("gemini-2.5-flash-preview-tts", "no speech"),
-        ("whisper-1", "ask for its words"),
+        ("whisper-1", "/v1/audio/transcriptions"),
         ("gpt-4o-realtime-preview", "no live sound"),
         ("omni-moderation-latest", "rates no content"),
     ],

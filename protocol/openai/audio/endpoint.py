@@ -1,0 +1,153 @@
+"""The endpoints `POST /audio/transcriptions` and `/audio/translations`: a chat model writes down what it hears."""
+
+from functools import partial
+
+import msgspec
+from starlette.requests import Request
+
+from protocol.http.body import encode_json
+from protocol.http.context import RequestContext, caller_of
+from protocol.http.files import FileField, take
+from protocol.http.form import Upload, read_fields
+from protocol.http.operation import Answer, Operation
+from protocol.model import (
+    BadRequest,
+    Caller,
+    Capability,
+    Catalogue,
+    Engine,
+    Event,
+    Finish,
+    GatewayError,
+    GenerationRequest,
+    ModelUnknown,
+    Reply,
+    Role,
+    Selection,
+    Text,
+    TextPart,
+    Turn,
+    Unsupported,
+    Usage,
+    fold,
+)
+from protocol.openai.audio import wire
+from protocol.openai.errors import in_stream
+
+_FORMATS = ("json", "text")
+_OTHERS = ("whisper", "transcribe")
+"""Parts of the names of OpenAI's models for this, in whose place a chat model answers."""
+_ASK = (
+    "{work} in the attached recording, word for word. Answer with these words only: no heading, no comment, no time "
+    "stamps, no names of speakers."
+)
+_WRITE, _TRANSLATE = "Write down the speech", "Translate into English the speech"
+
+Body = tuple[wire.TranscriptionRequest, Upload]
+
+
+async def _read(request: Request) -> Body:
+    body, files = await read_fields(request, wire.TRANSCRIPTIONS, ("file",))
+    if len(files) != 1 or files[0].key != "file":
+        raise BadRequest("Send one recording as the file 'file' of a form.", param="file")
+    if (body.response_format or "json") not in _FORMATS or body.timestamp_granularities:
+        field = "timestamp_granularities" if body.timestamp_granularities else "response_format"
+        message = f"The models give no times of words, so '{field}' must be one of: {', '.join(_FORMATS)}."
+        if body.timestamp_granularities:
+            message = "The models give no times of words: leave 'timestamp_granularities' out."
+        raise BadRequest(message, param=field, code="unsupported_value")
+    return body, files[0]
+
+
+def _select(body: Body, catalogue: Catalogue, caller: Caller) -> Selection:
+    name = body[0].model or _OTHERS[0]
+    able = [one for one in catalogue.selections() if not (one.suffix or one.deprecated or one.model.guest)]
+    try:
+        selection = catalogue.resolve(name)
+    except ModelUnknown:
+        if not any(part in name.lower() for part in _OTHERS):
+            raise
+        selection = next((one for one in able if caller.may_use(one)), able[0])
+    if selection.model.guest or selection.capability is not Capability.CHAT:
+        names = ", ".join(one.id for one in able)
+        raise Unsupported(f"The model '{selection.id}' transcribes nothing. Use one of: {names}.", param="model")
+    return selection
+
+
+async def _answer(
+    work: str, engine: Engine, body: Body, selection: Selection, context: RequestContext
+) -> Answer[Event, Reply]:
+    fields, upload = body
+    sound = await take(upload.data, FileField(param="file", name=upload.name), context)
+    if not sound.mime.startswith(("audio/", "video/")):
+        raise BadRequest("The file is not a recording: send sound or a film.", param="file", code="unsupported_audio")
+    sentences = [
+        _ASK.format(work=work),
+        f"The language spoken is {fields.language}." if fields.language else "",
+        f"Words that may occur: {fields.prompt}" if fields.prompt else "",
+    ]
+    request = GenerationRequest(
+        id=context.id,
+        caller=caller_of(context),
+        selection=selection,
+        turns=(Turn(role=Role.USER, parts=(sound, TextPart(text="\n\n".join(filter(None, sentences))))),),
+        streamed=bool(fields.stream),
+        attempts_before=context.attempts_before,
+    )
+    plain = fields.response_format == "text"
+    return Answer(
+        request=request,
+        exchange=engine.open(request),
+        writer=TranscriptWriter(plain=plain),
+        fold=fold,
+        streamed=bool(fields.stream),
+        media_type=b"text/plain; charset=utf-8" if plain else b"application/json",
+    )
+
+
+TRANSCRIBE = Operation(read=_read, select=_select, answer=partial(_answer, _WRITE))
+TRANSLATE = Operation(read=_read, select=_select, answer=partial(_answer, _TRANSLATE))
+
+
+class TranscriptWriter:
+    """Writes one transcript (an `AnswerWriter` of `protocol.http.operation`)."""
+
+    def __init__(self, *, plain: bool) -> None:
+        """`plain`: a whole transcript is text alone."""
+        self._plain = plain
+        self._texts: list[str] = []
+        self.finished = False
+
+    def opened(self) -> bytes:
+        """Return no bytes: the first event comes with the first words."""
+        return b""
+
+    def event(self, event: Event) -> bytes:
+        """Return the bytes of an event."""
+        if isinstance(event, Text):
+            self._texts.append(event.text)
+            return _line(wire.TranscriptDelta(delta=event.text))
+        if isinstance(event, Finish):
+            self.finished = True
+            return _line(wire.TranscriptDone(text="".join(self._texts), usage=_usage(event.usage)))
+        return b""
+
+    def error(self, error: GatewayError) -> bytes:
+        """Return the error that ends the stream."""
+        return in_stream(error)
+
+    def whole(self, reply: Reply) -> bytes:
+        """Return the body of a whole answer."""
+        text = reply.text.strip()
+        if self._plain:
+            return f"{text}\n".encode("utf-8", "replace")
+        return encode_json(wire.Transcript(text=text, usage=_usage(reply.usage)))
+
+
+def _line(event: msgspec.Struct) -> bytes:
+    return b"data: " + encode_json(event) + b"\n\n"
+
+
+def _usage(usage: Usage) -> wire.TranscriptUsage:
+    total = usage.input_tokens + usage.output_tokens
+    return wire.TranscriptUsage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, total_tokens=total)
