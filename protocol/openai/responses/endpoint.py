@@ -151,7 +151,7 @@ class RetrievedResponses:
         response, after = stored.response, request.query_params.get("starting_after", "-1")
         if not response.background:
             raise BadRequest("Only a response with 'background' can be streamed again.", param="stream")
-        if not after.removeprefix("-").isdigit():
+        if not after.removeprefix("-").isdecimal():
             raise BadRequest("'starting_after' must be the number of an event.", param="starting_after")
         begun = msgspec.structs.replace(
             response, status="queued", output=[], error=None, incomplete_details=None, completed_at=None, usage=UNSET
