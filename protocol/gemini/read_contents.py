@@ -33,7 +33,7 @@ def messages_of(body: wire.GenerateRequest) -> list[Message]:
     """Return the messages of a request.
 
     Raises:
-        BadRequest: a role is unknown, a part is empty, or a file is stored at Google.
+        BadRequest: a role is unknown, a system instruction has a file, or a file is stored at Google.
 
     """
     reader = _Reader()
@@ -74,11 +74,10 @@ class _Reader:
                 self._add_result(part.function_response, f"{where}.functionResponse")
                 continue
             read = content_of(part, where)
-            if read is None:
-                raise BadRequest(f"'{where}' has none of the fields text, inlineData and fileData.", param=where)
-            if role is Role.SYSTEM and not isinstance(read, str):
+            if role is Role.SYSTEM and isinstance(read, Attachment):
                 raise BadRequest(f"A system instruction is text only (at '{where}').", param=where)
-            found.append(read)
+            if read:
+                found.append(read)
         if found:
             self.messages.append(Message(role=role, parts=tuple(found)))
 
@@ -117,7 +116,10 @@ class _Reader:
         self.messages.append(
             Message(
                 role=Role.TOOL,
-                parts=(_encode(result.response).decode(), *(file for file in files if file is not None)),
+                parts=(
+                    _encode({} if result.response is None else result.response).decode(),
+                    *(file for file in files if file is not None),
+                ),
                 name=result.name,
                 tool_call_id=fitting[0].id if fitting else result.id,
             )

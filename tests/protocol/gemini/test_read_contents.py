@@ -100,6 +100,17 @@ def test_files_are_inline_or_at_an_address():
     assert message.parts[1].param == "contents[0].parts[1].fileData.fileUri"
 
 
+@pytest.mark.parametrize(("value", "text"), [({}, "{}"), (None, "{}"), ({"a": None}, '{"a":null}'), ("ok", '"ok"')])
+def test_any_result_is_json(value, text):
+    assert read([model(call("f")), user(result("f", value))])[1].parts == (text,)
+
+
+def test_empty_parts_are_left_out():
+    assert read([user({"text": ""}, {"thoughtSignature": "x"})]) == []
+    (message,) = read([user({"text": ""}, {"text": "a"}, {})])
+    assert message.parts == ("a",)
+
+
 def test_code_that_the_model_ran_is_text():
     code = {"executableCode": {"language": "PYTHON", "code": "print(1)"}}
     output = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}}
@@ -110,7 +121,6 @@ def test_code_that_the_model_ran_is_text():
     ("contents", "param"),
     [
         ([{"role": "robot", "parts": ["x"]}], "contents[0].role"),
-        ([user({"unknownPart": {}})], "contents[0].parts[0]"),
         ([user({"fileData": {"fileUri": "files/abc"}})], "contents[0].parts[0].fileData.fileUri"),
         (
             [user({"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/abc"}})],
