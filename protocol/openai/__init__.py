@@ -48,6 +48,7 @@ def routes(engine: Engine) -> list[Route]:
         route("GET", "/v1/videos", stored_videos.list),
         route("GET", "/v1/videos/{video}", stored_videos.retrieve),
         route("DELETE", "/v1/videos/{video}", stored_videos.delete),
+        route("POST", "/v1/videos/{video}/remix", videos.REMIX),
         route("GET", "/v1/videos/{video}/content", stored_videos.content),
         route("GET", "/v1/models", models.list),
         route("GET", "/v1/models/{model:path}", models.retrieve),

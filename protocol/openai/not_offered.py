@@ -40,6 +40,5 @@ NOT_OFFERED: Mapping[str, str] = {
     "/videos/characters": _FILMS,
     "/videos/edits": _FILMS,
     "/videos/extensions": _FILMS,
-    "/videos/{video}/remix": _FILMS,
 }
 """What to use in place of the paths, in words that follow a colon; of several that fit the longest counts."""

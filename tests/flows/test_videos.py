@@ -88,6 +88,20 @@ def test_a_first_frame_is_accepted(client):
     assert done.status == "completed"
 
 
+def test_a_video_is_remixed_from_the_description_of_an_earlier_one(client, stranger):
+    first = client.videos.create(model=VIDEO, prompt="a cat on a boat", size="720x1280")
+    remixed = client.videos.remix(first.id, prompt="at night")
+    assert (remixed.remixed_from_video_id, remixed.prompt, remixed.size) == (first.id, "at night", "720x1280")
+    assert (remixed.model, first.remixed_from_video_id) == (VIDEO, None)
+    done = finished(client, remixed)
+    assert (done.status, done.remixed_from_video_id, done.error) == ("completed", first.id, None)
+    assert client.videos.download_content(done.id).read()[4:8] == b"ftyp"
+    with pytest.raises(openai.NotFoundError):
+        stranger.videos.remix(first.id, prompt="at night")
+    with pytest.raises(openai.BadRequestError, match="prompt"):
+        client.videos.remix(first.id, prompt="  ")
+
+
 def test_a_json_body_is_accepted(gateway, client):
     body = {"prompt": "a fox", "model": VIDEO, "seconds": 8}
     answer = httpx.post(f"{gateway.base_url}/videos", json=body, headers={"Authorization": f"Bearer {KEY}"})

@@ -1,7 +1,8 @@
 """The endpoints below `/videos`: jobs that run in the background, stored under their id and license."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from hashlib import sha256
 
 from starlette.requests import Request
@@ -12,7 +13,7 @@ from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.download import Content, Download
 from protocol.http.errors import ASGIResponse, HttpError
 from protocol.http.files import reserve_to_store
-from protocol.http.form import Upload
+from protocol.http.form import Upload, read_fields
 from protocol.http.operation import Accepted, Operation
 from protocol.model import (
     BadRequest,
@@ -36,11 +37,26 @@ Body = tuple[wire.VideoRequest, Upload | None]
 
 
 async def _create(engine: Engine, body: Body, selection: Selection, context: RequestContext) -> Accepted:
+    return await _submitted(engine, selection, context, partial(read.read, *body, selection, context))
+
+
+async def _remix(
+    engine: Engine, body: tuple[Job, wire.RemixRequest], selection: Selection, context: RequestContext
+) -> Accepted:
+    async def job() -> Job:
+        return read.remix_of(body[0], body[1].prompt, context)
+
+    return await _submitted(engine, selection, context, job)
+
+
+async def _submitted(
+    engine: Engine, selection: Selection, context: RequestContext, job_of: Callable[[], Awaitable[Job]]
+) -> Accepted:
     if not engine.offers(selection):
         raise Unsupported(
             f"The model '{selection.id}' is not available: no upstream of this gateway offers it.", param="model"
         )
-    job = await read.read(*body, selection, context)
+    job = await job_of()
     await reserve_to_store(job.request.turns, context)
     await context.jobs.submit(job)
     return Accepted(request=job.request, response=_response(write.video(job, context.created)))
@@ -51,6 +67,15 @@ CREATE = Operation(
     select=lambda body, catalogue, caller: read.select(body[0].model, catalogue, caller),
     answer=_create,
 )
+
+
+async def _read_remix(request: Request) -> tuple[Job, wire.RemixRequest]:
+    earlier = await _permitted(request, context_of(request.scope))
+    body, _ = await read_fields(request, wire.REMIXES, ())
+    return earlier, body
+
+
+REMIX = Operation(read=_read_remix, select=lambda body, _catalogue, _caller: body[0].request.selection, answer=_remix)
 
 
 class StoredVideos:

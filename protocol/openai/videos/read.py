@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping
 
+import msgspec
 from starlette.requests import Request
 
 from protocol.http.context import RequestContext, caller_of
@@ -33,6 +34,7 @@ _SIZES = {(16, 9): "1280x720", (9, 16): "720x1280"}
 _SECONDS = "8"
 """The length of a video by default."""
 _MOST_LISTED = 100
+_REMIX = "Make a video that is described so:\n\n{described}\n\nBut change this: {change}"
 
 
 async def read_body_of(request: Request) -> tuple[wire.VideoRequest, Upload | None]:
@@ -105,6 +107,33 @@ async def read(
         model=selection.id,
         created=context.created,
         details={"prompt": body.prompt, "size": size, "seconds": seconds},
+    )
+
+
+def remix_of(earlier: Job, change: str, context: RequestContext) -> Job:
+    """Return the job of a video that is described as an earlier one, with a change; it has no picture to start from.
+
+    Raises:
+        BadRequest: the prompt is empty.
+
+    """
+    if not change.strip():
+        raise BadRequest("The prompt is empty: describe the change.", param="prompt")
+    described = "\n\n".join(turn.text for turn in earlier.request.turns)
+    request = msgspec.structs.replace(
+        earlier.request,
+        id=context.id,
+        caller=caller_of(context),
+        turns=(Turn(role=Role.USER, parts=(TextPart(text=_REMIX.format(described=described, change=change)),)),),
+        handle=None,
+    )
+    return Job(
+        id=f"video_{secrets.token_hex(16)}",
+        kind=JobKind.VIDEO,
+        request=request,
+        model=earlier.model,
+        created=context.created,
+        details={**earlier.details, "prompt": change, "remixed_from": earlier.id},
     )
 
 

@@ -31,6 +31,12 @@ class VideoRequest(PictureFields, frozen=True, kw_only=True):
     input_reference: Reference | Text | None = None
 
 
+class RemixRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of `POST /videos/{id}/remix`."""
+
+    prompt: Annotated[str, Meta(min_length=1)]
+
+
 class VideoError(msgspec.Struct, frozen=True, kw_only=True):
     """Why a video failed."""
 
@@ -52,7 +58,7 @@ class Video(msgspec.Struct, frozen=True, kw_only=True):
     size: str
     seconds: str
     prompt: str
-    remixed_from_video_id: None = None
+    remixed_from_video_id: str | None = None
     error: VideoError | None
 
 
@@ -74,4 +80,4 @@ class VideoDeleted(msgspec.Struct, frozen=True, kw_only=True):
     deleted: bool = True
 
 
-REQUESTS = LenientDecoder(VideoRequest)
+REQUESTS, REMIXES = LenientDecoder(VideoRequest), LenientDecoder(RemixRequest)

@@ -36,6 +36,7 @@ def video(job: Job, now: float) -> wire.Video:
         size=job.details.get("size", ""),
         seconds=job.details.get("seconds", ""),
         prompt=job.details.get("prompt", ""),
+        remixed_from_video_id=job.details.get("remixed_from"),
         error=error,
     )
 

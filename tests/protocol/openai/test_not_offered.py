@@ -7,7 +7,7 @@ PATHS = """
 /chatkit/sessions /containers/{id}/files /content_provenance_checks /conversations/{id}/items /embeddings
 /evals/{id}/runs /files /fine_tuning/jobs /moderations /organization/costs /projects/{id}/roles
 /realtime/calls /responses/compact /responses/input_tokens /skills/{id} /threads/{id}/runs /uploads
-/vector_stores/{id}/search /videos/characters /videos/edits /videos/extensions /videos/{id}/remix
+/vector_stores/{id}/search /videos/characters /videos/edits /videos/extensions
 """
 """Paths of OpenAI's published description that this gateway has no route for."""
 
