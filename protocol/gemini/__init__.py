@@ -86,7 +86,7 @@ def is_gemini(scope: Any) -> bool:
     """Return whether a request has a header or a key of Google's clients, or a path that only they use."""
     return (
         any(name in _OWN_HEADERS for name, _ in scope["headers"])
-        or b"key" in parse_qs(scope.get("query_string", b""))
+        or "key" in parse_qs(scope.get("query_string", b"").decode("latin-1"))
         or _OWN_PATH.search(scope["path"]) is not None
     )
 

@@ -42,9 +42,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 async def read_asked(request: Request, *, streamed: bool) -> Asked:
     """Read the body and the URL of a request."""
     body = await read_json(request, wire.decode_generate)
-    alt = parse_qs(context_of(request.scope).query).get(b"alt", [b""])[-1]
+    alt = parse_qs(context_of(request.scope).query.decode("latin-1")).get("alt", [""])[-1]
     model = request.path_params["model"]
-    return Asked(model=model, body=body, streamed=streamed, is_array=streamed and alt.lower() != b"sse")
+    return Asked(model=model, body=body, streamed=streamed, is_array=streamed and alt.lower() != "sse")
 
 
 async def _answer(

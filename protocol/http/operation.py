@@ -84,13 +84,13 @@ class QueryKey:
 
     def __init__(self, name: str) -> None:
         """Read the parameter `name`."""
-        self._name = name.encode()
+        self._name = name
         self.usage = f"'?{name}=<license key>'"
 
     def read(self, scope: Any) -> bytes | None:
         """Return the key, as `Credential.read`."""
-        sent = parse_qs(scope["query_string"]).get(self._name, ())
-        return sent[0] if len(sent) == 1 else None
+        sent = parse_qs(scope["query_string"].decode("latin-1")).get(self._name, ())
+        return sent[0].encode() if len(sent) == 1 else None
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):

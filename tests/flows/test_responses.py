@@ -319,7 +319,7 @@ def test_a_response_in_the_background_streams_from_the_start_and_again(gateway, 
     assert [event.sequence_number for event in again] == list(range(4, len(events)))
     assert again[-1].response.output_text == "later"
     with pytest.raises(openai.BadRequestError, match="starting_after"):
-        client.responses.retrieve(response, stream=True, starting_after="x")
+        client.responses.retrieve(response, stream=True, starting_after="²")
     whole = client.responses.create(model=MODEL, input="<echo>x</echo>")
     with pytest.raises(openai.BadRequestError, match="background"):
         client.responses.retrieve(whole.id, stream=True)

@@ -211,6 +211,11 @@ def test_a_license_key_follows_the_scheme_of_its_header(sent):
     assert BEARER.read(scope((b"authorization", sent))) == b"abc"
 
 
+@pytest.mark.parametrize(("query", "key"), [(b"key=%C2%B2", b"\xc2\xb2"), (b"alt=%C2%B2&x=%FF&key=abc", b"abc")])
+def test_a_query_may_have_any_characters(query, key):
+    assert QUERY.read(scope(query=query)) == key
+
+
 @pytest.mark.parametrize("sent", [b"", b"abc", b"Basic abc", b"Bearerabc"])
 def test_a_header_without_the_scheme_has_no_key(sent):
     assert BEARER.read(scope((b"authorization", sent))) is None
