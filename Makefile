@@ -26,8 +26,9 @@ TESTERS ?= 3
 test: $(DEVELOP) $(NODE) $(NEWER) $(POLICY)/.ready $(FOREIGN)/.ready $(QUICK_CLIENTS) redis tools
 	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# Run all published clients, unmodified, against a gateway; `make test` runs some of them.
-conformance: $(DEVELOP) $(NODE) $(FOREIGN)/.ready $(QUICK_CLIENTS) $(CLIENTS)/llama_index/.ready
+# Run all published clients, unmodified, against a gateway; `make test` runs some of them. Open WebUI needs 7 GB.
+conformance: $(DEVELOP) $(NODE) $(FOREIGN)/.ready $(QUICK_CLIENTS) $(CLIENTS)/llama_index/.ready \
+		$(CLIENTS)/open_webui/.ready
 	CONFORMANCE=all $(BIN)/python -m pytest tests/conformance tests/foreign/test_anthropic_sdk.py tests/foreign/test_google_genai.py \
 		tests/flows/test_openai_python.py tests/flows/test_openai_node.py tests/flows/test_tools.py \
 		tests/flows/test_responses.py $(ARGS)
@@ -122,7 +123,7 @@ lock: | $(BIN)/pip
 		--output-file tests/foreign/requirements.txt tests/foreign/requirements.in
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--output-file tests/audit-requirements.txt tests/audit.in
-	for set in common older llama_index; do \
+	for set in common older llama_index open_webui; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 			--output-file tests/conformance/$$set.txt tests/conformance/$$set.in || exit 1; done
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

@@ -36,13 +36,14 @@ QUICK = {
 OTHERS = {
     "llm": "common",
     "llama_index": "llama_index",
+    "open_webui": "open_webui",
     "ai_sdk compatible_schema": "node",
     "ai_sdk openai_chat": "node",
     "ai_sdk anthropic": "node",
     "ai_sdk google": "node",
 }
 CLIENTS = {**QUICK, **OTHERS} if os.environ.get("CONFORMANCE") == "all" else QUICK
-SECONDS = 240
+SECONDS = 600
 
 
 def script(client):
