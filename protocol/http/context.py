@@ -13,7 +13,7 @@ from protocol.http.long_strings import LongString
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
 from protocol.http.timers import Timers
-from protocol.model import Caller, Content, Jobs, MediaRef, Rendition, ResponseStore, Served, Usage
+from protocol.model import Caller, Content, GenerationRequest, Jobs, MediaRef, Rendition, ResponseStore, Served, Usage
 
 _KEY = "gemini_gateway.context"
 
@@ -214,6 +214,8 @@ class RequestContext(msgspec.Struct, kw_only=True):
     long_strings: dict[str, LongString] = {}
     """The long strings of the body, which are on disk, by their placeholders in the decoded body."""
     caller: Caller | None = None
+    request: GenerationRequest | None = None
+    """The request to the model that this request asks for, once it is read."""
     attempts_before: int = 0
     """The number of earlier attempts, as the client's SDK reports it."""
     keep_prompt: bool = False
@@ -235,7 +237,7 @@ class RequestContext(msgspec.Struct, kw_only=True):
 
     def release(self) -> None:
         """Give back the reserved memory, and drop the files, which are deleted unless something else uses them."""
-        self.long_strings = {}
+        self.long_strings, self.request = {}, None
         if self.hold is not None:
             self.hold.release()
 

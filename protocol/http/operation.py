@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import parse_qs
 
+import anyio
 import msgspec
 import structlog
 from starlette.requests import Request
@@ -33,6 +34,7 @@ from protocol.http.fallback import FallbackAnswer
 from protocol.http.ignored import warning
 from protocol.http.response import Payload, WholeResponse
 from protocol.http.stream import SSE, EventStream, EventWriter, Steps, StreamFraming
+from protocol.http.unfinished import prompt_usage
 from protocol.http.withhold import withholding
 from protocol.model import (
     Caller,
@@ -262,6 +264,7 @@ class Operation(Generic[BodyT]):
         caller.permit(selection)
         record.model = selection.id
         answer = await self.answer(engine, body, selection, context)
+        context.request = answer.request
         if context.keep_prompt:
             record.prompt = "\n".join(turn.text for turn in answer.request.turns)
         headers = deprecations.headers(selection)
@@ -292,6 +295,9 @@ async def _whole(answer: Answer[StepT, ReplyT], context: RequestContext, headers
     async with answer.exchange as exchange:
         try:
             reply = await answer.fold(exchange)
+        except anyio.get_cancelled_exc_class():
+            context.record.note_usage(prompt_usage(answer.request))
+            raise
         finally:
             context.record.note_served(exchange.served)
     context.record.note_usage(reply.usage)

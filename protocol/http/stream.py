@@ -18,7 +18,8 @@ from protocol.http.context import RequestContext, context_of
 from protocol.http.disconnect import DisconnectWatcher
 from protocol.http.embed import Pieces
 from protocol.http.errors import CLIENT_GONE, Refuse
-from protocol.model import GatewayError, Served, Usage, released
+from protocol.http.unfinished import StreamUsage
+from protocol.model import GatewayError, Served, released
 
 STREAM_HEADERS = (
     (b"cache-control", b"no-cache"),
@@ -129,23 +130,23 @@ class EventStream(Generic[StepT]):
 
     async def _write(self, exchange: Steps[StepT], context: RequestContext, sender: "_Sender") -> None:
         """Write steps until the answer is complete; then read the exchange to its end, as `fold` does."""
-        writer = self._writer
+        writer, usage = self._writer, StreamUsage()
         sender.opened = writer.opened()
         try:
             async for step in exchange:
                 if writer.finished:
                     continue
                 data = writer.event(step)
-                usage: Usage | None = getattr(step, "usage", None)  # isinstance would cost six times as much
-                if usage is not None:
-                    context.record.note_usage(usage)
                 if data:
                     context.mark_first_token()
                 if data or sender.opened:
                     await sender.send(data, last=writer.finished)
+                usage.add(step)
         except GatewayError:
             if not writer.finished:
                 raise
+        finally:
+            context.record.note_usage(usage.total(context.request))
         await sender.send(b"")
 
 

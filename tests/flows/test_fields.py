@@ -102,6 +102,17 @@ def test_fields_without_effect_are_accepted_and_named(client):
     )
 
 
+def test_an_answer_that_the_client_left_is_counted(client, gateway):
+    text = "<echo>words of an answer</echo><sim stall-after='30' frames='40'/>".replace("'", '"')
+    with client.chat.completions.create(model=MODEL, messages=user(text), stream=True) as stream:
+        said = ""
+        while "words" not in said:
+            said += next(stream).choices[0].delta.content or ""
+    line = json.loads(gateway.wait_for("client_closed_request"))
+    assert line["input_tokens"] >= len(text) // 4
+    assert line["output_tokens"] > 0
+
+
 def test_a_high_effort_is_extended_thinking(client):
     answer = client.chat.completions.with_raw_response.create(
         model=MODEL, messages=user("<echo>fine</echo>"), reasoning_effort="high"

@@ -8,7 +8,21 @@ from starlette.responses import Response
 from protocol.http.context import RequestLimits
 from protocol.http.embed import Embedding
 from protocol.http.stream import EventStream, StreamFraming
-from protocol.model import Finish, Served, Text, UpstreamFailed, UpstreamModel, Usage, Waiting
+from protocol.model import (
+    Caller,
+    Catalogue,
+    Finish,
+    GenerationRequest,
+    Role,
+    Served,
+    Text,
+    TextPart,
+    Turn,
+    UpstreamFailed,
+    UpstreamModel,
+    Usage,
+    Waiting,
+)
 
 FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
 
@@ -40,6 +54,14 @@ class Exchange:
                 await step.wait()
                 continue
             yield step
+
+
+REQUEST = GenerationRequest(
+    id="r",
+    caller=Caller(id="me"),
+    selection=Catalogue.build().resolve("gemini-3-pro"),
+    turns=(Turn(role=Role.USER, parts=(TextPart(text="ten words."),)),),
+)
 
 
 class Writer:
@@ -194,13 +216,16 @@ async def test_no_comment_is_sent_into_a_piece_nor_after_the_end(connect):
 
 
 async def test_a_disconnect_closes_the_exchange_at_once(connect):
-    connection, exchange = connect(), Exchange(Text(text="hi;"), anyio.Event())
+    connection, exchange = connect(), Exchange(Text(text="hi;"), Text(text="lo;"), anyio.Event())
+    connection.context.request = REQUEST
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(respond, connection, exchange)
-        while b"hi;" not in connection.body:
+        while b"lo;" not in connection.body:
             await anyio.lowlevel.checkpoint()
         connection.leave()
     assert exchange.closed
+    record = connection.context.record
+    assert (record.input_tokens, record.output_tokens) == (3, 2)
     assert connection.context.record.error == "client_closed_request"
     assert connection.sent[-1].get("more_body") is True
 
