@@ -12,7 +12,7 @@ TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, tex
 
 
 def test_locks_name_no_registry_and_every_version():
-    for name in (name for name in TRACKED if name.endswith(("requirements.txt", "package.json"))):
+    for name in filter(re.compile(r"requirements\.txt$|package\.json$|^tests/conformance/\w+\.txt$").search, TRACKED):
         text = (ROOT / name).read_text()
         assert "://" not in text, name
         assert "index-url" not in text, name
