@@ -94,6 +94,7 @@ TESTED_ELSEWHERE = {
     "protocol/openai/chat/endpoint.py",
     "protocol/openai/completions/read.py",
     "protocol/openai/completions/write.py",
+    "protocol/openai/audio/endpoint.py",
     "protocol/openai/images/endpoint.py",
     "protocol/openai/images/write.py",
     "protocol/openai/models.py",
