@@ -102,7 +102,7 @@ class ResponseBuilder:
         match event:
             case Text() | Media() | WebImage() | Withheld() | Citation() | Document():
                 self._render(event)
-            case Thought():
+            case Thought() if event.text:
                 self._think(event.text)
             case CallStarted():
                 self._close("completed")

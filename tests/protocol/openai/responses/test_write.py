@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocol.model import (
@@ -147,6 +147,7 @@ ANSWERS = st.lists(st.one_of(EVENTS, CALLS, st.just([Declined(text="no")]), st.j
 
 @settings(max_examples=40)
 @given(ANSWERS, st.sampled_from(["stop", "length", "content_filter", "tool_calls"]))
+@example([[Thought(text="")]], "stop")
 def test_any_answer_makes_a_valid_sequence(answers, reason):
     sent = [event for events in answers for event in events]
     events = written(*sent, reason=reason)
