@@ -62,7 +62,7 @@ from protocol.model.names import (
     Selection,
 )
 from protocol.model.port import Engine
-from protocol.model.reply import Reply, fold
+from protocol.model.reply import CallCollector, Reply, fold
 from protocol.model.request import (
     Caller,
     FilePart,
@@ -85,6 +85,7 @@ __all__ = [
     "BadRequest",
     "Blocked",
     "CallArguments",
+    "CallCollector",
     "CallMalformed",
     "CallStarted",
     "Caller",

@@ -64,6 +64,26 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         yield Finish(reason=self.finish, usage=self.usage)
 
 
+class CallCollector:
+    """Collects tool calls from the events of an answer."""
+
+    def __init__(self) -> None:
+        """Start without a call."""
+        self._calls: list[tuple[CallStarted, list[str]]] = []
+
+    def add(self, event: CallStarted | CallArguments) -> None:
+        """Add the start of a call, or the next arguments of the last one."""
+        if isinstance(event, CallStarted):
+            self._calls.append((event, []))
+        else:
+            self._calls[-1][1].append(event.text)
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The calls so far; the last one may lack the end of its arguments."""
+        return tuple(ToolCall(id=call.id, name=call.name, arguments="".join(parts)) for call, parts in self._calls)
+
+
 class _Pieces:
     """Collects pieces and joins adjacent texts."""
 
@@ -96,7 +116,7 @@ class _Collector:
     def __init__(self) -> None:
         self._pieces = _Pieces()
         self._thoughts: list[str] = []
-        self._calls: list[tuple[CallStarted, list[str]]] = []
+        self._calls = CallCollector()
         self._declined: list[str] = []
 
     def add(self, event: Event) -> None:
@@ -105,10 +125,8 @@ class _Collector:
                 self._pieces.add(event)
             case Thought():
                 self._thoughts.append(event.text)
-            case CallStarted():
-                self._calls.append((event, []))
-            case CallArguments():
-                self._calls[-1][1].append(event.text)
+            case CallStarted() | CallArguments():
+                self._calls.add(event)
             case Declined():
                 self._declined.append(event.text)
             case _:
@@ -121,7 +139,7 @@ class _Collector:
             thoughts="".join(self._thoughts) if whole is None else whole.thoughts,
             finish=finish.reason if whole is None else whole.reason,
             usage=finish.usage if whole is None else whole.usage,
-            calls=tuple(ToolCall(id=call.id, name=call.name, arguments="".join(parts)) for call, parts in self._calls),
+            calls=self._calls.calls,
             declined="".join(self._declined),
             stop_sequence=finish.stop_sequence if whole is None else whole.stop_sequence,
         )

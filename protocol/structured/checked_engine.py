@@ -18,6 +18,7 @@ import msgspec
 
 from protocol.model import (
     CallArguments,
+    CallCollector,
     CallMalformed,
     CallStarted,
     Catalogue,
@@ -141,10 +142,9 @@ class _CheckedAnswer:
             yield event
         if not attempt.problem:
             return
-        repair = msgspec.structs.replace(
-            self._request, turns=(*self._request.turns, *attempt.repair()), unseen=len(attempt.repair())
-        )
-        await self.open(repair)
+        repair = attempt.repair()
+        turns = (*self._request.turns, *repair)
+        await self.open(msgspec.structs.replace(self._request, turns=turns, unseen=len(repair)))
         attempt = _Attempt(self._request, attempt.sent, earlier=attempt.usage)
         async for event in attempt.events(self._exchange):
             yield event
@@ -158,17 +158,15 @@ class Output:
     def __init__(self) -> None:
         """Start empty."""
         self._text: list[str] = []
-        self._calls: list[tuple[CallStarted, list[str]]] = []
+        self._calls = CallCollector()
 
     def add(self, event: Event) -> None:
         """Add an event; others than text and calls change nothing."""
         match event:
             case Text() | CallMalformed():
                 self._text.append(event.text)
-            case CallStarted():
-                self._calls.append((event, []))
-            case CallArguments():
-                self._calls[-1][1].append(event.text)
+            case CallStarted() | CallArguments():
+                self._calls.add(event)
             case _:
                 pass
 
@@ -180,9 +178,7 @@ class Output:
     @property
     def calls(self) -> tuple[ToolCall, ...]:
         """The calls so far; the last one may lack the end of its arguments."""
-        return tuple(
-            ToolCall(id=started.id, name=started.name, arguments="".join(parts)) for started, parts in self._calls
-        )
+        return self._calls.calls
 
 
 class _Continued:

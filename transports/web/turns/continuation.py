@@ -26,6 +26,7 @@ import structlog
 from protocol.model import (
     NOTICE,
     CallArguments,
+    CallCollector,
     Caller,
     CallMalformed,
     CallStarted,
@@ -260,7 +261,7 @@ class ConversationRecorder:
                 rewritten = event.rewritten
                 if rewritten is not None and not self._request.streamed:
                     content = _AnswerContent(caller, rewritten.pieces)
-                turns = answered(self._request, content.text.getvalue(), content.shown, content.calls())
+                turns = answered(self._request, content.text.getvalue(), content.shown, content.called.calls)
                 self._kept = await self._reuse.keep(self._request, self._answer, turns, self._grammar.seen)
             yield event
 
@@ -281,22 +282,16 @@ class _AnswerContent:
         self._caller = caller
         self.text = StringIO()
         self.shown: dict[MediaRef, None] = {}
-        self._calls: list[tuple[CallStarted, list[str]]] = []
+        self.called = CallCollector()
         for piece in pieces:
             self.add(piece)
-
-    def calls(self) -> tuple[ToolCall, ...]:
-        """Return the tool calls."""
-        return tuple(ToolCall(id=call.id, name=call.name, arguments="".join(parts)) for call, parts in self._calls)
 
     def add(self, piece: Event) -> None:
         match piece:
             case Text() | CallMalformed():
                 self.text.write(piece.text)
-            case CallStarted():
-                self._calls.append((piece, []))
-            case CallArguments():
-                self._calls[-1][1].append(piece.text)
+            case CallStarted() | CallArguments():
+                self.called.add(piece)
             case Media() | WebImage():
                 self.text.write("\n\n")  # media are shown in a paragraph of their own
                 if isinstance(piece, Media) and self._caller.includes(piece.ref.feature):
