@@ -1,4 +1,4 @@
-"""What SDKs and front-ends put into JSON bodies and into the fields of forms is taken; what is refused is named."""
+"""The gateway takes the JSON bodies and form fields of SDKs and front-ends, and names each field that it refuses."""
 
 import json
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What editors and shells add to settings does not matter; what is wrong is named, with what goes and an example."""
+"""Settings ignore the characters that editors and shells add. An error names the setting and gives an example."""
 
 import os
 

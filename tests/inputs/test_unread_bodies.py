@@ -1,4 +1,4 @@
-"""Bodies that nobody reads: every client sees the status and the error of an early answer, within bounds."""
+"""Bodies that no handler reads: every client sees the status and the error of an early answer, within bounds."""
 
 import http.client
 import json
