@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import jsonschema_rs
+from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
 _PATH = os.environ.get("OPENAI_DESCRIPTION", "")
@@ -69,12 +70,29 @@ _adapter = cache(TypeAdapter)
 
 
 def check(body, kind, name):
-    """Check a body by a type of the SDK, and by the schema of this name."""
+    """Check a body by a type of the SDK, and by the schema of this name; return its value."""
     _adapter(kind).validate_json(body, strict=True)
+    value = json.loads(body)
     if description() is not None:
-        value = json.loads(body)
         problems = [f"{list(error.instance_path)}: {error.message}" for error in _validator(name).iter_errors(value)]
         assert not problems, "\n".join([*problems, json.dumps(value)[:2000]])
+    return value
+
+
+def check_event(body):
+    """Check an event of a streamed response, by the schema of its type; return its value."""
+    return check(body, ResponseStreamEvent, _event_schemas().get(json.loads(body)["type"], ""))
+
+
+@cache
+def _event_schemas():
+    """Return the names of the schemas of events by their type; none without the description."""
+    if description() is None:
+        return {}
+    schemas = description()["components"]["schemas"]
+    union = schemas["ResponseStreamEvent"]
+    names = [one["$ref"].rpartition("/")[2] for one in union.get("anyOf") or union["oneOf"]]
+    return {schemas[name]["properties"]["type"]["enum"][0]: name for name in names}
 
 
 def properties(name):

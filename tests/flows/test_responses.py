@@ -6,10 +6,11 @@ import json
 import httpx2 as httpx
 import openai
 import pytest
+from openai.types.responses import Response, ResponseItemList
 from pydantic import BaseModel
 
 from tests.conftest import KEY, SETTINGS, Gateway
-from tests.openai_description import judge_event, judge_items, judge_response
+from tests.openai_schemas import check, check_event
 from tests.protocol.http.test_media_types import picture
 
 MODEL = "gemini-3-pro"
@@ -60,7 +61,7 @@ def events_of(text):
     events = []
     for block in text.strip().split("\n\n"):
         name, data = block.split("\n")
-        events.append(judge_event(data.removeprefix("data: ")))
+        events.append(check_event(data.removeprefix("data: ")))
         assert name == f"event: {events[-1]['type']}"
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     return events
@@ -74,7 +75,7 @@ def kinds_of(events):
 
 def ask(gateway, **body):
     """Return the whole response and the one that ends the stream of the same request."""
-    whole = judge_response(post(gateway, **body))
+    whole = check(post(gateway, **body), Response, "Response")
     events = events_of(post(gateway, **body, stream=True))
     return [whole, events[-1]["response"]]
 
@@ -261,7 +262,7 @@ def test_the_input_is_listed(gateway, client):
     asked = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]
     stored = client.responses.create(model=MODEL, input=[*asked, {"role": "user", "content": parts}])
     raw = client.responses.input_items.with_raw_response.list(stored.id, limit=2, order="asc")
-    page = judge_items(raw.text)
+    page = check(raw.text, ResponseItemList, "ResponseItemList")
     assert [item["content"][0]["text"] for item in page["data"]] == ["hi", "yes"]
     assert page["has_more"]
     listed = list(client.responses.input_items.list(stored.id, limit=2))
@@ -335,7 +336,7 @@ def test_a_picture_is_an_item_with_its_content(gateway, client, choice):
         "tools": tools,
         "tool_choice": choice,
     }
-    whole = judge_response(post(gateway, **body))
+    whole = check(post(gateway, **body), Response, "Response")
     events = events_of(post(gateway, **body, stream=True))
     for response in (whole, events[-1]["response"]):
         drawn = [item for item in response["output"] if item["type"] == "image_generation_call"]

@@ -3,6 +3,7 @@ import json
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from openai.types.responses import Response
 
 from protocol.model import (
     BadRequest,
@@ -26,7 +27,7 @@ from protocol.openai.chat.write import Rendering
 from protocol.openai.responses.read import new_response
 from protocol.openai.responses.wire import decode_request
 from protocol.openai.responses.write import Picture, ResponseBuilder, ResponseStep, ResponseWriter, last_step
-from tests.openai_description import judge_event, judge_response
+from tests.openai_schemas import check, check_event
 from tests.protocol.conftest import PlainLinks, make_context
 from tests.protocol.openai.chat.test_write import EVENTS
 from tests.protocol.openai.responses.test_read import CATALOGUE
@@ -48,7 +49,7 @@ def written(*events, reason="stop", **fields):
     steps = [[*builder.begin(), *(one for event in events for one in builder.add(event))]]
     steps.append(builder.finish(Finish(reason=reason, usage=USAGE)))
     data = b"".join(writer.event(ResponseStep(events=step)) for step in steps).decode()
-    return [judge_event(block.partition("data: ")[2]) for block in data.strip().split("\n\n")]
+    return [check_event(block.partition("data: ")[2]) for block in data.strip().split("\n\n")]
 
 
 def output_of(events):
@@ -62,7 +63,7 @@ def output_of(events):
     assert len({item["id"] for item in items}) == len(items)
     places = {item["id"]: index for index, item in enumerate(items)}
     assert all(places[event["item_id"]] == event["output_index"] for event in events if "item_id" in event)
-    judge_response(json.dumps(events[-1]["response"]))
+    check(json.dumps(events[-1]["response"]), Response, "Response")
     return items
 
 
@@ -120,7 +121,7 @@ def test_sources_count_from_the_beginning_of_their_message():
 )
 def test_an_error_before_the_first_event_leaves_no_gap(error, code):
     data = ResponseWriter(builder_of()).error(error).decode()
-    events = [judge_event(block.partition("data: ")[2]) for block in data.strip().split("\n\n")]
+    events = [check_event(block.partition("data: ")[2]) for block in data.strip().split("\n\n")]
     assert [event["sequence_number"] for event in events] == [0, 1, 2]
     assert events[-1]["response"]["error"] == {"code": code, "message": error.message}
 
