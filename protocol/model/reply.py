@@ -81,6 +81,8 @@ class CallCollector:
     @property
     def calls(self) -> tuple[ToolCall, ...]:
         """The calls so far; the last one may lack the end of its arguments."""
+        if not self._calls:  # as in most chats
+            return ()
         return tuple(ToolCall(id=call.id, name=call.name, arguments="".join(parts)) for call, parts in self._calls)
 
 
