@@ -14,6 +14,8 @@ TOOLS = [
 ]
 CALL = '<call name="get_weather">{"city": "Zürich \\"ZH\\"", "days": 2}</call>'
 PING = '<call name="ping">{}</call>'
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+PICTURE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def test_the_results_go_back_and_the_next_answer_has_them(client):
     messages = [user(CALL + PING)]
     first, _ = ask(client, *messages, tools=TOOLS)
     messages.append(first.message.model_dump(exclude_none=True))
-    contents = ['{"sky": "`blue`"}', [{"type": "text", "text": "PONG"}]]
+    contents = ['{"sky": "`blue`"}', [{"type": "text", "text": "PONG"}, PICTURE]]
     results = [
         {"role": "tool", "tool_call_id": call.id, "content": content}
         for call, content in zip(first.message.tool_calls, contents, strict=True)

@@ -30,14 +30,14 @@ def messages_of(body: wire.ChatRequest) -> list[Message]:
     """Return the messages of a request.
 
     Raises:
-        BadRequest: a file is in a message of another role, or is sent by its id.
+        BadRequest: a file is in a system or developer message, or is sent by its id.
 
     """
     return [_message(message, f"messages[{index}]") for index, message in enumerate(body.messages)]
 
 
 def _message(message: wire.Message, at: str) -> Message:
-    takes_files = isinstance(message, wire.UserMessage | wire.AssistantMessage)
+    takes_files = not isinstance(message, wire.SystemMessage | wire.DeveloperMessage)
     parts = _parts(message.content, f"{at}.content", takes_files=takes_files)
     match message:
         case wire.SystemMessage():
@@ -98,7 +98,7 @@ def _parts(content: wire.Content | None, where: str, *, takes_files: bool) -> tu
             case wire.ShownImage() | wire.ContentAudio() | wire.ContentFile() | wire.ContentInputFile():
                 if not takes_files:
                     kind = type(part).__struct_config__.tag
-                    text = f"A content part of type '{kind}' is allowed in user messages only (at '{at}')."
+                    text = f"A content part of type '{kind}' belongs into a user message (at '{at}')."
                     raise BadRequest(text, param=at, code="unsupported_content_part")
                 parts.append(_attachment(part, at))
             case _:

@@ -306,6 +306,12 @@ async def test_files_keep_their_position_in_the_message(context):
     ]
 
 
+@pytest.mark.parametrize("role", [{"role": "tool", "tool_call_id": "c"}, {"role": "function", "name": "f"}])
+async def test_a_result_may_have_pictures(role):
+    (found,) = await parts(role | {"content": [text("r"), image()]})
+    assert [type(part) for part in found] == [TextPart, FilePart]
+
+
 async def test_a_picture_needs_no_text():
     assert len((await parts(user(image())))[0]) == 1
     assert (await refusal(user())).param == "messages"
@@ -327,7 +333,7 @@ WRONG = [
     (user(audio(PNG)), "messages[0].content[0].input_audio.data", "unsupported_audio"),
     (user({"type": "video"}), "messages[0].content[0].type", "invalid_value"),
     ({"role": "system", "content": [image()]}, "messages[0].content[0]", "unsupported_content_part"),
-    ({"role": "tool", "tool_call_id": "c", "content": [image()]}, "messages[0].content[0]", "unsupported_content_part"),
+    ({"role": "developer", "content": [image()]}, "messages[0].content[0]", "unsupported_content_part"),
     (
         {"role": "assistant", "images": [image(b"<svg>")]},
         "messages[0].images[0].image_url.url",
