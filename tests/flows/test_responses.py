@@ -139,6 +139,20 @@ def test_calls_are_items_and_their_results_go_back_by_the_id_of_the_response(gat
         assert "PONG" in answer.output_text
 
 
+def test_calls_of_a_namespace_name_it_and_come_back_with_it(gateway, client):
+    spaces = [{"type": "namespace", "name": name, "description": "Weather.", "tools": TOOLS} for name in ("a", "b")]
+    for response in ask(gateway, input='<call name="b__ping">{}</call>', tools=[*TOOLS, *spaces]):
+        [call] = response["output"]
+        assert (call["namespace"], call["name"]) == ("b", "ping")
+        assert response["tools"][2]["tools"][0]["name"] == "get_weather"
+        result = {"type": "function_call_output", "call_id": call["call_id"], "output": "PONG"}
+        body = {"model": MODEL, "tools": [*TOOLS, *spaces]}
+        by_id = client.responses.create(**body, previous_response_id=response["id"], input=[result])
+        whole = client.responses.create(**body, input=[{"role": "user", "content": "ping"}, call, result])
+        assert "PONG" in by_id.output_text
+        assert "PONG" in whole.output_text
+
+
 def test_the_sdk_puts_the_stream_of_a_call_together(client):
     with client.responses.stream(model=MODEL, input=CALL, tools=TOOLS) as stream:
         done = [event for event in stream if event.type == "response.function_call_arguments.done"]

@@ -62,7 +62,8 @@ async def _answer(
     own = await state.resolved(read.items_of(body))
     placed = [read.PlacedItem(item, f"input[{index}]") for index, item in enumerate(own)]
     conversation = [*await state.history(body.previous_response_id), *placed]
-    turns = await read_turns(read.messages_of(conversation, body.instructions), selection, engine.catalogue, context)
+    messages = read.messages_of(conversation, body.instructions, tools.names)
+    turns = await read_turns(messages, selection, engine.catalogue, context)
     request = read.read(body, turns, tools, selection, context)
     response = read.new_response(body, selection, context)
     stored = StoredResponse(

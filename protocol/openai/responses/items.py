@@ -7,6 +7,8 @@ Example: a message that says "Hi" yields `output_item.added`, `content_part.adde
 from collections.abc import Iterator
 from typing import Protocol
 
+import msgspec
+
 from protocol.openai.responses.output_wire import (
     CitedUrl,
     ItemStatus,
@@ -137,9 +139,10 @@ class OpenReasoning:
 class OpenCall:
     """A call of a function."""
 
-    def __init__(self, identity: str, index: int, call_id: str, name: str) -> None:
+    def __init__(self, identity: str, index: int, call_id: str, name: str, namespace: str | None) -> None:
         """Begin a call at this index of the output; its result comes back under `call_id`."""
         self._id, self._index, self._call_id, self._name = identity, index, call_id, name
+        self._namespace = msgspec.UNSET if namespace is None else namespace
         self._texts: list[str] = []
 
     def opened(self) -> Events:
@@ -157,8 +160,14 @@ class OpenCall:
         yield _done(self._index, self._item(status))
 
     def _item(self, status: ItemStatus) -> OutputCall:
-        arguments = "".join(self._texts)
-        return OutputCall(id=self._id, status=status, call_id=self._call_id, name=self._name, arguments=arguments)
+        return OutputCall(
+            id=self._id,
+            status=status,
+            call_id=self._call_id,
+            namespace=self._namespace,
+            name=self._name,
+            arguments="".join(self._texts),
+        )
 
     def _event(self, kind: str, **fields: object) -> StreamEvent:
         place = {"item_id": self._id, "output_index": self._index}

@@ -57,6 +57,8 @@ def _shown(item: wire.InputItem) -> dict[str, Any]:
     if item.type == "reasoning":
         return {**shown, "summary": []}
     values: dict[str, Any] = msgspec.to_builtins(item)
+    if item.namespace is not None:
+        shown["namespace"] = item.namespace
     return {**shown, **{field: values.get(field) for field in _SHOWN[item.type]}}
 
 

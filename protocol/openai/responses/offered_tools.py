@@ -1,5 +1,6 @@
 """Reads tools, their choice and the format of the text from a request to the Responses API."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -7,17 +8,21 @@ import msgspec
 from protocol.http.picture_parameters import PictureParameters, read_picture_parameters
 from protocol.model import BadRequest, JsonOutput, Tool, ToolChoice
 from protocol.openai.responses import wire
-from protocol.structured.tool_checks import NO_ARGUMENTS, Mode, check_name, check_schema, chosen, unique
+from protocol.openai.responses.function_names import FunctionNames, placed_tools
+from protocol.structured.tool_checks import MOST_TOOLS, NO_ARGUMENTS, Mode, check_name, check_schema, chosen, unique
 
 _SEARCHES = ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
 """The site searches without being asked."""
 _PICTURES = "image_generation"
+_LONGEST_FLAT_NAME = 256
+"""The longest name of a function with its namespace."""
 _MODES: dict[str, Mode] = {"": "auto", "auto": "auto", "none": "none", "required": "required"}
 
 
 class OfferedTools(msgspec.Struct, frozen=True, kw_only=True):
     """The tools of a request."""
 
+    names: FunctionNames
     functions: ToolChoice | None
     """The functions that the model may call; None: none."""
     pictures: PictureParameters | None
@@ -35,17 +40,20 @@ def read_tools(body: wire.ResponseRequest) -> OfferedTools:
     """
     found: list[tuple[str, Tool]] = []
     pictures: PictureParameters | None = None
-    for index, tool in enumerate(body.tools or ()):
-        at = f"tools[{index}]"
-        if tool.type == _PICTURES:
+    placed = placed_tools(body.tools)
+    names = FunctionNames(placed)
+    for tool, at, namespace in placed:
+        if tool.type == "function":
+            found.append((f"{at}.name", _function(tool, at, namespace, names)))
+        elif tool.type == _PICTURES and namespace is None:
             pictures = _pictures(tool, at)
-        elif tool.type == "function":
-            found.append((f"{at}.name", _function(tool, at)))
-        elif tool.type not in _SEARCHES:
+        elif tool.type not in _SEARCHES or namespace is not None:
             text = f"Tools of the type '{tool.type}' are not supported: offer a 'function' (at '{at}.type')."
             raise BadRequest(text, param=f"{at}.type", code="unsupported_parameter")
-    functions = unique(found)
-    mode, allowed = _choice(body.tool_choice)
+    if len(found) > MOST_TOOLS:
+        raise BadRequest(f"'tools' may have up to {MOST_TOOLS} functions.", param="tools")
+    functions = unique(found, longest=_LONGEST_FLAT_NAME)
+    mode, allowed = _choice(body.tool_choice, names)
     draws = allowed == (_PICTURES,) or (mode == "required" and not allowed and not functions and pictures is not None)
     if draws and pictures is None:
         text = "'tool_choice' names the tool 'image_generation', which the request does not offer."
@@ -54,18 +62,27 @@ def read_tools(body: wire.ResponseRequest) -> OfferedTools:
         mode, allowed = "auto", ()
     parallel = body.parallel_tool_calls is not False
     return OfferedTools(
+        names=names,
         functions=chosen(functions, mode, allowed, "tool_choice", parallel=parallel) if not draws else None,
         pictures=pictures if mode != "none" else None,
         draws=draws,
     )
 
 
-def _function(tool: wire.ResponseTool, at: str) -> Tool:
+def _function(tool: wire.ResponseTool, at: str, namespace: wire.ResponseTool | None, names: FunctionNames) -> Tool:
     if tool.name is None:
+        raise BadRequest(f"'name' is missing (at '{at}').", param=f"{at}.name")
+    check_name(tool.name, f"{at}.name")
+    if namespace is not None and not namespace.name:
+        at = at.partition(".")[0]
         raise BadRequest(f"'name' is missing (at '{at}').", param=f"{at}.name")
     schema = NO_ARGUMENTS if tool.parameters is None else tool.parameters
     parameters = check_schema(schema, f"{at}.parameters")
-    return Tool(name=tool.name, description=tool.description or "", parameters=parameters)
+    description = tool.description or ""
+    if namespace is not None and namespace.description and tool is (namespace.tools or [None])[0]:
+        description = f"{namespace.description}\n{description}"
+    name = names.flat(tool.name, namespace.name if namespace is not None else None)
+    return Tool(name=name, description=description, parameters=parameters)
 
 
 def _pictures(tool: wire.ResponseTool, at: str) -> PictureParameters:
@@ -76,23 +93,35 @@ def _pictures(tool: wire.ResponseTool, at: str) -> PictureParameters:
         raise
 
 
-def _choice(choice: str | wire.ResponseToolChoice | None) -> tuple[Mode, tuple[str, ...]]:
+def _choice(choice: str | wire.ResponseToolChoice | None, names: FunctionNames) -> tuple[Mode, tuple[str, ...]]:
     """Return the mode, and the names of the tools that may be called."""
     match choice:
         case None | wire.ResponseToolChoice(type="web_search" | "web_search_preview"):
             return "auto", ()
         case str() if choice in _MODES:
             return _MODES[choice], ()
-        case wire.ResponseToolChoice(type="function", name=str() as name):
-            return "required", (name,)
+        case wire.ResponseToolChoice(type="function" | "namespace", name=str()):
+            return "required", _named(msgspec.to_builtins(choice), names)
         case wire.ResponseToolChoice(type="image_generation"):
             return "required", (_PICTURES,)
         case wire.ResponseToolChoice(type="allowed_tools"):
-            allowed = [tool for tool in choice.tools or () if tool.get("type", "function") == "function"]
-            return _MODES.get(choice.mode or "", "auto"), tuple(str(tool.get("name", "")) for tool in allowed)
+            allowed = [name for tool in choice.tools or () for name in _named(tool, names)]
+            return _MODES.get(choice.mode or "", "auto"), tuple(allowed)
         case _:
             text = "'tool_choice' must be 'auto', 'none', 'required' or an object that names an offered function."
             raise BadRequest(text, param="tool_choice")
+
+
+def _named(choice: Mapping[str, Any], names: FunctionNames) -> tuple[str, ...]:
+    """Return the functions that an object names; none if it names another kind of tool."""
+    name = str(choice.get("name", ""))
+    match choice.get("type", "function"):
+        case "namespace":
+            return names.within(name) or (name,)
+        case "function":
+            return (names.flat(name, choice.get("namespace")),)
+        case _:
+            return ()
 
 
 def json_output(text: wire.TextOptions | None) -> JsonOutput | None:

@@ -63,6 +63,7 @@ class OutputCall(msgspec.Struct, frozen=True, kw_only=True, tag="function_call")
     id: str
     status: ItemStatus
     call_id: str
+    namespace: str | UnsetType = UNSET
     name: str
     arguments: str
 

@@ -22,6 +22,7 @@ from protocol.model import (
 )
 from protocol.openai.reasoning_effort import has_effect
 from protocol.openai.responses import wire
+from protocol.openai.responses.function_names import FunctionNames
 from protocol.openai.responses.offered_tools import OfferedTools, json_output, shown_choice, shown_text, shown_tool
 from protocol.openai.responses.output_wire import ModelResponse
 
@@ -68,8 +69,10 @@ def refuse_unsupported(body: wire.ResponseRequest) -> None:
         raise BadRequest("'background' requires 'store': a background response is fetched by its id.", param="store")
 
 
-def messages_of(placed: Iterable[PlacedItem], instructions: str | None) -> list[Message]:
+def messages_of(placed: Iterable[PlacedItem], instructions: str | None, names: FunctionNames) -> list[Message]:
     """Return the messages of a conversation; items of one answer, such as words and calls, are one message.
+
+    `names` are those of the functions of the request.
 
     Raises:
         BadRequest: an item or a part is not supported, or lacks a field.
@@ -79,7 +82,7 @@ def messages_of(placed: Iterable[PlacedItem], instructions: str | None) -> list[
     for item, at in placed:
         if item.type in _IGNORED:
             continue
-        message = _message(item, at)
+        message = _message(item, at, names)
         last = messages[-1] if messages else None
         if last is None or not last.role == message.role == Role.ASSISTANT:
             messages.append(message)
@@ -95,7 +98,7 @@ def messages_of(placed: Iterable[PlacedItem], instructions: str | None) -> list[
     return messages if not instructions else [Message(role=Role.SYSTEM, parts=(instructions,)), *messages]
 
 
-def _message(item: wire.InputItem, at: str) -> Message:
+def _message(item: wire.InputItem, at: str, names: FunctionNames) -> Message:
     match item.type:
         case "message":
             role = _ROLES.get(item.role or "user")
@@ -105,7 +108,8 @@ def _message(item: wire.InputItem, at: str) -> Message:
         case "function_call":
             if item.name is None:
                 raise BadRequest(f"'name' is missing (at '{at}').", param=f"{at}.name")
-            call = ToolCall(id=item.call_id or "", name=item.name, arguments=item.arguments or "{}")
+            name = names.flat(item.name, item.namespace)
+            call = ToolCall(id=item.call_id or "", name=name, arguments=item.arguments or "{}")
             return Message(role=Role.ASSISTANT, parts=(), tool_calls=(call,))
         case "function_call_output":
             parts = _parts(item.output, f"{at}.output")

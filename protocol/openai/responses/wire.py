@@ -47,6 +47,7 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     content: InputContent | None = None
     call_id: CallId | None = None
     name: FunctionName | None = None
+    namespace: str | None = None
     arguments: str | None = None
     output: InputContent | None = None
     result: str | None = None
@@ -62,13 +63,15 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ResponseTool(PictureFields, frozen=True, kw_only=True, omit_defaults=True):
-    """A tool that the model may use: a function, or one that OpenAI runs itself."""
+    """A tool that the model may use: a function, a namespace of functions, or one that OpenAI runs itself."""
 
     type: str
     name: str | None = None
     description: str | None = None
     parameters: dict[str, Any] | bool | None = None
     strict: bool | None = None
+    tools: Annotated[list["ResponseTool"], Meta(max_length=MOST_TOOLS)] | None = None
+    """The functions of a namespace."""
 
 
 class ResponseToolChoice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -76,6 +79,7 @@ class ResponseToolChoice(msgspec.Struct, frozen=True, kw_only=True, omit_default
 
     type: str
     name: str | None = None
+    namespace: str | None = None
     mode: str | None = None
     tools: list[dict[str, Any]] | None = None
 

@@ -32,6 +32,7 @@ from protocol.model import (
 )
 from protocol.openai.chat.response_wire import Delta
 from protocol.openai.chat.write import Rendering
+from protocol.openai.responses.function_names import FunctionNames
 from protocol.openai.responses.items import OpenCall, OpenItem, OpenMessage, OpenReasoning, picture_events
 from protocol.openai.responses.output_wire import (
     IncompleteDetails,
@@ -72,6 +73,7 @@ class ResponseBuilder:
         """Fill a response that has no output yet; `now` returns epoch seconds."""
         self.response = response
         self._rendering, self._now = rendering, now
+        self._names = FunctionNames.shown(response.tools)
         self._begun = False
         self._events: list[StreamEvent] = []
         """The events that are not returned yet."""
@@ -106,7 +108,7 @@ class ResponseBuilder:
                 self._think(event.text)
             case CallStarted():
                 self._close("completed")
-                self._start(OpenCall(self._id("fc"), len(self._output), event.id, event.name))
+                self._start(OpenCall(self._id("fc"), len(self._output), event.id, *self._names.own(event.name)))
             case CallArguments() if isinstance(self._open, OpenCall):
                 self._events += self._open.add(event.text)
             case Declined():

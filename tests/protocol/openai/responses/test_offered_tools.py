@@ -9,6 +9,12 @@ from protocol.openai.responses.offered_tools import read_tools
 FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
 PICTURE = {"type": "image_generation"}
 SEARCH = {"type": "web_search_preview"}
+AGENTS = {
+    "type": "namespace",
+    "name": "agents",
+    "description": "Helpers.",
+    "tools": [FUNCTION, FUNCTION | {"name": "g"}],
+}
 
 
 def tools(*offered, **fields):
@@ -44,6 +50,34 @@ def test_a_few_tools_may_be_allowed():
     assert (found.mode, found.allowed) == ("required", ("f",))
 
 
+def test_functions_of_a_namespace_have_their_own_names_unless_others_have_them():
+    found = tools(FUNCTION, AGENTS, AGENTS | {"name": "more", "tools": [FUNCTION]})
+    called = {tool.name: tool.description for tool in found.functions.tools}
+    assert called == {"f": "", "agents__f": "Helpers.\n", "g": "", "more__f": "Helpers.\n"}
+    assert [found.names.own(name) for name in called] == [("f", None), ("f", "agents"), ("g", "agents"), ("f", "more")]
+    assert [found.names.flat(*both) for both in (("f", None), ("f", "agents"), ("g", "agents"), ("h", "agents"))] == [
+        "f",
+        "agents__f",
+        "g",
+        "h",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("choice", "allowed"),
+    [
+        ({"type": "namespace", "name": "agents"}, ("agents__f", "g")),
+        ({"type": "function", "name": "f", "namespace": "agents"}, ("agents__f",)),
+        (
+            {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "namespace", "name": "agents"}]},
+            ("agents__f", "g"),
+        ),
+    ],
+)
+def test_functions_of_a_namespace_may_be_chosen(choice, allowed):
+    assert tools(FUNCTION, AGENTS, tool_choice=choice).functions.allowed == allowed
+
+
 @pytest.mark.parametrize(
     ("offered", "choice", "param"),
     [
@@ -55,6 +89,10 @@ def test_a_few_tools_may_be_allowed():
         ([FUNCTION], PICTURE, "tool_choice"),
         ([FUNCTION], {"type": "mcp"}, "tool_choice"),
         ([FUNCTION], "sometimes", "tool_choice"),
+        ([AGENTS | {"tools": [FUNCTION, {"type": "custom", "name": "c"}]}], None, "tools[0].tools[1].type"),
+        ([AGENTS | {"tools": [FUNCTION, FUNCTION]}], None, "tools[0].tools[1].name"),
+        ([AGENTS | {"name": None}], None, "tools[0].name"),
+        ([FUNCTION], {"type": "namespace", "name": "agents"}, "tool_choice"),
         ([], "required", "tool_choice"),
     ],
 )

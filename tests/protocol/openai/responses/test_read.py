@@ -5,6 +5,7 @@ import pytest
 from protocol.http.conversation import Attachment
 from protocol.model import BadRequest, Catalogue, Role
 from protocol.openai.responses import wire
+from protocol.openai.responses.function_names import FunctionNames, placed_tools
 from protocol.openai.responses.read import PlacedItem, items_of, messages_of
 
 CATALOGUE = Catalogue.build()
@@ -13,7 +14,7 @@ CATALOGUE = Catalogue.build()
 def messages(items, instructions=None):
     body = wire.decode_request(json.dumps({"model": "gemini-3-pro", "input": items}))
     placed = [PlacedItem(item, f"input[{index}]") for index, item in enumerate(items_of(body))]
-    return messages_of(placed, instructions)
+    return messages_of(placed, instructions, FunctionNames(placed_tools(body.tools)))
 
 
 def test_items_of_one_answer_are_one_message():
