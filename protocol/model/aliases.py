@@ -24,6 +24,7 @@ def _versions(family: str) -> tuple[str, ...]:
     """Return the patterns of the names that Google gives to the models of a family."""
     return (
         f"gemini-{family}",
+        f"gemini-{family}-?.?",
         f"gemini-{family}-latest",
         f"gemini-*-{family}-latest",
         f"gemini-*-{family}-preview*",
@@ -44,22 +45,27 @@ _UNAVAILABLE: Mapping[tuple[str, ...], str] = {
         "This gateway has no live sound: send it to a chat model as 'input_audio', and read the answer as text."
     ),
     ("*-moderation-*", "text-moderation*"): "This gateway rates no content: leave moderation out.",
-    ("computer-use-*", "*-deep-research*"): "Use a model with '-deepsearch' for research; no model uses a computer.",
+    ("computer-use-*", "*-computer-use-*", "*-deep-research*"): (
+        "Use a model with '-deepsearch' for research; no model uses a computer."
+    ),
 }
 """Names that clients hard-code, of models that this gateway has nothing like, and what to do instead."""
 
 DEFAULT_ALIASES: Mapping[str, str] = {
     **{pattern: "" for patterns in _UNAVAILABLE for pattern in patterns},
-    **dict.fromkeys(("gpt-image-*", "chatgpt-image-*", "dall-e-*", "imagen-*", "nano-banana*"), _DRAWS),
+    **dict.fromkeys(("gpt-image-*", "chatgpt-image-*", "dall-e-*", "imagen-*", "*nano-banana*"), _DRAWS),
     **dict.fromkeys(("gemini-*-pro-image", "gemini-*-pro-image-*"), f"{_PRO}-imagen"),
     **dict.fromkeys(("gemini-*-flash*-image", "gemini-*-flash*-image-*", "gemini-*-image-generation"), _DRAWS),
     **dict.fromkeys(("sora-*", "veo-*"), _FILMS),
     **dict.fromkeys(("gpt-*-nano*", "gpt-*-mini*"), _LITE),
     **dict.fromkeys(("gpt-3.5-turbo*", "gpt-4*", "chatgpt-4o-latest", "gpt-5*-chat-latest", "gpt-oss-*"), _FLASH),
-    **dict.fromkeys(("o1-mini*", "o3-mini*", "o4-mini*", "davinci-002", "babbage-002"), _FLASH),
-    **dict.fromkeys(("gpt-5*", "o1", "o1-*", "o3", "o3-*"), _PRO),
-    **dict.fromkeys(("claude-*haiku*",), _FLASH),
-    **dict.fromkeys(("claude-*opus*", "claude-*sonnet*"), _PRO),
+    **dict.fromkeys(("o1-mini*", "o3-mini*", "o4-mini*", "codex-mini-*", "*davinci-00?", "babbage-002"), _FLASH),
+    **dict.fromkeys(("gpt-5*", "gpt-daybreak-*", "o1", "o1-*", "o3", "o3-*"), _PRO),
+    **dict.fromkeys(("claude-*haiku*", "claude-instant-*"), _FLASH),
+    **dict.fromkeys(("claude-*",), _PRO),
+    **dict.fromkeys(("gemini-1.5-flash-8b*",), _LITE),
+    **dict.fromkeys(("gemini-?.?-flash-thinking-*",), f"{_FLASH}-extended"),
+    **dict.fromkeys(("gemini-exp-*", "gemini-pro-vision"), _PRO),
     **dict.fromkeys(_versions("flash-lite"), _LITE),
     **dict.fromkeys(_versions("flash"), _FLASH),
     **dict.fromkeys(_versions("pro"), _PRO),
@@ -100,18 +106,22 @@ class AliasTable:
         """The names among the aliases, in lower case, with their targets."""
         return self._names
 
-    def named(self, stem: str, suffixes: str) -> Iterator[str]:
-        """Yield the targets of a name in lower case, which ends in `suffixes`, if it is an alias."""
-        if stem + suffixes in self._names:
-            yield self._names[stem + suffixes]
-        if suffixes and stem in self._names:
-            yield self._names[stem] + suffixes
+    def named(self, stem: str, suffixes: str, tag: str) -> Iterator[str]:
+        """Yield the targets of a name in lower case, which ends in `suffixes` and `tag`, if it is an alias."""
+        for name, added in {stem + suffixes + tag: "", stem + tag: suffixes}.items():
+            if name in self._names:
+                yield _with_suffixes(self._names[name], added)
 
-    def matching(self, stem: str, suffixes: str) -> Iterator[str]:
+    def matching(self, stem: str, suffixes: str, tag: str) -> Iterator[str]:
         """Yield the target of the first pattern that a name matches, without its suffixes or else with them."""
-        for name, added in {stem: suffixes, stem + suffixes: ""}.items():
+        for name, added in {stem + tag: suffixes, stem + suffixes + tag: ""}.items():
             target = next((target for pattern, target in self._patterns if fnmatchcase(name, pattern)), None)
             if target is not None:
                 if target:
-                    yield target + added
+                    yield _with_suffixes(target, added)
                 return
+
+
+def _with_suffixes(target: str, added: str) -> str:
+    """Return a target with these suffixes, which it may have already: `sora-2-video` is `sora-2`."""
+    return target if target.endswith(added) else target + added

@@ -37,8 +37,8 @@ _REMEMBERED = 1000
 _AROUND = string.whitespace + "/\u00a0\u200b\ufeff"
 """Characters around a name that are ignored."""
 _PROVIDER_END = re.compile("[/:]")
-_TAG = re.compile(r"[:@](latest|stable|default)\Z")
-"""A version that some clients append to each model name."""
+_TAG = "[:@](?:latest|stable|default|free|beta|online|nitro|floor|exacto|extended|thinking)"
+"""A version that some clients append to each model name, and the variants of models that OpenRouter has."""
 
 
 class Capability(StrEnum):
@@ -138,19 +138,19 @@ def _spellings(name: str) -> Iterator[str]:
     if len(text) > _LONGEST:
         return
     text = unquote(text).strip(_AROUND).lower()
-    for spelling in dict.fromkeys((text, _TAG.sub("", text))):
+    for spelling in dict.fromkeys((text, re.sub(rf"{_TAG}\Z", "", text))):
         yield spelling
         for end in _PROVIDER_END.finditer(spelling):
             yield spelling[end.end() :]
 
 
 _SUFFIXES = "|".join([*(one.value for one in Capability if one is not Capability.CHAT), _EXTENDED])
-_PARTS = re.compile(rf"(.*?)((?:-(?:{_SUFFIXES}))*)\Z", re.DOTALL)
-"""A name without the suffixes at its end, and these suffixes."""
+_PARTS = re.compile(rf"(.*?)((?:-(?:{_SUFFIXES}))*)({_TAG}|)\Z", re.DOTALL)
+"""A name without the suffixes and the tag at its end, these suffixes, and the tag."""
 
 
-def _unchanged(stem: str, suffixes: str) -> Iterator[str]:
-    yield stem + suffixes
+def _unchanged(stem: str, suffixes: str, tag: str) -> Iterator[str]:
+    yield stem + suffixes + tag
 
 
 class Catalogue:

@@ -78,6 +78,8 @@ def test_an_invalid_combination_of_suffixes_names_the_valid_ones(name):
         ("\ufeffgemini-3-pro\u00a0", "gemini-3-pro"),
         ("gemini-3-pro:latest", "gemini-3-pro"),
         ("models/gemini-3-pro-imagen@default", "gemini-3-pro-imagen"),
+        ("google/gemini-2.5-flash:free", "gemini-2.5-flash"),
+        ("vendor/own-canvas:free", "gemini-3.6-flash-canvas"),
         ("openai/OWN:latest", "gemini-3.6-flash"),
         ("vendor/Own-Canvas-Extended", "gemini-3.6-flash-canvas-extended"),
         ("vendor:own-extended-canvas", "gemini-3.6-flash-canvas-extended"),
@@ -107,7 +109,7 @@ def test_a_selection_has_the_requested_name_as_the_catalogue_spells_it(sent, nam
     [
         ("gemini-3-por", "gemini-3-pro"),
         ("google/gemini_3_pro", "gemini-3-pro"),
-        ("models/gemini-2.5-flash:free", "gemini-2.5-flash-free"),
+        ("models/gemini-2.5-flashfree", "gemini-2.5-flash-free"),
         ("gemini-3.5-flsh-imagen", "gemini-3.5-flash-imagen"),
         ("gemini-3-pro-image", "gemini-3-pro-imagen"),
     ],
@@ -235,6 +237,17 @@ def test_names_of_one_family_are_one_model_with_the_newest_name():
         ("gemini-3-pro-image-preview", "gemini-3.1-pro-imagen"),
         ("gemini-2.5-flash-image", "gemini-3.6-flash-imagen"),
         ("veo-3.1-generate-preview", "gemini-3.1-pro-video"),
+        ("sora-2-video", "gemini-3.1-pro-video"),
+        ("gpt-4o-imagen:latest", "gemini-3.6-flash-imagen"),
+        ("openai/gpt-4o-canvas:free", "gemini-3.6-flash-canvas"),
+        ("anthropic/claude-3.7-sonnet:thinking", "gemini-3.1-pro"),
+        ("claude-mythos-5", "gemini-3.1-pro"),
+        ("claude-instant-1.2", "gemini-3.6-flash"),
+        ("google/gemini-flash-1.5", "gemini-3.6-flash"),
+        ("gemini-1.5-flash-8b", "gemini-3.5-flash-lite"),
+        ("gemini-2.0-flash-thinking-exp-01-21", "gemini-3.6-flash-extended"),
+        ("codex-mini-latest", "gemini-3.6-flash"),
+        ("text-davinci-003", "gemini-3.6-flash"),
     ],
 )
 def test_names_that_clients_hard_code_select_the_model_most_like_theirs(name, canonical):
@@ -259,6 +272,7 @@ def test_every_default_alias_leads_to_a_model_of_the_catalogue(target):
         ("gemini-2.5-flash-preview-tts", "no speech"),
         ("whisper-1", "/v1/audio/transcriptions"),
         ("gpt-4o-realtime-preview", "no live sound"),
+        ("gemini-2.5-computer-use-preview-10-2025", "no model uses a computer"),
         ("omni-moderation-latest", "rates no content"),
     ],
 )
