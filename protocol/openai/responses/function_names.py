@@ -19,7 +19,7 @@ NAMESPACE = "namespace"
 class PlacedFunction(NamedTuple):
     """A tool, its path in the request, and the namespace that it is in."""
 
-    tool: wire.ResponseTool
+    tool: wire.NamespacedTool
     at: str
     namespace: wire.ResponseTool | None = None
 

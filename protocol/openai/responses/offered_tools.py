@@ -69,7 +69,7 @@ def read_tools(body: wire.ResponseRequest) -> OfferedTools:
     )
 
 
-def _function(tool: wire.ResponseTool, at: str, namespace: wire.ResponseTool | None, names: FunctionNames) -> Tool:
+def _function(tool: wire.NamespacedTool, at: str, namespace: wire.ResponseTool | None, names: FunctionNames) -> Tool:
     if tool.name is None:
         raise BadRequest(f"'name' is missing (at '{at}').", param=f"{at}.name")
     check_name(tool.name, f"{at}.name")
@@ -85,7 +85,7 @@ def _function(tool: wire.ResponseTool, at: str, namespace: wire.ResponseTool | N
     return Tool(name=name, description=description, parameters=parameters)
 
 
-def _pictures(tool: wire.ResponseTool, at: str) -> PictureParameters:
+def _pictures(tool: wire.NamespacedTool, at: str) -> PictureParameters:
     try:
         return read_picture_parameters(tool, b"", draws=True)
     except BadRequest as error:

@@ -62,15 +62,20 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return bare or self.type == "item_reference"
 
 
-class ResponseTool(PictureFields, frozen=True, kw_only=True, omit_defaults=True):
-    """A tool that the model may use: a function, a namespace of functions, or one that OpenAI runs itself."""
+class NamespacedTool(PictureFields, frozen=True, kw_only=True, omit_defaults=True):
+    """A tool that may be in a namespace; here, only functions may."""
 
     type: str
     name: str | None = None
     description: str | None = None
     parameters: dict[str, Any] | bool | None = None
     strict: bool | None = None
-    tools: Annotated[list["ResponseTool"], Meta(max_length=MOST_TOOLS)] | None = None
+
+
+class ResponseTool(NamespacedTool, frozen=True, kw_only=True, omit_defaults=True):
+    """A tool that the model may use: a function, a namespace of functions, or one that OpenAI runs itself."""
+
+    tools: Annotated[list[NamespacedTool], Meta(max_length=MOST_TOOLS)] | None = None
     """The functions of a namespace."""
 
 

@@ -51,6 +51,16 @@ def test_items_of_one_answer_are_one_message():
     ]
 
 
+def test_a_request_is_read_as_clients_write_it():
+    message = {"role": "user", "content": {"type": "input_text", "text": "a"}}
+    tool = {"type": "namespace", "name": "n", "tools": {"type": "function", "name": "f", "strict": "true"}}
+    fields = {"max_output_tokens": "16", "metadata": {}, "previous_response_id": "", "tools": tool, "store": "false"}
+    body = wire.decode_request(json.dumps({"model": "gemini-3-pro", "input": message, **fields}))
+    assert body.input == [wire.InputItem(role="user", content=[wire.InputPart(type="input_text", text="a")])]
+    assert (body.max_output_tokens, body.metadata, body.previous_response_id) == (16, None, None)
+    assert (body.store, body.tools[0].tools[0].strict) == (False, True)
+
+
 def test_files_are_found_in_every_place():
     parts = [
         {"type": "input_image", "image_url": "https://x.example/a.png", "detail": "original"},
