@@ -6,6 +6,17 @@ import httpx2 as httpx
 import pytest
 
 CALL = '<call name="read_file">{"path": "a.txt"}</call>'
+ABOUT = """Reads a file.
+
+## When to use
+## Output
+
+```json
+{"lines": 1}
+```
+````
+A fence of four.
+````"""
 RESULT = "first line of a.txt"
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -45,7 +56,7 @@ def claude_code(*messages):
         ],
         "messages": list(messages),
         "tools": [
-            {"name": "read_file", "description": "Read.", "input_schema": {**SCHEMA, "required": ["path"]}},
+            {"name": "read_file", "description": ABOUT, "input_schema": {**SCHEMA, "required": ["path"]}},
             {
                 "name": "TodoWrite",
                 "description": "Plan.",

@@ -15,7 +15,8 @@ import msgspec
 from transports.simulator.schema_samples import sample
 
 _EXAMPLE = re.compile(r"^```(\S+) NAME$", re.MULTILINE)
-_TOOL = re.compile(r"^## (\S+)\n(?:(?!## ).*\n)*?(\{.*\}|true|false)$", re.MULTILINE)
+_TOOL = re.compile(r"^## (\S+)$", re.MULTILINE)
+_CONVERSATION = "\n\nThe following is a conversation."
 _BLOCK = re.compile(r"^(`{4,})(system|developer|user|assistant|tool)\b[^\n]*\n(.*?)\n?^\1$", re.MULTILINE | re.DOTALL)
 _JSON_WANTED = re.compile(r"\b[Aa]nswer with one JSON value\b")
 _SCHEMA = re.compile(r"\bIt must fit this JSON Schema:\n(\{[^\n]*|true|false)")
@@ -56,9 +57,13 @@ def answer(prompt: str, earlier: list[str]) -> str | None:
 def _tools(prompts: list[str]) -> dict[str, Any]:
     """Return the tools of the newest prompt that lists some, with their schemas."""
     for prompt in prompts:
-        head = prompt.partition("````")[0]
+        head = prompt.partition(_CONVERSATION)[0]
         if "each with the JSON Schema of its arguments" in head:
-            return {name: _json(schema) for name, schema in _TOOL.findall(head + "\n")}
+            _, *parts = _TOOL.split(head)
+            return {
+                name: _json(about.rstrip().rpartition("\n")[2])
+                for name, about in zip(parts[::2], parts[1::2], strict=True)
+            }
     return {}
 
 

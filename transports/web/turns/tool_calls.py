@@ -47,6 +47,7 @@ from protocol.model import (
     GenerationRequest,
     JsonScanner,
     Text,
+    Tool,
     ToolChoice,
 )
 
@@ -57,6 +58,7 @@ _NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions"})
 """Keywords whose value has names of its own as keys."""
 _VALUES = frozenset({"default", "const", "enum", "examples"})
 """Keywords whose value is not a schema."""
+_HEADING = re.compile(r"^(#+ )", re.MULTILINE)
 _EXAMPLE = '{"argument": "value"}'
 _TOOLS = """\
 You can call the tools listed below; the program that reads your answer runs them. To call one, write a code block of \
@@ -141,10 +143,7 @@ class CallGrammar:
             if self.shown == digest(choice):
                 closing.append(_REMINDER.format(marker=self._marker, example=_EXAMPLE, rules=self._rules(choice)))
             else:
-                tools = "\n\n".join(
-                    "\n".join(filter(None, (f"## {tool.name}", tool.description.strip(), _compact(tool.parameters))))
-                    for tool in choice.tools
-                )
+                tools = "\n\n".join(map(_described, choice.tools))
                 opening = _TOOLS.format(marker=self._marker, example=_EXAMPLE, rules=self._rules(choice), tools=tools)
         if self._output is not None:
             about = f" It is: {self._output.name}. {self._output.description}".rstrip() if self._output.name else ""
@@ -169,6 +168,12 @@ class CallGrammar:
             which = f"the tool {choice.allowed[0]}" if len(choice.allowed) == 1 else "a tool"
             rules.append(_REQUIRED.format(which=which))
         return " ".join(rules)
+
+
+def _described(tool: Tool) -> str:
+    """Return the section of a tool; headings in its description stand below that of the section."""
+    about = _HEADING.sub(r"##\1", tool.description.strip())
+    return "\n".join(filter(None, (f"## {tool.name}", about, _compact(tool.parameters))))
 
 
 def _compact(schema: object) -> str:

@@ -195,6 +195,13 @@ def test_the_instructions_name_every_tool_once_and_not_their_titles():
     assert grammar().instructions().closing == ""
 
 
+def test_headings_in_a_description_stand_below_the_name_of_the_tool():
+    about = "Runs it.\n\n## Resume\n### Again\n# Git\n#no heading"
+    choice = ToolChoice(tools=(Tool(name="a", description=about, parameters={}),))
+    opening = CallGrammar(msgspec.structs.replace(request_for("x"), tools=choice)).instructions().opening
+    assert opening.endswith("## a\nRuns it.\n\n#### Resume\n##### Again\n### Git\n#no heading\n{}")
+
+
 def test_a_member_named_title_stays_in_the_schema():
     schema = {"type": "object", "title": "T", "properties": {"title": {"type": "string", "title": "X"}}}
     choice = ToolChoice(tools=(Tool(name="a", parameters=schema),))
