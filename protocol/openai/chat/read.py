@@ -98,7 +98,7 @@ def _parts(content: wire.Content | None, where: str, *, takes_files: bool) -> tu
             case wire.ShownImage() | wire.ContentAudio() | wire.ContentFile() | wire.ContentInputFile():
                 if not takes_files:
                     kind = type(part).__struct_config__.tag
-                    text = f"A content part of type '{kind}' belongs into a user message (at '{at}')."
+                    text = f"A content part of type '{kind}' belongs in a user message (at '{at}')."
                     raise BadRequest(text, param=at, code="unsupported_content_part")
                 parts.append(_attachment(part, at))
             case _:

@@ -46,9 +46,13 @@ from protocol.model import (
     Finish,
     GenerationRequest,
     JsonScanner,
+    Rewritten,
     Text,
+    Thought,
     Tool,
     ToolChoice,
+    Waiting,
+    WorkStarted,
 )
 
 _NONCE_BYTES = 3
@@ -122,6 +126,7 @@ class CallGrammar:
     def __init__(self, request: GenerationRequest) -> None:
         """Choose a new marker. Only chat has tools and structured output; other capabilities ignore them."""
         chat = request.selection.capability is Capability.CHAT
+        self._streamed = request.streamed
         self._choice = request.tools if chat else None
         self._output = request.output if chat else None
         self._marker = f"tool_call_{secrets.token_hex(_NONCE_BYTES)}" if self._choice is not None else ""
@@ -156,7 +161,7 @@ class CallGrammar:
         """Return the events of an answer, with its calls as events of their own."""
         if self._choice is None:
             return events
-        return _CallParser(self._marker, parallel=self._choice.parallel).read(events)
+        return _CallParser(self._marker, parallel=self._choice.parallel).read(events, streamed=self._streamed)
 
     def _rules(self, choice: ToolChoice) -> str:
         rules = [_ALONE, _SEVERAL if choice.parallel else _ONE]
@@ -195,29 +200,51 @@ def _without_titles(node: Any, *, keywords: bool) -> Any:
     }
 
 
-_LONGEST_HEAD = 2000
 _MALFORMED = "the code block of a call must name the tool after the marker, and contain one JSON object"
 _BLANKS = " \t\r\n"
 _CALLS = (CallStarted, CallArguments, CallMalformed)
+_MARKS = r"(?:\d{1,2}[.)][ \t]+)?[ \t`~*>#+\"'\\-]*"
+"""What may stand before the marker: the marks of a code block, a list, a quotation or bold text."""
+_MARKS_BEGUN = re.compile(rf"(?:\d{{1,2}}[.)]?\Z)?{_MARKS}")
+_FENCE = r"[ \t]*`{3,}[^\n`]*"
+_FENCE_BEGUN = re.compile(rf"[ \t]*(?:`{{1,2}}|{_FENCE})")
+_FENCE_LINE = re.compile(rf"(?:\A|\n)({_FENCE}\n)\Z")
+_HEAD = (
+    rf"(?P<fence>^{_FENCE}\n)?^(?P<marks>{_MARKS})MARKER(?!\w)[^\w\n{{]*(?P<name>[\w.:\\-]*)"
+    r"(?P<end>(?:[ \t]*\(call [^)\n]*\))?[^\w\n{(]*(?=[\n{]|\Z))?"
+)
+"""The first line of a call, with the id of an earlier call, which models imitate."""
+_ARGUMENTS = re.compile(r"[^`{]{0,200}(?:`{3,}[^\n`]*\n\s*)?(?=\{)")
+_ARGUMENTS_BEGUN = re.compile(r"[^`{]{0,200}(?:`{1,2}|`{3,}[^\n`]*(?:\n\s*)?)?\Z")
+_CLOSED = re.compile(r"\s*`{3,}[ \t]*\n")
+_NOTHING = re.compile(r"\s*(?:`{3}|\Z)")
 _State = Literal["text", "head", "arguments"]
 
 
 class _CallParser:
     """Reads calls from an answer's text, which arrives in pieces.
 
-    Only the last line of the text is held back, and only while it may become the first line of a call; blank lines are
-    held back until text follows them, so that a call leaves no blank text before it.
+    Only the last line of the text is held back, and only while it may become the first line of a call, with the first
+    line of a code block before it. Blank lines are held back until text follows them, so that a call leaves no blank
+    text before it.
+
+    Models vary the form. These are calls too: a marker in the first line of a code block or in the line before it,
+    after the marks of a list, or with escaped underscores; a name in quotes. A marker within a sentence is text.
     """
 
     def __init__(self, marker: str, *, parallel: bool) -> None:
         """Read the calls of a marker: all, or only the first if not `parallel`."""
         self._marker = marker
-        self._head = re.compile(rf"^[ \t]*(?:`{{3,}}[ \t]*)?{marker}\b[ \t]*([^\s`{{(]*)[^\n{{]*\n?", re.MULTILINE)
+        self._head = re.compile(_HEAD.replace("MARKER", marker.replace("_", r"\\?_")), re.MULTILINE)
         self._parallel = parallel
         self._state: _State = "text"
         self._text = ""
         """Text that is not read yet."""
+        self._before = "\n"
+        """The character before it."""
         self._name = ""
+        self._fenced = False
+        """Whether the call stands in a code block."""
         self._scanner = JsonScanner()
         self.called = False
         """Whether a call was read: text after it is dropped."""
@@ -245,28 +272,45 @@ class _CallParser:
                 return
 
     def _read_text(self, *, last: bool) -> Iterator[Event]:
-        found = self._head.search(self._text)
-        if found is not None and (last or found.end() < len(self._text)):
-            said = self._text[: found.start()]
-            self._text = self._text[found.end() :]
+        found = self._found()
+        if found is not None and (last or found.end() <= len(self._text)):
+            said = self._take(found.start() - 1)
+            self._take(found.end() - found.start())
             yield from self._said(said.rstrip())
             if self.called and not self._parallel:
                 return
-            self._name, self._state = found[1], "head"
+            self._name = re.split(r"[.:]", found["name"].replace("\\", "").rstrip(".:"))[-1]
+            self._fenced, self._state = found["fence"] is not None or "```" in found["marks"].replace("\\", ""), "head"
             return
-        keep = 0 if last else self._doubtful(found)
-        end = len(self._text) - keep
-        said, self._text = self._text[:end], self._text[end:]
-        yield from self._said(said)
+        keep = 0 if last else self._doubtful(found.start() - 1 if found is not None else None)
+        yield from self._said(self._take(len(self._text) - keep))
 
-    def _doubtful(self, found: "re.Match[str] | None") -> int:
-        """Return how many of the last characters may belong to a call."""
+    def _found(self) -> "re.Match[str] | None":
+        """Return the first line of the next call, with positions in the text with the character before it."""
+        for found in self._head.finditer(self._before + self._text, 1):
+            if found["end"] is not None or "```" in found["marks"].replace("\\", ""):
+                return found
+        return None
+
+    def _take(self, size: int) -> str:
+        """Remove and return the first characters of the text."""
+        taken, self._text = self._text[:size], self._text[size:]
+        self._before = taken[-1:] or self._before
+        return taken
+
+    def _doubtful(self, start: int | None) -> int:
+        """Return how many of the last characters may belong to a call, which begins at `start` if that is not None."""
         text = self._text
-        start = found.start() if found is not None else text.rfind("\n") + 1
-        line = text[start:]
-        mark = line.lstrip(" \t").lstrip("`").lstrip(" \t")
-        if found is None and mark and not self._marker.startswith(mark):
-            return 0
+        if start is None:
+            start = text.rfind("\n") + 1
+            line = text[start:]
+            rest = _MARKS_BEGUN.sub("", line, count=1).replace("\\", "")
+            begun = self._marker.startswith(rest) or _FENCE_BEGUN.fullmatch(line) is not None
+            if not begun or (start == 0 and self._before != "\n"):
+                return 0
+            fence = _FENCE_LINE.search(text[:start])
+            if fence is not None and (fence.start(1) or self._before == "\n"):
+                start = fence.start(1)
         return len(text) - len(text[:start].rstrip(_BLANKS))
 
     def _said(self, text: str) -> Iterator[Event]:
@@ -275,21 +319,22 @@ class _CallParser:
 
     def _read_head(self, *, last: bool) -> Iterator[Event]:
         """Read up to the opening brace of the arguments."""
-        text = self._text.lstrip(_BLANKS)
-        if not text and not last:
+        text = self._text
+        closed = self._fenced and _CLOSED.match(text) is not None
+        begun = _ARGUMENTS.match(text)
+        if begun is not None and self._name and not closed:
+            yield from self._begin()
+            self._take(begun.end())
+            self._state = "arguments"
+        elif not last and not closed and _ARGUMENTS_BEGUN.match(text):
             return
-        if text.startswith("`") or not text:
+        elif self._name and _NOTHING.match(text):
             yield from self._begin()
             yield CallArguments(text="{}")
             self._state = "text"
-            return
-        if text.startswith("{") and self._name:
-            yield from self._begin()
-            self._text, self._state = text, "arguments"
-            return
-        if last or "```" in text or len(text) > _LONGEST_HEAD:
+        else:
             self._text, self._state, self.called = "", "text", True
-            yield CallMalformed(text=f"```{self._marker} {self._name}\n{text}", problem=_MALFORMED)
+            yield CallMalformed(text=f"```{self._marker} {self._name}{text}", problem=_MALFORMED)
 
     def _begin(self) -> Iterator[Event]:
         self.called = True
@@ -299,31 +344,52 @@ class _CallParser:
     def _read_arguments(self, *, last: bool) -> Iterator[Event]:
         """Pass on the arguments up to their closing brace."""
         end = self._scanner.end(self._text)
-        text, self._text = self._text[:end], self._text[end:] if end is not None else ""
+        text = self._take(len(self._text) if end is None else end)
         if end is not None or last:
             self._state = "text"
         if text:
             yield CallArguments(text=text)
 
-    async def read(self, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
-        """Yield events, with the calls in the text as events of their own."""
-        shown = False
+    async def read(self, events: AsyncIterator[Event], *, streamed: bool) -> AsyncIterator[Event]:
+        """Yield events, with the calls in the text as events of their own.
+
+        If the answer is not streamed, and the site has rewritten it, its final form alone counts.
+        """
+        shown, held = False, list[Event]()
         async for event in events:
             match event:
+                case Finish(rewritten=Rewritten() as whole) if not streamed:
+                    for found in _CallParser(self._marker, parallel=self._parallel).final(whole):
+                        yield found
+                    yield Finish(reason=whole.reason, usage=whole.usage)
+                    return
                 case Text():
-                    for found in self.feed(event.text):
-                        shown = True
-                        yield found
-                case Citation() if self.called:
-                    pass
+                    read = list(self.feed(event.text))
                 case Finish():
-                    for found in self.finish(event, shown=shown):
-                        yield found
+                    read = [*held, *self.finish(event, shown=shown)]
+                    held.clear()
                 case _:
-                    yield event
+                    read = [] if self.called and isinstance(event, Citation) else [event]
+            if not streamed and not isinstance(event, Finish | Waiting | WorkStarted):
+                held += read
+                continue
+            for found in read:
+                shown = shown or isinstance(event, Text)
+                yield found
+
+    def final(self, whole: Rewritten) -> Iterator[Event]:
+        """Yield the events of the final form of an answer."""
+        if whole.thoughts:
+            yield Thought(text=whole.thoughts)
+        for piece in whole.pieces:
+            if isinstance(piece, Text):
+                yield from self.feed(piece.text)
+            elif not self.called:
+                yield piece
+        yield from self.close()
 
     def finish(self, finish: Finish, *, shown: bool) -> Iterator[Event]:
-        """Yield the end of an answer; if the site has rewritten it, the calls of its final form count.
+        """Yield the end of a streamed answer; if the site has rewritten it, the calls of its final form count.
 
         `shown`: a part of the text was yielded before.
         """
@@ -333,13 +399,7 @@ class _CallParser:
             yield msgspec.structs.replace(finish, rewritten=None) if self.called else finish
             return
         again = _CallParser(self._marker, parallel=self._parallel)
-        final: list[Event] = []
-        for piece in whole.pieces:
-            if isinstance(piece, Text):
-                final += again.feed(piece.text)
-            elif not again.called:
-                final.append(piece)
-        final += again.close()
+        final = [event for event in again.final(whole) if not isinstance(event, Thought)]
         if again.called or not shown:
             yield from (event for event in final if isinstance(event, _CALLS) or not shown)
             yield msgspec.structs.replace(finish, rewritten=None, reason=whole.reason, usage=whole.usage)

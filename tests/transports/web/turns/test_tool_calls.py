@@ -33,7 +33,8 @@ TOOLS = (
 
 def grammar(model="gemini-3-pro", output=None, **choice):
     tools = ToolChoice(tools=TOOLS, **choice)
-    return CallGrammar(msgspec.structs.replace(request_for("x", model), tools=tools, output=output))
+    request = request_for("x", model)
+    return CallGrammar(msgspec.structs.replace(request, tools=tools, output=output, streamed=True))
 
 
 def marker(of):
@@ -142,14 +143,42 @@ async def test_text_is_held_back_only_while_it_may_begin_a_call(text, line):
         ("```{} none\n```", "none", "{}"),
         ("```{} none", "none", "{}"),
         ('```{} get_weather\n{{"a": 1', "get_weather", '{"a": 1'),
+        ('```json\n{} get_weather\n{{"a": 1}}\n```', "get_weather", '{"a": 1}'),
+        ('{} get_weather\n```json\n{{"a": 1}}\n```', "get_weather", '{"a": 1}'),
+        ('{} get_weather\n```\n{{"a": 1}}\n```', "get_weather", '{"a": 1}'),
+        ('```{} get_weather\n```json\n{{"a": 1}}\n```\n```', "get_weather", '{"a": 1}'),
+        ('```{} get_weather\njson\n{{"a": 1}}\n```', "get_weather", '{"a": 1}'),
+        ('```{}: get_weather\r\n{{"a": 1}}\r\n```', "get_weather", '{"a": 1}'),
+        ('```{} "get_weather":\n{{"a": 1}}\n```', "get_weather", '{"a": 1}'),
+        ('```{} get_weather({{"a": 1}})\n```', "get_weather", '{"a": 1}'),
+        ('```{} default_api:get_weather\n{{"a": 1}}\n```', "get_weather", '{"a": 1}'),
+        ('1. ```{} get_weather\n   {{"a": 1}}\n   ```', "get_weather", '{"a": 1}'),
+        ('**{} get_weather**\n{{"a": 1}}', "get_weather", '{"a": 1}'),
+        ('`{} get_weather`\n{{"a": 1}}', "get_weather", '{"a": 1}'),
+        ('~~~{} get_weather\n{{"a": 1}}\n~~~', "get_weather", '{"a": 1}'),
+        ("```{} none\n\n```\n{{1}}", "none", "{}"),
     ],
 )
-async def test_the_forms_in_which_models_write_a_call(block, name, arguments):
+@pytest.mark.parametrize("escaped", [False, True])
+async def test_the_forms_in_which_models_write_a_call(block, name, arguments, escaped):
     of = grammar()
-    assert await read(of, [block.format(marker(of))]) == ("", [[name, arguments]], [])
+    mark = marker(of).replace("_", "\\_") if escaped else marker(of)
+    text = block.format(mark).replace("get_weather", "get\\_weather" if escaped else "get_weather")
+    for pieces in ([text], list(text)):
+        assert await read(of, pieces) == ("", [[name, arguments]], [])
 
 
-@pytest.mark.parametrize("body", ["city: Paris\n```", "[1]\n```", "x" * 3000])
+@given(
+    st.sampled_from(["The marker is {}, {} get_weather", "{} is the marker.\nok", "{} get_weather is it", "a{} none"]),
+    CUTS,
+)
+async def test_a_marker_within_a_sentence_is_text(sentence, cuts):
+    of = grammar()
+    text = sentence.replace("{}", marker(of))
+    assert await read(of, cut(text, cuts)) == (text, [], [])
+
+
+@pytest.mark.parametrize("body", ["city: Paris\n```", "[1]\n```", "x" * 3000, "(city='Paris')\n```"])
 async def test_a_call_that_cannot_be_read_is_not_text(body):
     of = grammar()
     words, calls, malformed = await read(of, [f"```{marker(of)} get_weather\n{body}"])
@@ -157,9 +186,10 @@ async def test_a_call_that_cannot_be_read_is_not_text(body):
     assert body.split("\n")[0] in malformed[0].text
 
 
-async def test_a_call_without_a_name_cannot_be_read():
+@pytest.mark.parametrize("body", ['\n{"name": "none"}\n```', "\n```", ""])
+async def test_a_call_without_a_name_cannot_be_read(body):
     of = grammar()
-    _, calls, malformed = await read(of, [f'```{marker(of)}\n{{"name": "none"}}\n```'])
+    _, calls, malformed = await read(of, [f"```{marker(of)}{body}"])
     assert (calls, len(malformed)) == ([], 1)
 
 
@@ -185,6 +215,16 @@ async def test_the_calls_of_a_rewritten_answer_count(streamed):
     words, calls, _ = await read(of, [streamed], finish)
     assert calls == [["none", "{}"]]
     assert words == (streamed.rstrip() and streamed) or words == "Let me see."
+
+
+async def test_of_a_rewritten_answer_that_is_not_streamed_only_the_final_form_counts():
+    tools = ToolChoice(tools=TOOLS)
+    of = CallGrammar(msgspec.structs.replace(request_for("x"), tools=tools, streamed=False))
+    begun = ["I will look.\n", f"```{marker(of)} get_weather\n{{}}\n```"]
+    for final, expected in ((f"```{marker(of)} none\n{{}}\n```", ("", [["none", "{}"]], [])), ("No.", ("No.", [], []))):
+        whole = Rewritten(pieces=(Text(final),), thoughts="", usage=USAGE)
+        finish = Finish(reason="stop", usage=USAGE, rewritten=whole)
+        assert await read(of, begun, finish) == expected
 
 
 def test_the_instructions_name_every_tool_once_and_not_their_titles():
