@@ -209,8 +209,10 @@ def test_a_cut_answer_is_incomplete(gateway):
         assert len(texts_of(response)[0]) == 40
 
 
-def test_an_error_in_the_stream_ends_it_with_a_failed_response(gateway):
+def test_an_error_in_the_stream_ends_it_with_a_failed_response(gateway, client):
     events = events_of(post(gateway, input='<sim drop-after="3"/><echo>some words</echo>', stream=True))
+    stored = client.responses.retrieve(events[-1]["response"]["id"])
+    assert stored.error.message == events[-1]["response"]["error"]["message"]
     assert kinds_of(events)[-1] == "failed"
     assert events[-1]["response"]["status"] == "failed"
     assert events[-1]["response"]["error"]["code"] == "server_error"
@@ -309,17 +311,28 @@ def test_a_response_in_the_background_is_fetched_by_its_id(client):
     )
 
 
-def test_a_failure_in_the_background_is_the_response(client):
-    done = client.responses.create(model=MODEL, input='<sim error="1003"/>', background=True)
+def test_a_failure_in_the_background_is_the_response(gateway, client):
+    done = client.responses.create(model=MODEL, input='<sim http="500"/>', background=True)
     while done.status in {"queued", "in_progress"}:
         done = client.responses.retrieve(done.id)
     assert (done.status, done.error.code) == ("failed", "server_error")
+    done = client.responses.create(model=MODEL, input='<sim error="1003"/>', background=True)
+    events = streamed(gateway, done.id)
+    assert (events[-1]["type"], events[-1]["response"]["error"]["code"]) == ("response.failed", "invalid_prompt")
+    assert events[-1]["response"] == json.loads(client.responses.with_raw_response.retrieve(done.id).text)
 
 
-def test_a_response_in_the_background_can_be_cancelled(client):
+def streamed(gateway, response_id):
+    """Return the events of a stored response."""
+    headers = {"Authorization": f"Bearer {gateway.key}"}
+    return events_of(httpx.get(f"{gateway.base_url}/responses/{response_id}?stream=true", headers=headers).text)
+
+
+def test_a_response_in_the_background_can_be_cancelled(gateway, client):
     queued = client.responses.create(model=MODEL, input='<sim delay="60"/>', background=True)
     assert client.responses.cancel(queued.id).status == "cancelled"
     assert client.responses.retrieve(queued.id).status == "cancelled"
+    assert kinds_of(streamed(gateway, queued.id)) == ["created", "queued", "in_progress", "failed"]
     whole = client.responses.create(model=MODEL, input="<echo>x</echo>")
     with pytest.raises(openai.BadRequestError, match="background"):
         client.responses.cancel(whole.id)
@@ -394,6 +407,12 @@ def test_unsupported_fields_are_refused_by_name(client, fields, param):
     with pytest.raises(openai.BadRequestError) as failed:
         client.responses.create(**{"model": MODEL, "input": "hello"} | fields)
     assert failed.value.param == param
+
+
+def test_values_that_the_api_does_not_have_are_not_repeated(gateway):
+    odd = {"truncation": "x", "reasoning": {"effort": "x", "summary": "x"}, "temperature": 9, "top_p": -1}
+    for response in ask(gateway, input="<echo>x</echo>", previous_response_id="", **odd):
+        assert [response[field] for field in ("truncation", "temperature", "top_p")] == ["disabled", 1.0, 1.0]
 
 
 def test_fields_without_effect_are_named_in_a_header(client):

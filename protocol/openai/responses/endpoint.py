@@ -1,13 +1,12 @@
 """The endpoints below `/responses`."""
 
 import msgspec
-from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 
 from protocol.http import ignored
 from protocol.http.body import encode_json, read_json
-from protocol.http.context import UNCHANGED, RequestContext, caller_of, context_of
+from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.conversation import read_turns
 from protocol.http.errors import ASGIResponse, HttpError
 from protocol.http.files import reserve_to_store
@@ -27,15 +26,14 @@ from protocol.model import (
 from protocol.openai.errors import error_response
 from protocol.openai.reasoning_effort import with_effort
 from protocol.openai.responses import read, wire
+from protocol.openai.responses.background import BackgroundSteps, state_of
 from protocol.openai.responses.listing import input_page
-from protocol.openai.responses.maker import ResponseMaker, job_exchange, picture_base64, state_of
+from protocol.openai.responses.maker import ResponseMaker, with_pictures
 from protocol.openai.responses.offered_tools import read_tools
 from protocol.openai.responses.output_wire import (
     DeletedResponse,
     InputItems,
     ModelResponse,
-    OutputItem,
-    OutputPicture,
 )
 from protocol.openai.responses.state import StoredResponse, named_input, save
 from protocol.openai.responses.write import ResponseStep, ResponseWriter, WholeResponseReply, last_step
@@ -61,7 +59,7 @@ async def _answer(
     state = state_of(engine, context)
     own = await state.resolved(read.items_of(body))
     placed = [read.PlacedItem(item, f"input[{index}]") for index, item in enumerate(own)]
-    conversation = [*await state.history(body.previous_response_id), *placed]
+    conversation = [*await state.history(body.previous_response_id or None), *placed]
     messages = read.messages_of(conversation, body.instructions, tools.names)
     turns = await read_turns(messages, selection, engine.catalogue, context)
     request = read.read(body, turns, tools, selection, context)
@@ -71,17 +69,24 @@ async def _answer(
         input=named_input(response.id, own),
         pictures=tools.pictures.image_format if tools.pictures is not None else None,
     )
-    if not response.background:
-        exchange = bounded(engine, request, Bounds(tokens=body.max_output_tokens))
-    else:
+    if response.background:
         await reserve_to_store(turns, context)
         await save(context, stored)
         job = Job(id=response.id, kind=JobKind.RESPONSE, request=request, model=response.model, created=context.created)
         await context.jobs.submit(job)
         if not body.stream:
             return Accepted(request=request, response=_json(response))
-        exchange = job_exchange(context, response.id, body.max_output_tokens)
+        steps = BackgroundSteps(engine, context, stored)
+        return Answer(
+            request=request,
+            exchange=steps.opened(),
+            writer=steps.writer,
+            fold=last_step,
+            streamed=True,
+            notices=notices,
+        )
     maker = ResponseMaker(engine, context, stored)
+    exchange = bounded(engine, request, Bounds(tokens=body.max_output_tokens))
     return Answer(
         request=request,
         exchange=maker.opened(exchange, streamed=bool(body.stream)),
@@ -112,7 +117,7 @@ class RetrievedResponses:
         stored = await self._find(request, context)
         if request.query_params.get("stream", "").lower() == "true":
             return self._streamed(stored, request, context)
-        return _json(await self._with_pictures(stored, context))
+        return _json(await with_pictures(self._engine, context, stored))
 
     async def delete(self, request: Request) -> ASGIResponse:
         """Delete a response of the caller, and stop its job if it runs."""
@@ -130,11 +135,11 @@ class RetrievedResponses:
         if not stored.response.background:
             raise BadRequest("Only a response with 'background' can be cancelled.", code="not_cancellable")
         if not stored.finished:
-            await context.jobs.remove(caller_of(context).owner, JobKind.RESPONSE, stored.response.id)
             cancelled = msgspec.structs.replace(stored.response, status="cancelled")
             stored = msgspec.structs.replace(stored, response=cancelled)
-            await save(context, stored)
-        return _json(await self._with_pictures(stored, context))
+            await save(context, stored)  # first, so that a stream of it does not take it for expired
+            await context.jobs.remove(caller_of(context).owner, JobKind.RESPONSE, stored.response.id)
+        return _json(await with_pictures(self._engine, context, stored))
 
     async def input_items(self, request: Request) -> ASGIResponse:
         """Return a page of the input of a response."""
@@ -149,35 +154,13 @@ class RetrievedResponses:
 
     def _streamed(self, stored: StoredResponse, request: Request, context: RequestContext) -> ASGIResponse:
         """Return the events of a response in the background, from its job."""
-        response, after = stored.response, request.query_params.get("starting_after", "-1")
-        if not response.background:
+        after = request.query_params.get("starting_after", "-1")
+        if not stored.response.background:
             raise BadRequest("Only a response with 'background' can be streamed again.", param="stream")
         if not after.removeprefix("-").isdecimal():
             raise BadRequest("'starting_after' must be the number of an event.", param="starting_after")
-        begun = msgspec.structs.replace(
-            response, status="queued", output=[], error=None, incomplete_details=None, completed_at=None, usage=UNSET
-        )
-        maker = ResponseMaker(self._engine, context, msgspec.structs.replace(stored, response=begun))
-        steps = maker.opened(job_exchange(context, response.id, response.max_output_tokens), streamed=True)
-        return EventStream(steps, ResponseWriter(maker.builder, int(after)), error_response, [])
-
-    async def _with_pictures(self, stored: StoredResponse, context: RequestContext) -> ModelResponse:
-        """Return a response with the content of its pictures, which are fetched again."""
-        output: list[OutputItem] = []
-        for item in stored.response.output:
-            ref = stored.media.get(item.id)
-            if isinstance(item, OutputPicture) and item.result is None and ref is not None:
-                wanted = stored.pictures or UNCHANGED
-                output.append(
-                    msgspec.structs.replace(
-                        item,
-                        result=await picture_base64(self._engine, context, ref, wanted),
-                        url=context.links.sign(ref, caller_of(context), wanted),
-                    )
-                )
-            else:
-                output.append(item)
-        return msgspec.structs.replace(stored.response, output=output)
+        steps = BackgroundSteps(self._engine, context, stored, int(after))
+        return EventStream(steps.opened(), steps.writer, error_response, [])
 
 
 def _unknown() -> HttpError:

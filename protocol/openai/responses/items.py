@@ -180,3 +180,32 @@ def picture_events(index: int, picture: OutputPicture) -> Events:
     for kind in ("in_progress", "generating", "completed"):
         yield StreamEvent(type=f"response.image_generation_call.{kind}", output_index=index, item_id=picture.id)
     yield _done(index, picture)
+
+
+def replayed(index: int, item: OutputItem) -> Events:
+    """Yield the events of a whole item, with each of its texts as one part."""
+    match item:
+        case OutputMessage():
+            message = OpenMessage(item.id, index, 0)
+            yield from message.opened()
+            for part in item.content:
+                if isinstance(part, OutputRefusal):
+                    yield from message.say(part.refusal, refuses=True)
+                    continue
+                yield from message.say(part.text)
+                for cited in part.annotations:
+                    yield from message.cite(cited.start_index, cited.end_index, cited.url, cited.title)
+            yield from message.closed(item.status)
+        case OutputReasoning():
+            thoughts = OpenReasoning(item.id, index)
+            yield from thoughts.opened()
+            yield from thoughts.think("".join(part.text for part in item.summary))
+            yield from thoughts.closed(item.status)
+        case OutputCall():
+            namespace = None if item.namespace is msgspec.UNSET else item.namespace
+            call = OpenCall(item.id, index, item.call_id, item.name, namespace)
+            yield from call.opened()
+            yield from call.add(item.arguments)
+            yield from call.closed(item.status)
+        case OutputPicture():
+            yield from picture_events(index, item)

@@ -12,9 +12,7 @@ import anyio
 import msgspec
 import structlog
 
-from protocol.http.context import ImageFormat, RequestContext, caller_of
-from protocol.http.errors import HttpError
-from protocol.http.stop import Bounds, cut
+from protocol.http.context import UNCHANGED, ImageFormat, RequestContext, caller_of
 from protocol.http.stream import Steps
 from protocol.http.withhold import withholding
 from protocol.model import (
@@ -23,23 +21,16 @@ from protocol.model import (
     Exchange,
     Finish,
     GatewayError,
-    Job,
-    JobError,
-    JobKind,
     Media,
     MediaKind,
     MediaRef,
     Served,
-    UpstreamFailed,
-    UpstreamModel,
-    Waiting,
     fold,
 )
 from protocol.openai.chat.write import Rendering
-from protocol.openai.responses.state import ConversationState, StoredResponse, save
-from protocol.openai.responses.write import Picture, ResponseBuilder, ResponseStep, last_step
-
-_LOOK_SECONDS = 0.5
+from protocol.openai.responses.output_wire import ModelResponse, OutputItem, OutputPicture
+from protocol.openai.responses.state import StoredResponse, save
+from protocol.openai.responses.write import Picture, ResponseBuilder, ResponseStep
 
 _log = structlog.get_logger()
 
@@ -75,9 +66,13 @@ class ResponseMaker:
             url = self._context.links.sign(event.ref, caller_of(self._context), wanted)
             part = Picture(media=event, url=url, base64=base64)
         events = builder.add(part)
-        if events or builder.response.background:
-            events = [*builder.begin(), *events]
-        return [ResponseStep(events=events)] if events else []
+        return [ResponseStep(events=[*builder.begin(), *events])] if events else []
+
+    async def fail(self, error: GatewayError) -> None:
+        """Store that the response failed, if its client knows its id already."""
+        if self.builder.begun:
+            self.builder.fail(error)
+            await self.save()
 
     async def save(self) -> None:
         """Store the response in its current state; a client that waits for the answer gets it even if that fails."""
@@ -105,9 +100,13 @@ class ResponseSteps:
     async def __aiter__(self) -> AsyncIterator[ResponseStep]:
         """Yield the steps."""
         if self._streamed:
-            async for event in self._events:
-                for step in await self._maker.add(event):
-                    yield step
+            try:
+                async for event in self._events:
+                    for step in await self._maker.add(event):
+                        yield step
+            except GatewayError as error:
+                await self._maker.fail(error)
+                raise
             return
         reply = await fold(self._events)  # the whole answer may have been rewritten
         async for event in reply.each():
@@ -132,59 +131,16 @@ async def picture_base64(
     return binascii.b2a_base64(content, newline=False).decode()
 
 
-def state_of(engine: Engine, context: RequestContext) -> ConversationState:
-    """Return the stored responses of the license of a request."""
-
-    async def settle(stored: StoredResponse) -> StoredResponse:
-        """Return a response in the background in its current state; store it if it has ended."""
-        identity = stored.response.id
-        job = await context.jobs.find(caller_of(context).owner, JobKind.RESPONSE, identity)
-        if job is not None and not job.over:
-            running = msgspec.structs.replace(stored.response, status=job.state.value)
-            return msgspec.structs.replace(stored, response=running)
-        maker = ResponseMaker(engine, context, stored)
-        try:
-            exchange = job_exchange(context, identity, stored.response.max_output_tokens)
-            async with maker.opened(exchange, streamed=False) as steps:
-                context.record.note_usage((await last_step(steps)).usage)
-        except (UpstreamFailed, HttpError) as error:
-            maker.builder.fail(error)
-            await maker.save()
-        return maker.stored
-
-    return ConversationState(context, settle)
-
-
-@asynccontextmanager
-async def job_exchange(context: RequestContext, job_id: str, tokens: int | None) -> AsyncGenerator[Exchange]:
-    """Yield the answer of a job in the background as an exchange; its events wait for the end of the job."""
-    served = Served(transport="", account="")
-
-    async def events() -> AsyncGenerator[Event]:
-        nonlocal served
-        job = await _find(context, job_id)
-        while not job.over:
-            yield Waiting()
-            await anyio.sleep(_LOOK_SECONDS)
-            job = await _find(context, job_id)
-        if job.reply is None:
-            error = job.error or JobError(code=UpstreamFailed.code, message="The upstream failed.")
-            raise UpstreamFailed(error.message, code=error.code)
-        answered = UpstreamModel(name=job.upstream_model) if job.upstream_model else None
-        handle = job.handle
-        served = Served(
-            transport=handle.transport if handle is not None else "",
-            account=handle.account if handle is not None else "",
-            answered=answered,
-        )
-        async for event in cut(job.reply.each(), Bounds(tokens=tokens), job.reply.usage.input_tokens):
-            yield event
-
-    yield Exchange(lambda: served, events())
-
-
-async def _find(context: RequestContext, job_id: str) -> Job:
-    job = await context.jobs.find(caller_of(context).owner, JobKind.RESPONSE, job_id)
-    if job is None:
-        raise HttpError(404, "not_found", "This response in the background was cancelled, or its result has expired.")
-    return job
+async def with_pictures(engine: Engine, context: RequestContext, stored: StoredResponse) -> ModelResponse:
+    """Return a stored response with the content of its pictures, which are fetched again."""
+    output: list[OutputItem] = []
+    for item in stored.response.output:
+        ref = stored.media.get(item.id)
+        if isinstance(item, OutputPicture) and item.result is None and ref is not None:
+            wanted = stored.pictures or UNCHANGED
+            base64 = await picture_base64(engine, context, ref, wanted)
+            url = context.links.sign(ref, caller_of(context), wanted)
+            output.append(msgspec.structs.replace(item, result=base64, url=url))
+        else:
+            output.append(item)
+    return msgspec.structs.replace(stored.response, output=output)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from protocol.model import BadRequest, GatewayError, RateLimited, Refused, Usage
+from protocol.model import BadRequest, GatewayError, RateLimited, Refused, Throttled, Usage
 
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
@@ -126,13 +126,12 @@ class ResponseFault(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, error: GatewayError) -> "ResponseFault":
         """Return an error in OpenAI's form."""
-        match error:
-            case RateLimited():
-                code = "rate_limit_exceeded"
-            case BadRequest() | Refused():
-                code = "invalid_prompt"
-            case _:
-                code = "server_error"
+        if isinstance(error, RateLimited) or error.code in {RateLimited.code, Throttled.code}:  # or that of a job
+            code = "rate_limit_exceeded"
+        elif isinstance(error, BadRequest | Refused) or error.code == Refused.code:
+            code = "invalid_prompt"
+        else:
+            code = "server_error"
         return cls(code=code, message=error.message)
 
 

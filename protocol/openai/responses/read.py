@@ -1,7 +1,7 @@
 """Converts a request to the Responses API to a `GenerationRequest`; refuses fields that would change the answer."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -29,6 +29,8 @@ from protocol.openai.responses.output_wire import ModelResponse
 _ROLES = {"user": Role.USER, "system": Role.SYSTEM, "developer": Role.DEVELOPER, "assistant": Role.ASSISTANT}
 _IGNORED = frozenset({"reasoning", "web_search_call", "compaction"})
 """Items that the site does not need back."""
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_SUMMARIES = ("auto", "concise", "detailed")
 _BY_ID = "This gateway does not store files by id: send {} (at '{}')."
 
 
@@ -216,21 +218,26 @@ def new_response(body: wire.ResponseRequest, selection: Selection, context: Requ
         metadata=body.metadata or {},
         model=selection.id,
         parallel_tool_calls=body.parallel_tool_calls is not False,
-        previous_response_id=body.previous_response_id,
-        reasoning={"effort": reasoning.effort, "summary": reasoning.summary},
+        previous_response_id=body.previous_response_id or None,
+        reasoning={"effort": _one_of(_EFFORTS, reasoning.effort), "summary": _one_of(_SUMMARIES, reasoning.summary)},
         store=body.store is not False,
-        temperature=_number(body.temperature),
+        temperature=_number(body.temperature, 2.0),
         text=shown_text(body.text),
         tool_choice=shown_choice(body.tool_choice),
         tools=[shown_tool(tool) for tool in body.tools or ()],
-        top_p=_number(body.top_p),
-        truncation=body.truncation or "disabled",
+        top_p=_number(body.top_p, 1.0),
+        truncation=_one_of(("auto",), body.truncation) or "disabled",
     )
 
 
-def _number(value: object) -> float:
-    """Return a number that a response repeats of its request, or else the usual 1."""
-    return value if isinstance(value, int | float) else 1.0
+def _number(value: object, most: float) -> float:
+    """Return a number from 0 to `most` that a response repeats of its request, or else the usual 1."""
+    return value if isinstance(value, int | float) and 0 <= value <= most else 1.0
+
+
+def _one_of(known: Collection[str], value: str | None) -> str | None:
+    """Return a value without effect that a response repeats of its request, unless OpenAI does not have it."""
+    return value if value in known else None
 
 
 def ignored_fields(body: wire.ResponseRequest, selection: Selection) -> list[str]:

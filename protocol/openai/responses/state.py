@@ -98,12 +98,16 @@ class ConversationState:
             if stored is None:
                 raise _previous(404, f"The previous response '{response_id}' is not stored: send the conversation.")
             if not stored.finished:
-                raise _previous(400, f"The previous response '{response_id}' has not ended: wait for its end.")
+                raise _previous(
+                    400, f"The previous response '{response_id}' has not ended: wait for its end.", "not_finished"
+                )
             chain.append(stored)
             response_id = stored.response.previous_response_id
         items = [item for stored in reversed(chain) for item in (*stored.input, *self._output(stored))]
         if len(items) > wire.MOST_ITEMS:
-            raise _previous(400, f"The conversation has more than {wire.MOST_ITEMS} items: begin a new one.")
+            raise _previous(
+                400, f"The conversation has more than {wire.MOST_ITEMS} items: begin a new one.", "too_long"
+            )
         return [PlacedItem(item, f"previous_response_id[{index}]") for index, item in enumerate(items)]
 
     def _output(self, stored: StoredResponse) -> list[wire.InputItem]:
@@ -165,8 +169,8 @@ async def save(context: RequestContext, stored: StoredResponse) -> None:
     await context.responses.put(caller_of(context).owner, stored.response.id, encode_json(slim))
 
 
-def _previous(status: int, message: str) -> BadRequest:
-    error = HttpError(status, "previous_response_not_found", message)
+def _previous(status: int, message: str, problem: str = "not_found") -> BadRequest:
+    error = HttpError(status, f"previous_response_{problem}", message)
     error.param = "previous_response_id"
     return error
 

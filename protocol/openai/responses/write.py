@@ -74,7 +74,8 @@ class ResponseBuilder:
         self.response = response
         self._rendering, self._now = rendering, now
         self._names = FunctionNames.shown(response.tools)
-        self._begun = False
+        self.begun = False
+        """Whether the first events were returned."""
         self._events: list[StreamEvent] = []
         """The events that are not returned yet."""
         self._output: list[OutputItem] = []
@@ -88,9 +89,9 @@ class ResponseBuilder:
 
     def begin(self) -> list[StreamEvent]:
         """Return the events before all others, once."""
-        if self._begun:
+        if self.begun:
             return []
-        self._begun = True
+        self.begun = True
         running = msgspec.structs.replace(self.response, status="in_progress")
         last = StreamEvent(type="response.in_progress", response=running)
         if not self.response.background:
