@@ -15,17 +15,23 @@ import msgspec
 from transports.simulator.schema_samples import sample
 
 _EXAMPLE = re.compile(r"^```(\S+) NAME$", re.MULTILINE)
-_TOOL = re.compile(r"^## (\S+)$", re.MULTILINE)
-_CONVERSATION = "\n\nThe following is a conversation."
+_NEAR = re.compile(r"^```\S+ NAME$|[Aa]nswer with one JSON value|^````+tool\b", re.MULTILINE)
+"""What every prompt with tools, their results or a JSON form has."""
+_TOOLS_LISTED = "each with the JSON Schema of its arguments"
+_SECTION = re.compile(r"^## ", re.MULTILINE)
 _BLOCK = re.compile(r"^(`{4,})(system|developer|user|assistant|tool)\b[^\n]*\n(.*?)\n?^\1$", re.MULTILINE | re.DOTALL)
 _JSON_WANTED = re.compile(r"\b[Aa]nswer with one JSON value\b")
 _SCHEMA = re.compile(r"\bIt must fit this JSON Schema:\n(\{[^\n]*|true|false)")
-_INSTRUCTIONS = re.compile(
-    r"\n\n(?:The tools listed before remain available|(?:If you call no tool, answer|Answer) with one JSON value)"
+_CLOSINGS = (
+    "\n\nThe tools listed before remain available",
+    "\n\nIf you call no tool, answer with one JSON value",
+    "\n\nAnswer with one JSON value",
 )
-_MUST = re.compile(r"^.*\bYour next answer must call (?:the tool (\S+)|a tool)\.", re.MULTILINE)
+"""How the instructions behind a single message begin."""
+_MUST = re.compile(r"\bYour next answer must call (?:the tool (\S+)|a tool)\.")
 _ONLY_ONE = "Call one tool at most"
 _REPAIR = "Your last answer cannot be used"
+_ECHO = re.compile(r"<echo>.*</echo>", re.DOTALL)
 _CALL = re.compile(r'<call\s+name="([^"]*)"\s*>(.*?)</call>', re.DOTALL)
 _JSON = re.compile(r"<json>(.*?)</json>", re.DOTALL)
 _BAD_JSON, _MALFORMED, _PROSE = "<badjson/>", "<malformed-call/>", "<prose-then-call/>"
@@ -38,53 +44,77 @@ class PromptMessage(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class ReadPrompt(msgspec.Struct, frozen=True, kw_only=True):
+    """A prompt: its messages, and the instructions around them, which no message can change."""
+
+    messages: tuple[PromptMessage, ...]
+    instructions: str
+
+    @classmethod
+    def read(cls, text: str) -> "ReadPrompt":
+        """Read the text of a prompt."""
+        blocks = list(_BLOCK.finditer(text))
+        if blocks:
+            messages = tuple(PromptMessage(role=block[2], text=block[3]) for block in blocks)
+            return cls(messages=messages, instructions=text[: blocks[0].start()] + text[blocks[-1].end() :])
+        end = next((at for at in map(text.rfind, _CLOSINGS) if at >= 0), len(text))
+        return cls(messages=(PromptMessage(role="user", text=text[:end]),), instructions=text[end:])
+
+
 def answer(prompt: str, earlier: list[str]) -> str | None:
-    """Return the answer to a prompt that mentions tools or a JSON form; None: it is answered as any other.
+    """Return the answer to a prompt with tools, their results or a JSON form; None: it is answered as any other.
 
     `earlier`: the prompts of the conversation's turns before it.
     """
-    called, wants_json = _EXAMPLE.findall(prompt), _JSON_WANTED.search(prompt) is not None
-    if not called and not wants_json:
+    if not _NEAR.search(prompt):
         return None
-    messages: list[PromptMessage] = []
-    for text in (*earlier, prompt):
-        blocks = [PromptMessage(role=block[2], text=block[3]) for block in _BLOCK.finditer(text)]
-        messages += blocks or [PromptMessage(role="user", text=_INSTRUCTIONS.split(text, maxsplit=1)[0])]
-    tools = _tools([prompt, *reversed(earlier)]) if called else {}
-    return _Model(prompt, messages, tools, called[-1] if called else "", wants_json=wants_json).answer()
+    now = ReadPrompt.read(prompt)
+    markers, wants_json = _EXAMPLE.findall(now.instructions), _JSON_WANTED.search(now.instructions) is not None
+    if not markers and not wants_json and all(message.role != "tool" for message in now.messages):
+        return None
+    before = [ReadPrompt.read(text) for text in earlier]
+    tools = _tools([now, *reversed(before)]) if markers else {}
+    users = [message.text for one in (*before, now) for message in one.messages if message.role == "user"]
+    return _Model(now, users, tools, markers[0] if markers else "", wants_json=wants_json).answer()
 
 
-def _tools(prompts: list[str]) -> dict[str, Any]:
+def _tools(prompts: list[ReadPrompt]) -> dict[str, Any]:
     """Return the tools of the newest prompt that lists some, with their schemas."""
-    for prompt in prompts:
-        head = prompt.partition(_CONVERSATION)[0]
-        if "each with the JSON Schema of its arguments" in head:
-            _, *parts = _TOOL.split(head)
-            return {
-                name: _json(about.rstrip().rpartition("\n")[2])
-                for name, about in zip(parts[::2], parts[1::2], strict=True)
-            }
-    return {}
+    listed = next((prompt.instructions for prompt in prompts if _TOOLS_LISTED in prompt.instructions), "")
+    found: dict[str, Any] = {}
+    for section in _SECTION.split(listed.partition(_TOOLS_LISTED)[2])[1:]:
+        lines = section.split("\n")
+        schemas = [line for line in lines[1:] if line.startswith("{") or line in {"true", "false"}]
+        found[lines[0]] = _json(schemas[-1]) if schemas else {}
+    return found
 
 
 class _Model:
     """Answers one prompt."""
 
     def __init__(
-        self, prompt: str, messages: list[PromptMessage], tools: dict[str, Any], marker: str, *, wants_json: bool
+        self, prompt: ReadPrompt, users: list[str], tools: dict[str, Any], marker: str, *, wants_json: bool
     ) -> None:
-        self._prompt, self._tools, self._marker, self._wants_json = prompt, tools, marker, wants_json
-        users = [message.text for message in messages if message.role == "user"]
+        """`users`: what the users said in the whole conversation."""
+        self._instructions, self._tools, self._marker, self._wants_json = prompt.instructions, tools, marker, wants_json
         self._repairs = bool(users) and users[-1].lstrip().startswith(_REPAIR)
-        if self._repairs:
-            users.pop()
-        self._said = users[-1] if users else ""
-        last = list(takewhile(lambda message: message.role == "tool", reversed(messages)))
-        self._results = [] if self._repairs else [message.text for message in reversed(last)]
+        said = users[: -1 if self._repairs else None]
+        self._said = _ECHO.sub("", said[-1]) if said else ""
+        self._echoes = bool(said) and said[-1] != self._said
+        self._results = [] if self._repairs else self._new_results(prompt)
+
+    def _new_results(self, prompt: ReadPrompt) -> list[str]:
+        """Return the results that are not answered yet; words of the user after them may ask for something else."""
+        turns = list(takewhile(lambda message: message.role != "assistant", reversed(prompt.messages)))
+        after = list(takewhile(lambda message: message.role != "tool", turns))
+        if any(message.role == "user" for message in after) and (self._echoes or _CALL.search(self._said)):
+            return []
+        results = takewhile(lambda message: message.role == "tool", turns[len(after) :])
+        return [message.text for message in results][::-1]
 
     def answer(self) -> str | None:
         """Return the answer; None: nothing special."""
-        must = _MUST.search(self._prompt)
+        must = _MUST.search(self._instructions)
         if self._marker and not self._results:
             calls = _CALL.findall(self._said)
             if calls:
@@ -103,7 +133,7 @@ class _Model:
         unknown = [name for name, _ in calls if name not in self._tools]
         if unknown:
             return f"There is no tool with the name {unknown[0]}, so this (simulated) model cannot call it."
-        if _ONLY_ONE in self._prompt:
+        if _ONLY_ONE in self._instructions:
             calls = calls[:1]
         if _MALFORMED in self._said and not self._repairs:
             return f"```{self._marker} {calls[0][0]}\n{calls[0][1].rstrip().removesuffix('}')}, oops\n```"
@@ -115,9 +145,9 @@ class _Model:
 
     def in_json(self) -> str | None:
         """Return the JSON of the last user message, in prose and a code block, as models write it."""
-        if self._said.lstrip().startswith("<echo>"):
+        told, schemas = _JSON.findall(self._said), _SCHEMA.findall(self._instructions)
+        if self._echoes and not told and _BAD_JSON not in self._said:
             return None
-        told, schemas = _JSON.findall(self._said), _SCHEMA.findall(self._prompt)
         made = sample(_json(schemas[-1])) if schemas else {"answer": "simulated"}
         value = told[-1].strip() if told else _shown(made)
         if _BAD_JSON in self._said and not self._repairs:

@@ -26,6 +26,10 @@ continues at the site gets only the new marker, unless the tools have changed (`
 Where it stands. The description comes first, before the conversation, because that is where system instructions stand;
 the reminder of a continued conversation comes last, next to the messages that it is about. The instructions for
 structured output are last in both cases: what stands nearest to the answer determines its form.
+
+Structured output is asked for in a code block as well. Elsewhere the site treats the text as Markdown: it may escape
+underscores and asterisks, and it takes `[cite: 1]`, links and some tags for its own. The fence is removed when the JSON
+is read (`protocol.structured.extraction`), and JSON without one is read too.
 """
 
 import re
@@ -93,7 +97,7 @@ _SEVERAL = "To call several tools at once, write one code block after the other.
 _ONE = "Call one tool at most."
 _OPTIONAL = "If no tool is needed, answer in plain text as usual."
 _REQUIRED = "Your next answer must call {which}."
-_JSON = "{start} with one JSON value and nothing else: no comment, no code fence.{about}{schema}"
+_JSON = "{start} with one JSON value in a ```json code block, and nothing before or after it.{about}{schema}"
 _FITS = " It must fit this JSON Schema:\n{schema}"
 _OBJECT = " It must be an object."
 
