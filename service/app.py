@@ -289,6 +289,7 @@ def with_middleware(  # noqa: PLR0913 -- the layers' dependencies
             allow_origins=settings.server.cors_origins,
             allow_methods=("GET", "HEAD", "POST", "DELETE"),
             allow_headers=("*",),
+            allow_private_network=True,  # Chrome asks for it if a public page calls a gateway in the local network
             expose_headers=_EXPOSED,
         )
 

@@ -10,7 +10,6 @@ _FILMS = "describe the whole film in a prompt, and send it to '/v1/videos'"
 
 NOT_OFFERED: Mapping[str, str] = {
     "/assistants": _CHAT,
-    "/audio": _SOUND,
     "/audio/speech": "no model here speaks: use a speech server of its own",
     "/audio/voices": "no model here speaks: use a speech server of its own",
     "/audio/voice_consents": "no model here speaks: use a speech server of its own",

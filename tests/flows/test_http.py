@@ -175,6 +175,7 @@ def test_an_overlong_conversation_is_a_400(http):
         ("GET", "/gemini_official/v1/chat/completions", 405, "method_not_allowed"),
         ("POST", "/v1/models", 405, "method_not_allowed"),
         ("DELETE", "/v1/models/gemini-3-pro", 405, "method_not_allowed"),
+        ("GET", "/v1/audio/transcriptions", 405, "method_not_allowed"),
         ("GET", "/", 404, "not_found"),
         ("POST", "/v1/embeddings", 404, "not_found"),
     ],
@@ -288,6 +289,7 @@ PREFLIGHT = {
     **ORIGIN,
     "Access-Control-Request-Method": "POST",
     "Access-Control-Request-Headers": "authorization, content-type, x-stainless-lang",
+    "Access-Control-Request-Private-Network": "true",
 }
 
 
@@ -306,6 +308,7 @@ def test_cors_allows_the_origins_of_the_settings(start_gateway, allowed, answer)
     assert preflight.status_code == 200
     assert "POST" in preflight.headers["access-control-allow-methods"]
     assert "x-stainless-lang" in preflight.headers["access-control-allow-headers"]
+    assert preflight.headers["access-control-allow-private-network"] == "true"
     with httpx.stream("POST", url, headers=AUTH | ORIGIN, json={**HELLO, "stream": True}) as streamed:
         assert [line for line in streamed.iter_lines() if line][-1] == "data: [DONE]"
     refused = httpx.post(url, headers=ORIGIN, json=HELLO)
