@@ -88,21 +88,19 @@ def _parts(content: wire.Content | None, where: str, *, takes_files: bool) -> tu
     parts: list[str | Attachment] = []
     for index, part in enumerate(content):
         at = f"{where}[{index}]"
+        if isinstance(part, wire.Thoughts):
+            continue
+        if isinstance(part, wire.Files) and not takes_files:
+            kind = type(part).__struct_config__.tag
+            text = f"A content part of type '{kind}' belongs in a user message (at '{at}')."
+            raise BadRequest(text, param=at, code="unsupported_content_part")
         match part:
             case wire.ContentText():
                 parts.append(part.text)
-            case wire.ContentThinking() | wire.ContentRedactedThinking() | wire.ContentReasoning():
-                pass
             case wire.ContentRefusal():
                 parts.append(part.refusal)
-            case wire.ShownImage() | wire.ContentAudio() | wire.ContentFile() | wire.ContentInputFile():
-                if not takes_files:
-                    kind = type(part).__struct_config__.tag
-                    text = f"A content part of type '{kind}' belongs in a user message (at '{at}')."
-                    raise BadRequest(text, param=at, code="unsupported_content_part")
-                parts.append(_attachment(part, at))
             case _:
-                assert_never(part)
+                parts.append(_attachment(part, at))
     return tuple(parts)
 
 
@@ -110,6 +108,8 @@ def _attachment(part: wire.Files, at: str) -> Attachment:
     match part:
         case wire.ShownImage():
             return Attachment(at=at, param=f"{at}.{part.path}", source=Source(form="image", text=part.url))
+        case wire.ContentVideo():
+            return Attachment(at=at, param=f"{at}.video_url", source=Source(form="link", text=part.url))
         case wire.ContentAudio(input_audio=audio):
             source = Source(form="audio", text=audio.data)
             return Attachment(at=at, param=f"{at}.input_audio.data", source=source)
@@ -242,7 +242,7 @@ def choices(body: wire.ChatRequest, selection: Selection, pictures: PictureParam
 
 def refuse_sound(body: wire.ChatRequest) -> None:
     """Raise BadRequest if the answer must be spoken, or in a form that does not exist."""
-    unknown = sorted({*(body.modalities or ())} - {"text", "image"})
+    unknown = {name.lower() for name in body.modalities or ()} - {"text", "image"}
     field = "modalities" if unknown else "audio" if body.audio else None
     if field is not None:
         message = f"'{field}' asks for sound, and the models answer in text and images: leave it out."

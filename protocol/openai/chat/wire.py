@@ -44,6 +44,18 @@ class ContentReasoning(msgspec.Struct, frozen=True, tag="reasoning"):
     """Thoughts of an answer; the model does not get them."""
 
 
+class ContentReasoningText(msgspec.Struct, frozen=True, tag="reasoning_text"):
+    """Thoughts of an answer, as the Responses API names them; the model does not get them."""
+
+
+class ContentReasoningContent(msgspec.Struct, frozen=True, tag="reasoning_content"):
+    """Thoughts of an answer, as LangChain names them; the model does not get them."""
+
+
+class ContentThink(msgspec.Struct, frozen=True, tag="think"):
+    """Thoughts of an answer, as LibreChat names them; the model does not get them."""
+
+
 class ContentRefusal(msgspec.Struct, frozen=True, tag="refusal"):
     """A refusal of the assistant."""
 
@@ -80,6 +92,17 @@ class ContentInputImage(ShownImage, frozen=True, tag="input_image"):
     """An image, as the Responses API names it."""
 
 
+class ContentVideo(msgspec.Struct, frozen=True, tag="video_url"):
+    """A film, as other vendors have it."""
+
+    video_url: ImageUrl | str
+
+    @property
+    def url(self) -> str:
+        """The URL of the film."""
+        return self.video_url if isinstance(self.video_url, str) else self.video_url.url
+
+
 class InputAudio(msgspec.Struct, frozen=True):
     """Sound, in base64 or as a data URL; its format is detected."""
 
@@ -111,8 +134,15 @@ class ContentInputFile(InputFile, frozen=True, tag="input_file"):
 
 
 Texts = ContentText | ContentInputText | ContentOutputText
-Thoughts = ContentThinking | ContentRedactedThinking | ContentReasoning
-Files = ContentImage | ContentInputImage | ContentAudio | ContentFile | ContentInputFile
+Thoughts = (
+    ContentThinking
+    | ContentRedactedThinking
+    | ContentReasoning
+    | ContentReasoningText
+    | ContentReasoningContent
+    | ContentThink
+)
+Files = ContentImage | ContentInputImage | ContentVideo | ContentAudio | ContentFile | ContentInputFile
 Part = Texts | Thoughts | ContentRefusal | Files
 Content = str | list[Part]
 

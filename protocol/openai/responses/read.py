@@ -31,6 +31,8 @@ _IGNORED = frozenset({"reasoning", "web_search_call", "compaction"})
 """Items that the site does not need back."""
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _SUMMARIES = ("auto", "concise", "detailed")
+_THOUGHTS = frozenset({"reasoning", "reasoning_content", "reasoning_text", "redacted_thinking", "think", "thinking"})
+"""Parts of earlier answers that the model does not get."""
 _BY_ID = "This gateway does not store files by id: send {} (at '{}')."
 
 
@@ -130,8 +132,8 @@ def _parts(content: wire.InputContent | None, where: str) -> tuple[str | Attachm
     if content is None or isinstance(content, str):
         return (content,) if content else ()
     parts: list[str | Attachment] = []
-    for index, part in enumerate(content):
-        at = f"{where}[{index}]"
+    kept = [(f"{where}[{index}]", part) for index, part in enumerate(content) if part.type not in _THOUGHTS]
+    for at, part in kept:
         match part.type:
             case "input_text" | "output_text" | "text" | "summary_text":
                 parts.append(part.text or "")

@@ -86,14 +86,14 @@ class ConversationState:
         return await self._context.responses.remove(self._owner, response_id)
 
     async def history(self, response_id: str | None) -> list[PlacedItem]:
-        """Return the conversation that ends with a response; None: an empty one.
+        """Return the conversation that ends with a response; None or an empty id: an empty one.
 
         Raises:
             HttpError: a response of the chain is not stored (404), or has not ended (400).
 
         """
         chain: list[StoredResponse] = []
-        while response_id is not None:
+        while response_id:
             stored = await self.find(response_id)
             if stored is None:
                 raise _previous(404, f"The previous response '{response_id}' is not stored: send the conversation.")

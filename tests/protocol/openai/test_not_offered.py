@@ -18,6 +18,6 @@ def test_each_path_of_the_api_without_a_route_is_refused_by_its_name(path):
     assert DIALECT.refusal_of(path.replace("{id}", "ID_1")).startswith(f"This gateway does not offer '/{segment}")
 
 
-@pytest.mark.parametrize("path", ["/chat/completions", "/audio/transcriptions", "/models/x", "/videos/v", "/nowhere", "/"])
+@pytest.mark.parametrize("path", ["/chat/completions", "/audio/translations", "/models/x", "/videos/v", "/none", "/"])
 def test_other_paths_are_not_refused_by_name(path):
     assert DIALECT.refusal_of(path) == ""

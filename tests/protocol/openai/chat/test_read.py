@@ -79,7 +79,7 @@ async def test_every_role_becomes_a_turn():
         ("gemini-3-pro", '["text"]', True),
         ("gemini-3-pro", '["text", "image"]', True),
         ("gemini-3-pro", '["text", "audio"]', False),
-        ("gemini-3-pro-imagen", '["image", "text"]', True),
+        ("gemini-3-pro-imagen", '["IMAGE", "TEXT"]', True),
         ("gemini-3-pro-imagen", '["audio", "text"]', False),
         ("gemini-3-pro-storybook", '["image"]', True),
     ],
@@ -159,6 +159,9 @@ async def test_parts_of_other_vendors_are_read(context):
         {"type": "thinking", "thinking": "hm", "signature": "s"},
         {"type": "redacted_thinking", "data": "x"},
         {"type": "reasoning", "text": "hm"},
+        {"type": "reasoning_text", "text": "hm"},
+        {"type": "reasoning_content", "reasoning_content": {"text": "hm"}},
+        {"type": "think", "think": "hm"},
         {"type": "output_text", "text": "words", "annotations": []},
     ]
     question = [
@@ -167,11 +170,12 @@ async def test_parts_of_other_vendors_are_read(context):
         {"type": "image_url", "image_url": encoded},
         {"type": "image_url", "image_url": {"url": encoded.rstrip("="), "detail": ""}},
         {"type": "input_file", "filename": "a.png", "file_data": encoded},
+        {"type": "video_url", "video_url": {"url": f"data:video/mp4;base64,{base64.b64encode(FILM).decode()}"}},
     ]
     messages = {"role": "assistant", "content": answer}, {"role": "user", "content": question}
     found = await parts(*messages, context=context)
     assert found[0] == [TextPart(text="words")]
-    assert [part.data for part in found[1][1:]] == [PNG] * 4
+    assert [part.data for part in found[1][1:]] == [*[PNG] * 4, FILM]
 
 
 @pytest.mark.parametrize(
@@ -232,6 +236,7 @@ def test_a_name_in_a_message_cannot_forge_a_turn(message, name):
 
 
 PNG, GIF, WAV = picture("PNG"), picture("GIF"), b"RIFF\x24\x00\x00\x00WAVEfmt "
+FILM = b"\x00\x00\x00\x18ftypisom" + bytes(12)
 
 
 def coded(data):

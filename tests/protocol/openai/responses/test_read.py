@@ -26,7 +26,11 @@ def test_items_of_one_answer_are_one_message():
             {
                 "type": "message",
                 "role": "assistant",
-                "content": [{"type": "output_text", "text": "x", "annotations": []}],
+                "content": [
+                    {"type": "thinking", "thinking": "hm"},
+                    {"type": "reasoning_text", "text": "hm"},
+                    {"type": "output_text", "text": "x", "annotations": []},
+                ],
             },
             {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}", "status": "completed"},
             {"type": "function_call", "call_id": "e", "name": "g", "arguments": ""},

@@ -58,6 +58,7 @@ async def test_a_chain_of_responses_is_a_conversation(context):
     said = [item.content if isinstance(item.content, str) else item.content[0].text for item, _ in history]
     assert said == ["a", "b\ud800", "c", "d"]
     assert len({at for _, at in history}) == 4
+    assert await state_of(context).history("") == []
 
 
 async def test_a_broken_chain_is_an_error(context):
