@@ -190,6 +190,12 @@ def chat(client, model, text, **more):
     return client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], **more)
 
 
+def test_a_video_may_have_the_prompt_of_an_earlier_picture(client):
+    chat(client, "gemini-3-pro-imagen", "a boat that was drawn before")
+    video = client.videos.create_and_poll(model=VIDEO, prompt="a boat that was drawn before", poll_interval_ms=50)
+    assert (video.status, video.error) == ("completed", None)
+
+
 def test_a_video_model_answers_in_chat_with_a_link_that_plays(client):
     answer = chat(client, VIDEO, "a cat on a boat")
     content = answer.choices[0].message.content

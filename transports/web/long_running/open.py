@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from functools import partial
 
 import msgspec
 
@@ -21,6 +22,7 @@ from protocol.model import (
 )
 from transports.clock import Clock
 from transports.web.long_running import research, video
+from transports.web.long_running.search import TurnSearch
 from transports.web.long_running.work import LongRunningWork, Prompt, WorkLocation, WorkSettings, location_of
 from transports.web.session.session import Session
 from transports.web.turns.continuation import ConversationReuse
@@ -66,7 +68,14 @@ async def open_work(
         tools=config.tools,
         retry_video=config.video_1053 == "search",
     )
-    work = LongRunningWork(deps.sender, Chats(deps.session), site.background, deps.clock, settings)
+    search = TurnSearch(
+        deps.sender,
+        Chats(deps.session),
+        deps.session.claims,
+        partial(deps.reuse.is_watched, requested.account),
+        partial(deps.clock.sleep, config.poll_seconds),
+    )
+    work = LongRunningWork(deps.sender, search, site.background, deps.clock, settings)
     work_events = _start_or_resume(deps, work, request, prompt)
     watched = _delete_if_abandoned(deps, requested.account, work_events)
     stack.push_async_callback(watched.aclose)

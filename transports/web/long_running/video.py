@@ -19,7 +19,8 @@ from transports.web import wire
 from transports.web.codec.candidate import Candidate, read_candidate
 from transports.web.codec.markup import clean, has_placeholder
 from transports.web.config import Tools
-from transports.web.long_running.work import FRESH, LongRunningWork, Phase, Prompt, Slots
+from transports.web.long_running.search import Slots
+from transports.web.long_running.work import FRESH, LongRunningWork, Phase, Prompt, shows_work
 
 _PRIMER = "Hello! Please answer with one short word."
 """Some accounts refuse a video in the first turn; this turn is then sent before it."""
@@ -59,7 +60,8 @@ async def begin(work: LongRunningWork, prompt: Prompt, aspect: tuple[int, int] |
                     yield event if isinstance(event, WorkStarted | Thought) else Waiting()
             break
         except Unsupported:
-            taken = await work.find_refused_turn(prompt.text, sent_at) if work.retry_video else None
+            shows = shows_work(Phase.VIDEO)
+            taken = await work.search.refused(prompt.text, sent_at, shows) if work.retry_video else None
             if taken is not None:  # the site still makes the video
                 yield work.resume_at(taken, Phase.VIDEO, prompt)
                 break
@@ -107,7 +109,7 @@ async def watch(work: LongRunningWork, is_ready: IsReady) -> AsyncGenerator[Even
 
 
 async def _over(work: LongRunningWork, candidate: Candidate, is_ready: IsReady) -> bool:
-    """Return whether the answer is complete: a playable video, or text instead of one."""
+    """Return whether the answer is complete: a playable video, or text or pictures instead of one."""
     if candidate.film is not None and candidate.film.url:
         try:
             return await is_ready(work.ref(candidate.film.url))
@@ -116,4 +118,5 @@ async def _over(work: LongRunningWork, candidate: Candidate, is_ready: IsReady) 
             return False
     text = candidate.text or ""
     has_text = bool(text.strip()) and not has_placeholder(text)
-    return candidate.film is None and candidate.complete and has_text
+    other = has_text or bool(candidate.pictures)
+    return candidate.film is None and not candidate.pending and candidate.complete and other

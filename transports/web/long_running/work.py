@@ -5,9 +5,9 @@ the phase of the work, so any process with the account can resume it. No turn is
 the conversation is searched for and read.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack
 from enum import StrEnum
-from typing import Protocol
 
 import anyio
 import msgspec
@@ -30,26 +30,23 @@ from protocol.model import (
 )
 from transports.clock import Clock
 from transports.web.codec.answer import SiteConversation
-from transports.web.codec.encode import Uploaded
 from transports.web.config import Tools
+from transports.web.long_running.search import (
+    ConversationSender,
+    Files,
+    ShowsWork,
+    Slots,
+    TurnSearch,
+    outcome_unknown,
+)
 from transports.web.session.background import BackgroundWork
 from transports.web.turns.detached import TURN_SECONDS, detached_turn
-from transports.web.turns.saved import Chats, SavedTurn
+from transports.web.turns.saved import SavedTurn
 
 _MAX_MISSES = 30
 """Most reads in a row that may fail or lack what is expected."""
-_MAX_SEARCHES = 5
-"""Most searches for a conversation."""
-_SKEW_SECONDS = 120
-"""Most seconds that the site's clock may differ from ours."""
-_CHATS_READ = 10
-_MAX_REFUSED_SEARCHES = 3
-"""Most searches for a turn that the site has named and refused."""
 
 _log = structlog.get_logger()
-
-Slots = Mapping[int, object]
-Files = tuple[Uploaded, ...]
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -67,6 +64,13 @@ class Phase(StrEnum):
     CONFIRMING = "confirming"
     """The confirmation of the plan is being sent, or was sent."""
     REPORT = "report"
+
+
+def shows_work(phase: Phase) -> ShowsWork:
+    """Return what tells whether an answer is to the turn that begins with this phase."""
+    if phase is Phase.VIDEO:
+        return lambda candidate: candidate.film is not None or candidate.pending
+    return lambda candidate: candidate.plan is not None or candidate.document is not None
 
 
 class WorkLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,26 +100,6 @@ def location_of(handle: Handle) -> WorkLocation:
         raise BadRequest("The handle of this answer is invalid. Send the request again.") from None
 
 
-def outcome_unknown() -> UpstreamFailed:
-    """Return the error of work that may have started but cannot be found."""
-    return UpstreamFailed(
-        "The upstream may have started the work, but its result cannot be found. The request was not sent again.",
-        code="upstream_outcome_unknown",
-    )
-
-
-class ConversationSender(Protocol):
-    """Sends turns with one account and remembers the conversation of the last one."""
-
-    conversation: SiteConversation | None
-    turn: str
-    """Id of the last turn, if the site has named it, even if it refused the turn."""
-
-    def send(self, text: str, slots: Slots, files: Files = ()) -> AsyncGenerator[Event]:
-        """Send a turn in the conversation of the last one; yield its events."""
-        ...
-
-
 class WorkSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How to poll, and what to do with the conversation afterwards."""
 
@@ -134,10 +118,16 @@ class LongRunningWork:
     """The work of one request."""
 
     def __init__(
-        self, sender: ConversationSender, chats: Chats, background: BackgroundWork, clock: Clock, settings: WorkSettings
+        self,
+        sender: ConversationSender,
+        search: TurnSearch,
+        background: BackgroundWork,
+        clock: Clock,
+        settings: WorkSettings,
     ) -> None:
-        """Start without a conversation."""
-        self.sender, self.chats, self.clock = sender, chats, clock
+        """Start without a conversation; `search` finds the turns of `sender`."""
+        self.sender, self.search, self.clock = sender, search, clock
+        self.chats, self._claims = search.chats, search.claims
         self._background, self._settings = background, settings
         self.tools, self.retry_video = settings.tools, settings.retry_video
         self.location: WorkLocation | None = None
@@ -156,18 +146,22 @@ class LongRunningWork:
         sent_at, before = self.clock.wall(), self.sender.conversation
         tokens = estimate_tokens(prompt.text)
         try:
-            async with detached_turn(self._background, self.sender.send(prompt.text, slots, prompt.files)) as turn:
-                async for event in turn:
-                    now = self.sender.conversation
-                    if self.location is None and now is not None and now != before:
-                        turn.keep_running()
-                        yield self.move_to(WorkLocation(cid=now.cid, phase=phase, input_tokens=tokens), settled=False)
-                    if not isinstance(event, Finish):
-                        yield event
+            with ExitStack() as unplaced:
+                unplaced.enter_context(self._claims.unplaced(prompt.text))
+                async with detached_turn(self._background, self.sender.send(prompt.text, slots, prompt.files)) as turn:
+                    async for event in turn:
+                        now = self.sender.conversation
+                        if self.location is None and now is not None and now != before:
+                            turn.keep_running()
+                            place = WorkLocation(cid=now.cid, phase=phase, input_tokens=tokens)
+                            yield self.move_to(place, settled=False)
+                            unplaced.close()
+                        if not isinstance(event, Finish):
+                            yield event
         except UpstreamFailed as error:
             if error.certainty is not Certainty.MAYBE_ACCEPTED:
                 taken = (
-                    await self.find_refused_turn(prompt.text, sent_at)
+                    await self.search.refused(prompt.text, sent_at, shows_work(phase))
                     if self.sender.turn and self.location is None
                     else None
                 )
@@ -179,7 +173,7 @@ class LongRunningWork:
         location = self.location
         if location is None:
             now = self.sender.conversation
-            cid = now.cid if now else await self._find_by_prompt(prompt.text, sent_at)
+            cid = now.cid if now else await self.search.lost(prompt.text, sent_at, shows_work(phase))
             location = WorkLocation(cid=cid, phase=phase, input_tokens=tokens)
         yield self.move_to(location)
 
@@ -194,6 +188,7 @@ class LongRunningWork:
         if conversation is not None and conversation.context:
             location = msgspec.structs.replace(location, context=conversation.context)
         self.location = location
+        self._claims.add(location.cid)
         settings = self._settings
         return WorkStarted(
             handle=Handle(transport=settings.transport, account=settings.account, token=_encode(location).decode()),
@@ -270,74 +265,6 @@ class LongRunningWork:
         except UpstreamFailed as error:
             if error.certainty is not Certainty.MAYBE_ACCEPTED:
                 raise
-
-    async def _find_by_prompt(self, text: str, sent_at: float) -> str:
-        """Return the conversation of a turn whose answer was lost, found by its prompt."""
-        found: list[str] = []
-        for _ in range(_MAX_SEARCHES):
-            try:
-                found = [cid async for cid in self._matching(text, sent_at)]
-            except (UpstreamFailed, RateLimited):
-                found = []
-            if found:
-                break
-            await self.wait_to_poll()
-        if len(found) != 1:  # two equal prompts cannot be told apart
-            raise outcome_unknown()
-        return found[0]
-
-    async def _matching(self, text: str, sent_at: float) -> AsyncGenerator[str]:
-        chats = [chat for chat in await self.chats.latest() if chat.seconds >= sent_at - _SKEW_SECONDS]
-        for chat in sorted(chats, key=lambda chat: -chat.seconds)[:_CHATS_READ]:
-            turns = await self.chats.turns(chat.cid)
-            if len(turns) == 1 and turns[0].has_prompt(text):
-                yield chat.cid
-
-    async def find_refused_turn(self, text: str, sent_at: float) -> str | None:
-        """Return the conversation of a turn that the site refused but stored, or None.
-
-        The site may list it late, so a turn that the site had named is searched for several times.
-
-        Raises:
-            UpstreamFailed: `upstream_outcome_unknown`: the last search failed, or found several matches.
-
-        """
-        rid = self.sender.turn
-        searches = _MAX_REFUSED_SEARCHES if rid else 1
-        for search in range(1, searches + 1):
-            try:
-                found = await self._find_by_turn(text, sent_at, rid)
-            except (UpstreamFailed, RateLimited):
-                if search == searches:
-                    raise outcome_unknown() from None
-                found = []
-            if len(found) > 1:
-                raise outcome_unknown()
-            if found:
-                return found[0]
-            if search < searches:
-                await self.wait_to_poll()
-        return None
-
-    async def _find_by_turn(self, text: str, sent_at: float, rid: str) -> list[str]:
-        """Return the conversations that may hold a refused turn: by its id, else by its prompt."""
-        now = self.sender.conversation
-        if now is not None:
-            turns = await self.chats.turns(now.cid)
-            if turns and (turns[0].has_prompt(text) or (rid and turns[0].rid == rid)):
-                return [now.cid]
-        if not rid:
-            return [cid async for cid in self._matching(text, sent_at)]
-        chats = sorted(await self.chats.latest(), key=lambda chat: -chat.seconds)
-        named = [chat.cid for chat in chats if chat.rid == rid]
-        fitting: list[str] = []
-        for chat in [] if named else chats[:_CHATS_READ]:
-            turns = await self.chats.turns(chat.cid)
-            if any(turn.rid == rid for turn in turns):
-                return [chat.cid]
-            if len(turns) == 1 and turns[0].has_prompt(text) and chat.seconds >= sent_at - _SKEW_SECONDS:
-                fitting.append(chat.cid)
-        return named or fitting
 
     def resume_at(self, cid: str, phase: Phase, prompt: Prompt) -> WorkStarted:
         """Continue in a conversation that was found; return the event that announces it."""

@@ -38,6 +38,7 @@ from transports.web.errors import (
     session_refused,
     signed_out,
 )
+from transports.web.session.claims import ConversationClaims
 from transports.web.session.client import SiteClient
 from transports.web.session.page import AppPage, read_page, redirected
 from transports.web.session.quota import decode_plan, decode_quotas, decode_reset, decode_windows, payload_of
@@ -113,6 +114,8 @@ class Session:
         """The plan from the last account status."""
         self.last_model: UpstreamModel | None = None
         """The model that answered last, as the site named it."""
+        self.claims = ConversationClaims()
+        """The saved conversations of this process's turns."""
         self.quotas: tuple[Quota, ...] = ()
         """The last known quotas, by model family and by time window."""
         self.asked_quotas_at: float | None = None

@@ -185,6 +185,14 @@ class ConversationReuse:
         """Delete an abandoned conversation after `seconds`, unless `cancel_deletion` is called before."""
         await self._keep(_abandoned_key(cid), account, SiteConversation(cid=cid, rid=""), seconds)
 
+    async def is_watched(self, account: str, cid: str) -> bool:
+        """Return whether a request, of any process, waits for the work of a conversation: `delete_later` noted it."""
+        try:
+            return await self._kept.account_of(_abandoned_key(cid)) == account
+        except OSError:
+            _log.warning("conversations_unreadable")
+            return False
+
     async def cancel_deletion(self, account: str, cid: str) -> None:
         """Cancel `delete_later` of a conversation: its answer has been read."""
         try:

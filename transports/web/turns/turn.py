@@ -424,6 +424,8 @@ class TurnSender:
             else:
                 _log.warning("answer_code_unknown", account=self._session.name, code=reader.code)
         self.conversation = reader.conversation or self.conversation
+        if self.conversation is not None:
+            self._session.claims.add(self.conversation.cid)
 
     async def served(self) -> Served:
         """Return the account and the requested model; the answering model is known later.

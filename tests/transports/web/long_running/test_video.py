@@ -78,6 +78,59 @@ async def test_a_refused_video_is_requested_again_after_a_short_turn(open_site, 
         assert await site.seen("generate") == 3
 
 
+async def asked_before(transport, text, model):
+    account = account_of(transport)
+    async with asking(transport, request_for(text, model), account) as answer:
+        return [event async for event in answer]
+
+
+@pytest.mark.parametrize("model", ["gemini-3-pro", "gemini-3-pro-imagen", MODEL])
+@pytest.mark.parametrize("profile", ["strict", "site"])
+async def test_a_video_with_the_prompt_of_an_earlier_answer_is_not_looked_for_there(open_site, profile, model):
+    async with open_site(profile=profile, video_seconds=0.2) as site, site.connect(**FAST) as transport:
+        await asked_before(transport, "a cat on a boat", model)
+        asked = await site.seen("generate")
+        assert of(Media, await film(transport, "a cat on a boat"))
+        assert await site.seen("generate") == asked + 3
+
+
+@pytest.mark.parametrize("profile", ["strict", "site"])
+async def test_a_picture_of_another_process_with_the_prompt_of_a_video_is_not_the_video(open_site, profile):
+    async with open_site(profile=profile, video_seconds=0.2) as site:
+        async with site.connect(**FAST) as other:
+            await asked_before(other, "a cat on a boat", "gemini-3-pro-imagen")
+        async with site.connect(**FAST) as transport:
+            assert of(Media, await film(transport, "a cat on a boat"))
+
+
+@pytest.mark.parametrize("profile", ["strict", "site"])
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({}, "a cat"),
+        ({"video_refused_but_generated": True}, "a cat"),
+        ({"video_first_turn_refused": False}, '<sim eof-after="0"/> a cat'),
+    ],
+)
+async def test_simultaneous_videos_with_one_prompt_never_share_a_conversation(open_site, profile, options, text):
+    found, failed = [], []
+    async with open_site(profile=profile, video_seconds=0.2, **options) as site, site.connect(**FAST) as transport:
+
+        async def ask():
+            try:
+                found.extend(media.ref.url for media in of(Media, await film(transport, text)))
+            except UpstreamFailed as error:
+                failed.append(error.code)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(ask)
+    assert len(found) == len(set(found))
+    assert len(found) + len(failed) == 2
+    assert set(failed) <= {"upstream_outcome_unknown"}
+    assert failed == [] or options
+
+
 async def test_a_setting_disables_the_second_request_of_a_refused_video(site):
     async with site.connect(video_1053="refuse", **FAST) as transport:
         with pytest.raises(Unsupported):

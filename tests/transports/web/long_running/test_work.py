@@ -13,8 +13,10 @@ from protocol.model import (
 from tests.clock import ManualClock
 from transports.web.codec.answer import SiteConversation
 from transports.web.config import Tools
+from transports.web.long_running.search import TurnSearch
 from transports.web.long_running.work import LongRunningWork, Phase, Prompt, WorkLocation, WorkSettings, location_of
 from transports.web.session.background import open_background_work
+from transports.web.session.claims import ConversationClaims
 from transports.web.turns.saved import SavedChat, SavedTurn
 
 HERE = SiteConversation(cid="c_1", rid="r_1", rcid="rc_1", context="ctx")
@@ -67,13 +69,22 @@ class Patient(ManualClock):
         self.advance(seconds)
 
 
+async def nothing(*_):
+    """Wait for nothing; no conversation is watched."""
+    return False
+
+
+def search_of(sender, chats):
+    return TurnSearch(sender, chats, ConversationClaims(), nothing, nothing)
+
+
 @pytest.fixture
 async def work_with():
     settings = WorkSettings(
         transport="web", account="one", poll_seconds=10.0, delete=True, delete_seconds=0.0, tools=Tools()
     )
     async with open_background_work(Patient()) as background:
-        yield lambda sender, chats: LongRunningWork(sender, chats, background, Patient(), settings)
+        yield lambda sender, chats: LongRunningWork(sender, search_of(sender, chats), background, Patient(), settings)
 
 
 async def begun(work, text="a cat"):
@@ -164,88 +175,3 @@ async def test_a_deleted_conversation_leaves_the_outcome_unknown(work_with):
 def test_an_invalid_handle_is_a_bad_request(token):
     with pytest.raises(BadRequest):
         location_of(Handle(transport="web", account="one", token=token))
-
-
-class Listed(Chats):
-    """An account's conversations: cid to (seconds, turns); each of a turn's rid and prompt, the newest first."""
-
-    def __init__(self, chats, *, named=False, from_look=1):
-        super().__init__(**chats)
-        self.named, self.from_look, self.looks, self.read = named, from_look, 0, []
-
-    async def latest(self):
-        found = await super().latest()
-        self.looks += 1
-        newest = {cid: turns[0][0] for cid, (_, turns) in self.chats.items()}
-        found = [msgspec.structs.replace(chat, rid=newest[chat.cid] if self.named else "") for chat in found]
-        return found if self.looks >= self.from_look else []
-
-    async def turns(self, cid):
-        self.read.append(cid)
-        return [SavedTurn(rid=rid, prompt=prompt, candidates=()) for rid, prompt in self.chats[cid][1]]
-
-
-NOW = int(Patient().wall())
-OURS = (NOW, [("r_ours", "another text")])
-
-
-async def taken(work_with, chats, turn="r_ours"):
-    sender = Sender()
-    sender.turn = turn
-    return await work_with(sender, chats).find_refused_turn("a cat", NOW)
-
-
-@pytest.mark.parametrize("named", [True, False])
-@pytest.mark.parametrize("seconds", [NOW, NOW - 5000])
-async def test_a_refused_turn_that_the_site_stored_is_found_by_its_id(work_with, named, seconds):
-    other = (NOW + 1, [("r_other", "a cat")])
-    chats = Listed({"c_other": other, "c_ours": (seconds, OURS[1])}, named=named)
-    assert await taken(work_with, chats) == "c_ours"
-    assert chats.read == ([] if named else ["c_other", "c_ours"])
-
-
-@pytest.mark.parametrize(("from_look", "found"), [(1, "c_ours"), (3, "c_ours"), (4, None)])
-async def test_a_conversation_listed_late_is_searched_a_limited_number_of_times(work_with, from_look, found):
-    chats = Listed({"c_ours": OURS}, from_look=from_look)
-    assert await taken(work_with, chats) == found
-    assert chats.looks == min(from_look, 3)
-
-
-@pytest.mark.parametrize("turn", ["", "r_ours"])
-async def test_a_refused_turn_without_an_id_is_found_by_its_prompt(work_with, turn):
-    chats = {
-        "c_old": (NOW - 5000, [("r_1", "a cat")]),
-        "c_new": (NOW, [("r_2", "a  cat")]),
-        "c_dog": (NOW, [("r_3", "a dog")]),
-    }
-    assert await taken(work_with, Listed(chats), turn) == "c_new"
-    assert await taken(work_with, Listed({"c_dog": chats["c_dog"]}), turn) is None
-
-
-@pytest.mark.parametrize("turn", ["", "r_ours"])
-async def test_two_matching_conversations_are_an_unknown_outcome(work_with, turn):
-    chats = {f"c_{number}": (NOW, [(f"r_{number}", "a cat")]) for number in range(2)}
-    with pytest.raises(UpstreamFailed) as caught:
-        await taken(work_with, Listed(chats), turn)
-    assert caught.value.code == "upstream_outcome_unknown"
-
-
-@pytest.mark.parametrize(("turn", "failures", "found"), [("", 1, None), ("r_ours", 2, "c_ours"), ("r_ours", 3, None)])
-async def test_a_failed_last_search_leaves_the_outcome_unknown(work_with, turn, failures, found):
-    chats = Listed({"c_ours": OURS})
-    chats.failures = [RESET] * failures
-    if found is not None:
-        assert await taken(work_with, chats, turn) == found
-        return
-    with pytest.raises(UpstreamFailed) as caught:
-        await taken(work_with, chats, turn)
-    assert caught.value.code == "upstream_outcome_unknown"
-
-
-async def test_a_turn_refused_in_a_known_conversation_is_searched_there(work_with):
-    sender = Sender()
-    sender.conversation = HERE
-    chats = Listed({"c_1": (0, [("r_9", "a cat"), ("r_1", "hello")])})
-    assert await work_with(sender, chats).find_refused_turn("a cat", NOW) == "c_1"
-    chats = Listed({"c_1": (0, [("r_1", "hello")])})
-    assert await work_with(sender, chats).find_refused_turn("a cat", NOW) is None
