@@ -60,7 +60,7 @@ class SaidServerToolUse(msgspec.Struct, frozen=True, kw_only=True, tag="server_t
 
     id: str
     name: Literal["web_search"] = "web_search"
-    input: dict[str, Any] = {}
+    input: dict[str, Any]
 
 
 class WebSearchResult(msgspec.Struct, frozen=True, kw_only=True, tag="web_search_result"):

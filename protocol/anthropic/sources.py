@@ -10,6 +10,9 @@ from protocol.anthropic import message_wire as out
 from protocol.http.markdown import is_web
 from protocol.model import Citation, Event, Text
 
+_QUERY = {"query": ""}
+"""The arguments of a search: the website does not tell its words, but clients want a text."""
+
 
 class AnswerSources:
     """The sources of one answer."""
@@ -30,10 +33,10 @@ class AnswerSources:
         cited = "".join(self._said)[event.start : event.end]
         return [out.WebCitation(cited_text=cited, title=event.title, url=event.url)]
 
-    def blocks(self) -> list[out.SaidBlock]:
+    def blocks(self) -> list[out.SaidServerToolUse | out.SaidSearchResults]:
         """Return the blocks of a search and its results, or none without sources."""
         if not self._titles:
             return []
-        used = out.SaidServerToolUse(id=f"srvtoolu_{secrets.token_hex(12)}")
+        used = out.SaidServerToolUse(id=f"srvtoolu_{secrets.token_hex(12)}", input=_QUERY)
         found = [out.WebSearchResult(title=title, url=url) for url, title in self._titles.items()]
         return [used, out.SaidSearchResults(tool_use_id=used.id, content=found)]

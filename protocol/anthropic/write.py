@@ -146,9 +146,18 @@ class MessageWriter:
     def _finish(self, finish: Finish) -> bytes:
         self.finished = True
         stop = stop_of(finish.reason, finish.stop_sequence, self._declined)
-        found = b"".join(map(self._within, self._sources.blocks())) if self._searches else b""
+        found = b"".join(map(self._found, self._sources.blocks())) if self._searches else b""
         end = _encoded(out.MessageDelta(delta=stop, usage=usage_of(finish.usage, self._input_tokens)))
         return found + self._close() + end + _encoded(out.MessageStop())
+
+    def _found(self, block: out.SaidServerToolUse | out.SaidSearchResults) -> bytes:
+        """Return the events of a search or its results; clients take the arguments of the search from a delta."""
+        if isinstance(block, out.SaidSearchResults):
+            return self._within(block)
+        arguments = json.dumps(block.input)
+        return self._within(msgspec.structs.replace(block, input={})) + self._delta(
+            out.BlockInput(partial_json=arguments)
+        )
 
     def _think(self, text: str) -> bytes:
         return self._within(out.SaidThinking()) + self._delta(out.BlockThinking(thinking=text))

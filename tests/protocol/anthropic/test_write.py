@@ -89,7 +89,8 @@ def put_together(events):
             arguments = ""
         elif event["type"] == "content_block_stop":
             assert event["index"] == len(blocks) - 1
-            if open_block["type"] == "tool_use":
+            if open_block["type"] in {"tool_use", "server_tool_use"}:
+                assert open_block["input"] == {}
                 open_block["input"] = json.loads(arguments or "{}")
             open_block = None
         else:
@@ -173,6 +174,7 @@ def test_sources_are_cited_and_listed_once():
     location = {"type": "web_search_result_location", "url": url, "title": "S", "encrypted_index": ""}
     assert text["citations"] == [{**location, "cited_text": "snow"}] * 2
     assert (used["type"], used["name"], found["tool_use_id"]) == ("server_tool_use", "web_search", used["id"])
+    assert used["input"] == {"query": ""}  # the AI SDK wants a text
     result = {"type": "web_search_result", "url": url, "title": "S", "encrypted_content": "", "page_age": None}
     assert found["content"] == [result]
     (alone,) = put_together(streamed(events, searches=False))["content"]
