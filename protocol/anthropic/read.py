@@ -90,6 +90,8 @@ class MessageReader:
         match block:
             case wire.TextBlock():
                 yield block.text
+            case wire.CompactionBlock(content=summary):
+                yield summary or ""
             case wire.ImageBlock():
                 yield _file(block.source, at, "image")
             case wire.DocumentBlock():
@@ -103,7 +105,7 @@ class MessageReader:
                 text = f"A block of type '{kind}' is allowed in messages of the role '{role}' only (at '{at}')."
                 raise BadRequest(text, param=at, code="unsupported_content_part")
             case _:
-                pass  # `wire.Unsent`
+                pass  # `UnsentBlock`
 
     def _document(self, block: wire.DocumentBlock, at: str) -> Iterator[Part]:
         source, about = block.source, [text for text in (block.title, block.context) if text]

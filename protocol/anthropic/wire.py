@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from protocol.anthropic.unsent_blocks import ToolReferenceBlock, UnsentBlock
 from protocol.http.lenient import LenientDecoder
 from protocol.structured.tool_checks import MOST_TOOLS
 
@@ -72,12 +73,6 @@ class SearchResultBlock(msgspec.Struct, frozen=True, tag="search_result"):
     content: list[TextBlock] = []
 
 
-class ToolReferenceBlock(msgspec.Struct, frozen=True, tag="tool_reference"):
-    """The name of a tool that a search for tools found; all tools are known to the model anyway."""
-
-    tool_name: str
-
-
 class ToolUseBlock(msgspec.Struct, frozen=True, tag="tool_use"):
     """A tool call of the model."""
 
@@ -97,37 +92,22 @@ class ToolResultBlock(msgspec.Struct, frozen=True, tag="tool_result"):
     is_error: bool | None = None
 
 
-class ThinkingBlock(msgspec.Struct, frozen=True, tag="thinking"):
-    """Thoughts of an earlier answer, which are not sent again."""
+class CompactionBlock(msgspec.Struct, frozen=True, tag="compaction"):
+    """A summary of the conversation before it; null if it failed."""
+
+    content: str | None = None
 
 
-class RedactedThinkingBlock(msgspec.Struct, frozen=True, tag="redacted_thinking"):
-    """Thoughts of an earlier answer, encrypted."""
-
-
-class ServerToolUseBlock(msgspec.Struct, frozen=True, tag="server_tool_use"):
-    """A search of an earlier answer, which is not sent again."""
-
-
-class SearchResultsBlock(msgspec.Struct, frozen=True, tag="web_search_tool_result"):
-    """What that search found."""
-
-
-class FetchResultBlock(msgspec.Struct, frozen=True, tag="web_fetch_tool_result"):
-    """What another server fetched for an earlier answer."""
-
-
-Unsent = (
-    ThinkingBlock
-    | RedactedThinkingBlock
-    | ToolReferenceBlock
-    | ServerToolUseBlock
-    | SearchResultsBlock
-    | FetchResultBlock
+Block = (
+    TextBlock
+    | ImageBlock
+    | DocumentBlock
+    | SearchResultBlock
+    | ToolUseBlock
+    | ToolResultBlock
+    | CompactionBlock
+    | UnsentBlock
 )
-"""Blocks that are taken, and not sent to the model."""
-
-Block = TextBlock | ImageBlock | DocumentBlock | SearchResultBlock | ToolUseBlock | ToolResultBlock | Unsent
 Blocks = str | list[Block]
 
 

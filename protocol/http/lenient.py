@@ -35,6 +35,8 @@ Repair = Callable[[Any], Any]
 
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 """A step of a path as msgspec reports it: a field, or an index."""
+_LISTED = 7
+"""The most values that an error message lists."""
 _MEANT: dict[type, tuple[type[Type], ...]] = {
     dict: (AnyType, StructType, DictType),
     list: (AnyType, ListType),
@@ -209,5 +211,8 @@ def _allowed(value: Any, shape: Type, path: Sequence[tuple[str, str]]) -> str:
 
 
 def _listed(values: Sequence[Any]) -> str:
-    *others, last = (f"'{value}'" for value in dict.fromkeys(map(str, values))) if values else ("",)
+    shown = [f"'{value}'" for value in dict.fromkeys(map(str, values))]
+    if len(shown) > _LISTED:
+        return ", ".join([*shown[:_LISTED], "…"])
+    *others, last = shown or ("",)
     return f"{', '.join(others)} or {last}" if others else last

@@ -73,6 +73,25 @@ def test_the_texts_around_thoughts_are_one_text():
     assert [(one.id, one.name, one.arguments) for one in answer.tool_calls] == [("t", "f", '{"ü":[1]}')]
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(f"{name}_tool_result" for name in ("web_search", "web_fetch", "tool_search", "advisor", "mcp")),
+        *(f"{name}code_execution_tool_result" for name in ("", "bash_", "text_editor_")),
+        *("server_tool_use", "mcp_tool_use", "mcp_tool_listing", "fallback"),
+    ],
+)
+def test_what_servers_of_anthropic_did_is_left_out(kind):
+    block = {"type": kind, "id": "a", "tool_use_id": "a", "name": "n", "input": {}, "content": [{"type": "x"}]}
+    (answer,) = messages({"role": "assistant", "content": [text("one "), block, text("two")]})
+    assert (answer.parts, answer.tool_calls) == (("one two",), ())
+
+
+def test_the_summary_of_a_longer_conversation_is_text():
+    blocks = [{"type": "compaction", "content": "They met."}, {"type": "compaction", "content": None}]
+    assert [one.parts for one in messages({"role": "assistant", "content": blocks})] == [("They met.",)]
+
+
 def test_files_keep_their_names_and_forms():
     data = {"type": "base64", "media_type": "any", "data": "AAAA"}
     url = {"type": "url", "url": "https://x.example/a"}

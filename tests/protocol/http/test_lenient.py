@@ -24,6 +24,7 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True):
     shown: bool | None = None
     style: Literal["plain", "rich"] | None = None
     level: Literal[1, 2] | None = None
+    letter: Literal["a", "b", "c", "d", "e", "f", "g", "h"] | None = None
     style_of: dict[str, float] | None = None
     extra: Any = None
 
@@ -60,6 +61,7 @@ def test_a_body_is_read_as_it_is_meant(given, meant):
         ({"title": None}, "Expected `str`, got `null` - at `$.title`"),
         ({"style": "x"}, "Invalid value: use 'plain' or 'rich' - at `$.style`"),
         ({"style": 5}, "Invalid value: use 'plain' or 'rich' - at `$.style`"),
+        ({"letter": "z"}, "Invalid value: use 'a', 'b', 'c', 'd', 'e', 'f', 'g', … - at `$.letter`"),
         ({"level": "9"}, "Invalid value: use '1' or '2' - at `$.level`"),
         ({"shapes": {"type": "x"}}, "Invalid value: use 'circle' or 'label' - at `$.shapes[0].type`"),
         ({"shapes": [{"type": "label"}]}, "Object missing required field `text` - at `$.shapes[0]`"),
