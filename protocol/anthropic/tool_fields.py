@@ -2,9 +2,9 @@
 
 from protocol.anthropic import wire
 from protocol.model import BadRequest, JsonOutput, Tool, ToolChoice
-from protocol.structured.tool_checks import NO_ARGUMENTS, Mode, check_schema, chosen, unique
+from protocol.structured.tool_checks import NO_ARGUMENTS, Mode, NameRule, check_schema, chosen, unique
 
-_LONGEST_NAME = 128
+_NAMES = NameRule(longest=128)
 _CUSTOM = frozenset({"custom", "function"})
 _NEEDLESS = ("web_search_", "web_fetch_", "tool_search_tool_")
 """Beginnings of the types of Anthropic's own tools that need no call: the site searches, and knows all tools."""
@@ -34,7 +34,7 @@ def tool_choice(body: wire.CountTokens) -> ToolChoice | None:
     if needless and (not found or allowed in {(name,) for name in needless}):
         mode, allowed = ("auto" if mode == "required" else mode), ()
     parallel = body.tool_choice is None or not body.tool_choice.disable_parallel_tool_use
-    return chosen(unique(found, _LONGEST_NAME), mode, allowed, "tool_choice", parallel=parallel)
+    return chosen(unique(found, _NAMES), mode, allowed, "tool_choice", parallel=parallel)
 
 
 def _choice(choice: wire.ToolChoiceField | None) -> tuple[Mode, tuple[str, ...]]:

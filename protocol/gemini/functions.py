@@ -1,9 +1,11 @@
 """Reads the functions, their choice and the form of the answer from a request."""
 
+import msgspec
+
 from protocol.gemini import wire
 from protocol.gemini.schemas import json_schema
 from protocol.model import BadRequest, JsonOutput, Schema, Tool, ToolChoice
-from protocol.structured.tool_checks import NO_ARGUMENTS, Mode, check_schema, chosen, unique
+from protocol.structured.tool_checks import NO_ARGUMENTS, Mode, NameRule, check_schema, chosen, unique
 
 _MISSING_TOOLS = (
     "file_search",
@@ -23,7 +25,7 @@ _MODES: dict[str, Mode] = {
     "NONE": "none",
 }
 _CHOICE = "toolConfig.functionCallingConfig"
-_LONGEST_NAME = 128
+_NAMES = NameRule(longest=128, marks="_-.:")
 _ENUM = "text/x.enum"
 _FORMS = {"", "text/plain", "application/json", _ENUM}
 
@@ -39,7 +41,7 @@ def function_choice(body: wire.GenerateRequest) -> ToolChoice | None:
     found: list[tuple[str, Tool]] = []
     for number, entry in enumerate(body.tools):
         for field in _MISSING_TOOLS:
-            if getattr(entry, field) is not None:
+            if getattr(entry, field) is not msgspec.UNSET:
                 param = f"tools[{number}].{wire.camel(field)}"
                 text = f"'{param}' is not supported by this gateway: offer 'functionDeclarations'."
                 raise BadRequest(text, param=param, code="unsupported_parameter")
@@ -54,7 +56,8 @@ def function_choice(body: wire.GenerateRequest) -> ToolChoice | None:
     if mode is None:
         known = ", ".join(f"'{name}'" for name in _MODES if name)
         raise BadRequest(f"'{_CHOICE}.mode' must be one of {known}.", param=f"{_CHOICE}.mode")
-    return chosen(unique(found, _LONGEST_NAME), mode, config.allowed_function_names, f"{_CHOICE}.allowedFunctionNames")
+    field = f"{_CHOICE}.{'allowedFunctionNames' if config.allowed_function_names else 'mode'}"
+    return chosen(unique(found, _NAMES), mode, config.allowed_function_names, field)
 
 
 def _parameters(function: wire.FunctionDeclaration, at: str) -> Schema:

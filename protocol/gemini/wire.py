@@ -110,15 +110,18 @@ class FunctionDeclaration(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ToolEntry(msgspec.Struct, frozen=True, rename="camel"):
-    """Functions; or tools of Google's, of which the site has some and others do not exist here."""
+    """Functions; or tools of Google's, of which the site has some and others do not exist here.
+
+    A tool of Google's is often an empty object.
+    """
 
     function_declarations: list[FunctionDeclaration] = []
-    file_search: Any = None
-    computer_use: Any = None
-    mcp_servers: Any = None
-    retrieval: Any = None
-    enterprise_web_search: Any = None
-    parallel_ai_search: Any = None
+    file_search: Any = msgspec.UNSET
+    computer_use: Any = msgspec.UNSET
+    mcp_servers: Any = msgspec.UNSET
+    retrieval: Any = msgspec.UNSET
+    enterprise_web_search: Any = msgspec.UNSET
+    parallel_ai_search: Any = msgspec.UNSET
 
 
 class FunctionCallingConfig(msgspec.Struct, frozen=True, rename="camel"):

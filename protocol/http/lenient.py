@@ -3,7 +3,8 @@
 Most bodies fit, and are decoded in one step. Any other is decoded into plain values and repaired where only one meaning
 is possible, before it is converted:
 
-- An optional field that is null or empty (`""`, `[]`, `{}`) is unset.
+- An optional field that is null or empty (`""`, `[]`, `{}`) is unset. If its default is `UNSET`, an empty value stays:
+  it says that the field was sent.
 - A single value where a list is expected becomes a list of one.
 - A number or boolean may be a string with blanks around it, as in a form, and `1.0` is an integer.
 """
@@ -154,7 +155,13 @@ class _Fields:
     """Repairs the fields of one struct."""
 
     def __init__(self, shape: StructType) -> None:
-        self._optional = frozenset(field.encode_name for field in shape.fields if not field.required)
+        optional = [field for field in shape.fields if not field.required]
+        self._noted = frozenset(
+            field.encode_name
+            for field in optional
+            if field.default is field.default_factory is msgspec.NODEFAULT  # how msgspec shows `UNSET`
+        )
+        self._optional = frozenset(field.encode_name for field in optional) - self._noted
         self._repairs = {field.encode_name: _repairs(field.type) for field in shape.fields}
 
     def repaired(self, value: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +169,8 @@ class _Fields:
         fields: dict[str, Any] = {}
         for name, given in value.items():
             repaired = _repaired(given, self._repairs.get(name, {}))
-            if name not in self._optional or not (_is_empty(given) or _is_empty(repaired)):
+            empty = _is_empty(given) or _is_empty(repaired)
+            if not ((name in self._optional and empty) or (name in self._noted and given is None)):
                 fields[name] = repaired
         return fields
 

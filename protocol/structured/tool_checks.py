@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+import msgspec
+
 from protocol.model import BadRequest, Schema, Tool, ToolChoice
 from protocol.structured.json_schema import InvalidSchema, compiled
 
@@ -14,19 +16,32 @@ NO_ARGUMENTS: Schema = {"type": "object", "properties": {}}
 
 Mode = Literal["auto", "required", "none"]
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
-_LONGEST_NAME = 64
+
+class NameRule(msgspec.Struct, frozen=True, kw_only=True):
+    """What an API allows as the name of a tool or a format."""
+
+    longest: int = 64
+    marks: str = "_-"
+    """What a name may contain apart from letters and digits."""
+
+    def fits(self, name: str) -> bool:
+        """Return whether a name fits the rule."""
+        return len(name) <= self.longest and re.fullmatch(rf"[A-Za-z0-9{re.escape(self.marks)}]+", name) is not None
 
 
-def check_name(name: str, param: str, longest: int = _LONGEST_NAME) -> None:
+_OPENAI = NameRule()
+
+
+def check_name(name: str, param: str, rule: NameRule = _OPENAI) -> None:
     """Check the name of a tool or a format.
 
     Raises:
-        BadRequest: it is not 1 to `longest` letters, digits, underscores and dashes.
+        BadRequest: it does not fit the rule.
 
     """
-    if len(name) > longest or not _NAME.match(name):
-        text = f"'{param}' must consist of 1 to {longest} letters, digits, underscores and dashes."
+    if not rule.fits(name):
+        marks = " and ".join(f"'{mark}'" for mark in rule.marks)
+        text = f"'{param}' must consist of 1 to {rule.longest} letters, digits, {marks}."
         raise BadRequest(text, param=param)
 
 
@@ -45,8 +60,8 @@ def check_schema(schema: Schema, param: str) -> Schema:
     return schema
 
 
-def unique(tools: Iterable[tuple[str, Tool]], longest: int = _LONGEST_NAME) -> tuple[Tool, ...]:
-    """Return tools, each given with the path of its name, after checking their names of up to `longest` characters.
+def unique(tools: Iterable[tuple[str, Tool]], rule: NameRule = _OPENAI) -> tuple[Tool, ...]:
+    """Return tools, each given with the path of its name, after checking their names.
 
     Raises:
         BadRequest: a name is not valid, or two tools have the same one.
@@ -54,7 +69,7 @@ def unique(tools: Iterable[tuple[str, Tool]], longest: int = _LONGEST_NAME) -> t
     """
     found: dict[str, Tool] = {}
     for param, tool in tools:
-        check_name(tool.name, param, longest)
+        check_name(tool.name, param, rule)
         if tool.name in found:
             raise BadRequest(f"Two tools have the name '{tool.name}' (at '{param}').", param=param)
         found[tool.name] = tool

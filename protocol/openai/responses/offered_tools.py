@@ -9,13 +9,22 @@ from protocol.http.picture_parameters import PictureParameters, read_picture_par
 from protocol.model import BadRequest, JsonOutput, Tool, ToolChoice
 from protocol.openai.responses import wire
 from protocol.openai.responses.function_names import FunctionNames, placed_tools
-from protocol.structured.tool_checks import MOST_TOOLS, NO_ARGUMENTS, Mode, check_name, check_schema, chosen, unique
+from protocol.structured.tool_checks import (
+    MOST_TOOLS,
+    NO_ARGUMENTS,
+    Mode,
+    NameRule,
+    check_name,
+    check_schema,
+    chosen,
+    unique,
+)
 
 _SEARCHES = ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
 """The site searches without being asked."""
 _PICTURES = "image_generation"
-_LONGEST_FLAT_NAME = 256
-"""The longest name of a function with its namespace."""
+_FLAT_NAMES = NameRule(longest=256)
+"""Names of functions with their namespace."""
 _MODES: dict[str, Mode] = {"": "auto", "auto": "auto", "none": "none", "required": "required"}
 
 
@@ -52,7 +61,7 @@ def read_tools(body: wire.ResponseRequest) -> OfferedTools:
             raise BadRequest(text, param=f"{at}.type", code="unsupported_parameter")
     if len(found) > MOST_TOOLS:
         raise BadRequest(f"'tools' may have up to {MOST_TOOLS} functions.", param="tools")
-    functions = unique(found, longest=_LONGEST_FLAT_NAME)
+    functions = unique(found, _FLAT_NAMES)
     mode, allowed = _choice(body.tool_choice, names)
     draws = allowed == (_PICTURES,) or (mode == "required" and not allowed and not functions and pictures is not None)
     if draws and pictures is None:

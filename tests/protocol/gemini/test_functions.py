@@ -37,6 +37,12 @@ def test_modes(mode, expected):
     assert choice(mode, ["g"]).allowed == ("g",)
 
 
+@pytest.mark.parametrize("name", ["files.read", "srv:list-all", "_x", "f" * 128])
+def test_names_that_google_allows(name):
+    (tool,) = choice(tools=[{"functionDeclarations": [{"name": name}], "computerUse": None}]).tools
+    assert tool.name == name
+
+
 def test_without_functions_there_is_no_choice():
     assert choice("NONE") is None
     assert choice("AUTO", tools=[{"googleSearch": {}}, {"urlContext": {}}, {"code_execution": {}}]) is None
@@ -47,8 +53,11 @@ def test_without_functions_there_is_no_choice():
     [
         (lambda: choice("SOMETIMES"), "toolConfig.functionCallingConfig.mode"),
         (lambda: choice("ANY", ["h"]), "toolConfig.functionCallingConfig.allowedFunctionNames"),
-        (lambda: choice("ANY", tools=[]), "toolConfig.functionCallingConfig.allowedFunctionNames"),
+        (lambda: choice("ANY", tools=[]), "toolConfig.functionCallingConfig.mode"),
         (lambda: choice(tools=[{"file_search": {"topK": 1}}]), "tools[0].fileSearch"),
+        (lambda: choice(tools=[{"computerUse": {}}]), "tools[0].computerUse"),
+        (lambda: choice(tools=[{"mcpServers": []}]), "tools[0].mcpServers"),
+        (lambda: choice(tools=[{"functionDeclarations": [{"name": "a b"}]}]), "tools[0].functionDeclarations[0].name"),
         (lambda: choice(tools=[{"functionDeclarations": [F, F]}]), "tools[0].functionDeclarations[1].name"),
         (
             lambda: choice(tools=[{"functionDeclarations": [{**F, "parameters": {"type": "FUNNY"}}]}]),

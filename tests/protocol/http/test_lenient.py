@@ -27,6 +27,7 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True):
     letter: Literal["a", "b", "c", "d", "e", "f", "g", "h"] | None = None
     style_of: dict[str, float] | None = None
     extra: Any = None
+    noted: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
 
 DECODER = LenientDecoder(Drawing)
@@ -38,7 +39,7 @@ def decoded(**fields):
 
 @pytest.mark.parametrize(
     ("given", "meant"),
-    [(dict.fromkeys(Drawing.__struct_fields__[1:], empty), {}) for empty in (None, "", [], {})]
+    [(dict.fromkeys(Drawing.__struct_fields__[1:-1], empty), {}) for empty in (None, "", [], {})]
     + [
         ({"shapes": {"type": "label", "text": ""}}, {"shapes": [Label("")]}),
         ({"shapes": [{"type": "circle", "radius": "2.5"}]}, {"shapes": [Circle(2.5)]}),
@@ -48,6 +49,8 @@ def decoded(**fields):
         ({"level": 2.0}, {"level": 2}),
         ({"level": "2", "extra": {"a": [1]}}, {"level": 2, "extra": {"a": [1]}}),
         ({"style_of": {"a": "0.5"}, "unknown": [{}]}, {"style_of": {"a": 0.5}}),
+        ({"noted": {}}, {"noted": {}}),
+        ({"noted": None}, {}),
     ],
 )
 def test_a_body_is_read_as_it_is_meant(given, meant):
