@@ -75,6 +75,7 @@ from protocol.model.request import (
     ToolCall,
     Turn,
     arranged,
+    canonical_json,
 )
 from protocol.model.response_store import ResponseStore
 from protocol.model.stored import Content, FileKeeper, StoredFile, TooLong, View, viewed
@@ -164,6 +165,7 @@ __all__ = [
     "Withheld",
     "WorkStarted",
     "arranged",
+    "canonical_json",
     "estimate_tokens",
     "estimated_bytes",
     "fold",

@@ -162,11 +162,16 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def canonical_arguments(self) -> str:
-        """The arguments in one layout, since clients send the JSON back in another; unchanged if they are not JSON."""
-        try:
-            return json.dumps(json.loads(self.arguments), sort_keys=True)
-        except (ValueError, RecursionError):
-            return self.arguments.encode("utf-8", "replace").decode()
+        """The arguments, as `canonical_json`."""
+        return canonical_json(self.arguments)
+
+
+def canonical_json(text: str) -> str:
+    """Return JSON in one layout, since clients send it back in another; unchanged if it is not JSON."""
+    try:
+        return json.dumps(json.loads(text), sort_keys=True)
+    except (ValueError, RecursionError):
+        return text.encode("utf-8", "replace").decode()
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True, dict=True):

@@ -191,3 +191,21 @@ def test_a_conversation_with_tools_continues_at_the_site(start_gateway):
         second = client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS)
         assert "SUNNY" in second.choices[0].message.content
         assert second.usage.prompt_tokens < first.usage.prompt_tokens
+
+
+def test_a_conversation_with_structured_output_continues_at_the_site(client):
+    messages = [user(f'<json>{{"n": 1, "text": "one"}}</json> {"and a long text " * 100}')]
+    first = client.chat.completions.parse(model=MODEL, messages=messages, response_format=Count)
+    messages += [first.choices[0].message.model_dump(include={"role", "content"})]
+    messages += [user('<json>{"n": 2, "text": "two"}</json>')]
+    second = client.chat.completions.parse(model=MODEL, messages=messages, response_format=Count)
+    assert second.choices[0].message.parsed == Count(n=2, text="two")
+    assert second.usage.prompt_tokens < first.usage.prompt_tokens
+
+
+def test_after_a_repaired_call_the_results_are_answered(client):
+    messages = [user(CALL + "<malformed-call/>")]
+    first, _ = ask(client, *messages, tools=TOOLS)
+    result = {"role": "tool", "tool_call_id": first.message.tool_calls[0].id, "content": "SUNNY"}
+    for choice in ask(client, *messages, first.message.model_dump(exclude_none=True), result, tools=TOOLS):
+        assert "SUNNY" in choice.message.content

@@ -30,7 +30,7 @@ _CLOSINGS = (
 """How the instructions behind a single message begin."""
 _MUST = re.compile(r"\bYour next answer must call (?:the tool (\S+)|a tool)\.")
 _ONLY_ONE = "Call one tool at most"
-_REPAIR = "Your last answer cannot be used"
+_REPAIR = re.compile(r"\s*Your last answer cannot be used")
 _ECHO = re.compile(r"<echo>.*</echo>", re.DOTALL)
 _CALL = re.compile(r'<call\s+name="([^"]*)"\s*>(.*?)</call>', re.DOTALL)
 _JSON = re.compile(r"<json>(.*?)</json>", re.DOTALL)
@@ -97,8 +97,9 @@ class _Model:
     ) -> None:
         """`users`: what the users said in the whole conversation."""
         self._instructions, self._tools, self._marker, self._wants_json = prompt.instructions, tools, marker, wants_json
-        self._repairs = bool(users) and users[-1].lstrip().startswith(_REPAIR)
-        said = users[: -1 if self._repairs else None]
+        last = prompt.messages[-1]
+        self._repairs = last.role == "user" and _REPAIR.match(last.text) is not None
+        said = [text for text in users if not _REPAIR.match(text)]
         self._said = _ECHO.sub("", said[-1]) if said else ""
         self._echoes = bool(said) and said[-1] != self._said
         self._results = [] if self._repairs else self._new_results(prompt)

@@ -89,6 +89,16 @@ def test_results_of_an_earlier_turn_at_the_site_are_not_answered_again():
     assert answer(prompt(user("Thanks."), seen=True)[0], [first, second]) is None
 
 
+@pytest.mark.parametrize("seen", [False, True])
+def test_after_a_repair_the_results_are_answered_as_ever(seen):
+    asked, repair = user(CALL + "<malformed-call/>"), user("Your last answer cannot be used by the program: oops.")
+    first, second = prompt(asked)[0], prompt(repair, seen=True)[0]
+    assert ", oops" in answer(first, [])
+    assert ", oops" not in answer(second, [first])
+    third = prompt(tool("SUNNY"), seen=True)[0] if seen else prompt(asked, CALLED, tool("SUNNY"))[0]
+    assert "SUNNY" in answer(third, [first, second] if seen else [])
+
+
 @pytest.mark.parametrize("output", [JsonOutput(), JsonOutput(schema=CITY, name="City")])
 def test_json_is_made_up_or_given(output):
     text, _ = prompt(user("hello"), tools=None, output=output)

@@ -35,6 +35,7 @@ from protocol.model import (
     Finish,
     GatewayError,
     GenerationRequest,
+    JsonScanner,
     Media,
     MediaPart,
     MediaRef,
@@ -46,6 +47,7 @@ from protocol.model import (
     ToolCall,
     Turn,
     WebImage,
+    canonical_json,
 )
 from transports.accounts.conversations import Conversations, StoredConversation
 from transports.clock import Clock
@@ -269,7 +271,8 @@ class ConversationRecorder:
                 rewritten = event.rewritten
                 if rewritten is not None and not self._request.streamed:
                     content = _AnswerContent(caller, rewritten.pieces)
-                turns = answered(self._request, content.text.getvalue(), content.shown, content.called.calls)
+                text, calls = content.text.getvalue(), content.called.calls
+                turns = answered(self._request, _delivered(self._request, text, calls), content.shown, calls)
                 self._kept = await self._reuse.keep(self._request, self._answer, turns, self._grammar.seen)
             yield event
 
@@ -307,6 +310,20 @@ class _AnswerContent:
             case _:
                 pass
 
+
+def _delivered(request: GenerationRequest, text: str, calls: tuple[ToolCall, ...]) -> str:
+    """Return the text of an answer as the client gets it: required calls come without words, and JSON comes alone."""
+    if calls:
+        return "" if request.tools is not None and request.tools.mode == "required" else text
+    begin = _JSON_BEGIN.search(text) if request.output is not None else None
+    if begin is None:
+        return text
+    value = text[begin.start(1) :]
+    return value[: JsonScanner().end(value)]
+
+
+_JSON_BEGIN = re.compile(r"(?:\A.*?^[ \t]*```[^\n]*\n\s*|\A[^{\[]*)([{\[])", re.MULTILINE | re.DOTALL)
+"""The first JSON in a code block, or else in the text."""
 
 _SHOWN = re.compile(
     r"""
@@ -365,6 +382,8 @@ def _content(turn: Turn) -> Iterator[str | bytes]:
         text = _SHOWN.sub("\n", text)
     if turn.role is Role.ASSISTANT and "left out: " in text:
         text = NOTICE.sub("\n", text)
+    if turn.role is Role.ASSISTANT and text.lstrip()[:1] in {"{", "["}:
+        text = canonical_json(text)
     lines = "\n".join(line.rstrip() for line in text.splitlines() if line.strip()).strip()
     # half of a surrogate pair cannot be encoded
     yield lines if lines.isascii() else lines.encode("utf-8", "replace").decode()

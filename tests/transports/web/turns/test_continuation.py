@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 
 from protocol.model import (
     Blocked,
+    CallArguments,
     Caller,
+    CallStarted,
     Feature,
     FilePart,
     Finish,
+    JsonOutput,
     MediaKind,
     MediaPart,
     MediaRef,
@@ -23,7 +26,9 @@ from protocol.model import (
     SignedOut,
     Text,
     TextPart,
+    Tool,
     ToolCall,
+    ToolChoice,
     Turn,
     Unsupported,
     UpstreamFailed,
@@ -455,6 +460,55 @@ def test_a_call_sent_back_in_another_layout_and_with_another_id_is_the_same(argu
         for call in (CALL, other)
     }
     assert len(keys) == 1
+
+
+async def recorded(request, events):
+    """Return the key under which the conversation of an answer is stored."""
+    keys = []
+
+    class Reuse:
+        async def keep(self, request, answer, turns, tools):
+            keys.append(key_of(request, turns))
+            return True
+
+    class Answer:
+        conversation = None
+
+        @property
+        async def events(self):
+            for event in [*events, Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))]:
+                yield event
+
+    recorder = ConversationRecorder(Reuse(), request, Answer(), CallGrammar(request))
+    assert [event async for event in recorder.events()]
+    return keys[0]
+
+
+JSON_ANSWER = 'Here {it} is:\n\n```json\n{"n": [1, "```"],\n "a": "}"}\n```\nAll.'
+
+
+@pytest.mark.parametrize(
+    ("said", "got"),
+    [
+        (JSON_ANSWER, '{"n": [1, "```"], "a": "}"}'),
+        (JSON_ANSWER.replace("```json\n", "", 1).replace("{it} ", ""), '{"a":"}","n":[1,"```"]}'),
+        ('{"a": 1}', '{ "a": 1 }'),
+        ("[1]\n", "[1]"),
+        ("I had rather not, sorry.", "I had rather not, sorry."),
+    ],
+)
+async def test_an_answer_in_json_goes_on_from_the_json_alone(said, got):
+    request = msgspec.structs.replace(request_for("x"), output=JsonOutput())
+    kept = await recorded(request, [Text(said)])
+    assert kept == key_of(request, (*request.turns, turn("assistant", got)))
+
+
+async def test_required_calls_go_on_without_the_words_before_them():
+    tools = ToolChoice(tools=(Tool(name="look"),), mode="required")
+    request = msgspec.structs.replace(request_for("x"), tools=tools)
+    kept = await recorded(request, [Text("I look."), CallStarted(id="c", name="look"), CallArguments(text="{}")])
+    call = ToolCall(id="c", name="look", arguments="{}")
+    assert kept == key_of(request, (*request.turns, turn("assistant", "", tool_calls=(call,))))
 
 
 @pytest.mark.parametrize("changed", [{"name": "peek"}, {"arguments": '{"at": [1, 3]}'}, {"arguments": "not JSON"}])
