@@ -29,6 +29,7 @@ from service.check import check
 from service.config.schema import LimitSettings, MediaSettings, Origin, Settings, SettingsError
 from service.jobs.runner import open_jobs
 from service.jobs.store import JobStore
+from service.jobs.stored_files import StoredFiles
 from service.jobs.stored_responses import StoredResponses
 from service.licenses.auth import Licensed, Licenses, fixed_licenses
 from service.licenses.store import LicenseStore
@@ -123,6 +124,7 @@ async def open_app(
             registry=registry,
             store=store,
             licenses=licenses,
+            files=StoredFiles(store.records, settings.files, stored.has_ended),
             url_signer=url_signer,
             shutdown=Shutdown(),
             memory=_memory(settings),
@@ -136,6 +138,7 @@ async def open_app(
         )
         conversations = Conversations(store.records, clock)
         base.change_feed.subscribe(LICENSES, licenses.refresh)
+        base.change_feed.subscribe(LICENSES, base.files.sweep)
         async with (
             base.load_monitor.open(),
             MemoryTrimmer(base.memory, clock).open(),
@@ -159,6 +162,7 @@ class _Base(msgspec.Struct, frozen=True, kw_only=True):
     registry: CollectorRegistry
     store: Store
     licenses: Licenses
+    files: StoredFiles
     url_signer: UrlSigner
     shutdown: Shutdown
     memory: ByteBudget
@@ -203,6 +207,7 @@ def _running(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> Running:
         fetch=fetch,
         jobs=jobs,
         responses=StoredResponses(base.store.records, settings.responses.retention_seconds),
+        files=base.files,
         memory=base.memory,
         spool=base.spool,
         pixels=PixelPool(),

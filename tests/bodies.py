@@ -22,6 +22,7 @@ def request_of(content_type, body, *, context=None, pieces=64 * 1024, headers=()
         fetch=None,
         jobs=None,
         responses=None,
+        files=None,
     )
     starts = list(range(0, len(body), pieces)) or [0]
     messages = [

@@ -13,7 +13,18 @@ from protocol.http.long_strings import LongString
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
 from protocol.http.timers import Timers
-from protocol.model import Caller, Content, GenerationRequest, Jobs, MediaRef, Rendition, ResponseStore, Served, Usage
+from protocol.model import (
+    Caller,
+    Content,
+    FileStore,
+    GenerationRequest,
+    Jobs,
+    MediaRef,
+    Rendition,
+    ResponseStore,
+    Served,
+    Usage,
+)
 
 _KEY = "gemini_gateway.context"
 
@@ -200,6 +211,7 @@ class RequestContext(msgspec.Struct, kw_only=True):
     fetch: Fetch
     jobs: Jobs
     responses: ResponseStore
+    files: FileStore
     api: ApiSettings = ApiSettings()
     memory: ByteBudget = msgspec.field(default_factory=ByteBudget)
     """The memory budget that all requests of the process share."""

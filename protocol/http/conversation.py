@@ -34,7 +34,15 @@ from protocol.model import (
 )
 
 _LINK = re.compile(r"\]\(<?(https?://[^\s()<>]{1,10000})")
-_KINDS = {"image": MediaKind.IMAGE, "image_data": MediaKind.IMAGE, "audio": MediaKind.AUDIO, "file": None, "link": None}
+_KINDS = {
+    "image": MediaKind.IMAGE,
+    "image_data": MediaKind.IMAGE,
+    "image_id": MediaKind.IMAGE,
+    "audio": MediaKind.AUDIO,
+    "file": None,
+    "file_id": None,
+    "link": None,
+}
 """The kind of file that each form of attachment has."""
 _TURNS_WITH_FILES = 10
 """How many turns of a conversation may have the highest number of files."""
@@ -43,9 +51,9 @@ _TURNS_WITH_FILES = 10
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Where a message has a file; equal sources are read once."""
 
-    form: Literal["image", "image_data", "file", "audio", "link"]
+    form: Literal["image", "image_data", "image_id", "file", "file_id", "audio", "link"]
     text: str
-    """A URL for an image and a link to any file, else base64 or a data URL."""
+    """A URL for an image and a link to any file, the id of an uploaded file, or else base64 or a data URL."""
     name: str = ""
 
 
@@ -63,13 +71,15 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises:
             BadRequest: as `files.from_url`, `files.from_text`.
-            HttpError: the file is too large (413).
+            HttpError: the file is too large (413), or no file has its id (404).
 
         """
         source = self.source
         field = files.FileField(param=self.param, kind=_KINDS[source.form], name=source.name)
         if source.form in {"image", "link"}:
             return await files.from_url(source.text, field, context)
+        if source.form in {"image_id", "file_id"}:
+            return await files.from_id(source.text, field, context)
         return await files.from_text(source.text, field, context)
 
 

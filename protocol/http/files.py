@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from protocol.http.context import RequestContext, RequestLimits
+from protocol.http.context import RequestContext, RequestLimits, caller_of
 from protocol.http.data_urls import decode_base64, is_data_url, parse_data_url
 from protocol.http.errors import HttpError
 from protocol.http.media_types import SUFFIXES, described, sniff
@@ -39,6 +39,7 @@ _MOST_EXPANSION = 5
 """The most characters per byte of a file: base64 with all characters percent-encoded has four."""
 _MAX_FRAMES = 1000
 _NAME_SHOWN = 128
+_ID_SHOWN = 64
 _FREE_BYTES = 64 * 1024
 _COPIES = 4
 """The peak memory for storing a request, in multiples of the size of its files, which are stored in base64."""
@@ -114,7 +115,7 @@ async def take(data: Content, field: FileField, context: RequestContext) -> File
             raise _too_long(context.limits, field) from None
         if not data:
             raise _empty(field)
-    name = _name(field.name, mime)
+    name = file_name(field.name, mime)
     if mime == "image/avif":
         from protocol.http.avif import without_avif  # imported with the first AVIF
 
@@ -146,6 +147,33 @@ async def from_text(text: str, field: FileField, context: RequestContext) -> Fil
     decode = partial(_decoded, text, field)
     data = await run_in_worker(decode, context.reserved().owner) if len(text) > _OFF_LOOP_BYTES else decode()
     return await take(data, field, context)
+
+
+async def from_id(file_id: str, field: FileField, context: RequestContext) -> FilePart:
+    """Read a file that the caller uploaded before.
+
+    Raises:
+        HttpError: the caller has no such file (404), or it is too large now (413).
+        BadRequest: as `take`.
+        Saturated: the memory budget or the disk is full, or the store failed.
+
+    """
+    owner = caller_of(context).owner
+    file = await context.files.find(owner, file_id)
+    if file is None or not file.complete:
+        error = no_file(file_id)
+        error.param = field.param
+        raise error
+    pieces, most = context.files.read(owner, file), max(file.size, context.limits.file_bytes)
+    data = await collect(pieces, context.reserved(), context.spool, most)
+    return await take(data, msgspec.structs.replace(field, name=field.name or file.name), context)
+
+
+def no_file(file_id: str) -> HttpError:
+    """Return the error for an id that belongs to no file of the caller."""
+    shown = "".join(c if c.isascii() and c.isprintable() else "?" for c in file_id[:_ID_SHOWN])
+    message = f"The file '{shown}' is not stored: it has expired, was deleted, or belongs to another license."
+    return HttpError(404, "file_not_found", message)
 
 
 async def from_url(url: str, field: FileField, context: RequestContext) -> FilePart | MediaPart:
@@ -252,7 +280,7 @@ def _too_long(limits: RequestLimits, field: FileField) -> HttpError:
     return fault
 
 
-def _name(said: str, mime: str) -> str:
+def file_name(said: str, mime: str) -> str:
     """Return a file name without folders and special characters; without a name, one by its type."""
     last = said.replace("\\", "/").rpartition("/")[2]
     plain = "".join(c for c in last if c.isprintable() and c not in '"<>|:*?').strip(" .")

@@ -51,6 +51,7 @@ from protocol.model.exchange import (
     peek,
 )
 from protocol.model.features import NOTICE, Feature, notice_of
+from protocol.model.file_store import FileStore, UploadedFile
 from protocol.model.jobs import Job, JobError, JobKind, JobPage, Jobs, JobState
 from protocol.model.json_scanner import JsonScanner
 from protocol.model.media import MediaKind, MediaRef, MediaStream, Rendition
@@ -105,6 +106,7 @@ __all__ = [
     "Feature",
     "FileKeeper",
     "FilePart",
+    "FileStore",
     "Finish",
     "FinishReason",
     "Forbidden",
@@ -155,6 +157,7 @@ __all__ = [
     "Turn",
     "Unauthorized",
     "Unsupported",
+    "UploadedFile",
     "UpstreamFailed",
     "UpstreamModel",
     "UpstreamTimeout",

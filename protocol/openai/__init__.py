@@ -13,6 +13,7 @@ from protocol.openai.audio import endpoint as audio
 from protocol.openai.chat import endpoint as chat
 from protocol.openai.completions import endpoint as completions
 from protocol.openai.errors import error_response
+from protocol.openai.files import endpoint as files
 from protocol.openai.images import endpoint as images
 from protocol.openai.models import Models
 from protocol.openai.not_offered import NOT_OFFERED
@@ -44,6 +45,11 @@ def routes(engine: Engine) -> list[Route]:
         route("POST", "/v1/images/variations", images.VARY),
         route("POST", "/v1/audio/transcriptions", audio.TRANSCRIBE),
         route("POST", "/v1/audio/translations", audio.TRANSLATE),
+        route("POST", "/v1/files", files.upload),
+        route("GET", "/v1/files", files.list_files),
+        route("GET", "/v1/files/{file}", files.retrieve),
+        route("DELETE", "/v1/files/{file}", files.delete),
+        route("GET", "/v1/files/{file}/content", files.content),
         route("POST", "/v1/videos", videos.CREATE),
         route("GET", "/v1/videos", stored_videos.list),
         route("GET", "/v1/videos/{video}", stored_videos.retrieve),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 _CHAT = "use '/v1/responses' or '/v1/chat/completions'"
 _SOUND = "send sound to a chat model as 'input_audio', and read its answer as text"
-_FILES = "send each file with its message, as data or as a link"
+_FILES = "send each file with its message, or upload it to '/v1/files' and send its id"
 _OPERATOR = "the operator manages licenses with `gemini-gateway licenses`"
 _FILMS = "describe the whole film in a prompt, and send it to '/v1/videos'"
 
@@ -23,7 +23,6 @@ NOT_OFFERED: Mapping[str, str] = {
     "/embeddings": "no model here computes embeddings: point the client's embedding model at another server",
     "/engines": "use '/v1/models' and '/v1/completions'",
     "/evals": "send the prompts to '/v1/chat/completions', and compare the answers there",
-    "/files": _FILES,
     "/fine_tuning": "no model here can be trained: put instructions and examples into the prompt",
     "/fine-tunes": "no model here can be trained: put instructions and examples into the prompt",
     "/moderations": "nothing here rates content: leave moderation out, or use another server for it",

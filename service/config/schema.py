@@ -194,6 +194,19 @@ class ResponseSettings(Section, frozen=True):
     """How long a response is kept with its input, unless the client sends `store: false`."""
 
 
+class FileSettings(Section, frozen=True):
+    """Files that clients upload and then name by id."""
+
+    retention_seconds: Seconds = 604800.0
+    """How long a file is kept, unless its client wants less."""
+    files_per_license: Count = 500
+    """Files per license; uploads above it fail with 429."""
+    bytes_per_license: Count = 256 * 1024 * 1024
+    """Bytes of all files of a license; uploads above it fail with 429."""
+    total_bytes: Count = 1024 * 1024 * 1024
+    """Bytes of all files in the store; uploads above it fail with 429."""
+
+
 class MediaSettings(Section, frozen=True):
     """Links to generated images, videos and music."""
 
@@ -339,6 +352,7 @@ class Settings(Section, frozen=True):
     drain: DrainSettings = DrainSettings()
     jobs: JobSettings = JobSettings()
     responses: ResponseSettings = ResponseSettings()
+    files: FileSettings = FileSettings()
     media: MediaSettings = MediaSettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()

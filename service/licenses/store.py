@@ -178,6 +178,13 @@ class LicenseStore:
             return None
         return _license(identity, entry)
 
+    async def has_ended(self, owner: str) -> bool:
+        """Return whether the license of this `Caller.owner` was revoked; False if it is unknown, or of the settings."""
+        identity, _, serial = owner.partition("+")
+        await self._refresh()
+        entry = self._entries.get(identity)
+        return bool(serial) and entry is not None and (entry.serial != serial or entry.revoked is not None)
+
     async def _refresh(self, *, force: bool = False) -> None:
         """Check for changes if the last check is too old, with `force` always; simultaneous callers share one check.
 

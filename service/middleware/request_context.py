@@ -28,7 +28,7 @@ from protocol.http.errors import CLIENT_GONE, Refuse
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Spool
 from protocol.http.timers import Timers
-from protocol.model import GatewayError, Jobs, ResponseStore
+from protocol.model import FileStore, GatewayError, Jobs, ResponseStore
 from service.server.shutdown import Shutdown
 from service.telemetry.metrics import CLIENT_GONE_STATUS, Metrics
 from service.telemetry.tracing import RequestSpan, RequestTracer
@@ -54,6 +54,7 @@ class RequestDeps(msgspec.Struct, frozen=True, kw_only=True):
     fetch: Fetch
     jobs: Jobs
     responses: ResponseStore
+    files: FileStore
     memory: ByteBudget
     spool: Spool
     pixels: PixelPool
@@ -123,6 +124,7 @@ class RequestContextMiddleware:
             fetch=deps.fetch,
             jobs=deps.jobs,
             responses=deps.responses,
+            files=deps.files,
             memory=deps.memory,
             spool=deps.spool,
             timers=self._timers,

@@ -394,10 +394,6 @@ def test_a_picture_is_an_item_with_its_content(gateway, client, choice):
         ({"tools": TOOLS, "tool_choice": {"type": "function", "name": "absent"}}, "tool_choice"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
         ({"input": [{"type": "computer_call", "id": "x"}]}, "input[0].type"),
-        (
-            {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "f"}]}]},
-            "input[0].content[0].file_id",
-        ),
         ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role"),
         ({"input": []}, "input"),
         ({"background": True, "store": False}, "store"),

@@ -40,6 +40,13 @@ class Web:
         return await collect(pieces_of(self.pages[url]))
 
 
+class NoFiles:
+    """A store in which no client has files."""
+
+    async def find(self, owner, file_id):
+        return None
+
+
 async def pieces_of(data):
     """Yield data in two pieces."""
     yield data[: len(data) // 2]
@@ -54,6 +61,7 @@ def make_context(**given):
         "limits": RequestLimits(),
         "links": PlainLinks(),
         "fetch": Web(),
+        "files": NoFiles(),
     }
     return RequestContext(**{**needed, **filled, "caller": Caller(id="me"), **given})
 

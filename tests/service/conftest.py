@@ -22,6 +22,7 @@ def request_deps(**changes):
         "fetch": None,
         "jobs": None,
         "responses": None,
+        "files": None,
         "memory": ByteBudget(),
         "spool": Spool(),
         "pixels": PixelPool(),

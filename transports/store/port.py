@@ -74,6 +74,12 @@ LICENSES = Collection("license")
 JOBS = Collection("job", encrypted=True)
 RESPONSES = Collection("response", durable=False, encrypted=True)
 """Responses with their input, by license and id: clients continue conversations by the id of the last response."""
+FILES = Collection("file", durable=False, encrypted=True)
+"""Files that clients uploaded, by license and id, without their content."""
+FILE_INDEX = Collection("file-index", durable=False)
+"""License, id and size of each uploaded file, in the keys."""
+FILE_PIECES = Collection("file-piece", durable=False, encrypted=True)
+"""Content of the uploaded files, in pieces, by license, id and number."""
 JOB_INDEX = Collection("job-index", durable=False)
 """Index of the jobs. An entry is written before its job, so it reaches the disk with the job."""
 KEYS = Collection("key", encrypted=True)
@@ -85,7 +91,7 @@ MARKS = Collection("mark")
 
 COLLECTIONS = (
     ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, LICENSES, JOBS, RESPONSES,
-    JOB_INDEX, KEYS, PROCESSES, MARKS,
+    FILES, FILE_INDEX, FILE_PIECES, JOB_INDEX, KEYS, PROCESSES, MARKS,
 )  # fmt: skip
 
 

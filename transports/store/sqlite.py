@@ -19,7 +19,7 @@ import anyio.to_thread
 
 from transports.clock import Clock
 from transports.store import sqlite_queries
-from transports.store.encryption import LONGEST_MARK, Cipher
+from transports.store.encryption import LONGEST_MARK, SEALED, Cipher
 from transports.store.port import FULL, Bucket, Change, Collection, KeyRange, Record, StoreDown
 from transports.store.records import BaseRecords
 from transports.store.sqlite_file import BUSY_SECONDS, FOREIGN, FileObserver, FileReplaced, SqliteFile
@@ -185,8 +185,9 @@ class SqliteStore(BaseRecords):
     def _check_keys(self, database: Database) -> None:
         """Raise SealedRecords if records need a key that is not configured."""
         if self._encryption is not None:
-            starts = database.execute("SELECT collection, substr(value, 1, ?) FROM record", (LONGEST_MARK,))
-            self._encryption.check(starts)
+            starts = "SELECT collection, substr(value, 1, ?) FROM record WHERE collection = ?"
+            for collection in SEALED:
+                self._encryption.check(database.execute(starts, (LONGEST_MARK, collection.name)))
 
     async def _read(self, query: Callable[[Database], ResultT]) -> ResultT:
         """Run a read-only query.

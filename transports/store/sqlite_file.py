@@ -39,7 +39,7 @@ import msgspec
 import structlog
 
 from transports.clock import Clock
-from transports.store.port import ACCOUNTS, ATTENTION, KEYS, LICENSES, PAUSES, SESSIONS, StoreDown
+from transports.store.port import ACCOUNTS, ATTENTION, FILE_PIECES, KEYS, LICENSES, PAUSES, SESSIONS, StoreDown
 
 BUSY_SECONDS = 5.0
 _AGAIN_SECONDS = 2.0
@@ -423,7 +423,8 @@ def _history(database: sqlite3.Connection) -> str:
 def _read(database: sqlite3.Connection, copy: _Contents) -> _Contents:
     """Return the contents of a file; `copy` if it is damaged."""
     try:
-        found = database.execute("SELECT collection, key, value, version, until FROM record").fetchall()
+        query = "SELECT collection, key, value, version, until FROM record WHERE collection <> ?"
+        found = database.execute(query, (FILE_PIECES.name,)).fetchall()  # these are too long for memory
         revisions = dict(database.execute("SELECT collection, number FROM revision"))
         rows: dict[tuple[str, str], Row] = {row[:2]: row for row in found}
         removed = copy.removed | {key: row[3] for key, row in copy.rows.items() if key not in rows}

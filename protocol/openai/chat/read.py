@@ -121,10 +121,10 @@ def _attachment(part: wire.Files, at: str) -> Attachment:
 
 def _file(file: wire.InputFile, at: str, where: str) -> Attachment:
     if file.file_id:
-        text = f"This gateway does not store files by id: send 'file_data' (at '{where}.file_id')."
-        raise BadRequest(text, param=f"{where}.file_id", code="unsupported_parameter")
+        source = Source(form="file_id", text=file.file_id, name=file.filename or "")
+        return Attachment(at=at, param=f"{where}.file_id", source=source)
     if not file.file_data:
-        raise BadRequest(f"'file_data' is missing (at '{where}').", param=f"{where}.file_data")
+        raise BadRequest(f"'file_data' or 'file_id' is missing (at '{where}').", param=f"{where}.file_data")
     source = Source(form="file", text=file.file_data, name=file.filename or "")
     return Attachment(at=at, param=f"{where}.file_data", source=source)
 

@@ -116,7 +116,7 @@ class ContentAudio(msgspec.Struct, frozen=True, tag="input_audio"):
 
 
 class InputFile(msgspec.Struct, frozen=True):
-    """A file, in base64 or as a data URL."""
+    """A file: in base64, as a data URL, or by the id of an uploaded one."""
 
     file_data: str | None = None
     filename: str | None = None

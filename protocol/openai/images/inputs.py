@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 
 from protocol.http.context import RequestContext
-from protocol.http.files import FileField, from_url, take
+from protocol.http.files import FileField, from_id, from_url, take
 from protocol.http.form import Upload, read_fields
 from protocol.http.lenient import LenientDecoder
 from protocol.http.parallel import gather
@@ -148,18 +148,20 @@ async def _take(source: ImageSource, param: str, context: RequestContext) -> Pic
         field = FileField(param=param, kind=MediaKind.IMAGE, name=source.name)
         part = await take(source.data, field, context)
     else:
-        if isinstance(source, wire.Source) and source.file_id is not None:
-            message = "This gateway does not store files by id: send the image or its URL."
-            raise BadRequest(message, param=f"{param}.file_id", code="unsupported_parameter")
-        url = source if isinstance(source, str) else source.image_url
-        if url is None:
-            raise BadRequest("An image has no 'image_url': send one.", param=f"{param}.image_url")
-        part = await from_url(url, FileField(param=param, kind=MediaKind.IMAGE), context)
+        part = await _from_source(wire.Source(image_url=source) if isinstance(source, str) else source, param, context)
     if isinstance(part, MediaPart):
         return part
     from protocol.http.picture import turned_upright
 
     return await turned_upright(part, param, context)
+
+
+async def _from_source(source: wire.Source, param: str, context: RequestContext) -> Picture:
+    if source.image_url is not None:
+        return await from_url(source.image_url, FileField(param=param, kind=MediaKind.IMAGE), context)
+    if source.file_id is not None:
+        return await from_id(source.file_id, FileField(param=f"{param}.file_id", kind=MediaKind.IMAGE), context)
+    raise BadRequest("An image has no 'image_url' or 'file_id': send one.", param=f"{param}.image_url")
 
 
 def _describe(mask: FilePart, size: tuple[int, int]) -> "MaskDescription":

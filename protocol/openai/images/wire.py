@@ -19,7 +19,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     image_url: Text | None = None
     """A data URL, a link of this gateway, or a public URL."""
     file_id: Text | None = None
-    """The id of a file at OpenAI; not supported."""
+    """The id of an uploaded file."""
 
 
 class ImageRequest(PictureFields, frozen=True, kw_only=True):

@@ -68,7 +68,8 @@ def _part(part: wire.InputPart, *, answered: bool) -> dict[str, Any]:
             return {"type": "refusal", "refusal": part.refusal or ""}
         case "input_image" | "image_url":
             url = part.image_url if isinstance(part.image_url, str | None) else part.image_url.url
-            return {"type": "input_image", "image_url": url, "detail": part.detail or "auto"}
+            source = {"image_url": url} if url else {"file_id": part.file_id}
+            return {"type": "input_image", **source, "detail": part.detail or "auto"}
         case "input_file" | "input_audio":
             return msgspec.to_builtins(part)
         case _ if answered:

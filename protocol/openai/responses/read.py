@@ -33,7 +33,6 @@ _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _SUMMARIES = ("auto", "concise", "detailed")
 _THOUGHTS = frozenset({"reasoning", "reasoning_content", "reasoning_text", "redacted_thinking", "think", "thinking"})
 """Parts of earlier answers that the model does not get."""
-_BY_ID = "This gateway does not store files by id: send {} (at '{}')."
 
 
 IGNORED = IgnoredFields(
@@ -156,9 +155,8 @@ def _image(part: wire.InputPart, at: str) -> Attachment:
     url = part.image_url
     if url is None:
         if part.file_id:
-            text = _BY_ID.format("'image_url'", f"{at}.file_id")
-            raise BadRequest(text, param=f"{at}.file_id", code="unsupported_parameter")
-        raise BadRequest(f"'image_url' is missing (at '{at}').", param=f"{at}.image_url")
+            return Attachment(at=at, param=f"{at}.file_id", source=Source(form="image_id", text=part.file_id))
+        raise BadRequest(f"'image_url' or 'file_id' is missing (at '{at}').", param=f"{at}.image_url")
     source = Source(form="image", text=url if isinstance(url, str) else url.url)
     return Attachment(at=at, param=f"{at}.image_url", source=source)
 
@@ -170,9 +168,9 @@ def _file(part: wire.InputPart, at: str) -> Attachment:
     if part.file_url:
         return Attachment(at=at, param=f"{at}.file_url", source=Source(form="link", text=part.file_url))
     if part.file_id:
-        text = _BY_ID.format("'file_data' or 'file_url'", f"{at}.file_id")
-        raise BadRequest(text, param=f"{at}.file_id", code="unsupported_parameter")
-    raise BadRequest(f"'file_data' or 'file_url' is missing (at '{at}').", param=f"{at}.file_data")
+        source = Source(form="file_id", text=part.file_id, name=part.filename or "")
+        return Attachment(at=at, param=f"{at}.file_id", source=source)
+    raise BadRequest(f"'file_data', 'file_url' or 'file_id' is missing (at '{at}').", param=f"{at}.file_data")
 
 
 def read(

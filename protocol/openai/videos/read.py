@@ -7,7 +7,7 @@ import msgspec
 from starlette.requests import Request
 
 from protocol.http.context import RequestContext, caller_of
-from protocol.http.files import FileField, from_url, take
+from protocol.http.files import FileField, from_id, from_url, take
 from protocol.http.form import Upload, read_fields
 from protocol.http.picture_parameters import read_picture_parameters, refuse_for_films
 from protocol.model import (
@@ -144,12 +144,14 @@ async def _reference(body: wire.VideoRequest, upload: Upload | None, context: Re
         return (await take(upload.data, field, context),)
     if reference is None or reference == wire.Reference():
         return ()
-    url = reference if isinstance(reference, str) else reference.image_url
-    if url is None:
-        message = "'input_reference' has no 'image_url': send one, or send the file in a form."
-        raise BadRequest(message, param=_REFERENCE, code="unsupported_parameter")
-    param = _REFERENCE if isinstance(reference, str) else f"{_REFERENCE}.image_url"
-    return (await from_url(url, FileField(param=param, kind=MediaKind.IMAGE, name=_REFERENCE), context),)
+    field = FileField(param=_REFERENCE, kind=MediaKind.IMAGE, name=_REFERENCE)
+    if isinstance(reference, str):
+        return (await from_url(reference, field, context),)
+    if reference.image_url is not None:
+        named = msgspec.structs.replace(field, param=f"{_REFERENCE}.image_url")
+        return (await from_url(reference.image_url, named, context),)
+    named = msgspec.structs.replace(field, param=f"{_REFERENCE}.file_id")
+    return (await from_id(reference.file_id or "", named, context),)
 
 
 def page(query: Mapping[str, str]) -> JobPage:

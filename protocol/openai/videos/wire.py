@@ -15,7 +15,7 @@ Status = Literal["queued", "in_progress", "completed", "failed"]
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
-    """The URL of the first frame; in a form it is a file."""
+    """The first frame, by its URL or the id of an uploaded file; in a form it is a file."""
 
     image_url: Text | None = None
     file_id: Text | None = None

@@ -32,6 +32,7 @@ class Connection:
             fetch=None,
             jobs=None,
             responses=None,
+            files=None,
         )
         attach(self.scope, self.context)
 

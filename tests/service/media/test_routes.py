@@ -78,6 +78,7 @@ def serve():
                     fetch=None,
                     jobs=None,
                     responses=None,
+                    files=None,
                 )
                 attach(scope, context)
             await app(scope, receive, send)

@@ -332,7 +332,7 @@ WRONG = [
     (user(linked("https://x/nothing")), "messages[0].content[0].image_url.url", "image_url_unreachable"),
     (user(linked("file:///etc/passwd")), "messages[0].content[0].image_url.url", "image_url_unreachable"),
     (user(file()), "messages[0].content[0].file.file_data", "invalid_value"),
-    (user(file(file_id="file-1")), "messages[0].content[0].file.file_id", "unsupported_parameter"),
+    (user(file(file_id="file-1")), "messages[0].content[0].file.file_id", "file_not_found"),
     (user(file(file_data="####")), "messages[0].content[0].file.file_data", "invalid_file"),
     (user(file(file_data="https://x/a")), "messages[0].content[0].file.file_data", "invalid_file"),
     (user(audio(PNG)), "messages[0].content[0].input_audio.data", "unsupported_audio"),

@@ -100,7 +100,6 @@ def test_files_are_found_in_every_place():
         ({"role": "user", "content": [{"type": "input_video"}]}, "input[0].content[0]"),
         ({"role": "user", "content": [{"type": "input_image"}]}, "input[0].content[0].image_url"),
         ({"role": "user", "content": [{"type": "input_file"}]}, "input[0].content[0].file_data"),
-        ({"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}, "input[0].content[0].file_id"),
         ({"role": "user", "content": ""}, "input"),
     ],
 )

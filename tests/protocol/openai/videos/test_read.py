@@ -151,7 +151,7 @@ async def test_a_media_link_of_this_gateway_is_accepted_as_the_first_frame(conte
     ("fields", "param", "code"),
     [
         ({"prompt": " \n"}, "prompt", "invalid_value"),
-        ({"input_reference": wire.Reference(file_id="file_1")}, "input_reference", "unsupported_parameter"),
+        ({"input_reference": wire.Reference(file_id="file_1")}, "input_reference.file_id", "file_not_found"),
         ({"input_reference": "data:text/plain;base64,aGk="}, "input_reference", "unsupported_image"),
     ],
 )
