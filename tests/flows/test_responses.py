@@ -286,6 +286,29 @@ def test_the_input_is_listed(gateway, client):
     assert listed[0].content[1].image_url == url
 
 
+def test_items_of_every_kind_are_listed(client):
+    url = f"data:image/png;base64,{base64.b64encode(picture('png')).decode()}"
+    asked = [
+        {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "hm"}]},
+        {"type": "function_call", "name": "ping", "arguments": {"a": 1}},
+        {"type": "function_call_output", "output": [{"type": "input_image", "image_url": url}]},
+        {"type": "function_call", "call_id": "c", "name": "ping", "namespace": "n"},
+        {"type": "function_call_output", "call_id": "c", "output": "PONG"},
+    ]
+    stored = client.responses.create(model=MODEL, input=asked)
+    raw = client.responses.input_items.with_raw_response.list(stored.id, order="asc")
+    items = check(raw.text, ResponseItemList, "ResponseItemList")["data"]
+    assert [item["type"] for item in items] == [item["type"] for item in asked]
+    assert (items[0]["summary"][0]["text"], items[1]["arguments"], items[3]["namespace"]) == ("hm", '{"a":1}', "n")
+    assert items[2]["output"] == [{"type": "input_image", "image_url": url, "detail": "auto"}]
+
+
+def test_a_refused_attachment_is_that_of_the_input(client):
+    with pytest.raises(openai.BadRequestError) as failed:
+        client.responses.create(model=MODEL, input='<sim error="1100"/>')
+    assert failed.value.param == "input"
+
+
 def test_a_long_file_is_stored_with_its_input(client):
     content = base64.b64encode(b"words and words\n" * 60000).decode()
     part = {"type": "input_file", "filename": "a.txt", "file_data": f"data:text/plain;base64,{content}"}
@@ -417,6 +440,10 @@ def test_fields_without_effect_are_named_in_a_header(client):
     answer = client.responses.with_raw_response.create(**asked, **fields)
     assert "These fields have no effect here: temperature, reasoning.effort." in answer.headers["warning"]
     assert answer.parse().temperature == 0.2
+    fields = {"text": {"verbosity": "low"}, "include": ["message.output_text.logprobs"]}
+    answer = client.responses.with_raw_response.create(**asked, **fields)
+    assert "These fields have no effect here: text.verbosity, include." in answer.headers["warning"]
+    assert answer.parse().text.verbosity == "low"
     answer = client.responses.with_raw_response.create(**asked, reasoning={"effort": "high", "summary": "auto"})
     assert "warning" not in answer.headers
     assert answer.parse().model == f"{MODEL}-extended"

@@ -10,12 +10,8 @@ from protocol.openai.responses import wire
 from protocol.openai.responses.output_wire import InputItems
 
 _USUAL, _MOST = 20, 100
-_SHOWN = {
-    "function_call": ("call_id", "name", "arguments"),
-    "function_call_output": ("call_id", "output"),
-    "image_generation_call": ("result",),
-}
-"""The fields of items that are shown as they came."""
+_SHOWN = frozenset({"message", "reasoning", "function_call", "function_call_output", "image_generation_call"})
+"""The types of items that are shown."""
 
 
 def input_page(items: Sequence[wire.InputItem], query: Mapping[str, str]) -> InputItems:
@@ -30,7 +26,7 @@ def input_page(items: Sequence[wire.InputItem], query: Mapping[str, str]) -> Inp
         raise BadRequest("'order' must be 'asc' or 'desc'.", param="order")
     if not limit.isdecimal() or not 1 <= int(limit[:6]) <= _MOST:
         raise BadRequest(f"'limit' must be a number from 1 to {_MOST}.", param="limit")
-    shown = [_shown(item) for item in items if item.type in {"message", "reasoning", *_SHOWN}]
+    shown = [_shown(item) for item in items if item.type in _SHOWN]
     if order == "desc":
         shown.reverse()
     ids = [item["id"] for item in shown]
@@ -49,17 +45,32 @@ def input_page(items: Sequence[wire.InputItem], query: Mapping[str, str]) -> Inp
 
 def _shown(item: wire.InputItem) -> dict[str, Any]:
     shown: dict[str, Any] = {"id": item.id, "type": item.type, "status": "completed"}
-    if item.type == "message":
-        answered, content = item.role == "assistant", item.content or []
-        parts = [wire.InputPart(type="input_text", text=content)] if isinstance(content, str) else content
-        shown_parts = [_part(part, answered=answered) for part in parts]
-        return {**shown, "role": item.role or "user", "content": shown_parts}
-    if item.type == "reasoning":
-        return {**shown, "summary": []}
-    values: dict[str, Any] = msgspec.to_builtins(item)
-    if item.namespace is not None:
-        shown["namespace"] = item.namespace
-    return {**shown, **{field: values.get(field) for field in _SHOWN[item.type]}}
+    match item.type:
+        case "message":
+            content = _parts(item.content or [], answered=item.role == "assistant")
+            return {**shown, "role": item.role or "user", "content": content}
+        case "reasoning":
+            summary = [{"type": "summary_text", "text": part.text or ""} for part in item.summary or ()]
+            return {**shown, "summary": summary}
+        case "function_call":
+            if item.namespace is not None:
+                shown["namespace"] = item.namespace
+            return {
+                **shown,
+                "call_id": item.call_id or "",
+                "name": item.name or "",
+                "arguments": item.json_arguments,
+            }
+        case "function_call_output":
+            output = _parts(item.output, answered=False) if isinstance(item.output, list) else item.output or ""
+            return {**shown, "call_id": item.call_id or "", "output": output}
+        case _:
+            return {**shown, "result": item.result}
+
+
+def _parts(content: wire.InputContent, *, answered: bool) -> list[dict[str, Any]]:
+    parts = [wire.InputPart(type="input_text", text=content)] if isinstance(content, str) else content
+    return [_part(part, answered=answered) for part in parts]
 
 
 def _part(part: wire.InputPart, *, answered: bool) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from protocol.http.context import UNCHANGED, ImageFormat, RequestContext, caller
 from protocol.http.stream import Steps
 from protocol.http.withhold import withholding
 from protocol.model import (
+    BadRequest,
     Engine,
     Event,
     Exchange,
@@ -50,8 +51,13 @@ class ResponseMaker:
         self, exchange: AbstractAsyncContextManager[Exchange], *, streamed: bool
     ) -> AsyncGenerator["ResponseSteps"]:
         """Open an exchange, and yield its steps; without a stream there is one."""
-        async with withholding(exchange, caller_of(self._context)) as events:
-            yield ResponseSteps(events, self, streamed=streamed)
+        try:
+            async with withholding(exchange, caller_of(self._context)) as events:
+                yield ResponseSteps(events, self, streamed=streamed)
+        except BadRequest as error:
+            if error.param == "messages":  # as transports call what is here the input
+                error.param = "input"
+            raise
 
     async def add(self, event: Event) -> list[ResponseStep]:
         """Return the steps of an event."""

@@ -105,7 +105,9 @@ def _pictures(tool: wire.NamespacedTool, at: str) -> PictureParameters:
 def _choice(choice: str | wire.ResponseToolChoice | None, names: FunctionNames) -> tuple[Mode, tuple[str, ...]]:
     """Return the mode, and the names of the tools that may be called."""
     match choice:
-        case None | wire.ResponseToolChoice(type="web_search" | "web_search_preview"):
+        case None:
+            return "auto", ()
+        case wire.ResponseToolChoice() if choice.type in _SEARCHES:
             return "auto", ()
         case str() if choice in _MODES:
             return _MODES[choice], ()
@@ -170,4 +172,6 @@ def shown_choice(choice: str | wire.ResponseToolChoice | None) -> str | dict[str
 def shown_text(text: wire.TextOptions | None) -> dict[str, Any]:
     """Return the options of the text as a response shows them."""
     form = text.format if text is not None else None
-    return {"format": {"name": "", **msgspec.to_builtins(form)} if form is not None else {"type": "text"}}
+    shown = {"format": {"name": "", **msgspec.to_builtins(form)} if form is not None else {"type": "text"}}
+    verbosity = text.verbosity if text is not None else None
+    return {**shown, "verbosity": verbosity} if verbosity in ("low", "medium", "high") else shown

@@ -30,6 +30,9 @@ _ROLES = {"user": Role.USER, "system": Role.SYSTEM, "developer": Role.DEVELOPER,
 _IGNORED = frozenset({"reasoning", "web_search_call", "compaction"})
 """Items that the site does not need back."""
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_USUAL_VERBOSITY = (None, "", "medium")
+_LOGPROBS = "message.output_text.logprobs"
+"""The value of `include` that asks for what no answer has; the others add to what other tools return."""
 _SUMMARIES = ("auto", "concise", "detailed")
 _THOUGHTS = frozenset({"reasoning", "reasoning_content", "reasoning_text", "redacted_thinking", "think", "thinking"})
 """Parts of earlier answers that the model does not get."""
@@ -112,7 +115,7 @@ def _message(item: wire.InputItem, at: str, names: FunctionNames) -> Message:
             if item.name is None:
                 raise BadRequest(f"'name' is missing (at '{at}').", param=f"{at}.name")
             name = names.flat(item.name, item.namespace)
-            call = ToolCall(id=item.call_id or "", name=name, arguments=item.arguments or "{}")
+            call = ToolCall(id=item.call_id or "", name=name, arguments=item.json_arguments)
             return Message(role=Role.ASSISTANT, parts=(), tool_calls=(call,))
         case "function_call_output":
             parts = _parts(item.output, f"{at}.output")
@@ -245,6 +248,10 @@ def ignored_fields(body: wire.ResponseRequest, selection: Selection) -> list[str
     fields = IGNORED.sent(body)
     if body.reasoning is not None and not has_effect(selection, body.reasoning.effort):
         fields.append("reasoning.effort")
+    if body.text is not None and body.text.verbosity not in _USUAL_VERBOSITY:
+        fields.append("text.verbosity")
+    if _LOGPROBS in (body.include or ()):
+        fields.append("include")
     if selection.capability is not Capability.CHAT:
         functions = any(tool.type == "function" for tool in body.tools or ())
         structured = body.text is not None and body.text.format is not None and body.text.format.type != "text"

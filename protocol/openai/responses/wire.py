@@ -48,12 +48,21 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     call_id: CallId | None = None
     name: FunctionName | None = None
     namespace: str | None = None
-    arguments: str | None = None
+    arguments: str | dict[str, Any] | None = None
+    """JSON, or the object itself."""
     output: InputContent | None = None
+    summary: list[InputPart] | None = None
+    """Thoughts."""
     result: str | None = None
     """A picture in base64."""
     url: str | None = None
     """An extension: the link to that picture."""
+
+    @property
+    def json_arguments(self) -> str:
+        """The arguments as JSON."""
+        given = self.arguments or "{}"
+        return given if isinstance(given, str) else msgspec.json.encode(given).decode()
 
     @property
     def is_reference(self) -> bool:
@@ -103,6 +112,8 @@ class TextOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Options of the text."""
 
     format: TextFormat | None = None
+    verbosity: Any = None
+    """It has no effect."""
 
 
 class ReasoningOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +149,7 @@ class ResponseRequest(msgspec.Struct, frozen=True, kw_only=True):
     max_tool_calls: Any = None
     moderation: Any = None
     context_management: Any = None
+    include: list[Any] | None = None
 
     # `read` refuses these
     conversation: Any = None

@@ -31,6 +31,7 @@ def tools(*offered, **fields):
         ("none", False, False, False),
         (PICTURE, False, True, True),
         (SEARCH, True, True, False),
+        ({"type": "web_search_2025_08_26"}, True, True, False),
     ],
 )
 def test_the_choice_says_what_may_come(choice, functions, pictures, draws):
