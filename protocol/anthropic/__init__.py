@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from protocol.anthropic.endpoint import CREATE, TokenCounter
-from protocol.anthropic.errors import anthropic_error_response
+from protocol.anthropic.errors import AnthropicErrorResponse
 from protocol.anthropic.models import AnthropicModels
 from protocol.http.errors import ASGIResponse, HttpError
 from protocol.http.operation import Dialect, Endpoint, HeaderKey
@@ -25,11 +25,11 @@ def routes(engine: Engine) -> list[Route]:
     """Return the routes of this dialect for an engine."""
 
     def route(path: str, methods: list[str], work: Callable[[Request], Awaitable[ASGIResponse]]) -> Route:
-        return Route(path, Endpoint(work, anthropic_error_response), methods=methods)
+        return Route(path, Endpoint(work, AnthropicErrorResponse), methods=methods)
 
     models, counter = AnthropicModels(engine), TokenCounter(engine)
     return [
-        Route("/v1/messages", CREATE.endpoint(engine, anthropic_error_response), methods=["POST"]),
+        Route("/v1/messages", CREATE.endpoint(engine, AnthropicErrorResponse), methods=["POST"]),
         route("/v1/messages/count_tokens", ["POST"], counter.count),
         route("/v1/models", ["GET"], models.list),
         route("/v1/models/{model:path}", ["GET"], models.retrieve),
@@ -42,7 +42,7 @@ def routes(engine: Engine) -> list[Route]:
 DIALECT = Dialect(
     name="anthropic",
     routes=routes,
-    refuse=anthropic_error_response,
+    refuse=AnthropicErrorResponse,
     credentials=(HeaderKey("Authorization", scheme="Bearer"), HeaderKey("x-api-key")),
     recognizes=lambda scope: any(name == b"anthropic-version" for name, _ in scope["headers"]),
 )

@@ -1,8 +1,14 @@
-"""Errors in Anthropic's form: `{"type": "error", "error": {"type", "message"}}`. Source: reliability 3.1."""
+"""Errors in Anthropic's form: `{"type": "error", "error": {"type", "message"}, "request_id"}`.
+
+Source: reliability 3.1.
+"""
+
+from typing import Any
 
 import msgspec
 from starlette.responses import Response
 
+from protocol.http.context import context_of
 from protocol.http.errors import headers_of, status_of
 from protocol.model import GatewayError
 
@@ -42,17 +48,31 @@ class AnthropicErrorBody(msgspec.Struct, frozen=True, kw_only=True):
 
     type: str = "error"
     error: AnthropicError
+    request_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def anthropic_error(error: GatewayError) -> bytes:
-    """Return an error as JSON."""
+def anthropic_error(error: GatewayError, request_id: str | msgspec.UnsetType = msgspec.UNSET) -> bytes:
+    """Return an error as JSON, with the id of its request if that is known."""
     status = status_of(error)
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
     message = (_TOO_LONG if error.code == "context_length_exceeded" else "") + error.message
     details = ErrorDetails(error_code=error.code) if error.code == NO_THREADS else msgspec.UNSET
-    return msgspec.json.encode(AnthropicErrorBody(error=AnthropicError(type=kind, message=message, details=details)))
+    told = AnthropicError(type=kind, message=message, details=details)
+    return msgspec.json.encode(AnthropicErrorBody(error=told, request_id=request_id))
 
 
-def anthropic_error_response(error: GatewayError) -> Response:
-    """Return an error as a response, with headers that tell an SDK whether and when to retry."""
-    return Response(anthropic_error(error), status_of(error), headers_of(error), media_type="application/json")
+class AnthropicErrorResponse(Response):
+    """An error; its body gets the id of the request when it is sent."""
+
+    media_type = "application/json"
+
+    def __init__(self, error: GatewayError) -> None:
+        """Take an error; headers tell an SDK whether and when to retry."""
+        super().__init__(anthropic_error(error), status_of(error), headers_of(error))
+        self._error = error
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Send the response."""
+        self.body = anthropic_error(self._error, context_of(scope).id)
+        self.headers["content-length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)

@@ -162,7 +162,7 @@ def test_errors_have_the_form_of_the_dialect(gateway, method, path, headers, sta
     body = response.json()
     assert (body["type"], body["error"]["type"], set(body["error"])) == ("error", kind, {"type", "message"})
     assert response.headers["access-control-allow-origin"] == ORIGIN
-    assert response.headers["request-id"].startswith("req_")
+    assert response.headers["request-id"] == body.get("request_id")
 
 
 @pytest.mark.parametrize(
@@ -205,11 +205,12 @@ def test_fields_of_other_versions_are_ignored(http):
 def test_what_the_server_refuses_itself_has_the_form_of_the_dialect(gateway, request_head, status, kind):
     host, port = gateway.origin.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 30) as connection:
-        head = f"POST /v1/messages HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {KEY}\r\n{request_head}\r\n\r\n"
+        head = f"POST /v1/messages HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {KEY}\r\n"
+        head += f"Connection: close\r\n{request_head}\r\n\r\n"
         connection.sendall(head.encode())
         received = b""
-        while b"\r\n\r\n" not in received or b"}}" not in received:
-            received += connection.recv(65536) or b"}}\r\n\r\n"
+        while data := connection.recv(65536):
+            received += data
     answer, _, body = received.partition(b"\r\n\r\n")
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
     assert json.loads(body)["error"]["type"] == kind

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from protocol.anthropic.errors import NO_THREADS, anthropic_error_response
+from protocol.anthropic.errors import NO_THREADS, AnthropicErrorResponse
 from protocol.http.errors import HttpError
 from protocol.model import (
     BadRequest,
@@ -49,21 +49,21 @@ from protocol.model import (
     ids=str,
 )
 def test_each_error_has_its_status_and_type(error, status, kind):
-    response = anthropic_error_response(error)
+    response = AnthropicErrorResponse(error)
     assert response.status_code == status
     assert json.loads(response.body) == {"type": "error", "error": {"type": kind, "message": "m"}}
 
 
 def test_a_limit_says_when_to_retry():
-    assert anthropic_error_response(Throttled("m", retry_after=6.2)).headers["retry-after"] == "7"
-    assert anthropic_error_response(BadRequest("m")).headers["x-should-retry"] == "false"
+    assert AnthropicErrorResponse(Throttled("m", retry_after=6.2)).headers["retry-after"] == "7"
+    assert AnthropicErrorResponse(BadRequest("m")).headers["x-should-retry"] == "false"
 
 
 def test_a_conversation_that_is_too_long_is_named_as_agents_expect_it():
     error = BadRequest("Shorten it.", code="context_length_exceeded")
-    assert json.loads(anthropic_error_response(error).body)["error"]["message"] == "prompt is too long: Shorten it."
+    assert json.loads(AnthropicErrorResponse(error).body)["error"]["message"] == "prompt is too long: Shorten it."
 
 
 def test_the_refusal_of_a_thread_has_the_code_that_the_sdk_handles():
-    body = json.loads(anthropic_error_response(BadRequest("m", code=NO_THREADS)).body)
+    body = json.loads(AnthropicErrorResponse(BadRequest("m", code=NO_THREADS)).body)
     assert body["error"]["details"] == {"error_code": "thread_unsupported_request"}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.anthropic.write import MessageWriter
+from protocol.anthropic.write import Asked, MessageWriter
 from protocol.http.markdown import MarkdownText
 from protocol.model import (
     CallArguments,
@@ -62,7 +62,8 @@ ANSWERS = st.tuples(st.lists(CONTENT, max_size=10), st.lists(CALL, max_size=3)).
 
 def writer(**options):
     text = MarkdownText(PlainLinks(), Caller(id="me"))
-    return MessageWriter("gemini-3-pro", text, **{"thinking": True, "searches": True, "input_tokens": 3, **options})
+    given = {"thinking": True, "searches": True, "input_tokens": 3, **options}
+    return MessageWriter("gemini-3-pro", text, Asked(request_id="req_1", **given))
 
 
 def streamed(events, **options):
@@ -188,6 +189,5 @@ def test_what_the_upstream_has_already_counts_as_cached(whole, cached):
 
 
 def test_a_stream_that_fails_ends_with_an_error():
-    assert writer().error(UpstreamFailed("It broke.")) == (
-        b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"It broke."}}\n\n'
-    )
+    data = b'{"type":"error","error":{"type":"api_error","message":"It broke."},"request_id":"req_1"}'
+    assert writer().error(UpstreamFailed("It broke.")) == b"event: error\ndata: " + data + b"\n\n"
