@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from protocol.anthropic import read, wire
 from protocol.anthropic.tool_fields import json_output, tool_choice
-from protocol.anthropic.write import FRAMING, Asked, MessageWriter
+from protocol.anthropic.write import FRAMING, MessageContext, MessageWriter
 from protocol.http import ignored
 from protocol.http.body import encode_json, read_json
 from protocol.http.context import RequestContext, caller_of, context_of
@@ -34,13 +34,13 @@ async def _answer(
     notices = ignored.notices(read.IGNORED.sent(body), context.api)
     request = await read.read(body, selection, engine.catalogue, context)
     thinking = body.thinking
-    asked = Asked(
+    about = MessageContext(
         request_id=context.id,
         thinking=thinking is not None and thinking.type in _SHOWING and thinking.display != "omitted",
         searches=any(tool.type.startswith("web_search_") for tool in body.tools or ()),
         input_tokens=input_tokens((turn.text for turn in request.turns), request.tools, request.output),
     )
-    writer = MessageWriter(selection.id, MarkdownText(context.links, request.caller), asked)
+    writer = MessageWriter(selection.id, MarkdownText(context.links, request.caller), about)
     exchange = bounded(engine, request, read.bounds(body))
     return Answer(
         request=request,

@@ -1,5 +1,6 @@
 """The endpoints `GET /models` and `GET /models/{id}`, for clients of Anthropic's."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -10,7 +11,9 @@ from starlette.responses import Response
 from protocol.http.body import encode_json
 from protocol.http.context import caller_of, context_of
 from protocol.http.errors import ASGIResponse
-from protocol.model import Engine, Selection
+from protocol.model import BadRequest, Engine, Selection
+
+_MOST = 1000
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, tag="model"):
@@ -23,10 +26,11 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, tag="model"):
 
 
 class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
-    """All models that a license may use, on one page."""
+    """Models that a license may use."""
 
-    data: list[ModelInfo]
-    has_more: bool = False
+    data: Sequence[ModelInfo]
+    has_more: bool
+    """Whether there are more in the direction of the request."""
     first_id: str | None
     last_id: str | None
 
@@ -39,13 +43,16 @@ class AnthropicModels:
         self._catalogue = engine.catalogue
 
     async def list(self, request: Request) -> ASGIResponse:
-        """Return the models that the caller may use."""
+        """Return the models that the caller may use: all, or the page that the query asks for.
+
+        Raises:
+            BadRequest: `limit` is out of range, or a cursor names no model of the list.
+
+        """
         caller = caller_of(context_of(request.scope))
         catalogue = self._catalogue.with_aliases(caller.aliases)
         data = [_info(selection) for selection in catalogue.listed() if caller.may_use(selection)]
-        first, last = (data[0].id, data[-1].id) if data else (None, None)
-        page = ModelPage(data=data, first_id=first, last_id=last)
-        return Response(encode_json(page), media_type="application/json")
+        return Response(encode_json(_page(data, request.query_params)), media_type="application/json")
 
     async def retrieve(self, request: Request) -> ASGIResponse:
         """Return one model.
@@ -59,6 +66,30 @@ class AnthropicModels:
         selection = self._catalogue.with_aliases(caller.aliases).resolve(request.path_params["model"])
         caller.permit(selection)
         return Response(encode_json(_info(selection)), media_type="application/json")
+
+
+def _page(models: list[ModelInfo], query: Mapping[str, str]) -> ModelPage:
+    limit = query.get("limit", str(_MOST))
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= _MOST):
+        raise BadRequest(f"'limit' must be a number from 1 to {_MOST}.", param="limit")
+    after, before = (_place(models, query, name) for name in ("after_id", "before_id"))
+    found = models[0 if after is None else after + 1 : before]
+    backwards = before is not None and after is None
+    kept = found[-int(limit) :] if backwards else found[: int(limit)]
+    first, last = (kept[0].id, kept[-1].id) if kept else (None, None)
+    return ModelPage(data=kept, has_more=len(kept) < len(found), first_id=first, last_id=last)
+
+
+def _place(models: list[ModelInfo], query: Mapping[str, str], name: str) -> int | None:
+    """Return the index of the model that a cursor names; None: there is no such cursor."""
+    cursor = query.get(name)
+    if not cursor:
+        return None
+    places = (index for index, model in enumerate(models) if model.id == cursor)
+    place = next(places, None)
+    if place is None:
+        raise BadRequest(f"'{name}' must be the id of a model of the list.", param=name)
+    return place
 
 
 def _info(selection: Selection) -> ModelInfo:

@@ -66,7 +66,7 @@ def stop_of(reason: FinishReason, sequence: str, declined: str) -> out.Stop:
     return out.Stop(stop_reason=_REASONS[reason])
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class MessageContext(msgspec.Struct, frozen=True, kw_only=True):
     """What an answer takes from its request."""
 
     request_id: str
@@ -82,9 +82,9 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 class MessageWriter:
     """Writes one answer, streamed or whole (an `AnswerWriter` of `protocol.http.operation`)."""
 
-    def __init__(self, model: str, text: MarkdownText, asked: Asked) -> None:
+    def __init__(self, model: str, text: MarkdownText, context: MessageContext) -> None:
         """Write the answer of a model as `text`."""
-        self._model, self._text, self._asked = model, text, asked
+        self._model, self._text, self._context = model, text, context
         self._sources = AnswerSources()
         self._id = f"msg_{secrets.token_hex(12)}"
         self._open: type[out.SaidBlock] | None = None
@@ -98,13 +98,13 @@ class MessageWriter:
 
     def opened(self) -> bytes:
         """Return the event that begins the stream."""
-        usage = usage_of(Usage(input_tokens=self._asked.input_tokens, output_tokens=0), self._asked.input_tokens)
+        usage = usage_of(Usage(input_tokens=self._context.input_tokens, output_tokens=0), self._context.input_tokens)
         return _encoded(out.MessageStart(message=out.MessageObject(id=self._id, model=self._model, usage=usage)))
 
     def event(self, event: Event) -> bytes:
         """Return the events of an event."""
         match event:
-            case Thought() if self._asked.thinking and event.text:
+            case Thought() if self._context.thinking and event.text:
                 if self._open is out.SaidToolUse:
                     self._late += event.text
                     return b""
@@ -125,12 +125,12 @@ class MessageWriter:
 
     def error(self, error: GatewayError) -> bytes:
         """Return the error that ends the stream."""
-        return b"event: error\ndata: " + anthropic_error(error, self._asked.request_id) + b"\n\n"
+        return b"event: error\ndata: " + anthropic_error(error, self._context.request_id) + b"\n\n"
 
     def whole(self, reply: Reply) -> bytes:
         """Return the message of a whole answer."""
         content: list[out.SaidBlock] = []
-        if self._asked.thinking and reply.thoughts:
+        if self._context.thinking and reply.thoughts:
             content.append(out.SaidThinking(thinking=reply.thoughts, signature=_SIGNATURE))
         text = "".join(map(self._text.add, reply.pieces))
         cited = [citation for piece in reply.pieces for citation in self._sources.add(piece)]
@@ -139,14 +139,14 @@ class MessageWriter:
         content += [
             out.SaidToolUse(id=call.id, name=call.name, input=json.loads(call.arguments)) for call in reply.calls
         ]
-        content += self._sources.blocks() if self._asked.searches else ()
+        content += self._sources.blocks() if self._context.searches else ()
         stop = stop_of(reply.finish, reply.stop_sequence, reply.declined)
         return encode_json(
             out.MessageObject(
                 id=self._id,
                 model=self._model,
                 content=content,
-                usage=usage_of(reply.usage, self._asked.input_tokens),
+                usage=usage_of(reply.usage, self._context.input_tokens),
                 **msgspec.structs.asdict(stop),
             )
         )
@@ -154,8 +154,8 @@ class MessageWriter:
     def _finish(self, finish: Finish) -> bytes:
         self.finished = True
         stop = stop_of(finish.reason, finish.stop_sequence, self._declined)
-        found = b"".join(map(self._found, self._sources.blocks())) if self._asked.searches else b""
-        end = _encoded(out.MessageDelta(delta=stop, usage=usage_of(finish.usage, self._asked.input_tokens)))
+        found = b"".join(map(self._found, self._sources.blocks())) if self._context.searches else b""
+        end = _encoded(out.MessageDelta(delta=stop, usage=usage_of(finish.usage, self._context.input_tokens)))
         return found + self._close() + end + _encoded(out.MessageStop())
 
     def _found(self, block: out.SaidServerToolUse | out.SaidSearchResults) -> bytes:

@@ -237,6 +237,31 @@ def test_the_list_of_models_has_the_form_that_the_header_asks_for(http, gateway)
     assert httpx.get(f"{gateway.origin}/v1/models/{MODEL}", headers=BEARER).json()["object"] == "model"
 
 
+def test_the_list_of_models_comes_in_pages(http):
+    models = [model["id"] for model in http.get("/v1/models").json()["data"]]
+
+    def page(query):
+        found = http.get(f"/v1/models?{query}").json()
+        ids = [model["id"] for model in found["data"]]
+        assert (found["first_id"], found["last_id"]) == ((ids[0], ids[-1]) if ids else (None, None))
+        return ids, found["has_more"]
+
+    assert page("limit=3") == (models[:3], True)
+    assert page(f"limit=3&after_id={models[2]}") == (models[3:6], True)
+    assert page(f"limit=3&after_id={models[-4]}") == (models[-3:], False)
+    assert page(f"after_id={models[-1]}") == ([], False)
+    assert page(f"limit=2&before_id={models[4]}") == (models[2:4], True)
+    assert page(f"before_id={models[4]}") == (models[:4], False)
+    for query, name in (
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=x", "limit"),
+        ("after_id=x", "after_id"),
+    ):
+        refused = http.get(f"/v1/models?{query}")
+        assert (refused.status_code, f"'{name}' must be" in refused.text) == (400, True)
+
+
 def test_a_browser_may_send_the_headers_of_every_client(gateway):
     asked = (
         "authorization, content-type, x-stainless-lang, x-stainless-helper-method, x-api-key, anthropic-version, "

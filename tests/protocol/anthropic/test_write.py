@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.anthropic.write import Asked, MessageWriter
+from protocol.anthropic.write import MessageContext, MessageWriter
 from protocol.http.markdown import MarkdownText
 from protocol.model import (
     CallArguments,
@@ -63,7 +63,7 @@ ANSWERS = st.tuples(st.lists(CONTENT, max_size=10), st.lists(CALL, max_size=3)).
 def writer(**options):
     text = MarkdownText(PlainLinks(), Caller(id="me"))
     given = {"thinking": True, "searches": True, "input_tokens": 3, **options}
-    return MessageWriter("gemini-3-pro", text, Asked(request_id="req_1", **given))
+    return MessageWriter("gemini-3-pro", text, MessageContext(request_id="req_1", **given))
 
 
 def streamed(events, **options):
