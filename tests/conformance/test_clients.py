@@ -34,6 +34,13 @@ QUICK = {
 """The folder that each client is installed in."""
 
 OTHERS = {
+    "openai common": "common",
+    "openai older": "older",
+    "openai_js openai": "node",
+    "openai_js openai-6": "node",
+    "anthropic_js": "node",
+    "genai_js v1": "node",
+    "genai_js v1beta": "node",
     "llm": "common",
     "llama_index": "llama_index",
     "open_webui": "open_webui",

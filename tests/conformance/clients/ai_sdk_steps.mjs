@@ -9,17 +9,10 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateImage, generateObject, generateText, stepCountIs, streamObject, streamText, tool } from "ai";
 import { z } from "zod";
 
+import { CITIES, ECHO, MODEL, PERSON, PERSON_TAG, PIXEL, TEXT, TWO_CALLS, rain, runSteps } from "./stepping.mjs";
+
 const [origin, apiKey, provider] = process.argv.slice(2);
 const base = `${origin}/gemini_official`;
-const MODEL = "gemini-3-pro";
-const TEXT = "Grüezi `mitenand` 🎉";
-const ECHO = `<echo>${TEXT}</echo>`;
-const PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
-const PERSON = { name: "Ada {Lovelace}", ages: [36, 7] };
-const JSON_TAG = `<json>${JSON.stringify(PERSON)}</json>`;
-const CITIES = ["Zürich", "Genève"];
-const TWO_CALLS = CITIES.map((city) => `<call name="get_weather">${JSON.stringify({ city })}</call>`).join("");
-const rain = (city) => `It rains in ${city}.`;
 const person = z.object({ name: z.string(), ages: z.array(z.number()) });
 
 const compatible = (key, more = {}) =>
@@ -28,20 +21,20 @@ const doors = {
   compatible: {
     model: (name, key = apiKey) => compatible(key)(name),
     picture: (name) => compatible(apiKey).imageModel(name),
-    json: JSON_TAG,
+    json: PERSON_TAG,
   },
   compatible_schema: {
     model: (name, key = apiKey) => compatible(key, { supportsStructuredOutputs: true, includeUsage: true })(name),
-    json: JSON_TAG,
+    json: PERSON_TAG,
   },
   openai_chat: {
     model: (name, key = apiKey) => createOpenAI({ baseURL: `${base}/v1`, apiKey: key }).chat(name),
-    json: JSON_TAG,
+    json: PERSON_TAG,
   },
   openai_responses: {
     model: (name, key = apiKey) => createOpenAI({ baseURL: `${base}/v1`, apiKey: key })(name),
     picture: (name) => createOpenAI({ baseURL: `${base}/v1`, apiKey }).image(name),
-    json: JSON_TAG,
+    json: PERSON_TAG,
   },
   anthropic: {
     model: (name, key = apiKey) => createAnthropic({ baseURL: `${base}/v1`, apiKey: key })(name),
@@ -49,7 +42,7 @@ const doors = {
   },
   google: {
     model: (name, key = apiKey) => createGoogleGenerativeAI({ baseURL: `${base}/v1beta`, apiKey: key })(name),
-    json: JSON_TAG,
+    json: PERSON_TAG,
   },
 };
 
@@ -64,7 +57,7 @@ const toolbox = (called) => ({
   }),
 });
 
-const steps = {
+await runSteps({
   chat: async ({ model }) => {
     const answer = await generateText({ model: model(MODEL), prompt: ECHO, maxRetries: 0 });
     assert.equal(answer.text, TEXT);
@@ -134,14 +127,4 @@ const steps = {
     assert.equal(missing, 404);
     assert(missingWords.includes("gpt-9"), missingWords);
   },
-};
-
-for (const [step, run] of Object.entries(steps)) {
-  let error = null;
-  try {
-    await run(doors[provider]);
-  } catch (caught) {
-    error = `${caught.stack}\n${JSON.stringify(caught.responseBody ?? caught.cause ?? null)}`;
-  }
-  console.log(JSON.stringify({ step, error }));
-}
+}, doors[provider]);

@@ -7,7 +7,7 @@ import instructor
 import openai
 from instructor.core import InstructorRetryException
 from pydantic import BaseModel
-from stepping import BASE_URL, KEY, MODEL, PERSON, PERSON_TAG, PIXEL_URL, equal, has, refused, run_steps
+from stepping import BASE_URL, ECHO, KEY, MODEL, PERSON, PERSON_TAG, PIXEL_URL, TEXT, equal, has, refused, run_steps
 
 
 class Person(BaseModel):
@@ -34,6 +34,10 @@ def ask(mode, prompt, kind=Person, **fields):
     return client(mode).chat.completions.create(
         response_model=kind, messages=[{"role": "user", "content": prompt}], **fields
     )
+
+
+def step_chat():
+    equal(ask(instructor.Mode.TOOLS, ECHO, None).choices[0].message.content, TEXT)
 
 
 def step_structured():

@@ -9,7 +9,7 @@ import json
 import sys
 import traceback
 
-ORIGIN, KEY = sys.argv[1:]
+ORIGIN, KEY = sys.argv[1:3]
 BASE_URL = f"{ORIGIN}/gemini_official/v1"
 MODEL = "gemini-3-pro"
 TEXT = "Grüezi `mitenand` 🎉"
