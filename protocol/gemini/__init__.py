@@ -19,18 +19,43 @@ from protocol.http.errors import ASGIResponse, HttpError
 from protocol.http.operation import Dialect, Endpoint, HeaderKey, Operation, QueryKey
 from protocol.model import Engine
 
-_VERSIONS = ("v1", "v1beta")
-_METHODS = "GET POST PATCH DELETE"
+_VERSIONS = ("v1", "v1beta", "v1alpha")
 _OWN_PATH = re.compile(
-    r"/v1(beta|alpha)\d*(/(?!openai/)|\Z)|/upload/|/models/[^?]+:[a-z]+content[a-z]*\Z", re.IGNORECASE
+    r"/v1(beta|alpha)\d*(/(?!openai/)|\Z)|/upload/|/ws/google|/models/[^?]+:[a-z]+content[a-z]*\Z", re.IGNORECASE
 )
 _OWN_HEADERS = frozenset({b"x-goog-api-key", b"x-goog-api-client"})
 
 _EMBEDDINGS = "it has no model for embeddings"
+_MISSING_VERBS = {
+    "embedContent": _EMBEDDINGS,
+    "batchEmbedContents": _EMBEDDINGS,
+    "asyncBatchEmbedContent": _EMBEDDINGS,
+    "batchGenerateContent": "send one request for each answer",
+    "predict": "pictures come from ':generateContent', with 'IMAGE' in 'generationConfig.responseModalities'",
+    "predictLongRunning": "videos come from ':generateContent' of a '-video' model",
+}
+"""The operations of a model that are not offered, each with what to use in its place."""
 _FILES = "send files in 'inlineData', or their address in 'fileData'"
-_UNKNOWN = (
-    "use 'models', and ':generateContent', ':streamGenerateContent' and ':countTokens' of a model. The base URL of "
-    "Google's SDKs ends before '/v1beta'"
+_VERBS = "use ':generateContent', ':streamGenerateContent' or ':countTokens'"
+_NOT_OFFERED = {
+    "/auth_tokens": "use a license key",
+    "/batches": "send one request for each answer",
+    "/cachedContents": "send the contents themselves",
+    "/corpora": _FILES,
+    "/files": _FILES,
+    "/fileSearchStores": _FILES,
+    "/interactions": "use ':generateContent' of a model",
+    "/models/{model}/operations": "':generateContent' answers when its work is done",
+    "/operations": "':generateContent' answers when its work is done",
+    "/projects": "use Google's SDK without Vertex AI",
+    "/publishers": "use Google's SDK without Vertex AI",
+    "/tunedModels": "use '/models'",
+    "/upload/{version}/files": _FILES,
+    "/ws": "use ':streamGenerateContent' in place of the Live API",
+}
+_GUIDE = (
+    "Gemini's API is below '/v1beta' and '/v1': '/models', and ':generateContent', ':streamGenerateContent' and "
+    "':countTokens' of a model. The base URL of Google's SDKs ends before the version."
 )
 _SHOWN = 64
 
@@ -53,9 +78,8 @@ def routes(engine: Engine) -> list[Route]:
         "generateContent": GENERATE,
         "streamGenerateContent": STREAM,
         "countTokens": count_tokens(engine),
-        "embedContent": _refusing("':embedContent'", _EMBEDDINGS),
-        "batchEmbedContents": _refusing("':batchEmbedContents'", _EMBEDDINGS),
     }
+    verbs |= {verb: _refusing(f"':{verb}'", advice) for verb, advice in _MISSING_VERBS.items()}
 
     def route(methods: str, path: str, work: Operation[Any] | Callable[[Request], Awaitable[ASGIResponse]]) -> Route:
         app = (
@@ -72,14 +96,9 @@ def routes(engine: Engine) -> list[Route]:
             route("GET", f"/{version}/models", models.list),
             route("GET", f"/{version}/models/{{model:path}}", models.retrieve),
         ]
-    unknown = _refusing("'{path}'", _UNKNOWN)
-    return [
-        *found,
-        *(route("POST", f"/{version}/models/{{model:path}}:{{path}}", unknown) for version in _VERSIONS),
-        route(_METHODS, "/v1beta/files", _refusing("'/v1beta/files'", _FILES)),
-        route(_METHODS, "/v1beta/files/{file:path}", _refusing("'/v1beta/files'", _FILES)),
-        route(_METHODS, "/v1beta/{path:path}", unknown),
-    ]
+    unknown = _refusing("':{verb}'", _VERBS)
+    found += [route("POST", f"/{version}/models/{{model:path}}:{{verb}}", unknown) for version in _VERSIONS]
+    return found
 
 
 def is_gemini(scope: Any) -> bool:
@@ -95,12 +114,8 @@ DIALECT = Dialect(
     name="gemini",
     routes=routes,
     refuse=rpc_error_response,
-    not_offered={
-        "/upload/{version}/files": _FILES,
-        "/files": _FILES,
-        "/cachedcontents": "send the contents themselves",
-        "/interactions": "use ':generateContent' of a model",
-    },
+    not_offered=_NOT_OFFERED,
+    guide=_GUIDE,
     credentials=(HeaderKey("x-goog-api-key"), HeaderKey("Authorization", scheme="Bearer"), QueryKey("key")),
     recognizes=is_gemini,
 )

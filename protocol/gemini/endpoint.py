@@ -42,9 +42,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 async def read_asked(request: Request, *, streamed: bool) -> Asked:
     """Read the body and the URL of a request."""
     body = await read_json(request, wire.decode_generate)
-    alt = parse_qs(context_of(request.scope).query.decode("latin-1")).get("alt", [""])[-1]
+    query = parse_qs(context_of(request.scope).query.decode("latin-1"))
+    forms = {form.lower() for name in ("alt", "$alt") for form in query.get(name, ())}
     model = request.path_params["model"]
-    return Asked(model=model, body=body, streamed=streamed, is_array=streamed and alt.lower() != "sse")
+    return Asked(model=model, body=body, streamed=streamed, is_array=streamed and "sse" not in forms)
 
 
 async def _answer(

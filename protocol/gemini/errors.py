@@ -16,6 +16,8 @@ _STATUS = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
+_REASONS = {"invalid_api_key": "API_KEY_INVALID"}
+"""Google's own names of reasons, by which clients decide; others are the code that OpenAI's clients get."""
 _UPSTREAM_FAILED = 502
 """Google's APIs do not have this status."""
 _RPC = "type.googleapis.com/google.rpc."
@@ -59,7 +61,9 @@ class RpcErrorBody(msgspec.Struct, frozen=True):
 def rpc_error(error: GatewayError) -> bytes:
     """Return an error as JSON."""
     status = _code_of(error)
-    details = [ErrorDetail(type=f"{_RPC}ErrorInfo", reason=error.code.upper(), domain=_DOMAIN)]
+    details = [
+        ErrorDetail(type=f"{_RPC}ErrorInfo", reason=_REASONS.get(error.code, error.code.upper()), domain=_DOMAIN)
+    ]
     if isinstance(error, BadRequest) and error.param:
         violation = FieldViolation(field=error.param, description=error.message)
         details.append(ErrorDetail(type=f"{_RPC}BadRequest", field_violations=(violation,)))

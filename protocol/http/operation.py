@@ -117,6 +117,9 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     A segment such as `{id}` stands for any; a path is that of everything below it, too.
     """
 
+    guide: str = ""
+    """What there is, for clients that ask for an unknown path; empty: the paths below `/v1`, and its address."""
+
     def license_keys(self, scope: Any) -> Iterator[bytes]:
         """Yield the license keys of a request, which may be invalid, in the order of `credentials`."""
         for credential in self.credentials:
@@ -131,7 +134,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         for template, advice in self.not_offered.items():
             parts = template.split("/")
             fits = len(parts) <= len(segments) and all(
-                part == segment or part.startswith("{") for part, segment in zip(parts, segments, strict=False)
+                part.lower() == segment or part.startswith("{") for part, segment in zip(parts, segments, strict=False)
             )
             if fits and len(parts) > depth:
                 best, depth = f"This gateway does not offer '{template}': {advice}.", len(parts)

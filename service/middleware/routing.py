@@ -18,6 +18,7 @@ _VERSION = "v1"
 _COMPATIBLE = "/v1beta/openai"
 """Where Google has OpenAI's API, next to its own."""
 _AZURE = "/openai/deployments/"
+_ANY_VERSION = re.compile(r"\A/v\d+(?:(?:alpha|beta)\d*)?(?=/)", re.IGNORECASE)
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +108,7 @@ class RequestRouter:
         preflight = any(name == b"access-control-request-method" for name, _ in scope["headers"])  # CORS is off
         if scope["method"] == "OPTIONS" and found.methods and not preflight:
             return Response(status_code=204, headers=allowed)
-        refusal = found.dialect.refusal_of(found.path.removeprefix(f"/{_VERSION}"))
+        refusal = found.dialect.refusal_of(_ANY_VERSION.sub("", found.path))
         wrong_method = found.methods and not refusal
         status, code = (405, "method_not_allowed") if wrong_method else (404, "not_found")
         fault = HttpError(status, code, refusal or self._advice(scope, found, allowed["allow"]))
@@ -131,7 +132,8 @@ class RequestRouter:
             if found.methods
             else "There is nothing at this path"
         )
-        return f"{what}. The base URL is '{base}'; below it are {', '.join(below)}."
+        guide = found.dialect.guide or f"The base URL is '{base}'; below it are {', '.join(below)}."
+        return f"{what}. {guide}"
 
     def _found(self, scope: Any) -> Found:
         """Return the route of a request, or else what is known of its path."""

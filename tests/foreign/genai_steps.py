@@ -341,7 +341,8 @@ def step_refusals(v1, v1beta):
     address = v1._api_client._http_options.base_url
     for key in ("wrong-key-0123456789", "sk-other-key-0123456789"):
         stranger = genai.Client(api_key=key, http_options={"base_url": address})
-        refused(401, "UNAUTHENTICATED", lambda stranger=stranger: stranger.models.list())
+        error = refused(401, "UNAUTHENTICATED", lambda stranger=stranger: stranger.models.list())
+        equal([one["reason"] for one in details(error, "ErrorInfo")], ["API_KEY_INVALID"])
 
 
 def step_slow_answers(v1, v1beta):

@@ -57,6 +57,41 @@ def test_a_stream_without_sse_is_one_json_array(gateway):
     assert [chunk["candidates"][0].get("finishReason") for chunk in chunks][-2:] == [None, "STOP"]
 
 
+@pytest.mark.parametrize("query", ["alt=sse", "$alt=sse", "%24alt=SSE&prettyPrint=false", "alt=sse&key="])
+def test_a_stream_is_sse_where_the_query_asks_for_it(gateway, query):
+    path = f"v1beta/models/gemini-3-pro:streamGenerateContent?{query}"
+    response = ask(gateway, path, headers={"x-goog-api-key": gateway.key}, json={"contents": "<echo>hi</echo>"})
+    assert response.headers["content-type"] == "text/event-stream"
+    assert all(event.startswith("data: {") for event in response.text.removesuffix("\r\n\r\n").split("\r\n\r\n"))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "advice"),
+    [
+        ("POST", "v1beta/models/imagen-4:predict", 404, "generationConfig.responseModalities"),
+        ("POST", "v1/models/veo-3:predictLongRunning", 404, "'-video' model"),
+        ("POST", "v1beta/models/gemini-3-pro:batchGenerateContent", 404, "one request for each answer"),
+        ("POST", "v1beta/models/gemini-3-pro:think", 404, "':think': use ':generateContent'"),
+        ("GET", "v1beta/tunedModels", 404, "'/tunedModels': use '/models'"),
+        ("POST", "v1/cachedContents", 404, "'/cachedContents': send the contents"),
+        ("GET", "v1alpha/models/gemini-3-pro/operations/x", 404, ""),
+        ("POST", "v1beta1/projects/p/locations/l/publishers/google/models/m:generateContent", 404, "without Vertex AI"),
+        ("GET", "ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent", 404, "Live API"),
+        ("POST", "v1beta/nothing", 404, "base URL of Google's SDKs ends before the version"),
+        ("POST", "v1/nothing", 404, "base URL of Google's SDKs ends before the version"),
+        ("PUT", "v1beta/models", 405, "use GET, HEAD, OPTIONS"),
+        ("DELETE", "v1beta/models/gemini-3-pro", 405, "use GET, HEAD, OPTIONS"),
+    ],
+)
+def test_missing_paths_are_refused_by_name(gateway, method, path, status, advice):
+    address = f"{gateway.base_url.removesuffix('v1')}{path}"
+    response = httpx.request(method, address, headers={"x-goog-api-key": gateway.key}, json={})
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (status, status)
+    assert advice in error["message"]
+    assert "/chat/completions" not in error["message"]
+
+
 def test_the_key_of_a_query_does_not_reach_the_log(gateway):
     ask(gateway, "v1beta/models/gemini-0:generateContent", params={"key": gateway.key}, json={"contents": "x"})
     ask(gateway, "v1beta/models/gemini-3-pro:generateContent", params={"key": "sk-wrong-query-key"}, json={})

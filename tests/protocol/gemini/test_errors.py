@@ -41,7 +41,8 @@ def test_statuses(error, status, name):
     response = rpc_error_response(error)
     body = json.loads(response.body)["error"]
     assert (response.status_code, body["code"], body["status"], body["message"]) == (status, status, name, "x")
-    assert body["details"][0]["reason"] == error.code.upper()
+    reason = "API_KEY_INVALID" if status == 401 else error.code.upper()
+    assert body["details"][0]["reason"] == reason
 
 
 def details(error):

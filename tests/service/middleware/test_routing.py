@@ -19,7 +19,12 @@ def dialect(name):
     def recognizes(scope):
         return (b"x-dialect", name.encode()) in scope["headers"]
 
-    missing = {f"/{name}-only": "use something", f"/{name}-only/{{id}}/part": "use a part", "/videos/cuts": "cut"}
+    missing = {
+        f"/{name}-only": "use something",
+        f"/{name}-only/{{id}}/part": "use a part",
+        "/videos/cuts": "cut",
+        "/Capital": "shout",
+    }
     return Dialect(
         name=name,
         routes=lambda _: (),
@@ -27,6 +32,7 @@ def dialect(name):
         credentials=(),
         recognizes=recognizes,
         not_offered=missing,
+        guide="Go there." if name == "two" else "",
     )
 
 
@@ -192,6 +198,11 @@ async def test_an_unknown_path_gets_the_base_url_and_what_is_below_it(client):
     )
 
 
+async def test_a_dialect_with_a_guide_shows_it_in_place_of_the_paths(client):
+    response = await client.get("/api/v1/embeddings", headers={"x-dialect": "two"})
+    assert response.headers["x-message"] == "There is nothing at this path. Go there."
+
+
 @pytest.mark.parametrize(
     ("method", "path", "message"),
     [
@@ -199,6 +210,8 @@ async def test_an_unknown_path_gets_the_base_url_and_what_is_below_it(client):
         ("POST", "/one-only/x/y", "This gateway does not offer '/one-only': use something."),
         ("GET", "/v1/one-only/x/part/y", "This gateway does not offer '/one-only/{id}/part': use a part."),
         ("POST", "/v1/videos/cuts", "This gateway does not offer '/videos/cuts': cut."),
+        ("POST", "/v1beta/capital/x", "This gateway does not offer '/Capital': shout."),
+        ("POST", "/api/v1alpha2/one-only", "This gateway does not offer '/one-only': use something."),
     ],
 )
 async def test_a_path_that_is_not_offered_is_named_with_what_to_use(client, record, method, path, message):
