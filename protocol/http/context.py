@@ -225,6 +225,8 @@ class RequestContext(msgspec.Struct, kw_only=True):
     """The bytes of `memory` that this request has reserved; None: it has reserved none yet."""
     long_strings: dict[str, LongString] = {}
     """The long strings of the body, which are on disk, by their placeholders in the decoded body."""
+    fetched: dict[str, Content] | None = None
+    """The files at public URLs, while the request may have to be read again for another model; else None."""
     caller: Caller | None = None
     request: GenerationRequest | None = None
     """The request to the model that this request asks for, once it is read."""
@@ -249,7 +251,7 @@ class RequestContext(msgspec.Struct, kw_only=True):
 
     def release(self) -> None:
         """Give back the reserved memory, and drop the files, which are deleted unless something else uses them."""
-        self.long_strings, self.request = {}, None
+        self.long_strings, self.fetched, self.request = {}, None, None
         if self.hold is not None:
             self.hold.release()
 

@@ -2,7 +2,8 @@
 
 The operator lists the models that stand in for each model. If an exchange is refused before its first event, because
 the quota is used up or no account has the model, the dialect is asked for the answer again, with the next of these
-models. So the answer's `model` is that of the model that answers; a header says it, too.
+models. So the answer's `model` is that of the model that answers; a header says it, too. Files that the first attempt
+has fetched are not fetched again. A job does the same when it starts, and has no header.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -13,7 +14,18 @@ from typing import Any
 import structlog
 
 from protocol.http.context import RequestContext
-from protocol.model import BadRequest, Blocked, GatewayError, RateLimited, Selection, SignedOut, Throttled, Unsupported
+from protocol.model import (
+    BadRequest,
+    Blocked,
+    Caller,
+    Engine,
+    GatewayError,
+    RateLimited,
+    Selection,
+    SignedOut,
+    Throttled,
+    Unsupported,
+)
 
 _HEADER = b"x-gateway-fallback"
 
@@ -25,6 +37,11 @@ def asks_for_another_model(error: GatewayError) -> bool:
     if isinstance(error, Unsupported):
         return error.param == "model"
     return isinstance(error, RateLimited | SignedOut | Blocked) and not isinstance(error, Throttled)
+
+
+def stand_ins(engine: Engine, selection: Selection, caller: Caller) -> list[Selection]:
+    """Return the models that may answer a caller in place of another, in their order."""
+    return [one for one in engine.catalogue.fallbacks_of(selection, caller.fallbacks) if caller.may_use(one)]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -56,6 +73,8 @@ class FallbackAnswer:
                 opened = await self._open_other(stack, error) if asks_for_another_model(error) else None
                 if opened is None:
                     raise
+            finally:
+                self.context.fetched = None
             yield opened
 
     async def _open_other(self, stack: AsyncExitStack, refused: GatewayError) -> Any:

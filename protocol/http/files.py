@@ -201,15 +201,25 @@ async def from_url(url: str, field: FileField, context: RequestContext) -> FileP
         message = f"'{param}' is not a URL: send an http or https URL, or 'data:<media type>;base64,<content>'."
         raise field.refusal("invalid", message)
     try:
-        most = context.limits.file_bytes
-        keep = partial(collect, hold=context.reserved(), spool=context.spool, most=most)
-        data = await context.fetch(url, keep, most=most, license_id=context.reserved().owner)
-        return await take(data, field, context)
+        return await take(await _fetched(url, context), field, context)
     except BadRequest as error:
         if error.code == "image_url_not_allowed":
             error.param = param
             raise
         raise BadRequest(f"{_UNFETCHED} (at '{param}').", param=param, code="image_url_unreachable") from None
+
+
+async def _fetched(url: str, context: RequestContext) -> Content:
+    """Fetch a file, or return it if this request has fetched it for another model."""
+    known = context.fetched
+    if known is not None and url in known:
+        return known[url]
+    most = context.limits.file_bytes
+    keep = partial(collect, hold=context.reserved(), spool=context.spool, most=most)
+    data = await context.fetch(url, keep, most=most, license_id=context.reserved().owner)
+    if known is not None:
+        known[url] = data
+    return data
 
 
 def _decoded(text: str, field: FileField) -> bytes:

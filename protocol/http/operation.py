@@ -30,7 +30,7 @@ from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.disconnect import EndingWatcher
 from protocol.http.embed import Pieces, PiecesResponse
 from protocol.http.errors import CLIENT_GONE, ASGIResponse, ClientGone, Refuse
-from protocol.http.fallback import FallbackAnswer
+from protocol.http.fallback import FallbackAnswer, stand_ins
 from protocol.http.ignored import warning
 from protocol.http.response import Payload, WholeResponse
 from protocol.http.stream import SSE, EventStream, EventWriter, Steps, StreamFraming
@@ -266,6 +266,8 @@ class Operation(Generic[BodyT]):
         selection = self.select(body, engine.catalogue.with_aliases(caller.aliases), caller)
         caller.permit(selection)
         record.model = selection.id
+        others = stand_ins(engine, selection, caller)
+        context.fetched = {} if others else None
         answer = await self.answer(engine, body, selection, context)
         context.request = answer.request
         if context.keep_prompt:
@@ -276,7 +278,6 @@ class Operation(Generic[BodyT]):
             return answer.response
         headers += map(warning, answer.notices)
         record.stream = answer.streamed
-        others = [one for one in engine.catalogue.fallbacks_of(selection, caller.fallbacks) if caller.may_use(one)]
         if others:
 
             async def answer_with(other: Selection) -> Any:

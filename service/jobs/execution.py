@@ -1,11 +1,17 @@
-"""Runs one job: starts it upstream, or resumes it from its handle, and saves it after every step."""
+"""Runs one job: starts it upstream, or resumes it from its handle, and saves it after every step.
+
+If no account can serve the model of a job that has not begun, the models that stand in for it are tried.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import anyio
 import msgspec
+import structlog
 
+from protocol.http.fallback import asks_for_another_model, stand_ins
 from protocol.model import (
+    BadRequest,
     Blocked,
     Engine,
     Event,
@@ -16,6 +22,7 @@ from protocol.model import (
     RateLimited,
     Reply,
     Saturated,
+    Selection,
     SignedOut,
     TextPart,
     WorkStarted,
@@ -24,6 +31,8 @@ from protocol.model import (
 
 _RETRY_SECONDS = 5.0
 _LONGEST_RETRY = 60.0
+
+_log = structlog.get_logger()
 
 Keep = Callable[[Job], Awaitable[None]]
 """Saves the current state of a job."""
@@ -48,8 +57,13 @@ class JobExecution:
         self._settled = anyio.Event()
         try:
             await self._note(state=JobState.IN_PROGRESS)
-            async with engine.open(msgspec.structs.replace(self.job.request, handle=self.job.handle)) as exchange:
-                return await fold(self._watched(exchange))
+            try:
+                return await self._answer(engine, self.job.request.selection)
+            except GatewayError as error:
+                reply = await self._answer_of_another(engine, error)
+                if reply is None:
+                    raise
+                return reply
         except (RateLimited, Saturated, SignedOut, Blocked):
             if self.job.handle is None:  # it was refused before it began upstream
                 await self._note(state=JobState.QUEUED)
@@ -60,6 +74,30 @@ class JobExecution:
     async def settled(self) -> None:
         """Wait until the process may end without losing a request that is being sent."""
         await self._settled.wait()
+
+    async def _answer(self, engine: Engine, selection: Selection) -> Reply:
+        """Return the complete answer of a model; the job has this model once the model has begun to answer."""
+        job = self.job
+        request = msgspec.structs.replace(job.request, selection=selection, handle=job.handle)
+        async with engine.open(request) as exchange:
+            if selection != job.request.selection:
+                _log.info("model_fallback_used", job=job.id, requested=job.request.selection.id, model=selection.id)
+                await self._note(request=msgspec.structs.replace(request, handle=None), model=selection.id)
+            return await fold(self._watched(exchange))
+
+    async def _answer_of_another(self, engine: Engine, refused: GatewayError) -> Reply | None:
+        """Return the answer of the next model that an account can serve; None: there is none."""
+        if self.job.handle is not None or not asks_for_another_model(refused):
+            return None
+        requested = self.job.request
+        for selection in stand_ins(engine, requested.selection, requested.caller):
+            try:
+                return await self._answer(engine, selection)
+            except GatewayError as error:
+                begun = self.job.request is not requested
+                if begun or not (asks_for_another_model(error) or isinstance(error, BadRequest)):
+                    raise
+        return None
 
     async def _watched(self, exchange: Exchange) -> AsyncIterator[Event]:
         async for event in exchange:

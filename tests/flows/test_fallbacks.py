@@ -9,6 +9,10 @@ from tests.conftest import KEY, SETTINGS, Gateway
 
 OWN, NARROW = "sk-test-own-fallbacks-0123456789", "sk-test-narrow-fallbacks-012345"
 FALLBACKS = f"""
+[transports.simulator]
+poll_seconds = 0.2
+research_seconds = 0.2
+
 [models.fallbacks]
 gemini-3-pro = ["gemini-3.1-pro", "gemini-3.6-flash"]
 "gemini-3-pro-canvas" = ["gemini-2.5-flash"]
@@ -73,6 +77,16 @@ def test_pictures_come_from_another_model(client_of):
     raw = client_of(KEY).images.with_raw_response.generate(model="gemini-3-pro", prompt="a dot", n=2)
     assert raw.headers["x-gateway-fallback"] == "gemini-3.6-flash-imagen"
     assert len(raw.parse().data) == 2
+
+
+def test_a_response_and_a_research_come_from_another_model(client_of):
+    client = client_of(KEY)
+    queued = client.responses.create(model="gemini-3-pro", input="<echo>hi</echo>", background=True)
+    while (done := client.responses.retrieve(queued.id)).status in ("queued", "in_progress"):
+        pass
+    assert (done.status, done.output_text, done.model) == ("completed", "hi", "gemini-3.6-flash")
+    answering = "gemini-3.6-flash-deepsearch"
+    assert ask(client, model="gemini-3-pro-deepsearch") == [({answering}, answering)] * 2
 
 
 def test_a_model_that_can_be_served_answers_itself(client_of):

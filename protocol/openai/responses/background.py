@@ -29,6 +29,8 @@ def state_of(engine: Engine, context: RequestContext) -> ConversationState:
     async def settle(stored: StoredResponse) -> StoredResponse:
         """Return a response in the background in its current state; store it if it has ended."""
         job = await _job(context, stored.response.id)
+        if job is not None and job.model != stored.response.model:  # another model stands in
+            stored = msgspec.structs.replace(stored, response=msgspec.structs.replace(stored.response, model=job.model))
         if job is not None and not job.over:
             running = msgspec.structs.replace(stored.response, status=job.state.value)
             return msgspec.structs.replace(stored, response=running)

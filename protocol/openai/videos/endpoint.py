@@ -12,6 +12,7 @@ from protocol.http.body import encode_json
 from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.download import Content, Download
 from protocol.http.errors import ASGIResponse, HttpError
+from protocol.http.fallback import stand_ins
 from protocol.http.files import reserve_to_store
 from protocol.http.form import Upload, read_fields
 from protocol.http.operation import Accepted, Operation
@@ -52,7 +53,7 @@ async def _remix(
 async def _submitted(
     engine: Engine, selection: Selection, context: RequestContext, job_of: Callable[[], Awaitable[Job]]
 ) -> Accepted:
-    if not engine.offers(selection):
+    if not any(map(engine.offers, (selection, *stand_ins(engine, selection, caller_of(context))))):
         raise Unsupported(
             f"The model '{selection.id}' is not available: no upstream of this gateway offers it.", param="model"
         )

@@ -211,6 +211,18 @@ async def test_a_media_link_is_accepted_from_the_license_it_was_signed_for(conte
     assert context.fetch.asked == []
 
 
+async def test_a_url_is_fetched_once_while_another_model_may_read_the_request_again(context):
+    url = "https://example.org/dot.png"
+    context.fetch.pages = {url: PNG}
+    context.fetched = {}
+    first, second = [await files.from_url(url, files.FileField(param="image"), context) for _ in range(2)]
+    assert first == second
+    assert len(context.fetch.asked) == 1
+    context.fetched = None
+    await files.from_url(url, files.FileField(param="image"), context)
+    assert len(context.fetch.asked) == 2
+
+
 async def test_every_failed_fetch_has_the_same_message(context):
     context.fetch.pages = {
         "https://x/a": PNG,

@@ -31,6 +31,9 @@ def test_mistakes_with_licenses_are_one_line(command):
         assert len(done.stderr.strip().splitlines()) == 1
     assert command("licenses", "add", "x", "--feature", "flying").returncode == 2
     assert "nowhere" in command("licenses", "add", "x", "--alias", "a=nowhere").stderr
+    for text in ("gemini-3-pro=nowhere", "nowhere=gemini-3-pro", "gemini-3-pro"):
+        refused = command("licenses", "add", "x", "--fallback", text)
+        assert (refused.returncode, "--fallback" in refused.stderr) == (2, True)
 
 
 def test_an_id_or_a_key_belongs_to_the_settings_or_to_the_store(command, tmp_path):
@@ -68,6 +71,27 @@ def test_a_license_is_for_the_features_that_it_was_added_with(command):
     again = command("licenses", "add", "bob", "--feature", "video")
     assert (again.returncode, again.stdout.startswith("sk-gg-")) == (0, True)
     assert [line for line in command("licenses", "list").stdout.splitlines() if line.startswith("bob\tactive")]
+
+
+def test_a_license_has_aliases_and_fallbacks_of_its_own(start_gateway):
+    gateway = start_gateway()
+
+    def run(*arguments):
+        return run_in_process(gateway.log.parent, "licenses", *arguments).stdout
+
+    key = run(
+        *("add", "team", "--alias", "house=gemini-3-pro", "--alias", "h*=gemini-2.5-flash"),
+        *("--fallback", "gemini-3-pro=gemini-3.6-flash, gemini-2.5-flash", "--fallback", "gemini-3-pro-video="),
+    ).strip()
+
+    def ask(model, text):
+        body = {"model": model, "messages": [{"role": "user", "content": text}]}
+        return httpx.post(f"{gateway.base_url}/chat/completions", headers={"Authorization": f"Bearer {key}"}, json=body)
+
+    assert ask("gemini-3.1-pro", '<sim error="1037"/>').status_code == 429
+    answer = ask("house", "hello")
+    assert (answer.status_code, answer.headers["x-gateway-fallback"]) == (200, "gemini-3.6-flash")
+    assert "fallbacks: gemini-3-pro=gemini-3.6-flash,gemini-2.5-flash gemini-3-pro-video=" in run("list")
 
 
 def test_a_broken_or_locked_store_is_reported_in_one_line(command, tmp_path):

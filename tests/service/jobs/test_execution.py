@@ -2,7 +2,19 @@ import anyio
 import msgspec
 import pytest
 
-from protocol.model import FilePart, JobState, RateLimited, Saturated, SignedOut, TextPart, UpstreamFailed, WorkStarted
+from protocol.model import (
+    BadRequest,
+    FilePart,
+    JobState,
+    RateLimited,
+    Saturated,
+    SignedOut,
+    TextPart,
+    Throttled,
+    Unsupported,
+    UpstreamFailed,
+    WorkStarted,
+)
 from service.jobs.execution import JobExecution, pause, trimmed
 from tests.service.jobs.test_runner import ANSWER, FINISH, HANDLE, LATER, Engine, job
 from tests.transports.conftest import request_for
@@ -48,6 +60,51 @@ async def test_a_job_that_fails_after_it_began_is_not_queued_again():
     with pytest.raises(RateLimited):
         await JobExecution(job(), saved).run(Engine([WorkStarted(handle=HANDLE), RateLimited("x")]))
     assert {one.state for one in saved.jobs} == {JobState.IN_PROGRESS}
+
+
+REFUSED = RateLimited("x")
+
+
+def with_others(*others):
+    """Return a job whose license has other models in place of the one that it asks for."""
+    asked = job()
+    caller = msgspec.structs.replace(asked.request.caller, fallbacks={asked.request.selection.id: others})
+    return msgspec.structs.replace(asked, request=msgspec.structs.replace(asked.request, caller=caller))
+
+
+@pytest.mark.parametrize("refusal", [REFUSED, SignedOut("x"), Unsupported("x", param="model")])
+async def test_another_model_stands_in_for_one_that_no_account_can_serve(refusal):
+    saved, asked = Saved(), with_others("gemini-3.6-flash", "gemini-3.1-pro-video")
+    engine = Engine([refusal], [BadRequest("x")], ANSWER)
+    execution = JobExecution(asked, saved)
+    assert (await execution.run(engine)).text == "done"
+    assert [one.selection.id for one in engine.asked][1:] == ["gemini-3.6-flash", "gemini-3.1-pro-video"]
+    assert execution.job.model == "gemini-3.1-pro-video"
+    assert (saved.jobs[-1].request.selection.id, saved.jobs[-1].handle) == ("gemini-3.1-pro-video", HANDLE)
+
+
+@pytest.mark.parametrize(
+    "scripts",
+    [
+        ([REFUSED], [RateLimited("y")], [BadRequest("z")]),
+        ([WorkStarted(handle=HANDLE), REFUSED],),
+        ([Throttled("x")],),
+    ],
+)
+async def test_without_a_model_that_can_serve_a_job_its_own_refusal_counts(scripts):
+    asked = with_others("gemini-3.6-flash", "gemini-3.1-pro-video")
+    engine = Engine(*scripts)
+    with pytest.raises(RateLimited) as caught:
+        await JobExecution(asked, Saved()).run(engine)
+    assert caught.value is scripts[0][-1]
+    assert engine.scripts == []
+
+
+async def test_what_fails_with_another_model_is_the_error_of_the_job():
+    asked = with_others("gemini-3.1-pro-video")
+    for scripts in (([REFUSED], [UpstreamFailed("y")]), ([REFUSED], [WorkStarted(handle=HANDLE), UpstreamFailed("y")])):
+        with pytest.raises(UpstreamFailed):
+            await JobExecution(asked, Saved()).run(Engine(*scripts))
 
 
 async def test_a_run_is_settled_once_the_request_has_been_sent():

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from protocol.model import (
     Caller,
+    Catalogue,
     FilePart,
     Finish,
     Handle,
@@ -40,6 +41,8 @@ ANSWER = [WorkStarted(handle=HANDLE), Text(text="done"), FINISH]
 
 class Engine:
     """Answers each request with the next script: events, errors to raise, events of anyio to wait for."""
+
+    catalogue = Catalogue.build()
 
     def __init__(self, *scripts):
         self.scripts = list(scripts)
