@@ -74,7 +74,7 @@ class MessageContext(msgspec.Struct, frozen=True, kw_only=True):
     thinking: bool
     """Whether thoughts are shown."""
     searches: bool
-    """Whether the client offers a web search, so that its results are shown, too."""
+    """Whether the client offers a web search, so that sources are shown; others may not know these blocks."""
     input_tokens: int
     """The tokens of the whole request."""
 
@@ -117,7 +117,7 @@ class MessageWriter:
                 return self._finish(event)
             case _:
                 self._declined += event.text if isinstance(event, Declined) else ""
-                text, cited = self._text.add(event), self._sources.add(event)
+                text, cited = self._text.add(event), self._cited(event)
                 said = self._within(out.SaidText()) + self._delta(out.BlockText(text=text)) if text else b""
                 if self._open is out.SaidText:
                     said += b"".join(self._delta(out.BlockCitation(citation=citation)) for citation in cited)
@@ -133,13 +133,13 @@ class MessageWriter:
         if self._context.thinking and reply.thoughts:
             content.append(out.SaidThinking(thinking=reply.thoughts, signature=_SIGNATURE))
         text = "".join(map(self._text.add, reply.pieces))
-        cited = [citation for piece in reply.pieces for citation in self._sources.add(piece)]
+        cited = [citation for piece in reply.pieces for citation in self._cited(piece)]
         if text:
             content.append(out.SaidText(text=text, citations=cited or msgspec.UNSET))
         content += [
             out.SaidToolUse(id=call.id, name=call.name, input=json.loads(call.arguments)) for call in reply.calls
         ]
-        content += self._sources.blocks() if self._context.searches else ()
+        content += self._sources.blocks()
         stop = stop_of(reply.finish, reply.stop_sequence, reply.declined)
         return encode_json(
             out.MessageObject(
@@ -154,9 +154,12 @@ class MessageWriter:
     def _finish(self, finish: Finish) -> bytes:
         self.finished = True
         stop = stop_of(finish.reason, finish.stop_sequence, self._declined)
-        found = b"".join(map(self._found, self._sources.blocks())) if self._context.searches else b""
+        found = b"".join(map(self._found, self._sources.blocks()))
         end = _encoded(out.MessageDelta(delta=stop, usage=usage_of(finish.usage, self._context.input_tokens)))
         return found + self._close() + end + _encoded(out.MessageStop())
+
+    def _cited(self, event: Event) -> list[out.WebCitation]:
+        return self._sources.add(event) if self._context.searches else []
 
     def _found(self, block: out.SaidServerToolUse | out.SaidSearchResults) -> bytes:
         """Return the events of a search or its results; clients take the arguments of the search from a delta."""
