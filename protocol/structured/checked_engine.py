@@ -319,9 +319,10 @@ class _Attempt:
             try:
                 yield from _texts(self._json.rest(self._extractor.close()))
             except InvalidJson:
-                if self._earlier is None or self._extractor.tries or self._sent_text:
+                text = self._written.text.strip()
+                if self._earlier is None or self._sent_text or not self._extractor.declined(text):
                     raise
-                yield Declined(text=self._written.text.strip())  # the model prefers to answer in words, twice
+                yield Declined(text=text)  # the model prefers to answer in words, twice
         bare = self._complete or self._extractor is not None
         yield Finish(
             reason="tool_calls" if self._complete and finish.reason == "stop" else finish.reason,

@@ -13,7 +13,8 @@ from protocol.structured.json_schema import CompiledSchema
 
 _MOST_TRIES = 200
 _BLOCK = re.compile(r"```[^\n]*\n(.*?)```", re.DOTALL)
-_NO_VALUE = "it has no JSON: answer with the JSON value alone"
+_JSON = re.compile(r'\s*(?:["\[]|-?\d|(?:true|false|null)\b)')
+_NO_VALUE = "it has no JSON {kind}: answer with the JSON {kind} alone"
 
 
 class Extractor:
@@ -30,7 +31,7 @@ class Extractor:
         self._tried = ""
         """The text since the character at which the value may begin."""
         self.tries = 0
-        """The number of places at which the value was looked for."""
+        """The number of places at which an object or array was looked for."""
         self._parts: list[str] = []
         self.problem = ""
         """What was wrong with the first value that was tried, in words for the model."""
@@ -40,11 +41,6 @@ class Extractor:
         """Whether the value is complete, and fits its schema."""
         return self._reader is not None and self._reader.done and not self._reader.failed
 
-    @property
-    def found(self) -> bool:
-        """Whether the text has anything that looks like JSON."""
-        return self.tries > 0
-
     def feed(self, piece: str) -> str:
         """Read a piece of text; return the JSON that it releases.
 
@@ -52,8 +48,9 @@ class Extractor:
             InvalidJson: a part of the value was released, and the rest is invalid.
 
         """
-        if self._scalar:
+        if not self._of_object:
             self._parts.append(piece)
+        if self._scalar:
             return ""
         while piece and not self.done:
             if self._reader is None:
@@ -69,29 +66,22 @@ class Extractor:
                 piece = self._next_try(error)
         return ""
 
+    def declined(self, text: str) -> bool:
+        """Return whether the answer's whole text is a refusal in words: nothing in it looks like JSON."""
+        return not self.tries and "```" not in text and _JSON.match(text) is None
+
     def close(self) -> str:
         """Read the end of the text; return the JSON that it releases.
-
-        A value that is neither object nor array is all of the text, or the first code block in it. Models leave out the
-        quotes of a text.
 
         Raises:
             InvalidJson: the text has no value that fits.
 
         """
-        if self._scalar:
-            text = "".join(self._parts).strip()
-            block = _BLOCK.search(text)
-            if block is not None and not text.startswith('"'):
-                text = block[1].strip()
-            if self._of_text and not text.startswith('"'):
-                text = msgspec.json.encode(text).decode()
-            self._reader = JsonReader(self._schema, of_object=False)
-            self.tries += 1
-            return self._reader.feed(text) + self._reader.close()
+        if self._scalar or (self._parts and not self.tries):
+            return self._close_scalar()
         while not self.done:
             if self._reader is None:
-                raise InvalidJson(self.problem or _NO_VALUE)
+                raise InvalidJson(self.problem or _NO_VALUE.format(kind="object" if self._of_object else "value"))
             try:
                 return self._reader.close()
             except InvalidJson as error:
@@ -99,6 +89,23 @@ class Extractor:
             if released := self.feed(again):
                 return released
         return ""
+
+    def _close_scalar(self) -> str:
+        """Return a value that is neither object nor array: it is all of the text, or the first code block in it.
+
+        Models leave out the quotes of a text.
+        """
+        text = "".join(self._parts).strip()
+        block = _BLOCK.search(text)
+        if block is not None and not text.startswith('"'):
+            text = block[1].strip()
+        if self._of_text and not text.startswith('"'):
+            text = msgspec.json.encode(text).decode()
+        self._reader = JsonReader(self._schema, of_object=False)
+        released = self._reader.feed(text) + self._reader.close()
+        if self._reader.rest.strip():
+            raise InvalidJson("text follows the JSON value")
+        return released
 
     def _next_try(self, error: InvalidJson) -> str:
         """Return the text to try next, after the value that was tried."""

@@ -97,6 +97,11 @@ class JsonReader:
             raise InvalidJson("it is not complete")
         return released
 
+    @property
+    def rest(self) -> str:
+        """The text after the value, once it is complete."""
+        return self._text
+
     def _skip_blanks(self) -> str:
         """Drop blanks; return the next character, or an empty text."""
         end = _BLANK.match(self._text)

@@ -168,6 +168,24 @@ def test_json_that_does_not_fit_is_an_error(client, stream):
         list(client.chat.completions.create(model=MODEL, messages=[wrong], response_format=form, stream=stream))
 
 
+@pytest.mark.parametrize("refusal", ['<sim refuse="safety"/> Sing.', "<echo>I can't help with that.</echo>"])
+def test_a_model_that_declines_twice_refuses(client, refusal):
+    parsed = client.chat.completions.parse(model=MODEL, messages=[user(refusal)], response_format=Count)
+    assert (parsed.choices[0].message.content, parsed.choices[0].message.parsed) == (None, None)
+    assert "can't help" in parsed.choices[0].message.refusal
+    with client.chat.completions.stream(model=MODEL, messages=[user(refusal)], response_format=Count) as stream:
+        assert "can't help" in stream.get_final_completion().choices[0].message.refusal
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("words", ["<json>[1]</json>", "<json>5</json>", '<echo>{"n": 1</echo>', "<echo>[1]</echo>"])
+def test_json_of_another_kind_does_not_count_as_a_refusal(client, words, stream):
+    with pytest.raises(openai.APIError) as failed:
+        asked = {"messages": [user(words)], "response_format": {"type": "json_object"}}
+        list(client.chat.completions.create(model=MODEL, stream=stream, **asked))
+    assert failed.value.code == "model_output_invalid"
+
+
 def test_tools_and_structured_output_together(client):
     form = {"type": "json_schema", "json_schema": {"name": "Count", "schema": Count.model_json_schema()}}
     for choice in ask(client, user(CALL + '<json>{"n": 1, "text": ""}</json>'), tools=TOOLS, response_format=form):

@@ -123,9 +123,10 @@ class TurnHandler:
         prompt = shortened(ask.prompt)
         place = ask.place[0] if ask.place is not None else ""
         conversation = session.history.find(place) or session.unlisted.find(place)
-        told = tool_use.answer(prompt, [turn.prompt for turn in conversation.turns] if conversation is not None else [])
+        earlier = [turn.prompt for turn in conversation.turns] if conversation is not None else []
+        told = tool_use.answer(prompt, earlier)
         try:
-            script = parse(prompt)
+            script = parse(tool_use.scripting(prompt, earlier))
         except ValueError as error:
             return PromptScript(text=f"The simulator does not understand: {error}.")
         if told is not None:

@@ -61,6 +61,11 @@ class ReadPrompt(msgspec.Struct, frozen=True, kw_only=True):
         return cls(messages=(PromptMessage(role="user", text=text[:end]),), instructions=text[end:])
 
 
+def scripting(prompt: str, earlier: list[str]) -> str:
+    """Return the prompt whose tags count: a request to repair an answer has those of the prompt before it."""
+    return earlier[-1] if earlier and _REPAIR.match(prompt) else prompt
+
+
 def answer(prompt: str, earlier: list[str]) -> str | None:
     """Return the answer to a prompt with tools, their results or a JSON form; None: it is answered as any other.
 

@@ -66,6 +66,13 @@ def test_nothing_comes_before_the_first_brace_and_the_rest_streams():
         (compiled({"type": "string", "enum": ["a b"]}), "it is a b", None),
         (compiled({"type": "integer"}), " 12 ", 12),
         (compiled({"enum": [True]}), "{} true", None),
+        (compiled({"enum": ["a", {}]}), 'It is:\n```json\n"a"\n```', "a"),
+        (compiled({"enum": ["a", {}]}), '"a"', "a"),
+        (compiled({"const": 5}), "5", 5),
+        (compiled({"type": ["object", "null"]}), 'null? No: {"a": null}', {"a": None}),
+        (compiled({"type": "string"}), '"words" and more', None),
+        (compiled({"type": "string"}), '```json\n"words, "broken\n```', None),
+        (compiled({"type": "integer"}), "5 apples", None),
     ],
 )
 def test_other_kinds_of_values(schema, text, value):
@@ -74,6 +81,10 @@ def test_other_kinds_of_values(schema, text, value):
             extract(schema, [text])
     else:
         assert json.loads(extract(schema, [text])) == value
+
+
+def test_an_object_or_null_may_be_null():
+    assert extract(compiled({"type": ["object", "null"]}), ["```\nnu", "ll\n```"]) == "null"
 
 
 @pytest.mark.parametrize(
