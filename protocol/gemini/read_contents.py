@@ -6,6 +6,7 @@ are optional. Clients that keep the chunks of a stream send each as a message of
 
 import re
 from collections.abc import Sequence
+from typing import Any, cast
 
 import msgspec
 
@@ -117,13 +118,20 @@ class _Reader:
             Message(
                 role=Role.TOOL,
                 parts=(
-                    _encode({} if result.response is None else result.response).decode(),
+                    _text_of(result.response),
                     *(file for file in files if file is not None),
                 ),
                 name=result.name,
                 tool_call_id=fitting[0].id if fitting else result.id,
             )
         )
+
+
+def _text_of(response: object) -> str:
+    """Return a function's result as JSON; a text that an SDK has wrapped as it is."""
+    wrapped = cast("dict[str, Any]", response) if isinstance(response, dict) else {}
+    text = wrapped.get("result", wrapped.get("output")) if len(wrapped) == 1 else None
+    return text if isinstance(text, str) else _encode({} if response is None else response).decode()
 
 
 def content_of(part: wire.ContentPart | str, at: str) -> Content | None:

@@ -73,6 +73,23 @@ def test_results_belong_to_calls_by_id_or_else_by_name_and_order():
     assert json.loads(found[1].tool_calls[2].arguments) == {"n": 2}
 
 
+HARD = 'It is "sunny".\n\\o/'
+
+
+@pytest.mark.parametrize(
+    ("response", "text"),
+    [
+        ({"result": HARD}, HARD),
+        ({"output": HARD}, HARD),
+        ({"result": {"a": 1}}, '{"result":{"a":1}}'),
+        ({"result": "x", "more": 1}, '{"result":"x","more":1}'),
+        ({"error": "x"}, '{"error":"x"}'),
+    ],
+)
+def test_a_result_that_is_a_text_comes_as_it_is(response, text):
+    assert read([model(call("f")), user(result("f", response))])[1].parts == (text,)
+
+
 @pytest.mark.parametrize("role", ["user", "function", "tool"])
 def test_results_may_have_files_and_words_after_them(role):
     given = result("f", {"ok": True})
