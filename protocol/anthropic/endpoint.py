@@ -1,5 +1,6 @@
 """The endpoints `POST /messages` and `POST /messages/count_tokens`."""
 
+import secrets
 from collections.abc import Iterable
 
 import msgspec
@@ -13,9 +14,9 @@ from protocol.http import ignored
 from protocol.http.body import encode_json, read_json
 from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.errors import ASGIResponse
+from protocol.http.long_running import opened
 from protocol.http.markdown import MarkdownText
 from protocol.http.operation import Answer, Operation
-from protocol.http.stop import bounded
 from protocol.model import Engine, Event, JsonOutput, Reply, Selection, ToolChoice, estimate_tokens, fold
 
 _SHOWING = frozenset({"enabled", "adaptive"})
@@ -35,13 +36,14 @@ async def _answer(
     request = await read.read(body, selection, engine.catalogue, context)
     thinking = body.thinking
     about = MessageContext(
+        id=f"msg_{secrets.token_hex(12)}",
         request_id=context.id,
         thinking=thinking is not None and thinking.type in _SHOWING and thinking.display != "omitted",
         searches=any(tool.type.startswith("web_search_") for tool in body.tools or ()),
         input_tokens=input_tokens((turn.text for turn in request.turns), request.tools, request.output),
     )
     writer = MessageWriter(selection.id, MarkdownText(context.links, request.caller), about)
-    exchange = bounded(engine, request, read.bounds(body))
+    exchange = opened(engine, context, request, read.bounds(body), about.id)
     return Answer(
         request=request,
         exchange=exchange,

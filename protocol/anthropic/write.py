@@ -6,7 +6,6 @@ In a stream, blocks open and close one after another. The first event of another
 """
 
 import json
-import secrets
 
 import msgspec
 
@@ -69,6 +68,8 @@ def stop_of(reason: FinishReason, sequence: str, declined: str) -> out.Stop:
 class MessageContext(msgspec.Struct, frozen=True, kw_only=True):
     """What an answer takes from its request."""
 
+    id: str
+    """The id of the message."""
     request_id: str
     """The id of the request, which errors name."""
     thinking: bool
@@ -86,7 +87,6 @@ class MessageWriter:
         """Write the answer of a model as `text`."""
         self._model, self._text, self._context = model, text, context
         self._sources = AnswerSources()
-        self._id = f"msg_{secrets.token_hex(12)}"
         self._open: type[out.SaidBlock] | None = None
         """The kind of block that is open."""
         self._blocks = 0
@@ -99,7 +99,9 @@ class MessageWriter:
     def opened(self) -> bytes:
         """Return the event that begins the stream."""
         usage = usage_of(Usage(input_tokens=self._context.input_tokens, output_tokens=0), self._context.input_tokens)
-        return _encoded(out.MessageStart(message=out.MessageObject(id=self._id, model=self._model, usage=usage)))
+        return _encoded(
+            out.MessageStart(message=out.MessageObject(id=self._context.id, model=self._model, usage=usage))
+        )
 
     def event(self, event: Event) -> bytes:
         """Return the events of an event."""
@@ -143,7 +145,7 @@ class MessageWriter:
         stop = stop_of(reply.finish, reply.stop_sequence, reply.declined)
         return encode_json(
             out.MessageObject(
-                id=self._id,
+                id=self._context.id,
                 model=self._model,
                 content=content,
                 usage=usage_of(reply.usage, self._context.input_tokens),

@@ -1,5 +1,6 @@
 """The endpoints `:generateContent`, `:streamGenerateContent` and `:countTokens` of a model."""
 
+import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -21,10 +22,10 @@ from protocol.http import ignored
 from protocol.http.body import encode_json, read_json
 from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.errors import ASGIResponse
+from protocol.http.long_running import opened
 from protocol.http.markdown import MarkdownText
 from protocol.http.operation import Answer, Operation
 from protocol.http.side_by_side import side_by_side
-from protocol.http.stop import bounded
 from protocol.http.stream import Steps
 from protocol.http.withhold import withholding
 from protocol.model import Engine, Selection, estimate_tokens
@@ -63,13 +64,14 @@ async def _answer(
         is_array=asked.is_array,
     )
     fetch = partial(fetch_picture, engine, pictures.image_format, context)
-    opening = partial(bounded, engine, request, read.bounds(config))
+    identity, bounds = secrets.token_urlsafe(16), read.bounds(config)
+    opening = partial(opened, engine, context, request, bounds, identity)
     exchange: AbstractAsyncContextManager[Steps[Any]] = opening() if count == 1 else side_by_side([opening] * count)
     contents = [MarkdownText(context.links, caller, pictures.image_format) for _ in range(count)]
     return Answer(
         request=request,
         exchange=delivered(withholding(exchange, caller), context, fetch if asked.streamed else None),
-        writer=GeminiWriter(form, contents),
+        writer=GeminiWriter(form, contents, identity),
         fold=partial(collect_answer, fetch),
         streamed=asked.streamed,
         notices=notices,

@@ -4,7 +4,6 @@ A chunk has the parts that its event adds, so clients append them. A function ca
 arguments. A stream is SSE, or one JSON array whose members arrive one after another.
 """
 
-import secrets
 from collections.abc import Sequence
 
 from protocol.gemini.candidate_parts import AnswerForm, CandidateParts, joined
@@ -39,14 +38,14 @@ ARRAY_FRAMING = StreamFraming(media_type=b"application/json", heartbeat=b"\n")
 class GeminiWriter:
     """Writes one answer, streamed or whole (an `AnswerWriter` of `protocol.http.operation`)."""
 
-    def __init__(self, form: AnswerForm, contents: Sequence[MarkdownText]) -> None:
+    def __init__(self, form: AnswerForm, contents: Sequence[MarkdownText], identity: str) -> None:
         """Write an answer in this form; each of `contents` writes the notices and links of one candidate."""
         self._form = form
         self._candidates = [CandidateParts(form, content, index) for index, content in enumerate(contents)]
         self._open = len(self._candidates)
         """The number of candidates that are not complete."""
         self._usage = Usage(input_tokens=0, output_tokens=0)
-        self._id = secrets.token_urlsafe(16)
+        self._id = identity
         self._embedding = Embedding()
         self._separator = b"["
         """The bytes before the next member of an array."""

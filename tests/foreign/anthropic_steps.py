@@ -9,6 +9,7 @@ import json
 import random
 import sys
 import traceback
+import urllib.request
 import zlib
 from contextlib import contextmanager
 
@@ -338,6 +339,27 @@ def step_error_in_a_stream(client):
     with failing() as failed, client.messages.stream(**fields) as stream:
         list(stream)
     equal(failed[0].body["error"]["type"], "api_error")
+
+
+def fetched(client, identity):
+    """Return the text of an answer that the gateway has stored, which is OpenAI's."""
+    url = f"{client.base_url}/v1/chat/completions/{identity}".replace("official//v1", "official/v1")
+    request = urllib.request.Request(url, headers={"authorization": f"Bearer {client.api_key}"})
+    with urllib.request.urlopen(request, timeout=90) as answer:
+        return json.load(answer)["choices"][0]["message"]["content"]
+
+
+def step_a_video_comes_after_pings_and_outlives_its_client(client):
+    fields = {"model": "gemini-3-pro-video", "max_tokens": 5, "messages": [user('<sim ready="1"/> a cat on a boat')]}
+    with client.messages.stream(**fields) as stream:
+        message = stream.get_final_message()
+    words, link, _ = said_by(message).partition("](http")
+    equal(fetched(client, message.id).partition("](http")[:2], (words, link))
+    assert link
+    stream = client.messages.create(**fields, stream=True)
+    identity = next(iter(stream)).message.id
+    stream.close()
+    assert "](http" in fetched(client, identity)
 
 
 def step_the_limit_of_the_account(client):  # the last step, since it uses the account up

@@ -12,6 +12,7 @@ import io
 import json
 import sys
 import traceback
+import urllib.request
 
 from google import genai
 from google.genai import errors, types
@@ -379,6 +380,27 @@ def step_a_refused_prompt_has_feedback(v1, v1beta):
     for answer in (whole, chunks[-1]):
         assert answer.candidates is None
         equal(answer.prompt_feedback.block_reason, "SAFETY")
+
+
+def step_a_video_comes_after_heartbeats_and_outlives_its_client(v1, v1beta):
+    fields = {"model": "gemini-3-pro-video", "contents": '<sim ready="1"/> a cat on a boat'}
+    (film,) = [
+        part.file_data
+        for chunk in v1.models.generate_content_stream(**fields)
+        for part in chunk.candidates[0].content.parts or ()
+        if part.file_data
+    ]
+    equal(film.mime_type, "video/mp4")
+    stream = v1beta.models.generate_content_stream(**fields)
+    identity = next(chunk.response_id for chunk in stream if chunk.response_id)
+    stream.close()
+    options = v1beta._api_client._http_options
+    request = urllib.request.Request(
+        f"{options.base_url.rstrip('/')}/v1/chat/completions/{identity}",
+        headers={"authorization": f"Bearer {v1beta._api_client.api_key}"},
+    )
+    with urllib.request.urlopen(request, timeout=90) as answer:
+        assert "](http" in json.load(answer)["choices"][0]["message"]["content"]
 
 
 async def step_asynchronous(v1, v1beta):

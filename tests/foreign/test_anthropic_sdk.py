@@ -15,12 +15,13 @@ PYTHON = ROOT / ".venv-foreign" / "bin" / "python"
 SCRIPT = Path(__file__).with_name("anthropic_steps.py")
 STEPS = re.findall(r"(?m)^def step_(\w+)", SCRIPT.read_text())
 SECONDS = 120
+HEARTBEATS = "\n[limits]\nheartbeat_seconds = 0.2\n[transports.simulator]\npoll_seconds = 0.5\n"
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """Run all steps once; return what each reported, and what the client printed otherwise."""
-    gateway = Gateway(tmp_path_factory.mktemp("gateway"), SETTINGS.format(key=KEY))
+    gateway = Gateway(tmp_path_factory.mktemp("gateway"), SETTINGS.format(key=KEY) + HEARTBEATS)
     try:
         command = [PYTHON, "-I", SCRIPT, gateway.origin, gateway.key]
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)

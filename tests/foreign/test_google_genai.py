@@ -16,7 +16,7 @@ PYTHON = ROOT / ".venv-foreign" / "bin" / "python"
 SCRIPT = Path(__file__).with_name("genai_steps.py")
 STEPS = re.findall(r"(?m)^(?:async )?def step_(\w+)", SCRIPT.read_text())
 SECONDS = 120
-HEARTBEATS = "\n[limits]\nheartbeat_seconds = 0.2\n"
+HEARTBEATS = "\n[limits]\nheartbeat_seconds = 0.2\n[transports.simulator]\npoll_seconds = 0.5\n"
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from protocol.http import ignored
 from protocol.http.body import read_json
 from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.errors import HttpError
+from protocol.http.long_running import open_stored, opened
 from protocol.http.operation import Answer, Operation
 from protocol.http.side_by_side import fold_each, side_by_side
 from protocol.http.stop import bounded
@@ -36,7 +37,6 @@ from protocol.model import (
     fold,
 )
 from protocol.openai.chat import read, wire, write
-from protocol.openai.chat.background import job_of, open_stored
 from protocol.openai.chat.write import Rendering
 
 _LOOK_SECONDS = 1.0
@@ -53,11 +53,6 @@ async def _answer(
     request = await read.read(body, selection, engine.catalogue, context, pictures)
     bounds = read.bounds(body)
     head = write.Head.new(selection.id, context.created)
-    if selection.capability.long_running:
-        job = job_of(head.id, head.model, context.created, request, bounds)
-        exchange = open_stored(engine, context.jobs, job)
-    else:
-        exchange = bounded(engine, request, bounds)
     usage_in_stream = bool(body.stream_options and body.stream_options.include_usage)
     rendering = partial(Rendering, context.links, request.caller, pictures.image_format)
     legacy = bool(body.functions) and not body.tools
@@ -75,7 +70,7 @@ async def _answer(
         )
     return Answer(
         request=request,
-        exchange=exchange,
+        exchange=opened(engine, context, request, bounds, head.id),
         writer=write.CompletionWriter(head, rendering(), include_usage=usage_in_stream, legacy_calls=legacy),
         fold=fold,
         streamed=request.streamed,

@@ -63,7 +63,7 @@ ANSWERS = st.tuples(st.lists(CONTENT, max_size=10), st.lists(CALL, max_size=3)).
 def writer(**options):
     text = MarkdownText(PlainLinks(), Caller(id="me"))
     given = {"thinking": True, "searches": True, "input_tokens": 3, **options}
-    return MessageWriter("gemini-3-pro", text, MessageContext(request_id="req_1", **given))
+    return MessageWriter("gemini-3-pro", text, MessageContext(id="msg_1", request_id="req_1", **given))
 
 
 def streamed(events, **options):

@@ -47,7 +47,7 @@ PICTURE = FetchedPicture(content=b"picture", mime="image/png")
 
 def writer(count=1, **form):
     contents = [MarkdownText(PlainLinks(), Caller(id="me")) for _ in range(count)]
-    return GeminiWriter(AnswerForm(model="m", **form), contents)
+    return GeminiWriter(AnswerForm(model="m", **form), contents, "answer")
 
 
 async def written(pieces):

@@ -4,6 +4,7 @@ import anyio
 import msgspec
 import pytest
 
+from protocol.http.long_running import job_of
 from protocol.http.stop import Bounds
 from protocol.model import (
     Caller,
@@ -21,7 +22,6 @@ from protocol.model import (
     Usage,
 )
 from protocol.openai.chat import endpoint
-from protocol.openai.chat.background import job_of
 from tests.protocol.conftest import make_context
 
 FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=2))

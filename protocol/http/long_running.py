@@ -1,15 +1,16 @@
-"""Opens the exchange of a completion, with its stop sequences; stores it as a job if it takes minutes.
+"""Opens the exchange of an answer, with its stop sequences; stores it as a job if it takes minutes.
 
-Clients can fetch a stored completion later by its id. While a client waits for the answer, the job is locked, so that
-no other request resumes it at the same time.
+Clients of every dialect can fetch a stored answer later by its id, at `/v1/chat/completions/{id}`. While a client waits
+for the answer, the job is locked, so that no other request resumes it at the same time.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import msgspec
 import structlog
 
+from protocol.http.context import RequestContext
 from protocol.http.stop import Bounds, bounded
 from protocol.model import (
     Engine,
@@ -44,6 +45,16 @@ def job_of(identity: str, model: str, created: float, request: GenerationRequest
         created=created,
         details={_BOUNDS: msgspec.json.encode(bounds).decode()},
     )
+
+
+def opened(
+    engine: Engine, context: RequestContext, request: GenerationRequest, bounds: Bounds, identity: str
+) -> AbstractAsyncContextManager[Exchange]:
+    """Return the exchange of a request, not open yet; an answer that takes minutes is stored under its id."""
+    selection = request.selection
+    if not selection.capability.long_running:
+        return bounded(engine, request, bounds)
+    return open_stored(engine, context.jobs, job_of(identity, selection.id, context.created, request, bounds))
 
 
 @asynccontextmanager

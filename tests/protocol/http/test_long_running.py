@@ -2,6 +2,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from protocol.http.long_running import job_of, open_stored, store_progress
 from protocol.http.stop import Bounds
 from protocol.model import (
     Caller,
@@ -22,7 +23,6 @@ from protocol.model import (
     Waiting,
     WorkStarted,
 )
-from protocol.openai.chat.background import job_of, open_stored, store_progress
 
 FIRST = Handle(transport="web", account="one", token="1")
 SECOND = Handle(transport="web", account="one", token="2")
