@@ -31,7 +31,8 @@ _CLOSINGS = (
 _MUST = re.compile(r"\bYour next answer must call (?:the tool (\S+)|a tool)\.")
 _ONLY_ONE = "Call one tool at most"
 _REPAIR = re.compile(r"\s*Your last answer cannot be used")
-_ECHO = re.compile(r"<echo>.*</echo>", re.DOTALL)
+_ECHO = re.compile(r"(<(call|json)\b.*?</\2>)|<echo>.*</echo>", re.DOTALL)
+"""An echo, or a call or JSON that may contain one."""
 _CALL = re.compile(r'<call\s+name="([^"]*)"\s*>(.*?)</call>', re.DOTALL)
 _JSON = re.compile(r"<json>(.*?)</json>", re.DOTALL)
 _BAD_JSON, _MALFORMED, _PROSE = "<badjson/>", "<malformed-call/>", "<prose-then-call/>"
@@ -105,7 +106,7 @@ class _Model:
         last = prompt.messages[-1]
         self._repairs = last.role == "user" and _REPAIR.match(last.text) is not None
         said = [text for text in users if not _REPAIR.match(text)]
-        self._said = _ECHO.sub("", said[-1]) if said else ""
+        self._said = _ECHO.sub(lambda found: found[1] or "", said[-1]) if said else ""
         self._echoes = bool(said) and said[-1] != self._said
         self._results = [] if self._repairs else self._new_results(prompt)
 

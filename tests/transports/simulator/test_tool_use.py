@@ -60,6 +60,14 @@ def test_a_tag_within_an_echo_has_no_effect():
     assert answer(prompt(user("<echo>x</echo>"), tools=None, output=JsonOutput())[0], []) is None
 
 
+def test_an_echo_within_a_call_is_part_of_its_arguments():
+    asked = '<call name="weather">{"city": "<echo>Rome</echo>"}</call>'
+    text, mark = prompt(user(asked))
+    assert answer(text, []) == f'```{mark} weather\n{{"city": "<echo>Rome</echo>"}}\n```'
+    text, _ = prompt(user('<json>{"city": "<echo>Rome</echo>"}</json>'), tools=None, output=JsonOutput())
+    assert '{"city": "<echo>Rome</echo>"}' in answer(text, [])
+
+
 def test_a_made_up_call_fits_the_schema_and_not_the_description():
     choice = msgspec.structs.replace(TOOLS, mode="required")
     text, mark = prompt(user("hello"), tools=choice)
