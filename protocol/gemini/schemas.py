@@ -1,8 +1,8 @@
 """Converts Google's schemas, a subset of OpenAPI 3.0, to JSON Schema.
 
-Types are lower or upper case (`STRING`), `nullable` adds null, numbers of the form int64 may be strings, and
-`propertyOrdering` says in which order the model should write the properties. Keywords that Google does not define,
-which clients send as well, stay as they are.
+Types are lower or upper case (`STRING`) or numbers of the enum, `nullable` adds null, numbers of the form int64 may be
+strings, and `propertyOrdering` says in which order the model should write the properties. Keywords that Google does not
+define, which clients send as well, stay as they are.
 """
 
 import re
@@ -10,6 +10,8 @@ from typing import Any, cast
 
 from protocol.model import Schema
 
+_TYPES = ("type_unspecified", "string", "number", "integer", "boolean", "array", "object", "null")
+"""Google's enum of types, by number."""
 _BY_NAME = frozenset({"properties", "$defs", "defs", "definitions", "patternProperties"})
 """Keywords with one schema per name."""
 _LISTS = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
@@ -63,13 +65,20 @@ def json_schema(schema: Any) -> Schema:
     return _with_type(found)
 
 
+def _type_name(written: Any) -> Any:
+    """Return the name of a type; an invalid type stays, so that the schema is refused."""
+    if isinstance(written, str):
+        return written.lower()
+    if isinstance(written, int) and not isinstance(written, bool) and 0 <= written < len(_TYPES):
+        return _TYPES[written]
+    return cast("Any", written)
+
+
 def _with_type(schema: dict[str, Any]) -> dict[str, Any]:
     """Return a schema with its type in lower case, null as a type, and members of an enum that have its type."""
     nullable, kind = schema.pop("nullable", None) is True, schema.pop("type", None)
-    kinds: list[str] = [
-        one.lower() for one in ([kind] if isinstance(kind, str) else kind or ()) if isinstance(one, str)
-    ]
-    kinds = [one for one in kinds if one != "type_unspecified"]
+    written: list[Any] = cast("list[Any]", kind) if isinstance(kind, list) else [kind]
+    kinds = [name for name in map(_type_name, written) if name not in (None, _TYPES[0])]
     extra = ["null"] if nullable and kinds and "null" not in kinds else []
     found: dict[str, Any] = {"type": [*kinds, *extra] if len(kinds) + len(extra) > 1 else kinds[0]} if kinds else {}
     found |= schema

@@ -2,9 +2,11 @@
 
 Clients write names in camel case or in snake case, and mix both in one body: `inlineData{mime_type}`. So every name
 becomes camel case before a body is converted, but for the objects whose names are the client's own (`_OWN_NAMES`).
+Google's older SDK writes the values of enums as numbers; these become names, too.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
 import msgspec
@@ -20,6 +22,12 @@ _OWN_NAMES = frozenset(
     }
 )
 """Fields whose value has names that Google does not define."""
+_ENUMS = {
+    "mode": ("MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED"),
+    "responseModalities": ("MODALITY_UNSPECIFIED", "TEXT", "IMAGE", "AUDIO"),
+    "language": ("LANGUAGE_UNSPECIFIED", "PYTHON"),
+}
+"""The names of Google's enums, in the order of their numbers, by the fields that have them."""
 _SNAKE = re.compile(r"(?<=[a-zA-Z0-9])_([a-z0-9])")
 _MOST_STOPS = 16
 
@@ -206,7 +214,10 @@ def decode_count(body: bytes) -> CountRequest:
 
 
 def in_camel_case(value: Any) -> Any:
-    """Return decoded JSON with the names of its objects in camel case, but for those of the client's own objects."""
+    """Return decoded JSON with the names of fields in camel case, but for those of the client's own objects.
+
+    Numbers of enums become names.
+    """
     if isinstance(value, list):
         return [in_camel_case(one) for one in cast("list[Any]", value)]
     if not isinstance(value, dict):
@@ -215,7 +226,16 @@ def in_camel_case(value: Any) -> Any:
     for written, one in cast("dict[str, Any]", value).items():
         name = camel(written) if "_" in written else written
         fields[name] = one if name in _OWN_NAMES else in_camel_case(one)
+        if name in _ENUMS:
+            fields[name] = _named(fields[name], _ENUMS[name])
     return fields
+
+
+def _named(value: Any, names: Sequence[str]) -> Any:
+    """Return the names of an enum's numbers; other values stay as they are."""
+    if isinstance(value, list):
+        return [_named(one, names) for one in cast("list[Any]", value)]
+    return names[value] if value.__class__ is int and 0 <= value < len(names) else value
 
 
 def camel(name: str) -> str:

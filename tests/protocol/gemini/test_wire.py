@@ -38,6 +38,20 @@ def test_the_names_of_the_client_stay_as_they_are():
     assert (function.parameters, function.parameters_json_schema) == (schema, {"a_b": 1})
 
 
+def test_numbers_of_enums_become_names():
+    """Google's older SDK sends them, with `$alt=json;enum-encoding=int`."""
+    body = decode(
+        toolConfig={"functionCallingConfig": {"mode": 2}},
+        generationConfig={"responseModalities": [1, 2]},
+        contents=[{"parts": [{"executableCode": {"language": 1, "code": "1"}}, {"text": "language"}]}],
+    )
+    assert body.tool_config.function_calling_config.mode == "ANY"
+    assert body.generation_config.response_modalities == ["TEXT", "IMAGE"]
+    assert body.contents[0].parts[0].executable_code.language == "PYTHON"
+    with pytest.raises(msgspec.ValidationError, match=r"functionCallingConfig\.mode"):
+        decode(toolConfig={"functionCallingConfig": {"mode": 9}})
+
+
 @pytest.mark.parametrize(
     "contents", ["hi", ["hi"], {"parts": {"text": "hi"}}, [{"parts": ["hi"]}], {"parts": "hi"}, [{"text": "hi"}]]
 )
