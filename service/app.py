@@ -206,7 +206,7 @@ def _running(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> Running:
         links=partial(MediaUrls, base.url_signer, address.base),
         fetch=fetch,
         jobs=jobs,
-        responses=StoredResponses(base.store.records, settings.responses.retention_seconds),
+        responses=StoredResponses(base.store.records, settings.responses),
         files=base.files,
         memory=base.memory,
         spool=base.spool,

@@ -192,6 +192,8 @@ class ResponseSettings(Section, frozen=True):
 
     retention_seconds: Seconds = 604800.0
     """How long a response is kept with its input, unless the client sends `store: false`."""
+    bytes_per_license: Count = 256 * 1024 * 1024
+    """Bytes of all responses of a license; above it the oldest are deleted."""
 
 
 class FileSettings(Section, frozen=True):

@@ -74,6 +74,8 @@ LICENSES = Collection("license")
 JOBS = Collection("job", encrypted=True)
 RESPONSES = Collection("response", durable=False, encrypted=True)
 """Responses with their input, by license and id: clients continue conversations by the id of the last response."""
+RESPONSE_INDEX = Collection("response-index", durable=False)
+"""License, id and size of each response, in the keys."""
 FILES = Collection("file", durable=False, encrypted=True)
 """Files that clients uploaded, by license and id, without their content."""
 FILE_INDEX = Collection("file-index", durable=False)
@@ -91,7 +93,7 @@ MARKS = Collection("mark")
 
 COLLECTIONS = (
     ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, LICENSES, JOBS, RESPONSES,
-    FILES, FILE_INDEX, FILE_PIECES, JOB_INDEX, KEYS, PROCESSES, MARKS,
+    RESPONSE_INDEX, FILES, FILE_INDEX, FILE_PIECES, JOB_INDEX, KEYS, PROCESSES, MARKS,
 )  # fmt: skip
 
 

@@ -28,6 +28,10 @@ _OWNER = re.compile(r"[a-z]+_([0-9a-f]{48})i?[0-9a-f]+\Z")
 _PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "image_generation_call": "ig"}
 _COPIES = 4
 """The peak memory for storing a response, in multiples of the size of the long files of its input."""
+_READ_COPIES = 2
+"""The peak memory for reading a response, in multiples of its size."""
+_SMALL_BYTES = 64 * 1024
+"""Up to this size a response is read without reserving memory, like a body."""
 _UNFINISHED = frozenset({"queued", "in_progress"})
 
 
@@ -67,11 +71,14 @@ class ConversationState:
         """Return a response, or None; each is read once.
 
         Raises:
-            Saturated: the store failed.
+            HttpError: the responses that this request reads are too large together (413).
+            Saturated: the store failed, or the memory budget is full.
 
         """
         if response_id not in self._found:
             body = await self._context.responses.get(self._owner, response_id)
+            if body is not None and len(body) > _SMALL_BYTES:
+                await self._context.reserved().add(_READ_COPIES * len(body))
             try:
                 stored = _decode(body) if body is not None else None
             except msgspec.ValidationError:

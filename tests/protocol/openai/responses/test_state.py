@@ -3,6 +3,7 @@ import json
 import msgspec
 import pytest
 
+from protocol.http.budget import ByteBudget
 from protocol.http.errors import HttpError
 from protocol.http.long_strings import LongString
 from protocol.http.spool import Spool
@@ -73,6 +74,20 @@ async def test_a_response_that_has_not_ended_cannot_go_on(context):
     await save(context, msgspec.structs.replace(one, response=msgspec.structs.replace(one.response, status="queued")))
     with pytest.raises(HttpError, match="has not ended"):
         await state_of(context).history(one.response.id)
+
+
+async def test_a_conversation_of_long_responses_reserves_memory(context):
+    first = await stored(context, "a" * 100_000, "b")
+    second = await stored(context, "c" * 100_000, "d", first.response.id)
+    for total, fits in ((1_000_000, True), (300_000, False)):
+        reader = make_context(responses=context.responses, memory=ByteBudget(total))
+        if fits:
+            await state_of(reader).history(second.response.id)
+            assert 400_000 < reader.reserved().size < 450_000
+        else:
+            with pytest.raises(HttpError) as failed:
+                await state_of(reader).history(second.response.id)
+            assert failed.value.status == 413
 
 
 async def test_references_lead_to_input_and_output(context):
