@@ -3,8 +3,12 @@
 A schema comes from a stranger. So nothing is fetched for it (a `$ref` to another document is an error), and a schema
 whose checks could take exponential time is refused: `{"anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}`,
 repeated through thirty definitions, asks for 2^30 checks.
+
+A pattern that cannot be read here is shown to the model, and not checked: each language has its own patterns, and one
+tool among many should not make a request fail.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn, cast
 
@@ -64,13 +68,14 @@ class CompiledSchema:
 
         """
         _check_size(schema)
-        schema = cast("Schema", _without_unset(schema))
+        schema = cast("Schema", _without(schema, _is_unset))
         try:
-            jsonschema_rs.validator_for(schema, retriever=_refuse_to_fetch)
-            self._parts = jsonschema_rs.validator_map_for(schema, retriever=_refuse_to_fetch)
-        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-            line = getattr(error, "message", str(error)).partition("\n")[0].rstrip(".")
-            raise InvalidSchema(line[:_SHOWN]) from None
+            self._parts = _validators(schema)
+        except InvalidSchema:
+            schema, given = cast("Schema", _without(schema, _is_foreign_pattern)), schema
+            if schema == given:
+                raise
+            self._parts = _validators(schema)
         self._schema = schema
         self._object = _object_pointer(schema)
 
@@ -138,18 +143,49 @@ class CompiledSchema:
         return found
 
 
-def _without_unset(node: Any) -> Any:
-    """Return a schema without the keywords that are null: Go's clients write an empty list so (`"required": null`)."""
+def _validators(schema: Schema) -> "jsonschema_rs.ValidatorMap":
+    """Return the validators of all subschemas by their pointers.
+
+    Raises:
+        InvalidSchema: it is not a JSON Schema, or refers to another document.
+
+    """
+    try:
+        jsonschema_rs.validator_for(schema, retriever=_refuse_to_fetch)
+        return jsonschema_rs.validator_map_for(schema, retriever=_refuse_to_fetch)
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        line = getattr(error, "message", str(error)).partition("\n")[0].rstrip(".")
+        raise InvalidSchema(line[:_SHOWN]) from None
+
+
+def _without(node: Any, drops: Callable[[str, Any], bool]) -> Any:
+    """Return a schema without the keywords that `drops`."""
     if isinstance(node, list):
-        return [_without_unset(child) for child in cast("list[Any]", node)]
+        return [_without(child, drops) for child in cast("list[Any]", node)]
     if not isinstance(node, dict):
         return node
     members = cast("dict[str, Any]", node).items()
     return {
-        name: value if name in _VALUES else _without_unset(value)
+        name: value if name in _VALUES else _without(value, drops)
         for name, value in members
-        if value is not None or name in _VALUES
+        if name in _VALUES or not drops(name, value)
     }
+
+
+def _is_unset(_: str, value: Any) -> bool:
+    """Return whether a keyword is null: Go's clients write an empty list so (`"required": null`)."""
+    return value is None
+
+
+def _is_foreign_pattern(name: str, value: Any) -> bool:
+    """Return whether a keyword is a pattern that cannot be read here: JavaScript knows more."""
+    if name != "pattern" or not isinstance(value, str):
+        return False
+    try:
+        jsonschema_rs.validator_for({"pattern": value})
+    except (jsonschema_rs.ValidationError, ValueError):
+        return True
+    return False
 
 
 def _shown(schema: Schema) -> str:

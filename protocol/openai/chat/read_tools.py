@@ -1,11 +1,12 @@
 """Reads tools, their choice and the format of the answer from a chat request."""
 
 from collections.abc import Sequence
-from typing import assert_never
 
 from protocol.model import BadRequest, JsonOutput, Tool, ToolChoice
 from protocol.openai.chat import wire
 from protocol.structured.tool_checks import NO_ARGUMENTS, Mode, check_name, check_schema, chosen, unique
+
+_MODES: dict[str, Mode] = {"auto": "auto", "none": "none", "required": "required", "any": "required"}
 
 
 def tool_choice(body: wire.ChatRequest) -> ToolChoice | None:
@@ -25,9 +26,9 @@ def tool_choice(body: wire.ChatRequest) -> ToolChoice | None:
             param = f"tools[{index}].type"
             text = f"Tools of the type '{tool.type}' are not supported: offer a 'function' (at '{param}')."
             raise BadRequest(text, param=param, code="unsupported_parameter")
-        if tool.function is None:
+        if tool.offered is None:
             raise BadRequest(f"'function' is missing (at 'tools[{index}]').", param=f"tools[{index}].function")
-        offered.append(tool.function)
+        offered.append(tool.offered)
     mode, allowed = _choice(body.tool_choice, "tool_choice")
     functions, parallel = _functions(offered, "tools[{}].function"), body.parallel_tool_calls is not False
     return chosen(functions, mode, allowed, "tool_choice", parallel=parallel)
@@ -47,27 +48,19 @@ def _functions(functions: Sequence[wire.FunctionTool], where: str) -> tuple[Tool
 def _choice(chosen: str | wire.NamedChoice | wire.NamedFunction | None, field: str) -> tuple[Mode, tuple[str, ...]]:
     """Return the mode, and the names of the tools that may be called."""
     match chosen:
-        case None | "auto" | "" | wire.NamedChoice(type="", function=None, allowed_tools=None):
-            return "auto", ()
-        case "none":
-            return "none", ()
-        case "required" | "any":
-            return "required", ()
-        case str():
-            raise BadRequest(
-                f"'{field}' must be 'auto', 'none', 'required' or an object that names a tool.", param=field
-            )
         case wire.NamedFunction(name=name) | wire.NamedChoice(function=wire.NamedFunction(name=name)):
             return "required", (name,)
         case wire.NamedChoice(allowed_tools=wire.AllowedTools() as allowed):
             names = tuple(str(tool.get("function", tool).get("name", "")) for tool in allowed.tools)
             return allowed.mode, names
-        case wire.NamedChoice():
-            raise BadRequest(
-                f"'{field}' must name a function: send {{'type': 'function', 'function': {{'name': …}}}}.", param=field
-            )
-        case _:
-            assert_never(chosen)
+        case wire.NamedChoice(name=name) if name:
+            return "required", (name,)
+        case wire.NamedChoice(type=mode) | mode:
+            found = _MODES.get((mode or "auto").lower())
+            if found is None:
+                form = "{'type': 'function', 'function': {'name': …}}"
+                raise BadRequest(f"'{field}' must be 'auto', 'none', 'required' or {form}.", param=field)
+            return found, ()
 
 
 def json_output(form: wire.ResponseFormat | None) -> JsonOutput | None:

@@ -233,10 +233,23 @@ class FunctionTool(msgspec.Struct, frozen=True):
 
 
 class OfferedTool(msgspec.Struct, frozen=True):
-    """A tool that the model may call; only functions are supported."""
+    """A tool that the model may call; only functions are supported.
 
-    type: str
+    Some clients leave `function` out and write its members in its place, as in the Responses API.
+    """
+
+    type: str = "function"
     function: FunctionTool | None = None
+    name: str = ""
+    description: str | None = None
+    parameters: dict[str, Any] | bool | None = None
+
+    @property
+    def offered(self) -> FunctionTool | None:
+        """The function."""
+        if self.function is not None or not self.name:
+            return self.function
+        return FunctionTool(name=self.name, description=self.description, parameters=self.parameters)
 
 
 class NamedFunction(msgspec.Struct, frozen=True):
@@ -253,10 +266,12 @@ class AllowedTools(msgspec.Struct, frozen=True):
 
 
 class NamedChoice(msgspec.Struct, frozen=True):
-    """A choice of one tool, or of a few."""
+    """A choice of one tool, or of a few; also a mode as an object."""
 
     type: str = ""
     function: NamedFunction | None = None
+    name: str = ""
+    """The name of the tool, as in the Responses API."""
     allowed_tools: AllowedTools | None = None
 
 

@@ -106,7 +106,7 @@ def nested(depth):
     [
         ({"type": "text"}, "text"),
         ({"properties": {"a": 5}}, "5"),
-        ({"pattern": "("}, "regex"),
+        ({"patternProperties": {"(": {}}}, "regex"),
         ({"$ref": "http://127.0.0.1:9/schema"}, "another document"),
         ({"$ref": "file:///etc/passwd"}, "another document"),
         ({"$ref": "#/$defs/missing"}, "missing"),
@@ -161,3 +161,12 @@ def test_a_recursive_schema_judges_as_another_implementation(value):
 
 def test_the_same_schema_is_compiled_once():
     assert compiled({"type": "integer", "x": 1}) is compiled({"type": "integer", "x": 1})
+
+
+@pytest.mark.parametrize("pattern", ["^[\\w-.]+$", "[^]", "\\d{,3}", "("])
+def test_a_pattern_that_cannot_be_read_is_not_checked(pattern):
+    members = {"a": {"type": "string", "pattern": pattern}, "pattern": {"type": "string", "pattern": "^x$"}}
+    schema = compiled({"type": "object", "properties": members, "default": {"pattern": pattern}})
+    assert schema.problem({"a": "anything", "pattern": "x"}) == ""
+    assert schema.problem({"a": 5})
+    assert schema.problem({"pattern": "y"})

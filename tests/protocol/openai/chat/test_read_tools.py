@@ -30,6 +30,14 @@ def body(**fields):
         ({"tools": [WEATHER, PING], "tool_choice": ""}, {}),
         ({"tools": [WEATHER, PING], "parallel_tool_calls": False}, {"parallel": False}),
         ({"tools": [WEATHER, PING], "tool_choice": "required"}, {"mode": "required"}),
+        ({"tools": [WEATHER, PING], "tool_choice": {"type": "any"}}, {"mode": "required"}),
+        ({"tools": [WEATHER, PING], "tool_choice": {"type": "auto"}}, {}),
+        ({"tools": [WEATHER, PING], "tool_choice": {"type": "none"}}, None),
+        (
+            {"tools": [WEATHER, PING], "tool_choice": {"type": "function", "name": "ping"}},
+            {"mode": "required", "allowed": ("ping",)},
+        ),
+        ({"tools": [{"type": "function", **WEATHER["function"]}, {"name": "ping"}]}, {}),
         (
             {"tools": [WEATHER, PING], "tool_choice": {"type": "function", "function": {"name": "ping"}}},
             {"mode": "required", "allowed": ("ping",)},
@@ -76,7 +84,11 @@ def test_the_choice_of_tools(fields, expected):
             "'pong', which the request does not offer",
         ),
         ({"tool_choice": "required"}, "tool_choice", "offers no tools"),
-        ({"tools": [PING], "tool_choice": {"type": "custom"}}, "tool_choice", "must name a function"),
+        (
+            {"tools": [PING], "tool_choice": {"type": "custom"}},
+            "tool_choice",
+            "'none', 'required' or {",
+        ),
         ({"functions": [{"name": "a b"}]}, "functions[0].name", "64"),
         ({"function_call": {"name": "ping"}, "functions": [WEATHER["function"]]}, "function_call", "'ping'"),
     ],
