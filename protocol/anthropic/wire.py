@@ -183,7 +183,8 @@ class CountTokens(msgspec.Struct, frozen=True, kw_only=True):
 class CreateMessage(CountTokens, frozen=True, kw_only=True):
     """The body of `POST /messages`, without fields that change no answer."""
 
-    max_tokens: Annotated[int, Meta(ge=1)]
+    max_tokens: Annotated[int, Meta(ge=0)]
+    """0 shows no text: clients send it to prepare a conversation for the next request."""
     stream: bool | None = None
     stop_sequences: Annotated[list[str], Meta(max_length=64)] | None = None
     thinking: ThinkingField | None = None

@@ -222,6 +222,8 @@ def step_structured_output(client):
 def step_bounds(client):
     for message in ask(client, user("<echo>one THE two</echo>"), stop_sequences=["never", "THE"]):
         equal((said_by(message), message.stop_reason, message.stop_sequence), ("one ", "stop_sequence", "THE"))
+    for message in ask(client, user("<echo>one two</echo>"), max_tokens=0):
+        equal((message.content, message.stop_reason, message.usage.output_tokens), ([], "max_tokens", 0))
     for message in ask(client, user("<echo>one two three four</echo>"), max_tokens=2):
         equal((said_by(message), message.stop_reason, message.stop_sequence), ("one two ", "max_tokens", None))
 
@@ -321,7 +323,7 @@ def failing():
 def step_errors(client):
     for kind, type_, words, fields in (
         (anthropic.NotFoundError, "not_found_error", "'gpt-9' does not exist", {"model": "gpt-9"}),
-        (anthropic.BadRequestError, "invalid_request_error", "max_tokens", {"max_tokens": 0}),
+        (anthropic.BadRequestError, "invalid_request_error", "max_tokens", {"max_tokens": -1}),
         (anthropic.BadRequestError, "invalid_request_error", "messages", {"messages": []}),
         (anthropic.BadRequestError, "invalid_request_error", "prompt is too long", {"system": "x" * 400_000}),
         (anthropic.BadRequestError, "invalid_request_error", "tool_choice", {"tool_choice": {"type": "any"}}),

@@ -23,8 +23,12 @@ MAX_HISTORY_BYTES = 160_000
 
 _OPENING = (
     "The following is a conversation. Each message stands in its own block, headed by its role. "
-    "Follow the system and developer messages, and answer the last message as the assistant."
+    "Follow the system and developer messages, and "
 )
+_ANSWER = "answer the last message as the assistant."
+_ANSWER_OTHER = "answer the last of the other messages as the assistant."
+_CONTINUE = "continue the last message, which is the beginning of the assistant's answer: write only what follows it."
+_INSTRUCTING = frozenset({Role.SYSTEM, Role.DEVELOPER})
 _HISTORY = "conversation-so-far.txt"
 _EARLIER = f"The conversation begins in the attached file {_HISTORY}, in the same form; read it first."
 _SHORTEST_FENCE = 4
@@ -68,7 +72,9 @@ def lay_out(request: GenerationRequest, instructions: Instructions = NONE, *, fi
         width, height = request.aspect
         wish += f"\n\nAspect ratio: {width}:{height}."
     last = turns[-1]
-    opening = f"{instructions.opening}\n\n{_OPENING}" if instructions.opening else _OPENING
+    opening = _opening(turns)
+    if instructions.opening:
+        opening = f"{instructions.opening}\n\n{opening}"
     if len(turns) == 1 and last.role is Role.USER and last.name is None and not instructions.opening:
         if _size(last.text) + _size(wish) > MAX_PROMPT_BYTES:
             raise too_long(MAX_PROMPT_BYTES)
@@ -98,13 +104,22 @@ def lay_out(request: GenerationRequest, instructions: Instructions = NONE, *, fi
     return Layout(prompt=prompt, attached=(Attached(name=_HISTORY, part=part), *carried))
 
 
+def _opening(turns: tuple[Turn, ...]) -> str:
+    """Return the words before a conversation, which say what to do with its last message."""
+    last = turns[-1]
+    if last.role is Role.ASSISTANT and not last.tool_calls:
+        return _OPENING + _CONTINUE
+    others = last.role in _INSTRUCTING and any(turn.role not in _INSTRUCTING for turn in turns)
+    return _OPENING + (_ANSWER_OTHER if others else _ANSWER)
+
+
 def _split(turns: tuple[Turn, ...], blocks: list[str], opening: str, wish: str) -> tuple[str, str]:
     """Return the prompt with the newest blocks that fit, and the older blocks as text.
 
     Leading system messages stay in the prompt if they leave room for the rest.
     """
     sizes = [_size(block) + 2 for block in blocks]
-    leading = next((i for i, turn in enumerate(turns) if turn.role not in {Role.SYSTEM, Role.DEVELOPER}), 0)
+    leading = next((i for i, turn in enumerate(turns) if turn.role not in _INSTRUCTING), 0)
     pinned = leading if sum(sizes[:leading]) <= MAX_PROMPT_BYTES // 2 else 0
     room = MAX_PROMPT_BYTES - _size(opening) - _size(_EARLIER) - _size(wish) - 4 - sum(sizes[:pinned])
     first = len(blocks)

@@ -54,6 +54,20 @@ def test_roles_characters_and_block_borders_are_kept(messages):
     assert rest == ""
 
 
+@pytest.mark.parametrize(
+    ("roles", "words"),
+    [
+        ((Role.USER, Role.ASSISTANT, Role.USER), "answer the last message as"),
+        ((Role.SYSTEM, Role.DEVELOPER), "answer the last message as"),
+        ((Role.SYSTEM, Role.USER, Role.SYSTEM), "answer the last of the other messages as"),
+        ((Role.USER, Role.DEVELOPER), "answer the last of the other messages as"),
+        ((Role.USER, Role.ASSISTANT), "continue the last message"),
+    ],
+)
+def test_the_prompt_says_what_to_do_with_its_last_message(roles, words):
+    assert words in flatten(tuple(turn(role, "x") for role in roles)).partition("\n\n")[0]
+
+
 def test_names_calls_and_call_ids_are_kept():
     call = ToolCall(id="call_1", name="look_up", arguments='{"q": "x"}')
     prompt = flatten(
