@@ -75,6 +75,10 @@ _EXPOSED = (
     "x-should-retry",
     "Deprecation",
     "Warning",
+    "x-goog-upload-chunk-granularity",
+    "x-goog-upload-size-received",
+    "x-goog-upload-status",
+    "x-goog-upload-url",
 )
 """Response headers that scripts of other origins may read (CORS)."""
 

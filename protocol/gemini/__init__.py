@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.routing import Route
 
+from protocol.gemini import file_service
 from protocol.gemini.endpoint import GENERATE, STREAM, count_tokens
 from protocol.gemini.errors import rpc_error_response
 from protocol.gemini.models import GeminiModels
@@ -35,14 +36,13 @@ _MISSING_VERBS = {
     "predictLongRunning": "videos come from ':generateContent' of a '-video' model",
 }
 """The operations of a model that are not offered, each with what to use in its place."""
-_FILES = "send files in 'inlineData', or their address in 'fileData'"
+_FILES = "upload each file to '/files', or send it in 'inlineData'"
 _VERBS = "use ':generateContent', ':streamGenerateContent' or ':countTokens'"
 _NOT_OFFERED = {
     "/auth_tokens": "use a license key",
     "/batches": "send one request for each answer",
     "/cachedContents": "send the contents themselves",
     "/corpora": _FILES,
-    "/files": _FILES,
     "/fileSearchStores": _FILES,
     "/interactions": "use ':generateContent' of a model",
     "/models/{model}/operations": "':generateContent' answers when its work is done",
@@ -50,12 +50,11 @@ _NOT_OFFERED = {
     "/projects": "use Google's SDK without Vertex AI",
     "/publishers": "use Google's SDK without Vertex AI",
     "/tunedModels": "use '/models'",
-    "/upload/{version}/files": _FILES,
     "/ws": "use ':streamGenerateContent' in place of the Live API",
 }
 _GUIDE = (
-    "Gemini's API is below '/v1beta' and '/v1': '/models', and ':generateContent', ':streamGenerateContent' and "
-    "':countTokens' of a model. The base URL of Google's SDKs ends before the version."
+    "Gemini's API is below '/v1beta' and '/v1': '/models', '/files', and ':generateContent', ':streamGenerateContent' "
+    "and ':countTokens' of a model. The base URL of Google's SDKs ends before the version."
 )
 _SHOWN = 64
 
@@ -95,6 +94,11 @@ def routes(engine: Engine) -> list[Route]:
         found += [
             route("GET", f"/{version}/models", models.list),
             route("GET", f"/{version}/models/{{model:path}}", models.retrieve),
+            route("POST", f"/upload/{version}/files", file_service.upload),
+            route("GET", f"/{version}/files", file_service.list_files),
+            route("GET", f"/{version}/files/{{file}}:download", file_service.download),
+            route("GET", f"/{version}/files/{{file}}", file_service.retrieve),
+            route("DELETE", f"/{version}/files/{{file}}", file_service.delete),
         ]
     unknown = _refusing("':{verb}'", _VERBS)
     found += [route("POST", f"/{version}/models/{{model:path}}:{{verb}}", unknown) for version in _VERSIONS]
@@ -118,4 +122,5 @@ DIALECT = Dialect(
     guide=_GUIDE,
     credentials=(HeaderKey("x-goog-api-key"), HeaderKey("Authorization", scheme="Bearer"), QueryKey("key")),
     recognizes=is_gemini,
+    ticket=file_service.ticket_of,
 )

@@ -22,8 +22,9 @@ _ROLES = {
     "tool": Role.USER,
     "system": Role.SYSTEM,
 }
-_STORED = re.compile(r"(https?://generativelanguage\.googleapis\.com/.*)?\bfiles/|gs:", re.IGNORECASE)
-"""Files that Google keeps."""
+_AT_GOOGLE = re.compile(r"https?://generativelanguage\.googleapis\.com/|gs:", re.IGNORECASE)
+_UPLOADED = re.compile(r"(?:https?://[^\s?#]+/v1(?:beta|alpha)?/)?files/([a-z0-9-]{1,128})(?:[?#]|\Z)")
+"""The name of a file that was uploaded to this gateway, perhaps below an address that a proxy has changed."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -154,7 +155,12 @@ def _attachment(inline: wire.Blob | None, file: wire.FileData | None, at: str) -
     if file is None:
         return None
     param = f"{at}.fileData.fileUri"
-    if _STORED.match(file.file_uri):
-        text = f"This gateway cannot open files that are stored at Google: send 'inlineData' (at '{param}')."
+    if _AT_GOOGLE.match(file.file_uri):
+        text = f"This gateway cannot open files that are stored at Google: upload the file here (at '{param}')."
         raise BadRequest(text, param=param, code="unsupported_parameter")
+    uploaded = _UPLOADED.match(file.file_uri)
+    if uploaded is not None:
+        return Attachment(
+            at=at, param=param, source=Source(form="file_id", text=uploaded[1], name=file.display_name or "")
+        )
     return Attachment(at=at, param=param, source=Source(form="link", text=file.file_uri, name=file.display_name or ""))

@@ -146,6 +146,10 @@ class Links(Protocol):
         """Return the media of a URL that `sign` made for this caller and that its license includes; else None."""
         ...
 
+    def absolute(self, path: str) -> str:
+        """Return the public URL of a path of the API."""
+        ...
+
     def ours(self, url: str) -> bool:
         """Return whether a URL points to this gateway's media, valid or not."""
         ...

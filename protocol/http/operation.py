@@ -111,6 +111,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     It decides between the dialects that have the requested path, and who writes the error if none has it.
     """
 
+    ticket: Callable[[Any], str] = lambda _: ""
+    """Returns the secret of an `UploadTicket` in a request's URL: some uploads have it in place of a license key."""
     not_offered: Mapping[str, str] = {}
     """The paths of the API, without its version, that have no route, each with what to use in its place.
 

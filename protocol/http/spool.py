@@ -266,6 +266,24 @@ class ContentWriter:
         return bytes(self._block) if self._file is None else self._file.finish()
 
 
+class ContentSink(ContentWriter):
+    """Takes a body that is a file (a `Sink` of `protocol.http.body`)."""
+
+    @property
+    def resident(self) -> int:
+        """The number of bytes in memory."""
+        return len(self._block)
+
+    @property
+    def stored(self) -> int:
+        """The number of bytes on disk."""
+        return self.size - len(self._block)
+
+    def feed(self, block: bytes) -> None:
+        """Append a block of the body."""
+        self.write(block)
+
+
 async def collect(pieces: AsyncIterable[bytes], hold: Reservation, spool: Spool, most: int) -> Content:
     """Collect a file of at most `most` bytes; `hold` keeps the memory of its content reserved.
 

@@ -9,13 +9,16 @@ from urllib.parse import quote
 
 import anyio
 import msgspec
+from starlette.requests import Request
 
-from protocol.http.context import RequestContext, caller_of
+from protocol.http.body import receive_body, settle
+from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.download import Content as DownloadHead
 from protocol.http.download import Download
 from protocol.http.errors import Refuse
 from protocol.http.files import FileField, file_name, no_file, take
-from protocol.http.parallel import run_in_worker
+from protocol.http.parallel import in_thread, run_in_worker
+from protocol.http.spool import ContentSink
 from protocol.model import Content, Saturated, UploadedFile, viewed
 
 _CLEANUP_SECONDS = 5.0
@@ -87,6 +90,26 @@ async def checked_file(data: Content, file: UploadedFile, param: str, context: R
 def _digest(data: Content) -> str:
     with viewed(data) as view:
         return sha256(view).hexdigest()
+
+
+async def read_content(request: Request) -> Content:
+    """Read a body that is a file, or a part of one.
+
+    Raises:
+        HttpError: as `protocol.http.body.read_body`.
+        Saturated: the memory budget or the disk is full.
+        ClientGone: the client disconnected before the end.
+
+    """
+    context = context_of(request.scope)
+    sink = ContentSink(context.spool, context.limits.body_bytes)
+    rest = await receive_body(request.scope, request.receive, context, sink)
+    if not sink.size:
+        return rest
+    await in_thread(partial(sink.feed, rest))
+    content = sink.finish()
+    settle(context, len(content) if isinstance(content, bytes) else 0, sink.stored)
+    return content
 
 
 async def find_upload(file_id: str, context: RequestContext) -> UploadedFile:

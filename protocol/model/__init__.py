@@ -51,7 +51,7 @@ from protocol.model.exchange import (
     peek,
 )
 from protocol.model.features import NOTICE, Feature, notice_of
-from protocol.model.file_store import FileStore, UploadedFile
+from protocol.model.file_store import FileStore, UploadedFile, UploadTicket
 from protocol.model.jobs import Job, JobError, JobKind, JobPage, Jobs, JobState
 from protocol.model.json_scanner import JsonScanner
 from protocol.model.media import MediaKind, MediaRef, MediaStream, Rendition
@@ -157,6 +157,7 @@ __all__ = [
     "Turn",
     "Unauthorized",
     "Unsupported",
+    "UploadTicket",
     "UploadedFile",
     "UpstreamFailed",
     "UpstreamModel",

@@ -32,6 +32,13 @@ class UploadedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         return bool(self.digest)
 
 
+class UploadTicket(msgspec.Struct, frozen=True, kw_only=True):
+    """What a ticket allows: to upload the content of one file, without a license key."""
+
+    owner: str
+    file_id: str
+
+
 class FileStore(Protocol):
     """Stores files for a while. A license can access only its own, by its `Caller.owner`.
 
@@ -62,8 +69,20 @@ class FileStore(Protocol):
         """Store the part of a content that begins at `offset`."""
         ...
 
+    async def received(self, owner: str, file: UploadedFile) -> int:
+        """Return how many bytes of a content are stored."""
+        ...
+
     async def finish(self, owner: str, file: UploadedFile) -> None:
         """Store a complete file under the id that `begin` reserved."""
+        ...
+
+    async def open_ticket(self, ticket: UploadTicket) -> str:
+        """Return a secret that stands for a ticket for an hour, for the URL of an upload."""
+        ...
+
+    async def ticket(self, secret: str) -> UploadTicket | None:
+        """Return the ticket of a secret, or None."""
         ...
 
     async def find(self, owner: str, file_id: str) -> UploadedFile | None:

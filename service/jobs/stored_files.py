@@ -11,18 +11,20 @@ Example: `file-1` of the license `me` has 300,000 bytes. Its record has the key 
 """
 
 import re
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from hashlib import sha256
 
 import anyio
 import msgspec
 import structlog
 
 from protocol.http.errors import HttpError
-from protocol.model import Content, UploadedFile, viewed
+from protocol.model import Content, UploadedFile, UploadTicket, viewed
 from service.config.schema import FileSettings
 from service.jobs.store import saturated_on_failure
 from transports.store import Change, Records, Unreadable
-from transports.store.port import FILE_INDEX, FILE_PIECES, FILES, Collection
+from transports.store.port import FILE_INDEX, FILE_PIECES, FILES, UPLOAD_TICKETS, Collection
 
 _ID = re.compile(r"[\w-]{1,128}", re.ASCII)
 _PIECE_BYTES = 256 * 1024
@@ -74,11 +76,33 @@ class StoredFiles:
                 await self._records.put(FILE_PIECES, _piece_key(owner, file, number), piece, seconds=seconds)
                 await anyio.lowlevel.checkpoint()
 
+    async def received(self, owner: str, file: UploadedFile) -> int:
+        """Return the size of what is stored of a content, as `FileStore.received`."""
+        with saturated_on_failure():
+            pieces = await self._records.keys(FILE_PIECES, f"{owner}/{file.id}/")
+        return min(file.size, len(pieces) * _PIECE_BYTES)
+
     async def finish(self, owner: str, file: UploadedFile) -> None:
         """Store a complete file, as `FileStore.finish`."""
         seconds = file.expires - file.created
         with saturated_on_failure():
             await self._records.put(FILES, f"{owner}/{file.id}", _encode(file), seconds=seconds)
+
+    async def open_ticket(self, ticket: UploadTicket) -> str:
+        """Return a new secret for a ticket, as `FileStore.open_ticket`."""
+        secret = secrets.token_urlsafe(32)
+        with saturated_on_failure():
+            await self._records.put(UPLOAD_TICKETS, _digest(secret), _encode(ticket), seconds=_UPLOAD_SECONDS)
+        return secret
+
+    async def ticket(self, secret: str) -> UploadTicket | None:
+        """Return the ticket of a secret, as `FileStore.ticket`."""
+        with saturated_on_failure():
+            try:
+                record = await self._records.get(UPLOAD_TICKETS, _digest(secret))
+            except Unreadable:
+                return None
+        return msgspec.json.decode(record.value, type=UploadTicket) if record is not None else None
 
     async def find(self, owner: str, file_id: str) -> UploadedFile | None:
         """Return a file, as `FileStore.find`."""
@@ -170,6 +194,10 @@ class StoredFiles:
                 )
                 return HttpError(429, "file_storage_full", text)
         return None
+
+
+def _digest(secret: str) -> str:
+    return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _piece_key(owner: str, file: UploadedFile, number: int) -> str:

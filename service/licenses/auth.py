@@ -209,11 +209,15 @@ class Licensed:
             for key in self._dialect.license_keys(scope):
                 context.caller = await self._licenses.caller(key)
                 if context.caller is not None:
-                    context.spool = context.spool.of(context.caller.id)
                     break
+            secret = self._dialect.ticket(scope) if context.caller is None else ""
+            ticket = await context.files.ticket(secret) if secret else None
+            if ticket is not None:
+                context.caller = await self._licenses.current(ticket.owner)
         except Saturated as error:
             refusal = released(error)
         if context.caller is not None:
+            context.spool = context.spool.of(context.caller.id)
             context.license_end = self._licenses.end_of(context.caller.owner)
             await self._endpoint(scope, receive, send)
             return

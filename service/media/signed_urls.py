@@ -117,6 +117,10 @@ class MediaUrls(msgspec.Struct, frozen=True):
             return None
         return signed.ref
 
+    def absolute(self, path: str) -> str:
+        """Return the public URL of a path of the API."""
+        return self.base(self.scope) + path
+
     def ours(self, url: str) -> bool:
         """Return whether a URL points to this gateway's media, valid or not."""
         return url.startswith(self.base(self.scope) + PATH)

@@ -6,7 +6,10 @@ one of v1beta, or is a coroutine and takes the asynchronous halves of both.
 """
 
 import asyncio
+import base64
+import datetime as dt
 import enum
+import hashlib
 import inspect
 import io
 import json
@@ -305,12 +308,58 @@ def step_files_elsewhere(v1, v1beta):
     stored = types.Part.from_uri(file_uri="https://generativelanguage.googleapis.com/v1/files/x", mime_type="image/png")
     error = refused(400, "INVALID_ARGUMENT", lambda: v1.models.generate_content(model=MODEL, contents=[stored]))
     equal(details(error, "BadRequest")[0]["fieldViolations"][0]["field"], "contents[0].parts[0].fileData.fileUri")
-    error = refused(
-        404, "NOT_FOUND", lambda: v1.files.upload(file=io.BytesIO(b"x"), config={"mime_type": "text/plain"})
-    )
-    assert "inlineData" in error.message
-    assert "inlineData" in refused(404, "NOT_FOUND", lambda: list(v1.files.list())).message
-    assert "inlineData" in refused(404, "NOT_FOUND", lambda: v1beta.files.get(name="files/x")).message
+
+
+def uploaded(client, data, **config):
+    return client.files.upload(file=io.BytesIO(data), config={"mime_type": "text/plain", **config})
+
+
+def step_files(v1, v1beta):
+    for client in (v1, v1beta):
+        file = uploaded(client, LONG.encode(), display_name="Größe.txt")
+        equal((file.display_name, file.mime_type, file.size_bytes), ("Größe.txt", "text/plain", len(LONG.encode())))
+        equal((file.state.name, file.source.name, file.error), ("ACTIVE", "UPLOADED", None))
+        equal(file.expiration_time - file.create_time, dt.timedelta(days=7))
+        equal(base64.b64decode(file.sha256_hash), hashlib.sha256(LONG.encode()).digest())
+        equal(client.files.get(name=file.name), file)
+        equal(client.files.download(file=file.name), LONG.encode())
+        answer = client.models.generate_content(model=MODEL, contents=["What is it?", file])
+        assert f"Größe.txt (text/plain, {file.size_bytes} bytes)" in answer.text
+        equal([one.name for one in client.files.list()], [file.name])
+        client.files.delete(name=file.name)
+        equal(list(client.files.list()), [])
+        refused(404, "NOT_FOUND", lambda client=client, file=file: client.files.get(name=file.name))
+        error = refused(
+            404,
+            "NOT_FOUND",
+            lambda client=client, file=file: client.models.generate_content(model=MODEL, contents=file),
+        )
+        equal(details(error, "BadRequest")[0]["fieldViolations"][0]["field"], "contents[0].parts[0].fileData.fileUri")
+
+
+def step_long_files(v1, v1beta):
+    data = b"0123456789abcde\n" * 2**16 * 9
+    file = uploaded(v1beta, data)
+    equal(v1beta.files.download(file=file.name), data)
+    v1beta.files.delete(name=file.name)
+    refused(413, "INVALID_ARGUMENT", lambda: uploaded(v1beta, bytes(21 * 2**20)))
+
+
+def step_names_of_files(v1, v1beta):
+    file = uploaded(v1, b"one", name="my-notes-1")
+    equal(file.name, "files/my-notes-1")
+    refused(409, "ALREADY_EXISTS", lambda: uploaded(v1, b"two", name="my-notes-1"))
+    refused(400, "INVALID_ARGUMENT", lambda: uploaded(v1, b"two", name="My_Notes"))
+    equal([uploaded(v1, b"more", display_name=str(n)).display_name for n in range(12)], [str(n) for n in range(12)])
+    listed = [*v1.files.list(config={"page_size": 5})]
+    equal([one.display_name for one in listed], [*(str(n) for n in range(11, -1, -1)), "file.txt"])
+    for one in listed:
+        v1.files.delete(name=one.name)
+
+
+def step_files_that_are_refused(v1, v1beta):
+    refused(400, "INVALID_ARGUMENT", lambda: uploaded(v1, b"\x7fELF" + bytes(100), mime_type="image/png"))
+    equal(list(v1.files.list()), [])
 
 
 def step_count_tokens(v1, v1beta):
@@ -412,6 +461,9 @@ async def step_asynchronous(v1, v1beta):
     assert "sunny in Zürich for 2" in (await chat.send_message(CALL)).text
     assert (await v1.models.count_tokens(model=MODEL, contents="Hello")).total_tokens > 0
     assert [model.name async for model in await v1.models.list()]
+    file = await v1.files.upload(file=io.BytesIO(b"text"), config={"mime_type": "text/plain"})
+    assert "text/plain" in (await v1beta.models.generate_content(model=MODEL, contents=[file])).text
+    await v1.files.delete(name=file.name)
     try:
         await v1.models.generate_content(model="gemini-0", contents="x")
     except errors.ClientError as error:

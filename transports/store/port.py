@@ -82,6 +82,8 @@ FILE_INDEX = Collection("file-index", durable=False)
 """License, id and size of each uploaded file, in the keys."""
 FILE_PIECES = Collection("file-piece", durable=False, encrypted=True)
 """Content of the uploaded files, in pieces, by license, id and number."""
+UPLOAD_TICKETS = Collection("upload-ticket", durable=False, encrypted=True)
+"""Tickets of uploads in several requests, by the digest of the ticket."""
 JOB_INDEX = Collection("job-index", durable=False)
 """Index of the jobs. An entry is written before its job, so it reaches the disk with the job."""
 KEYS = Collection("key", encrypted=True)
@@ -93,7 +95,7 @@ MARKS = Collection("mark")
 
 COLLECTIONS = (
     ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, LICENSES, JOBS, RESPONSES,
-    RESPONSE_INDEX, FILES, FILE_INDEX, FILE_PIECES, JOB_INDEX, KEYS, PROCESSES, MARKS,
+    RESPONSE_INDEX, FILES, FILE_INDEX, FILE_PIECES, UPLOAD_TICKETS, JOB_INDEX, KEYS, PROCESSES, MARKS,
 )  # fmt: skip
 
 

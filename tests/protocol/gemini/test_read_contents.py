@@ -138,7 +138,6 @@ def test_code_that_the_model_ran_is_text():
     ("contents", "param"),
     [
         ([{"role": "robot", "parts": ["x"]}], "contents[0].role"),
-        ([user({"fileData": {"fileUri": "files/abc"}})], "contents[0].parts[0].fileData.fileUri"),
         (
             [user({"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/abc"}})],
             "contents[0].parts[0].fileData.fileUri",
