@@ -62,6 +62,8 @@ async def _answer(
     conversation = [*await state.history(body.previous_response_id or None), *placed]
     messages = read.messages_of(conversation, body.instructions, tools.names)
     turns = await read_turns(messages, selection, engine.catalogue, context)
+    del conversation, messages
+    state.drop()
     request = read.read(body, turns, tools, selection, context)
     response = read.new_response(body, selection, context)
     stored = StoredResponse(

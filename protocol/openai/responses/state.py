@@ -66,6 +66,8 @@ class ConversationState:
         """Read and write in the store of `context`; `settle` brings responses in the background up to date."""
         self._context, self._owner, self._settle = context, caller_of(context).owner, settle
         self._found: dict[str, StoredResponse | None] = {}
+        self._reserved = 0
+        """The bytes reserved for texts; as many are reserved for the files that are decoded from them."""
 
     async def find(self, response_id: str) -> StoredResponse | None:
         """Return a response, or None; each is read once.
@@ -79,6 +81,7 @@ class ConversationState:
             body = await self._context.responses.get(self._owner, response_id)
             if body is not None and len(body) > _SMALL_BYTES:
                 await self._context.reserved().add(_READ_COPIES * len(body))
+                self._reserved += len(body)
             try:
                 stored = _decode(body) if body is not None else None
             except msgspec.ValidationError:
@@ -88,9 +91,11 @@ class ConversationState:
             self._found[response_id] = await self._settle(stored) if stored and not stored.finished else stored
         return self._found[response_id]
 
-    async def remove(self, response_id: str) -> bool:
-        """Delete a response; return whether it existed."""
-        return await self._context.responses.remove(self._owner, response_id)
+    def drop(self) -> None:
+        """Forget the responses that were read, and give back the memory of their texts."""
+        self._found.clear()
+        self._context.reserved().lower_by(self._reserved)
+        self._reserved = 0
 
     async def history(self, response_id: str | None) -> list[PlacedItem]:
         """Return the conversation that ends with a response; None or an empty id: an empty one.

@@ -82,8 +82,11 @@ async def test_a_conversation_of_long_responses_reserves_memory(context):
     for total, fits in ((1_000_000, True), (300_000, False)):
         reader = make_context(responses=context.responses, memory=ByteBudget(total))
         if fits:
-            await state_of(reader).history(second.response.id)
+            state = state_of(reader)
+            await state.history(second.response.id)
             assert 400_000 < reader.reserved().size < 450_000
+            state.drop()
+            assert 200_000 < reader.reserved().size < 225_000
         else:
             with pytest.raises(HttpError) as failed:
                 await state_of(reader).history(second.response.id)
