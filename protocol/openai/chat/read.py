@@ -140,7 +140,7 @@ IGNORED = IgnoredFields(
         "repetition_penalty": (1,),
         "seed": (),
         "temperature": (1,),
-        "top_k": (0,),
+        "top_k": (0, -1),
         "top_logprobs": (0,),
         "top_p": (1,),
         "verbosity": ("medium",),

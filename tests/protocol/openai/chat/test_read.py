@@ -125,7 +125,7 @@ def test_a_license_without_the_extended_model_keeps_the_other_one():
     ("fields", "expected"),
     [
         ({}, []),
-        ({"temperature": 1.0, "top_p": 1, "presence_penalty": 0, "logit_bias": {}, "logprobs": False}, []),
+        ({"temperature": 1.0, "top_p": 1, "top_k": -1, "presence_penalty": 0, "logit_bias": {}, "logprobs": False}, []),
         ({"logit_bias": "", "web_search_options": {}, "top_logprobs": 0, "seed": None, "user": "x", "store": True}, []),
         ({"temperature": 0, "logprobs": True, "top_logprobs": 3}, ["logprobs", "temperature", "top_logprobs"]),
         ({"logit_bias": {"50256": -100}, "web_search_options": {"search_context_size": "low"}, "seed": 7},
