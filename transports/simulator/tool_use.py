@@ -29,6 +29,7 @@ _CLOSINGS = (
 )
 """How the instructions behind a single message begin."""
 _MUST = re.compile(r"\bYour next answer must call (?:the tool (\S+)|a tool)\.")
+_ALLOWED = re.compile(r"\bNow call only: ([^.\n]*)\.")
 _ONLY_ONE = "Call one tool at most"
 _REPAIR = re.compile(r"\s*Your last answer cannot be used")
 _ECHO = re.compile(r"(<(call|json)\b.*?</\2>)|<echo>.*</echo>", re.DOTALL)
@@ -124,6 +125,9 @@ class _Model:
         must = _MUST.search(self._instructions)
         if self._marker and not self._results:
             calls = _CALL.findall(self._said)
+            only = _ALLOWED.search(self._instructions)
+            if only is not None:  # the model prefers its instructions to the user's wish
+                calls = [call for call in calls if call[0] in only[1].split(", ")]
             if calls:
                 return self.call(calls)
             if must is not None and self._tools:

@@ -74,6 +74,13 @@ def test_a_made_up_call_fits_the_schema_and_not_the_description():
     assert answer(text, []) == f'```{mark} weather\n{{"city":"simulated"}}\n```'
 
 
+@pytest.mark.parametrize(("mode", "calls"), [("required", ["ping {}"]), ("auto", [])])
+def test_a_tool_that_must_not_be_called_now_is_not_called(mode, calls):
+    text, mark = prompt(user(CALL), tools=msgspec.structs.replace(TOOLS, mode=mode, allowed=("ping",)))
+    told = answer(text, []) or ""
+    assert told == "".join(f"```{mark} {call}\n```" for call in calls).replace(" {}", "\n{}")
+
+
 @pytest.mark.parametrize("tools", [TOOLS, None])
 @pytest.mark.parametrize("after", [(), (user("Go on."),)])
 def test_results_are_answered_also_without_tools_and_before_words_of_the_user(tools, after):
