@@ -34,6 +34,12 @@ from protocol.model import (
 )
 
 _REASONS = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
+_SIGNATURE = "skip_thought_signature_validator"
+"""Stands for the thoughts before a call, which the site does not sign.
+
+Google signs the first call of an answer, and clients warn where the signature is missing. Google's API accepts this one
+for calls that it did not sign.
+"""
 _WITHIN_CALL = (CallArguments, Waiting, Thought, WorkStarted)
 """Events that do not end a call."""
 _MIMES = {MediaKind.IMAGE: "image/png", MediaKind.VIDEO: "video/mp4", MediaKind.AUDIO: "audio/mpeg"}
@@ -60,6 +66,8 @@ class CandidateParts:
         self._sources = Sources()
         self._call: tuple[CallStarted, list[str]] | None = None
         """The call that is being written, and its arguments so far."""
+        self._called = False
+        """Whether a call was written."""
         self._quoted: list[str] = []
         """The JSON string of an enum's member so far."""
         self.declined = ""
@@ -72,7 +80,9 @@ class CandidateParts:
         if self._call is not None and not isinstance(event, _WITHIN_CALL):
             (started, arguments), self._call = self._call, None
             args = msgspec.json.decode("".join(arguments) or "{}")
-            yield AnswerPart(function_call=AnsweredFunction(id=started.id, name=started.name, args=args))
+            call = AnsweredFunction(id=started.id, name=started.name, args=args)
+            yield AnswerPart(function_call=call, thought_signature="" if self._called else _SIGNATURE)
+            self._called = True
         match event:
             case CallStarted():
                 self._call = event, []

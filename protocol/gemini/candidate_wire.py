@@ -28,13 +28,17 @@ class AnsweredFunction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AnswerPart(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A part of the answer: one of its fields is set; `thought` marks a text as a thought."""
+    """A part of the answer: one of its fields is set; `thought` marks a text as a thought.
+
+    `thought_signature` goes with a call.
+    """
 
     text: str | None = None
     thought: bool = False
     function_call: AnsweredFunction | None = None
     inline_data: InlineData | None = None
     file_data: LinkedFile | None = None
+    thought_signature: str = ""
 
 
 class AnswerContent(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,7 +62,7 @@ def function_choice(body: wire.GenerateRequest) -> ToolChoice | None:
 
 def _parameters(function: wire.FunctionDeclaration, at: str) -> Schema:
     if function.parameters_json_schema is not None:
-        return check_schema(function.parameters_json_schema, f"{at}.parametersJsonSchema")
+        return check_schema(json_schema(function.parameters_json_schema), f"{at}.parametersJsonSchema")
     if not function.parameters:
         return NO_ARGUMENTS
     return check_schema(json_schema(function.parameters), f"{at}.parameters")
@@ -83,10 +83,10 @@ def json_output(config: wire.GenerationConfig) -> JsonOutput | None:
     for name, given in (
         ("responseJsonSchema", config.response_json_schema),
         ("_responseJsonSchema", config.private_json_schema),
-        ("responseSchema", json_schema(config.response_schema)),
+        ("responseSchema", config.response_schema),
     ):
         if given is not None:
-            return JsonOutput(schema=check_schema(given, f"generationConfig.{name}"))
+            return JsonOutput(schema=check_schema(json_schema(given), f"generationConfig.{name}"))
     if form == _ENUM:
         param = "generationConfig.responseSchema"
         raise BadRequest(f"'{param}' is missing: '{_ENUM}' needs a schema with 'enum'.", param=param)

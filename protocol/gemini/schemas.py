@@ -2,7 +2,7 @@
 
 Types are lower or upper case (`STRING`) or numbers of the enum, `nullable` adds null, numbers of the form int64 may be
 strings, and `propertyOrdering` says in which order the model should write the properties. Keywords that Google does not
-define, which clients send as well, stay as they are.
+define, which clients send as well, stay as they are. Gemini CLI has types in upper case in its JSON Schemas, too.
 """
 
 import re

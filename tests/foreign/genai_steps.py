@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import io
 import json
+import re
 import sys
 import traceback
 import urllib.request
@@ -193,6 +194,7 @@ def step_manual_function_calling(v1, v1beta):
     equal([call.args for call in answer.function_calls], [{"city": "Zürich", "days": 2}, {"city": "Bern"}])
     equal(answer.candidates[0].finish_reason, "STOP")
     equal(len({call.id for call in answer.function_calls}), 2)
+    equal([bool(part.thought_signature) for part in answer.candidates[0].content.parts], [True, False])
     equal(answer.text, None)
     for keep_ids in (True, False):
         results = [
@@ -251,9 +253,12 @@ def step_declared_functions(v1, v1beta):
 def step_structured_output(v1, v1beta):
     contents = '<json>{"name": "Bern", "people": null, "color": "green", "parts": [{"n": 1}]}</json>'
     town = Town(name="Bern", color=Color.GREEN, parts=[Part(n=1)])
-    for config in ({"response_schema": Town}, {"response_json_schema": Town.model_json_schema()}):
+    shown = json.dumps(Town.model_json_schema())
+    upper = json.loads(re.sub(r'"type": "(\w+)"', lambda kind: f'"type": "{kind[1].upper()}"', shown))
+    for config in ({"response_schema": Town}, *({"response_json_schema": one} for one in (json.loads(shown), upper))):
         config["response_mime_type"] = "application/json"
         whole = v1.models.generate_content(model=MODEL, contents=contents, config=config)
+        equal(Town.model_validate_json(whole.text), town)
         equal(Town.model_validate(whole.parsed), town)
         chunks = v1.models.generate_content_stream(model=MODEL, contents=contents, config=config)
         equal(Town.model_validate_json("".join(chunk.text for chunk in chunks)), town)

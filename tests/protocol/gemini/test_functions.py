@@ -26,6 +26,9 @@ def test_functions_have_json_schemas():
     raw = {"type": "object", "properties": {"nullable": {"const": 1}}}
     (tool,) = choice(tools=[{"functionDeclarations": [{"name": "f", "parameters_json_schema": raw}]}]).tools
     assert tool.parameters == raw
+    upper = {"type": "OBJECT", "properties": {"a": {"type": "STRING"}}}
+    (tool,) = choice(tools=[{"functionDeclarations": [{"name": "f", "parametersJsonSchema": upper}]}]).tools
+    assert tool.parameters == {"type": "object", "properties": {"a": {"type": "string"}}}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,9 @@ def test_forms_of_the_answer():
     upper = {"type": "STRING", "enum": ["a"]}
     assert output(response_mime_type="application/json", response_schema=upper).schema == {**upper, "type": "string"}
     for name in ("responseJsonSchema", "response_json_schema", "_responseJsonSchema"):
-        assert output(responseMimeType="application/json", **{name: {"type": "integer"}}).schema == {"type": "integer"}
+        for kind in ("integer", "INTEGER"):
+            form = output(responseMimeType="application/json", **{name: {"type": kind}})
+            assert form.schema == {"type": "integer"}
     config = request(generationConfig={"responseMimeType": "text/x.enum", "responseSchema": upper}).generation_config
     assert is_enum(config)
 
@@ -93,7 +98,7 @@ def test_forms_of_the_answer():
         ({"responseMimeType": "image/png"}, "generationConfig.responseMimeType"),
         ({"responseMimeType": "text/x.enum"}, "generationConfig.responseSchema"),
         ({"responseSchema": {"type": "FUNNY"}}, "generationConfig.responseSchema"),
-        ({"responseJsonSchema": {"type": 5}}, "generationConfig.responseJsonSchema"),
+        ({"responseJsonSchema": {"type": 9}}, "generationConfig.responseJsonSchema"),
     ],
 )
 def test_forms_that_are_refused(config, param):
