@@ -1,6 +1,7 @@
 """Reads tools, their choice and the format of the answer from a request."""
 
 from protocol.anthropic import wire
+from protocol.anthropic.client_tools import client_tool
 from protocol.model import BadRequest, JsonOutput, Tool, ToolChoice
 from protocol.structured.tool_checks import NO_ARGUMENTS, Mode, NameRule, check_schema, chosen, unique
 
@@ -24,17 +25,24 @@ def tool_choice(body: wire.CountTokens) -> ToolChoice | None:
         if tool.type.startswith(_NEEDLESS):
             needless.add(tool.name)
             continue
-        if tool.type not in _CUSTOM:
-            text = f"Tools of the type '{tool.type}' are not supported: offer one of your own (at '{at}.type')."
-            raise BadRequest(text, param=f"{at}.type", code="unsupported_parameter")
-        schema = NO_ARGUMENTS if tool.input_schema is None else tool.input_schema
-        parameters = check_schema(schema, f"{at}.input_schema")
-        found.append((f"{at}.name", Tool(name=tool.name, description=tool.description or "", parameters=parameters)))
+        found.append((f"{at}.name", _tool(tool, at)))
     mode, allowed = _choice(body.tool_choice)
     if needless and (not found or allowed in {(name,) for name in needless}):
         mode, allowed = ("auto" if mode == "required" else mode), ()
     parallel = body.tool_choice is None or not body.tool_choice.disable_parallel_tool_use
     return chosen(unique(found, _NAMES), mode, allowed, "tool_choice", parallel=parallel)
+
+
+def _tool(tool: wire.ToolDefinition, at: str) -> Tool:
+    if tool.type not in _CUSTOM:
+        known = client_tool(tool.type, tool.name)
+        if known is None:
+            text = f"Tools of the type '{tool.type}' are not supported: offer one of your own (at '{at}.type')."
+            raise BadRequest(text, param=f"{at}.type", code="unsupported_parameter")
+        return known
+    schema = NO_ARGUMENTS if tool.input_schema is None else tool.input_schema
+    parameters = check_schema(schema, f"{at}.input_schema")
+    return Tool(name=tool.name, description=tool.description or "", parameters=parameters)
 
 
 def _choice(choice: wire.ToolChoiceField | None) -> tuple[Mode, tuple[str, ...]]:

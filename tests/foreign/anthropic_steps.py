@@ -188,8 +188,27 @@ def step_server_tools(client):
         assert message.content[1].id == message.content[2].tool_use_id
         history = [user("hello"), message.to_param(), user("<echo>still here</echo>")]
         equal(said_by(client.messages.create(model=MODEL, max_tokens=99, messages=history)), "still here")
-    shell = {"type": "bash_20250124", "name": "bash"}
-    refused(client, anthropic.BadRequestError, "'tools[1].type'", tools=[search, shell])
+    program = {"type": "code_execution_20250825", "name": "code_execution"}
+    refused(client, anthropic.BadRequestError, "'tools[1].type'", tools=[search, program])
+
+
+def step_client_tools(client):
+    tools = [
+        {"type": "bash_20250124", "name": "bash"},
+        {"type": "text_editor_20250728", "name": "str_replace_based_edit_tool"},
+        {"type": "memory_20250818", "name": "memory"},
+    ]
+    for name, given in (
+        ("bash", {"command": "ls"}),
+        ("bash", {"restart": True}),
+        ("str_replace_based_edit_tool", {"command": "view", "path": "a.txt", "view_range": [1, -1]}),
+        ("str_replace_based_edit_tool", {"command": "str_replace", "path": "a", "old_str": "b", "new_str": ""}),
+        ("memory", {"command": "rename", "old_path": "/memories/a", "new_path": "/memories/b"}),
+    ):
+        for message in ask(client, user(f'<call name="{name}">{json.dumps(given)}</call>'), tools=tools):
+            equal(calls(message), [(name, given)])
+    wrong = user('<call name="memory">{"command": "create", "path": "/memories/a"}</call>')
+    refused(client, anthropic.InternalServerError, "invalid", messages=[wrong], tools=tools)
 
 
 def step_tool_runner(client):
