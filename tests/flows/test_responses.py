@@ -443,6 +443,12 @@ def test_fields_without_effect_are_named_in_a_header(client):
     fields = {"text": {"verbosity": "low"}, "include": ["message.output_text.logprobs"]}
     answer = client.responses.with_raw_response.create(**asked, **fields)
     assert "These fields have no effect here: text.verbosity, include." in answer.headers["warning"]
+    search = {"type": "web_search", "search_context_size": "medium", "filters": {"allowed_domains": ["x.example"]}}
+    pictures = {"type": "image_generation", "partial_images": 2, "quality": "auto"}
+    answer_to_tools = client.responses.with_raw_response.create(**asked, tools=[search, pictures])
+    named = "These fields have no effect here: tools[0].filters, tools[1].partial_images."
+    assert named in answer_to_tools.headers["warning"]
+    assert check(answer_to_tools.text, Response, "Response")["tools"] == [search, pictures]
     assert answer.parse().text.verbosity == "low"
     answer = client.responses.with_raw_response.create(**asked, reasoning={"effort": "high", "summary": "auto"})
     assert "warning" not in answer.headers

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from protocol.http.ignored import IgnoredFields
 from protocol.http.picture_parameters import PictureParameters, read_picture_parameters
 from protocol.model import BadRequest, JsonOutput, Tool, ToolChoice
 from protocol.openai.responses import wire
@@ -23,6 +24,20 @@ from protocol.structured.tool_checks import (
 _SEARCHES = ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
 """The site searches without being asked."""
 _PICTURES = "image_generation"
+_IGNORED_OPTIONS = IgnoredFields(
+    {
+        "action": ("auto", "generate"),
+        "filters": (),
+        "input_fidelity": ("low",),
+        "input_image_mask": (),
+        "moderation": ("auto",),
+        "partial_images": (0,),
+        "quality": ("auto",),
+        "search_context_size": ("medium",),
+        "user_location": (),
+    }
+)
+"""Options of tools that have no effect: the website has no such options."""
 _FLAT_NAMES = NameRule(longest=256)
 """Names of functions with their namespace."""
 _MODES: dict[str, Mode] = {"": "auto", "auto": "auto", "none": "none", "required": "required"}
@@ -133,6 +148,12 @@ def _named(choice: Mapping[str, Any], names: FunctionNames) -> tuple[str, ...]:
             return (names.flat(name, choice.get("namespace")),)
         case _:
             return ()
+
+
+def ignored_options(body: wire.ResponseRequest) -> list[str]:
+    """Return the paths of the tools' options that would change the answer, and have no effect."""
+    tools = body.tools or ()
+    return [f"tools[{index}].{option}" for index, tool in enumerate(tools) for option in _IGNORED_OPTIONS.sent(tool)]
 
 
 def json_output(text: wire.TextOptions | None) -> JsonOutput | None:

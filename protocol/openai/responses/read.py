@@ -23,7 +23,14 @@ from protocol.model import (
 from protocol.openai.reasoning_effort import has_effect
 from protocol.openai.responses import wire
 from protocol.openai.responses.function_names import FunctionNames
-from protocol.openai.responses.offered_tools import OfferedTools, json_output, shown_choice, shown_text, shown_tool
+from protocol.openai.responses.offered_tools import (
+    OfferedTools,
+    ignored_options,
+    json_output,
+    shown_choice,
+    shown_text,
+    shown_tool,
+)
 from protocol.openai.responses.output_wire import ModelResponse
 
 _ROLES = {"user": Role.USER, "system": Role.SYSTEM, "developer": Role.DEVELOPER, "assistant": Role.ASSISTANT}
@@ -245,7 +252,7 @@ def _one_of(known: Collection[str], value: str | None) -> str | None:
 
 def ignored_fields(body: wire.ResponseRequest, selection: Selection) -> list[str]:
     """Return the fields that would change the answer, and have no effect with the selected model."""
-    fields = IGNORED.sent(body)
+    fields = [*IGNORED.sent(body), *ignored_options(body)]
     if body.reasoning is not None and not has_effect(selection, body.reasoning.effort):
         fields.append("reasoning.effort")
     if body.text is not None and body.text.verbosity not in _USUAL_VERBOSITY:

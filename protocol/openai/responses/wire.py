@@ -87,6 +87,17 @@ class ResponseTool(NamespacedTool, frozen=True, kw_only=True, omit_defaults=True
     tools: Annotated[list[NamespacedTool], Meta(max_length=MOST_TOOLS)] | None = None
     """The functions of a namespace."""
 
+    # these have no effect
+    filters: Any = None
+    search_context_size: Any = None
+    user_location: Any = None
+    action: Any = None
+    input_fidelity: Any = None
+    input_image_mask: Any = None
+    moderation: Any = None
+    partial_images: Any = None
+    quality: Any = None
+
 
 class ResponseToolChoice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A choice of one tool, or of a few."""
