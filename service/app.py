@@ -71,6 +71,7 @@ _EXPOSED = (
     "request-id",
     "x-gateway-upstream-model",
     "x-gateway-fallback",
+    "x-gateway-usage",
     "Retry-After",
     "x-should-retry",
     "Deprecation",

@@ -1,14 +1,12 @@
 """The endpoints `POST /messages` and `POST /messages/count_tokens`."""
 
 import secrets
-from collections.abc import Iterable
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from protocol.anthropic import read, wire
-from protocol.anthropic.tool_fields import json_output, tool_choice
 from protocol.anthropic.write import FRAMING, MessageContext, MessageWriter
 from protocol.http import ignored
 from protocol.http.body import encode_json, read_json
@@ -17,16 +15,9 @@ from protocol.http.errors import ASGIResponse
 from protocol.http.long_running import opened
 from protocol.http.markdown import MarkdownText
 from protocol.http.operation import Answer, Operation
-from protocol.model import Engine, Event, JsonOutput, Reply, Selection, ToolChoice, estimate_tokens, fold
+from protocol.model import Engine, Event, Reply, Selection, fold, prompt_tokens
 
 _SHOWING = frozenset({"enabled", "adaptive"})
-
-
-def input_tokens(texts: Iterable[str], tools: ToolChoice | None, output: JsonOutput | None) -> int:
-    """Estimate the tokens of a request: of its texts, tools and schema; files are not counted."""
-    offered = tools.tools if tools is not None else ()
-    forms = [msgspec.json.encode(form).decode() for form in (*offered, output) if form is not None]
-    return sum(map(estimate_tokens, (*texts, *forms)))
 
 
 async def _answer(
@@ -40,7 +31,7 @@ async def _answer(
         request_id=context.id,
         thinking=thinking is not None and thinking.type in _SHOWING and thinking.display != "omitted",
         searches=any(tool.type.startswith("web_search_") for tool in body.tools or ()),
-        input_tokens=input_tokens((turn.text for turn in request.turns), request.tools, request.output),
+        input_tokens=prompt_tokens(request),
     )
     writer = MessageWriter(selection.id, MarkdownText(context.links, request.caller), about)
     exchange = opened(engine, context, request, read.bounds(body), about.id)
@@ -83,6 +74,6 @@ class TokenCounter:
         selection = self._engine.catalogue.with_aliases(caller.aliases).resolve(body.model)
         caller.permit(selection)
         context.record.model = selection.id
-        texts = [text for message in read.MessageReader().messages(body) for text in message.texts]
-        count = TokenCount(input_tokens=input_tokens(texts, tool_choice(body), json_output(body)))
+        asked = await read.read(body, selection, self._engine.catalogue, context)
+        count = TokenCount(input_tokens=prompt_tokens(asked))
         return Response(encode_json(count), media_type="application/json")

@@ -166,15 +166,16 @@ def select(body: wire.CreateMessage, catalogue: Catalogue, caller: Caller) -> Se
 
 
 async def read(
-    body: wire.CreateMessage, selection: Selection, catalogue: Catalogue, context: RequestContext
+    body: wire.CountTokens, selection: Selection, catalogue: Catalogue, context: RequestContext
 ) -> GenerationRequest:
-    """Convert a request to a selected model, and read its files.
+    """Convert a request to a selected model, to be answered or counted, and read its files.
 
     Raises:
         BadRequest: a field is invalid or not supported; `param` is its path.
 
     """
-    if body.thread is not None:
+    asked = body if isinstance(body, wire.CreateMessage) else None
+    if asked is not None and asked.thread is not None:
         raise BadRequest("'thread' is not supported: send the whole conversation.", param="thread", code=NO_THREADS)
     chat = selection.capability is Capability.CHAT  # the others answer with what they make, and call nothing
     tools, output = (tool_choice(body), json_output(body)) if chat else (None, None)
@@ -184,7 +185,7 @@ async def read(
         caller=caller_of(context),
         selection=selection,
         turns=await read_turns(messages, selection, catalogue, context),
-        streamed=bool(body.stream),
+        streamed=asked is not None and bool(asked.stream),
         tools=tools,
         output=output,
         attempts_before=context.attempts_before,

@@ -42,16 +42,16 @@ FRAMING = StreamFraming(
 )
 
 
-def usage_of(usage: Usage, input_tokens: int) -> out.MessageUsage:
-    """Return token counts in Anthropic's form; `input_tokens` are those of the whole request.
+def usage_of(usage: Usage) -> out.MessageUsage:
+    """Return token counts in Anthropic's form.
 
-    Tokens that were not sent, because the upstream has the conversation, are shown as read from a cache. So the counts
+    Tokens that the upstream already holds of the conversation are shown as read from a cache. So the counts
     add up to the length of the conversation, by which agents decide when to shorten it.
     """
     return out.MessageUsage(
-        input_tokens=usage.input_tokens,
+        input_tokens=usage.input_tokens - usage.cached_tokens,
         output_tokens=usage.output_tokens,
-        cache_read_input_tokens=max(0, input_tokens - usage.input_tokens),
+        cache_read_input_tokens=usage.cached_tokens,
         output_tokens_details=out.ThinkingDetails(thinking_tokens=usage.reasoning_tokens),
     )
 
@@ -98,7 +98,7 @@ class MessageWriter:
 
     def opened(self) -> bytes:
         """Return the event that begins the stream."""
-        usage = usage_of(Usage(input_tokens=self._context.input_tokens, output_tokens=0), self._context.input_tokens)
+        usage = usage_of(Usage(input_tokens=self._context.input_tokens, output_tokens=0))
         return _encoded(
             out.MessageStart(message=out.MessageObject(id=self._context.id, model=self._model, usage=usage))
         )
@@ -148,7 +148,7 @@ class MessageWriter:
                 id=self._context.id,
                 model=self._model,
                 content=content,
-                usage=usage_of(reply.usage, self._context.input_tokens),
+                usage=usage_of(reply.usage),
                 **msgspec.structs.asdict(stop),
             )
         )
@@ -157,7 +157,7 @@ class MessageWriter:
         self.finished = True
         stop = stop_of(finish.reason, finish.stop_sequence, self._declined)
         found = b"".join(map(self._found, self._sources.blocks()))
-        end = _encoded(out.MessageDelta(delta=stop, usage=usage_of(finish.usage, self._context.input_tokens)))
+        end = _encoded(out.MessageDelta(delta=stop, usage=usage_of(finish.usage)))
         return found + self._close() + end + _encoded(out.MessageStop())
 
     def _cited(self, event: Event) -> list[out.WebCitation]:

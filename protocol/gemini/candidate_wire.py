@@ -104,6 +104,7 @@ class UsageMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
     """Token counts."""
 
     prompt_token_count: int | msgspec.UnsetType = msgspec.UNSET
+    cached_content_token_count: int = 0
     candidates_token_count: int | msgspec.UnsetType = msgspec.UNSET
     thoughts_token_count: int = 0
     total_token_count: int | msgspec.UnsetType = msgspec.UNSET

@@ -16,6 +16,7 @@ from protocol.http.parallel import gather
 from protocol.http.side_by_side import Numbered, Replies, fold_each
 from protocol.http.stream import Steps
 from protocol.model import (
+    NO_USAGE,
     Content,
     Declined,
     Engine,
@@ -29,8 +30,6 @@ from protocol.model import (
     Served,
     Usage,
 )
-
-_NO_USAGE = Usage(input_tokens=0, output_tokens=0)
 
 
 class FetchedPicture(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +107,7 @@ class DeliveredSteps:
         except Refused as error:
             self._context.record.error = error.code
             yield Declined(text=error.message)
-            yield Finish(reason="content_filter", usage=_NO_USAGE)
+            yield Finish(reason="content_filter", usage=NO_USAGE)
 
 
 class WholeAnswer(msgspec.Struct, frozen=True, kw_only=True):

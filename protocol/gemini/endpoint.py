@@ -16,7 +16,6 @@ from protocol.gemini.candidate_parts import AnswerForm
 from protocol.gemini.candidate_wire import CountedTokens
 from protocol.gemini.deliver import WholeAnswer, collect_answer, delivered, fetch_picture
 from protocol.gemini.functions import is_enum
-from protocol.gemini.read_contents import messages_of
 from protocol.gemini.write import ARRAY_FRAMING, SSE_FRAMING, GeminiWriter
 from protocol.http import ignored
 from protocol.http.body import encode_json, read_json
@@ -25,10 +24,10 @@ from protocol.http.errors import ASGIResponse
 from protocol.http.long_running import opened
 from protocol.http.markdown import MarkdownText
 from protocol.http.operation import Answer, Operation
-from protocol.http.side_by_side import side_by_side
+from protocol.http.side_by_side import openings_of, side_by_side
 from protocol.http.stream import Steps
 from protocol.http.withhold import withholding
-from protocol.model import Engine, Selection, estimate_tokens
+from protocol.model import Engine, Selection, prompt_tokens
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +64,11 @@ async def _answer(
     )
     fetch = partial(fetch_picture, engine, pictures.image_format, context)
     identity, bounds = secrets.token_urlsafe(16), read.bounds(config)
-    opening = partial(opened, engine, context, request, bounds, identity)
-    exchange: AbstractAsyncContextManager[Steps[Any]] = opening() if count == 1 else side_by_side([opening] * count)
+    exchange: AbstractAsyncContextManager[Steps[Any]] = (
+        opened(engine, context, request, bounds, identity)
+        if count == 1
+        else side_by_side(openings_of(engine, request, bounds, count))
+    )
     contents = [MarkdownText(context.links, caller, pictures.image_format) for _ in range(count)]
     return Answer(
         request=request,
@@ -93,7 +95,7 @@ GENERATE, STREAM = _operation(streamed=False), _operation(streamed=True)
 
 
 def count_tokens(engine: Engine) -> Callable[[Request], Awaitable[ASGIResponse]]:
-    """Return the handler of `:countTokens`: it estimates the tokens of the request's texts."""
+    """Return the handler of `:countTokens`: it estimates the tokens of a request, as its answer has them."""
 
     async def count(request: Request) -> ASGIResponse:
         context = context_of(request.scope)
@@ -102,8 +104,10 @@ def count_tokens(engine: Engine) -> Callable[[Request], Awaitable[ASGIResponse]]
         selection = engine.catalogue.with_aliases(caller.aliases).resolve(request.path_params["model"])
         caller.permit(selection)
         context.record.model = selection.id
-        texts = [text for message in messages_of(body.counted) for text in message.texts]
-        total = sum(map(estimate_tokens, texts))
-        return Response(encode_json(CountedTokens(total_tokens=total)), media_type="application/json")
+        counted = body.counted
+        pictures = read.read_pictures(counted.generation_config, selection)
+        asked = await read.read(counted, selection, engine.catalogue, context, pictures, streamed=False)
+        count = CountedTokens(total_tokens=prompt_tokens(asked))
+        return Response(encode_json(count), media_type="application/json")
 
     return count

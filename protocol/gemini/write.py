@@ -16,6 +16,7 @@ from protocol.http.markdown import MarkdownText
 from protocol.http.side_by_side import Numbered
 from protocol.http.stream import StreamFraming
 from protocol.model import (
+    NO_USAGE,
     CallArguments,
     CallStarted,
     Declined,
@@ -24,7 +25,6 @@ from protocol.model import (
     GatewayError,
     Media,
     Thought,
-    Usage,
 )
 
 SSE_FRAMING = StreamFraming(
@@ -44,7 +44,7 @@ class GeminiWriter:
         self._candidates = [CandidateParts(form, content, index) for index, content in enumerate(contents)]
         self._open = len(self._candidates)
         """The number of candidates that are not complete."""
-        self._usage = Usage(input_tokens=0, output_tokens=0)
+        self._usage = NO_USAGE
         self._id = identity
         self._embedding = Embedding()
         self._separator = b"["
@@ -100,6 +100,7 @@ class GeminiWriter:
         usage = self._usage
         counts = UsageMetadata(
             prompt_token_count=usage.input_tokens,
+            cached_content_token_count=usage.cached_tokens,
             candidates_token_count=usage.output_tokens - usage.reasoning_tokens,
             thoughts_token_count=usage.reasoning_tokens,
             total_token_count=usage.input_tokens + usage.output_tokens,

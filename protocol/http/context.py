@@ -80,6 +80,8 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     """Seconds from the request's arrival to the first text or thought."""
     input_tokens: int = 0
     output_tokens: int = 0
+    """Including thoughts."""
+    reasoning_tokens: int = 0
     error: str | None = None
     """The public code of the error that ended the request, also if the response had begun."""
     prompt: str | None = None
@@ -101,6 +103,7 @@ class RequestRecord(msgspec.Struct, kw_only=True):
         """Count tokens, on top of those that were counted already."""
         self.input_tokens += usage.input_tokens
         self.output_tokens += usage.output_tokens
+        self.reasoning_tokens += usage.reasoning_tokens
 
 
 class ImageFormat(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

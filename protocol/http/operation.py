@@ -158,6 +158,8 @@ Headers = list[tuple[bytes, bytes]]
 
 _ATTEMPTS = b"x-stainless-retry-count"
 """The header in which the SDKs of several vendors count their retries."""
+_ESTIMATED = (b"x-gateway-usage", b"estimate")
+"""Says how the tokens of an answer were counted: none of the transports has real counts."""
 
 _log = structlog.get_logger()
 
@@ -278,7 +280,7 @@ class Operation(Generic[BodyT]):
         if isinstance(answer, Accepted):
             answer.response.raw_headers += headers
             return answer.response
-        headers += map(warning, answer.notices)
+        headers += [_ESTIMATED, *map(warning, answer.notices)]
         record.stream = answer.streamed
         if others:
 

@@ -6,12 +6,27 @@ other turns are cancelled. Few events are buffered: a slow client slows all turn
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 import anyio
 import msgspec
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from protocol.model import Event, Exchange, Finish, GatewayError, Reply, Served, Usage, Waiting, fold, released
+from protocol.http.stop import Bounds, bounded
+from protocol.model import (
+    Engine,
+    Event,
+    Exchange,
+    Finish,
+    GatewayError,
+    GenerationRequest,
+    Reply,
+    Served,
+    Usage,
+    Waiting,
+    fold,
+    released,
+)
 
 _BUFFERED = 64
 """The number of events that wait for the client."""
@@ -44,6 +59,12 @@ class Replies(msgspec.Struct, frozen=True):
 
 Opening = Callable[[], AbstractAsyncContextManager[Exchange]]
 _Outcome = Numbered | GatewayError
+
+
+def openings_of(engine: Engine, request: GenerationRequest, bounds: Bounds, count: int) -> list[Opening]:
+    """Return the openings of several turns for one request, whose prompt counts once."""
+    again = msgspec.structs.replace(request, counted=True)
+    return [partial(bounded, engine, one, bounds) for one in (request, *[again] * (count - 1))]
 
 
 class SideBySide:

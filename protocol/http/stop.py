@@ -29,8 +29,10 @@ from protocol.model import (
     Usage,
     WebImage,
     Withheld,
-    estimate_tokens,
-    estimated_bytes,
+    estimated_usage,
+    weight_limit,
+    weight_of,
+    within_tokens,
 )
 
 _PARTING = Finish | Media | WebImage | Document | Withheld
@@ -122,7 +124,7 @@ class _Output:
     def __init__(self, tokens: int | None) -> None:
         self._texts: list[str] = []
         self._thoughts: list[str] = []
-        self._room = None if tokens is None else estimated_bytes(tokens)
+        self._room = None if tokens is None else weight_limit(tokens)
         self.full = False
 
     def think(self, text: str) -> None:
@@ -131,29 +133,24 @@ class _Output:
     def say(self, text: str) -> str:
         """Add a text; return the part that is within the limit."""
         if self._room is not None:
-            raw = text.encode("utf-8", "surrogatepass")
-            self.full = len(raw) > self._room
+            weight = weight_of(text)
+            self.full = weight > self._room
             if self.full:
-                end = self._room
-                while end and raw[end] & 0xC0 == 0x80:  # do not cut within a character
-                    end -= 1
-                text = raw[:end].decode("utf-8", "surrogatepass")
-            self._room -= len(raw)
+                text = within_tokens(text, self._room)
+            self._room -= weight
         self._texts.append(text)
         return text
 
-    def usage(self, input_tokens: int) -> Usage:
-        reasoning = estimate_tokens("".join(self._thoughts))
-        output = estimate_tokens("".join(self._texts)) + reasoning
-        return Usage(input_tokens=input_tokens, output_tokens=output, reasoning_tokens=reasoning)
+    def usage(self, whole: Usage) -> Usage:
+        """Return the usage of the part that is within the limit; `whole`: that of the whole answer."""
+        return estimated_usage("".join(self._texts), "".join(self._thoughts), whole)
 
 
 class _Cut:
     """Cuts the text of one answer at its first bound."""
 
-    def __init__(self, bounds: Bounds, input_tokens: int) -> None:
+    def __init__(self, bounds: Bounds) -> None:
         self._cutter, self._said = Cutter(bounds.stops), _Output(bounds.tokens)
-        self._input_tokens = input_tokens
         self._reason: FinishReason | None = None
         """Set once a bound is reached."""
 
@@ -167,7 +164,7 @@ class _Cut:
             if not isinstance(event, Text):
                 yield event
         elif isinstance(event, Finish):
-            usage = self._said.usage(self._input_tokens)
+            usage = self._said.usage(event.usage)
             stop = self._cutter.found if self._reason == "stop" else ""
             yield msgspec.structs.replace(event, reason=self._reason, usage=usage, stop_sequence=stop)
         elif not isinstance(event, Text | Thought):
@@ -184,9 +181,9 @@ class _Cut:
         self._reason = "length" if self._said.full else "stop" if self._cutter.found else None
 
 
-def _cut_rewritten(whole: Rewritten, bounds: Bounds, input_tokens: int) -> Rewritten:
+def _cut_rewritten(whole: Rewritten, bounds: Bounds) -> Rewritten:
     """Cut an answer that the upstream has rewritten, as if it had been streamed that way."""
-    cut = _Cut(bounds, input_tokens)
+    cut = _Cut(bounds)
     events: list[Event] = [Thought(text=whole.thoughts), *whole.pieces, Finish(reason=whole.reason, usage=whole.usage)]
     pieces: list[Piece] = []
     for event in events:
@@ -204,12 +201,12 @@ def _cut_rewritten(whole: Rewritten, bounds: Bounds, input_tokens: int) -> Rewri
     raise AssertionError("the last of the events ends the answer")
 
 
-async def cut(events: AsyncIterable[Event], bounds: Bounds, input_tokens: int) -> AsyncIterator[Event]:
+async def cut(events: AsyncIterable[Event], bounds: Bounds) -> AsyncIterator[Event]:
     """Yield the events with the text up to the first bound; no part of a stop sequence is yielded."""
-    bounded = _Cut(bounds, input_tokens)
+    bounded = _Cut(bounds)
     async for event in events:
         if isinstance(event, Finish) and event.rewritten is not None:
-            whole = _cut_rewritten(event.rewritten, bounds, input_tokens)
+            whole = _cut_rewritten(event.rewritten, bounds)
             event = msgspec.structs.replace(event, rewritten=whole)  # noqa: PLW2901 -- the same, cut
         for kept in bounded.take(event):
             yield kept
@@ -224,5 +221,4 @@ def bounded(engine: Engine, request: GenerationRequest, bounds: Bounds) -> Abstr
 async def open_cut(engine: Engine, request: GenerationRequest, bounds: Bounds) -> AsyncGenerator[Exchange]:
     """Open an exchange that is cut at its bounds."""
     async with engine.open(request) as exchange:
-        input_tokens = sum(estimate_tokens(turn.text) for turn in request.turns)
-        yield exchange.over(cut(exchange.events, bounds, input_tokens))
+        yield exchange.over(cut(exchange.events, bounds))

@@ -144,6 +144,7 @@ class EventStream(Generic[StepT]):
                 usage.add(step)
         except GatewayError:
             if not writer.finished:
+                usage.fail()
                 raise
         finally:
             context.record.note_usage(usage.total(context.request))

@@ -7,14 +7,12 @@ were delivered until then.
 from typing import Any
 
 from protocol.http.side_by_side import Numbered
-from protocol.model import GenerationRequest, Thought, Usage, estimate_tokens, estimated_bytes
-
-_NONE = Usage(input_tokens=0, output_tokens=0)
+from protocol.model import NO_USAGE, GenerationRequest, Thought, Usage, estimated_usage, prompt_tokens
 
 
 def prompt_usage(request: GenerationRequest) -> Usage:
     """Return the usage of a request that has no answer."""
-    return Usage(input_tokens=sum(estimate_tokens(turn.text) for turn in request.turns), output_tokens=0)
+    return Usage(input_tokens=prompt_tokens(request), output_tokens=0)
 
 
 class StreamUsage:
@@ -22,34 +20,38 @@ class StreamUsage:
 
     def __init__(self) -> None:
         """Begin with no step."""
-        self._ended = _NONE
+        self._ended = NO_USAGE
         """The usage of what has ended."""
-        self._open: dict[int, list[int]] = {}
-        """The bytes of text and of thoughts of each turn that has not ended."""
+        self._unended = True
+        """Whether no turn has ended; false for an answer that failed before its first step."""
+        self._open: dict[int, tuple[list[str], list[str]]] = {}
+        """The texts and the thoughts of each turn that has not ended."""
 
     def add(self, step: Any) -> None:
-        """Add a step that was delivered."""
-        turn, event = (step.index, step.event) if isinstance(step, Numbered) else (0, step)
+        """Add a step that was delivered: an event, or one that has its event as `event`."""
+        turn, event = (step.index, step.event) if isinstance(step, Numbered) else (0, getattr(step, "event", step))
         usage: Usage | None = getattr(event, "usage", None)  # isinstance would cost six times as much
         if usage is not None:
-            self._ended += usage
+            self._ended, self._unended = self._ended + usage, False
             self._open.pop(turn, None)
             return
         text: str = getattr(event, "text", "")
         if text:
-            self._open.setdefault(turn, [0, 0])[isinstance(event, Thought)] += len(text.encode("utf-8", "replace"))
+            delivered = self._open.get(turn)
+            if delivered is None:
+                delivered = self._open[turn] = ([], [])
+            delivered[isinstance(event, Thought)].append(text)
+
+    def fail(self) -> None:
+        """Note that the answer broke off: if it did before its first step, the prompt is not counted."""
+        self._unended = False
 
     def total(self, request: GenerationRequest | None) -> Usage:
-        """Return the usage of all steps; turns that did not end count for `request`, if there is one."""
+        """Return the usage of all steps, and of the prompt of `request` if the turn that counts it has not ended."""
         total = self._ended
         if request is None:
             return total
-        for text, thoughts in self._open.values():
-            reasoning = _tokens(thoughts)
-            delivered = Usage(input_tokens=0, output_tokens=_tokens(text) + reasoning, reasoning_tokens=reasoning)
-            total += prompt_usage(request) + delivered
-        return total
-
-
-def _tokens(size: int) -> int:
-    return -(-size // estimated_bytes(1))
+        for texts, thoughts in self._open.values():
+            total += estimated_usage("".join(texts), "".join(thoughts))
+        unfinished = self._unended or bool(self._open)
+        return total + prompt_usage(request) if unfinished and not total.input_tokens else total

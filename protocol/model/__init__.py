@@ -22,6 +22,7 @@ from protocol.model.errors import (
     released,
 )
 from protocol.model.exchange import (
+    NO_USAGE,
     CallArguments,
     CallMalformed,
     CallStarted,
@@ -46,8 +47,7 @@ from protocol.model.exchange import (
     WebImage,
     Withheld,
     WorkStarted,
-    estimate_tokens,
-    estimated_bytes,
+    estimated_usage,
     peek,
 )
 from protocol.model.features import NOTICE, Feature, notice_of
@@ -80,10 +80,12 @@ from protocol.model.request import (
 )
 from protocol.model.response_store import ResponseStore
 from protocol.model.stored import Content, FileKeeper, StoredFile, TooLong, View, viewed
+from protocol.model.tokens import estimate_tokens, prompt_tokens, tokens_of, weight_limit, weight_of, within_tokens
 from protocol.model.tools import JsonOutput, Schema, Tool, ToolChoice
 
 __all__ = [
     "NOTICE",
+    "NO_USAGE",
     "BadRequest",
     "Blocked",
     "CallArguments",
@@ -171,12 +173,17 @@ __all__ = [
     "arranged",
     "canonical_json",
     "estimate_tokens",
-    "estimated_bytes",
+    "estimated_usage",
     "fold",
     "is_iso_media",
     "media_type_of",
     "notice_of",
     "peek",
+    "prompt_tokens",
     "released",
+    "tokens_of",
     "viewed",
+    "weight_limit",
+    "weight_of",
+    "within_tokens",
 ]

@@ -16,8 +16,8 @@ import msgspec
 from protocol.model.features import Feature
 from protocol.model.media import MediaRef
 from protocol.model.request import Handle
+from protocol.model.tokens import estimate_tokens
 
-_BYTES_PER_TOKEN = 4
 _SHOWN = 64
 _INVISIBLE = re.compile(r"[^ -~]+")
 
@@ -32,6 +32,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Including thoughts."""
     reasoning_tokens: int = 0
     """The part of `output_tokens` that is thoughts."""
+    cached_tokens: int = 0
+    """The part of `input_tokens` that the upstream already holds: the turns of a continued conversation."""
 
     def __add__(self, other: "Usage") -> "Usage":
         """Return the sum."""
@@ -39,7 +41,22 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
         )
+
+
+NO_USAGE = Usage(input_tokens=0, output_tokens=0)
+
+
+def estimated_usage(text: str, thoughts: str, prompt: Usage = NO_USAGE) -> Usage:
+    """Return the usage of an answer's text and thoughts, which is estimated, and of its prompt."""
+    reasoning = estimate_tokens(thoughts) if thoughts else 0
+    return Usage(
+        input_tokens=prompt.input_tokens,
+        output_tokens=estimate_tokens(text) + reasoning,
+        reasoning_tokens=reasoning,
+        cached_tokens=prompt.cached_tokens,
+    )
 
 
 class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
@@ -301,13 +318,3 @@ async def peek(events: Returnable, enough: Callable[[Event], bool] = lambda _: T
             break
     events.put_back(first)
     return found
-
-
-def estimate_tokens(text: str) -> int:
-    """Estimate the tokens of a text: a quarter of its UTF-8 bytes, rounded up."""
-    return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
-
-
-def estimated_bytes(tokens: int) -> int:
-    """Return the largest number of UTF-8 bytes that is estimated at this number of tokens."""
-    return tokens * _BYTES_PER_TOKEN

@@ -222,6 +222,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The tools that the model may call; None: none."""
     output: JsonOutput | None = None
     """The JSON that the answer must be; None: free text."""
+    counted: bool = False
+    """Whether another request counts the prompt: this one asks for a further answer to it, or for a repair."""
     unseen: int = 0
     """The number of last turns that the client does not see: it will not send them back."""
     handle: Handle | None = None

@@ -144,7 +144,7 @@ class _CheckedAnswer:
             return
         repair = attempt.repair()
         turns = (*self._request.turns, *repair)
-        await self.open(msgspec.structs.replace(self._request, turns=turns, unseen=len(repair)))
+        await self.open(msgspec.structs.replace(self._request, turns=turns, unseen=len(repair), counted=True))
         attempt = _Attempt(self._request, attempt.sent, earlier=attempt.usage)
         async for event in attempt.events(self._exchange):
             yield event

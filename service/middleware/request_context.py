@@ -162,6 +162,7 @@ class RequestContextMiddleware:
             duration=_milliseconds(seconds),
             input_tokens=record.input_tokens,
             output_tokens=record.output_tokens,
+            reasoning_tokens=record.reasoning_tokens,
             error=record.error,
             **({"prompt": record.prompt} if record.prompt is not None else {}),
             **({"trace": record.trace} if record.trace is not None else {}),

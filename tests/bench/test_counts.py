@@ -230,7 +230,7 @@ def test_an_answer_of_many_frames_is_read_once_in_any_script(monkeypatch, kind):
     monkeypatch.setattr(answer.SnapshotReader, "grown", lambda self, fresh: read.append(fresh) or grown(self, fresh))
     monkeypatch.setattr(frames, "utf16_units", lambda data: read.append(data) or units(data))
     monkeypatch.setattr(answer, "loads", lambda data: read.append(data) or loads(data))
-    reader = AnswerReader(max_frame=1 << 23, input_tokens=0)
+    reader = AnswerReader(max_frame=1 << 23)
     for number in range(1, count + 1):
         text = GROWING[kind] * number
         frame = encode.answer(encode.Snapshot(cid="c", rid="r", rcid="rc", text=text))

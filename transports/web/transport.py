@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 
+import msgspec
+
 from protocol.model import (
     BadRequest,
     Capability,
@@ -27,6 +29,8 @@ from protocol.model import (
     Unsupported,
     UpstreamFailed,
     UpstreamModel,
+    Usage,
+    prompt_tokens,
 )
 from transports.account import Account, Finding
 from transports.base import Deps, TransportType
@@ -102,6 +106,7 @@ class WebTransport:
             features=request.caller.features,
         )
         sender = TurnSender(session, request.selection, media_refs, self._clock)
+        sender.prompt = Usage(input_tokens=prompt_tokens(request), output_tokens=0)
         connected.use()
         stack.callback(connected.unuse)
         stack.callback(session.refresh_quotas_later)
@@ -150,6 +155,8 @@ class WebTransport:
         If no answer starts, the conversation can be continued later only if the site certainly did not take the turn.
         """
         reuse = self._reuse
+        fresh, sent = sender.prompt, prompt_tokens(resumed.request)
+        sender.prompt = msgspec.structs.replace(fresh, cached_tokens=max(0, fresh.input_tokens - sent))
         sender.conversation, grammar.shown = resumed.conversation, resumed.conversation.tools
         try:
             return await self._send_turn(stack, sender, resumed.request, connected, grammar)
@@ -164,7 +171,7 @@ class WebTransport:
             reuse.delete_soon(connected.account.id, resumed.conversation)
             if not gone:
                 raise
-        sender.conversation = None
+        sender.conversation, sender.prompt = None, fresh
         return None
 
     async def _send_turn(

@@ -19,8 +19,7 @@ from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.errors import HttpError
 from protocol.http.long_running import open_stored, opened
 from protocol.http.operation import Answer, Operation
-from protocol.http.side_by_side import fold_each, side_by_side
-from protocol.http.stop import bounded
+from protocol.http.side_by_side import fold_each, openings_of, side_by_side
 from protocol.model import (
     Engine,
     Event,
@@ -57,10 +56,9 @@ async def _answer(
     rendering = partial(Rendering, context.links, request.caller, pictures.image_format)
     legacy = bool(body.functions) and not body.tools
     if choices > 1:
-        opening = partial(bounded, engine, request, bounds)
         return Answer(
             request=request,
-            exchange=side_by_side([opening] * choices),
+            exchange=side_by_side(openings_of(engine, request, bounds, choices)),
             writer=write.ChoicesWriter(
                 head, [rendering() for _ in range(choices)], include_usage=usage_in_stream, legacy_calls=legacy
             ),

@@ -127,7 +127,7 @@ def usage_of(usage: Usage) -> response_wire.Usage:
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,
         total_tokens=usage.input_tokens + usage.output_tokens,
-        prompt_tokens_details=response_wire.PromptDetails(),
+        prompt_tokens_details=response_wire.PromptDetails(cached_tokens=usage.cached_tokens),
         completion_tokens_details=response_wire.CompletionDetails(reasoning_tokens=usage.reasoning_tokens),
     )
 

@@ -1,14 +1,12 @@
 """The endpoint `POST /completions`: each prompt is one message of a chat, and each text of the answer a turn."""
 
 import secrets
-from functools import partial
 
 from protocol.http import ignored
 from protocol.http.body import read_json
 from protocol.http.context import RequestContext, caller_of
 from protocol.http.operation import Answer, Operation
-from protocol.http.side_by_side import Numbered, Replies, fold_each, side_by_side
-from protocol.http.stop import bounded
+from protocol.http.side_by_side import Numbered, Replies, fold_each, openings_of, side_by_side
 from protocol.model import Engine, Selection
 from protocol.openai.chat.write import Head, Rendering
 from protocol.openai.completions import read, wire
@@ -19,20 +17,18 @@ async def _answer(
     engine: Engine, body: wire.CompletionRequest, selection: Selection, context: RequestContext
 ) -> Answer[Numbered, Replies]:
     notices = ignored.notices(read.ignored_fields(body), context.api)
-    asked = [
-        (prompt, read.request_of(body, prompt, selection, context))
-        for prompt in read.prompts_of(body)
-        for _ in range(body.n or 1)
-    ]
-    bounds = read.bounds_of(body)
+    prompts, bounds, count = read.prompts_of(body), read.bounds_of(body), body.n or 1
+    requests = [read.request_of(body, prompt, selection, context) for prompt in prompts]
     head = Head(id=f"cmpl-{secrets.token_hex(14)}", created=int(context.created), model=selection.id)
     choices = [
-        TextChoice(Rendering(context.links, caller_of(context)), prompt if body.echo else "") for prompt, _ in asked
+        TextChoice(Rendering(context.links, caller_of(context)), prompt if body.echo else "")
+        for prompt in prompts
+        for _ in range(count)
     ]
     usage_in_stream = bool(body.stream_options and body.stream_options.include_usage)
     return Answer(
-        request=asked[0][1],
-        exchange=side_by_side([partial(bounded, engine, request, bounds) for _, request in asked]),
+        request=requests[0],
+        exchange=side_by_side([one for asked in requests for one in openings_of(engine, asked, bounds, count)]),
         writer=TextCompletionWriter(head, choices, include_usage=usage_in_stream),
         fold=fold_each,
         streamed=bool(body.stream),

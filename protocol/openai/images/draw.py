@@ -16,6 +16,7 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from protocol.model import (
+    NO_USAGE,
     Certainty,
     Engine,
     Exchange,
@@ -32,7 +33,6 @@ from protocol.model import (
 )
 
 _SAID = 500
-_NONE = Usage(input_tokens=0, output_tokens=0)
 
 
 class Drawn(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,10 +44,11 @@ class Drawn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _ConcurrentTurns:
-    """Runs concurrent turns and queues their outcomes."""
+    """Runs concurrent turns and queues their outcomes; their prompt is counted by the first turn."""
 
     def __init__(self, engine: Engine, request: GenerationRequest, tasks: TaskGroup) -> None:
-        self._engine, self._request, self._tasks = engine, request, tasks
+        self._engine, self._tasks = engine, tasks
+        self._request = msgspec.structs.replace(request, counted=True)
         self._outcomes: deque[list[Drawn] | GatewayError] = deque()
         self._ready = anyio.Event()
 
@@ -151,7 +152,7 @@ def drawn_in(reply: Reply) -> list[Drawn]:
         said = reply.text.strip()
         said = f" It answered: {said[:_SAID]}{'…' if len(said) > _SAID else ''}" if said else ""
         raise Refused(f"The model drew no image for this prompt: change the prompt.{said}")
-    return [Drawn(media=media, usage=reply.usage if index == 0 else _NONE) for index, media in enumerate(pictures)]
+    return [Drawn(media=media, usage=reply.usage if index == 0 else NO_USAGE) for index, media in enumerate(pictures)]
 
 
 def _may_be_running(failure: GatewayError | None) -> bool:

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from protocol.http.body import encode_json
 from protocol.http.embed import Embedding, Pieces
-from protocol.model import Content, GatewayError, Usage
+from protocol.model import NO_USAGE, Content, GatewayError, Usage
 from protocol.openai.errors import in_stream
 from protocol.openai.images import wire
 from protocol.openai.images.read import ImageOptions
@@ -45,10 +45,7 @@ class Pictures(msgspec.Struct, frozen=True):
     @property
     def usage(self) -> Usage:
         """The usage of all images together."""
-        return Usage(
-            input_tokens=sum(one.usage.input_tokens for one in self.images),
-            output_tokens=sum(one.usage.output_tokens for one in self.images),
-        )
+        return sum((one.usage for one in self.images), NO_USAGE)
 
 
 async def collect_pictures(steps: AsyncIterable[Delivered]) -> Pictures:

@@ -58,7 +58,7 @@ async def _answer(job: Job | None, tokens: int | None) -> AsyncGenerator[Exchang
         if job.reply is None:
             error = job.error or JobError(code=UpstreamFailed.code, message="The upstream failed.")
             raise UpstreamFailed(error.message, code=error.code)
-        async for event in cut(job.reply.each(), Bounds(tokens=tokens), job.reply.usage.input_tokens):
+        async for event in cut(job.reply.each(), Bounds(tokens=tokens)):
             yield event
 
     yield Exchange(lambda: served, events())

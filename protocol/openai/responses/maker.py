@@ -65,14 +65,15 @@ class ResponseMaker:
         if isinstance(event, Finish):
             last = builder.finish(event)
             await self.save()
-            return [ResponseStep(events=[*builder.begin(), *last], usage=event.usage, response=builder.response)]
+            events = [*builder.begin(), *last]
+            return [ResponseStep(events=events, event=event, usage=event.usage, response=builder.response)]
         part, wanted = event, self.stored.pictures
         if wanted is not None and isinstance(event, Media) and event.ref.kind is MediaKind.IMAGE:
             base64 = await picture_base64(self._engine, self._context, event.ref, wanted)
             url = self._context.links.sign(event.ref, caller_of(self._context), wanted)
             part = Picture(media=event, url=url, base64=base64)
         events = builder.add(part)
-        return [ResponseStep(events=[*builder.begin(), *events])] if events else []
+        return [ResponseStep(events=[*builder.begin(), *events], event=event)] if events else []
 
     async def fail(self, error: GatewayError) -> None:
         """Store that the response failed, if its client knows its id already."""

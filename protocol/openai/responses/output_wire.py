@@ -110,6 +110,7 @@ class ResponseUsage(msgspec.Struct, frozen=True, kw_only=True):
         """Return token counts in OpenAI's form."""
         return cls(
             input_tokens=usage.input_tokens,
+            input_tokens_details=InputTokens(cached_tokens=usage.cached_tokens),
             output_tokens=usage.output_tokens,
             output_tokens_details=OutputTokens(reasoning_tokens=usage.reasoning_tokens),
             total_tokens=usage.input_tokens + usage.output_tokens,

@@ -218,6 +218,8 @@ class ResponseStep(msgspec.Struct, frozen=True, kw_only=True):
     """The events of one part of the answer; the last step has the whole response."""
 
     events: list[StreamEvent]
+    event: Event | None = None
+    """The event of the answer that the step comes from."""
     usage: Usage | None = None
     """The token counts of the answer, in the last step."""
     response: ModelResponse | None = None

@@ -162,5 +162,5 @@ async def test_a_resumed_completion_ends_at_the_limit_that_was_stored():
     stored = job_of("chatcmpl-1", "m", 1.0, request_for("gemini-3-pro-deepsearch"), Bounds(tokens=1))
     async with open_stored(Engine(), Jobs(), stored, held=True) as exchange:
         events = [event async for event in exchange]
-    assert events[0] == Text(text="four")
+    assert events[0] == Text(text="four wo")
     assert events[-1].reason == "length"

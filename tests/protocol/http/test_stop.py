@@ -53,16 +53,16 @@ async def events(*given):
 async def test_an_answer_without_the_stop_is_unchanged():
     usage = Usage(input_tokens=1, output_tokens=1)
     given = [Thought(text="hm"), Text(text="one S"), Finish(reason="stop", usage=usage)]
-    got = [event async for event in cut(events(*given), Bounds(stops=("STOP",)), 1)]
+    got = [event async for event in cut(events(*given), Bounds(stops=("STOP",)))]
     assert "".join(event.text for event in got if isinstance(event, Text)) == "one S"
     assert got[-1] == given[-1]
 
 
 async def test_an_answer_cut_at_a_stop_has_its_own_usage():
     given = [Text(text="one ST"), Text(text="OP two"), Thought(text="hm"), Text(text="never"), END]
-    got = [event async for event in cut(events(*given), Bounds(stops=("STOP",)), 7)]
+    got = [event async for event in cut(events(*given), Bounds(stops=("STOP",)))]
     assert "".join(event.text for event in got if isinstance(event, Text)) == "one "
-    assert got[-1] == Finish(reason="stop", usage=Usage(input_tokens=7, output_tokens=1), stop_sequence="STOP")
+    assert got[-1] == Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1), stop_sequence="STOP")
 
 
 @given(PIECES, STOPS)
@@ -108,7 +108,7 @@ async def test_the_token_limit_cuts_the_text(pieces, tokens):
         *(Text(text=piece) for piece in pieces),
         Finish(reason="stop", usage=usage),
     ]
-    got = [event async for event in cut(events(*given_events), Bounds(tokens=tokens), 3)]
+    got = [event async for event in cut(events(*given_events), Bounds(tokens=tokens))]
     whole = "".join(pieces)
     said = "".join(event.text for event in got if isinstance(event, Text))
     assert whole.startswith(said)
@@ -124,21 +124,21 @@ async def test_the_token_limit_cuts_the_text(pieces, tokens):
 async def test_the_first_limit_reached_ends_the_answer():
     given_events = [Text(text="one two "), Text(text="three STOP"), Text(text=" four"), END]
     for tokens, reason, text in (
-        (2, "length", "one two "),
-        (3, "length", "one two thre"),
+        (1, "length", "one two"),
+        (2, "length", "one two three"),
         (9, "stop", "one two three "),
     ):
-        got = [event async for event in cut(events(*given_events), Bounds(stops=("STOP",), tokens=tokens), 1)]
+        got = [event async for event in cut(events(*given_events), Bounds(stops=("STOP",), tokens=tokens))]
         assert ("".join(event.text for event in got[:-1]), got[-1].reason) == (text, reason)
 
 
 async def test_what_the_upstream_made_comes_after_the_words_have_ended():
     ref = MediaRef(transport="t", account="a", kind=MediaKind.VIDEO, url="https://x")
     made = [Media(ref=ref), WebImage(url="https://x/1.jpg"), Document(title="t", kind="html"), Media(ref=ref)]
-    for bounds, reason in ((Bounds(stops=("STOP",)), "stop"), (Bounds(tokens=1), "length")):
+    for bounds, reason, said in ((Bounds(stops=("STOP",)), "stop", "one "), (Bounds(tokens=1), "length", "one ST")):
         given_events = [Text(text="one STOP two"), made[0], Text(text="three"), *made[1:], END]
-        got = [event async for event in cut(events(*given_events), bounds, 1)]
-        assert got[0] == Text(text="one ")
+        got = [event async for event in cut(events(*given_events), bounds)]
+        assert got[0] == Text(text=said)
         assert got[1:-1] == made
         assert (got[-1].reason, got[-1].usage.output_tokens) == (reason, 1)
 
@@ -147,13 +147,13 @@ async def test_a_rewritten_answer_is_cut_in_its_final_form():
     image = WebImage(url="https://x/1.jpg")
     whole = Rewritten(pieces=(Text("one ST"), Text("OP two"), image), thoughts="hm", usage=USAGE)
     finish = Finish(reason="stop", usage=USAGE, rewritten=whole)
-    stop = [event async for event in cut(events(Text("another"), finish), Bounds(stops=("STOP",)), 1)]
+    stop = [event async for event in cut(events(Text("another"), finish), Bounds(stops=("STOP",)))]
     assert stop[0] == Text("another")
     assert (stop[-1].reason, stop[-1].usage) == ("stop", USAGE)
     assert stop[-1].rewritten.pieces == (Text("one "), image)
     assert stop[-1].rewritten.reason == "stop"
-    (*_, short) = [event async for event in cut(events(finish), Bounds(tokens=1), 1)]
-    assert (short.rewritten.pieces, short.rewritten.reason) == ((Text("one "), image), "length")
+    (*_, short) = [event async for event in cut(events(finish), Bounds(tokens=1))]
+    assert (short.rewritten.pieces, short.rewritten.reason) == ((Text("one ST"), image), "length")
     assert (short.rewritten.usage.output_tokens, short.rewritten.usage.reasoning_tokens) == (2, 1)
-    (*_, same) = [event async for event in cut(events(finish), Bounds(), 1)]
+    (*_, same) = [event async for event in cut(events(finish), Bounds())]
     assert same.rewritten == whole

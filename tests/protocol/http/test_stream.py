@@ -225,7 +225,7 @@ async def test_a_disconnect_closes_the_exchange_at_once(connect):
         connection.leave()
     assert exchange.closed
     record = connection.context.record
-    assert (record.input_tokens, record.output_tokens) == (3, 2)
+    assert (record.input_tokens, record.output_tokens) == (2, 2)
     assert connection.context.record.error == "client_closed_request"
     assert connection.sent[-1].get("more_body") is True
 

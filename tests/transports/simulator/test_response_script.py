@@ -24,7 +24,7 @@ async def body(script, pace=AT_ONCE, clock=None):
 
 
 def events(pieces):
-    reader = AnswerReader(max_frame=1 << 22, input_tokens=0)
+    reader = AnswerReader(max_frame=1 << 22)
     return [event for piece in pieces for event in reader.feed(piece)]
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.model import Citation, Finish, Media, Thought, Unsupported
+from protocol.model import Citation, Finish, Media, Thought, Unsupported, estimate_tokens
 from tests.transports.web.codec.test_answer import CAPTURES, FLICKERS, MAX_FRAME, read, said, snapshot
 from transports.simulator import encode
 from transports.web.codec.answer import AnswerReader
@@ -22,7 +22,7 @@ PENDING = "正在生成视频，这可能需要几分钟时间，请稍后回来
 
 
 def captured(name, **teller):
-    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=0, refs=MediaRefs(**teller))
+    reader = AnswerReader(max_frame=MAX_FRAME, refs=MediaRefs(**teller))
     body = (CAPTURES / f"{name}.txt").read_bytes()
     for position in range(0, len(body), 7):
         yield from reader.feed(body[position : position + 7])
@@ -117,8 +117,8 @@ def test_a_stream_stops_where_the_rewritten_text_differs(common, first, second):
 def test_usage_counts_what_was_delivered():
     body = encode.PREFIX + encode.answer(snapshot("x" * 40)) + encode.answer(snapshot("y" * 80, complete=True))
     finish = read(body)[0][-1]
-    assert finish.usage.output_tokens == 10
-    assert finish.rewritten.usage.output_tokens == 20
+    assert finish.usage.output_tokens == estimate_tokens("x" * 40)
+    assert finish.rewritten.usage.output_tokens == estimate_tokens("y" * 80)
 
 
 FOLLOW = '<FollowUp label="Tell me `more`" query="What is > next?"/>'

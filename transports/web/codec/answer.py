@@ -28,7 +28,17 @@ from typing import Any, cast
 
 import msgspec
 
-from protocol.model import Certainty, DriftDetected, Event, Finish, GatewayError, UpstreamFailed, Waiting
+from protocol.model import (
+    NO_USAGE,
+    Certainty,
+    DriftDetected,
+    Event,
+    Finish,
+    GatewayError,
+    UpstreamFailed,
+    Usage,
+    Waiting,
+)
 from transports.web import wire
 from transports.web.codec import jspb
 from transports.web.codec.batch import status_in, token_of
@@ -230,8 +240,10 @@ class AnswerReader:
     After a complete candidate the answer stands: later error codes, failures and broken frames are ignored.
     """
 
-    def __init__(self, *, max_frame: int, input_tokens: int, refs: MediaRefs | None = None, turn: int = 0) -> None:
-        """Reject frames of more than `max_frame` UTF-16 units; `input_tokens` goes into the usage.
+    def __init__(
+        self, *, max_frame: int, prompt: Usage = NO_USAGE, refs: MediaRefs | None = None, turn: int = 0
+    ) -> None:
+        """Reject frames of more than `max_frame` UTF-16 units; `prompt` is the usage without the answer.
 
         `turn` is the index of the turn in its conversation.
         """
@@ -239,7 +251,7 @@ class AnswerReader:
         self._snapshots = SnapshotReader(self._frames)
         self._refs = refs or MediaRefs()
         self._builder = EventBuilder(self._refs)
-        self._input_tokens = input_tokens
+        self._prompt = prompt
         self._turn = turn
         self._accepted = self._answered = False
         """`accepted`: a content part arrived, perhaps only with ids. `answered`: a candidate arrived."""
@@ -416,8 +428,8 @@ class AnswerReader:
             return []
         events = self._builder.end()
         self.complete = self.finished = True
-        usage = self._builder.usage(self._input_tokens)
-        return [*events, Finish(reason="stop", usage=usage, rewritten=self._builder.rewritten(self._input_tokens))]
+        usage = self._builder.usage(self._prompt)
+        return [*events, Finish(reason="stop", usage=usage, rewritten=self._builder.rewritten(self._prompt))]
 
 
 def _broken_off() -> UpstreamFailed:

@@ -36,7 +36,7 @@ from protocol.model import (
     Usage,
     WebImage,
     Withheld,
-    estimate_tokens,
+    estimated_usage,
 )
 from transports.web.codec.candidate import Candidate, Opened
 from transports.web.codec.documents import Book, Canvas, fenced
@@ -183,7 +183,7 @@ class EventBuilder:
                 events += rest
         return events
 
-    def rewritten(self, input_tokens: int) -> Rewritten | None:
+    def rewritten(self, prompt: Usage) -> Rewritten | None:
         """Return the whole answer if it differs from what was returned, else None. Call this after `end`."""
         if self._final is None:
             return None
@@ -197,12 +197,12 @@ class EventBuilder:
         return Rewritten(
             pieces=pieces,
             thoughts=thoughts,
-            usage=_usage(input_tokens, _text(self._final), thoughts),
+            usage=estimated_usage(_text(self._final), thoughts, prompt),
         )
 
-    def usage(self, input_tokens: int) -> Usage:
-        """Return the token usage of the answer returned so far."""
-        return _usage(input_tokens, "".join(self._sent_text), "".join(self._sent_thoughts))
+    def usage(self, prompt: Usage) -> Usage:
+        """Return the token usage of the answer returned so far; `prompt` is that of its prompt."""
+        return estimated_usage("".join(self._sent_text), "".join(self._sent_thoughts), prompt)
 
     def _count(self, events: list[Event]) -> None:
         self._sent_text += [event.text for event in events if isinstance(event, Text)]
@@ -362,15 +362,6 @@ class EventBuilder:
 
 def _text(events: list[Event]) -> str:
     return "".join(event.text for event in events if isinstance(event, Text))
-
-
-def _usage(input_tokens: int, text: str, thoughts: str) -> Usage:
-    reasoning = estimate_tokens(thoughts)
-    return Usage(
-        input_tokens=input_tokens,
-        output_tokens=estimate_tokens(text) + reasoning,
-        reasoning_tokens=reasoning,
-    )
 
 
 class Thinking:

@@ -19,6 +19,7 @@ from protocol.model import (
     UpstreamFailed,
     WorkStarted,
     peek,
+    prompt_tokens,
 )
 from transports.clock import Clock
 from transports.web.long_running import research, video
@@ -66,6 +67,7 @@ async def open_work(
         delete=config.temporary,
         delete_seconds=config.delete_seconds,
         tools=config.tools,
+        input_tokens=prompt_tokens(request),
         retry_video=config.video_1053 == "search",
     )
     search = TurnSearch(

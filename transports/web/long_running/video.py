@@ -63,7 +63,7 @@ async def begin(work: LongRunningWork, prompt: Prompt, aspect: tuple[int, int] |
             shows = shows_work(Phase.VIDEO)
             taken = await work.search.refused(prompt.text, sent_at, shows) if work.retry_video else None
             if taken is not None:  # the site still makes the video
-                yield work.resume_at(taken, Phase.VIDEO, prompt)
+                yield work.resume_at(taken, Phase.VIDEO)
                 break
             if work.location is not None or not may_retry:
                 work.discard()

@@ -110,6 +110,8 @@ class WorkSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Delete conversations that have been read to the end."""
     delete_seconds: float
     tools: Tools
+    input_tokens: int = 0
+    """The tokens of the request's prompt."""
     retry_video: bool = True
     """Search for a refused video, and request it once more if the site does not make it."""
 
@@ -144,7 +146,7 @@ class LongRunningWork:
 
         """
         sent_at, before = self.clock.wall(), self.sender.conversation
-        tokens = estimate_tokens(prompt.text)
+        tokens = self._settings.input_tokens
         try:
             with ExitStack() as unplaced:
                 unplaced.enter_context(self._claims.unplaced(prompt.text))
@@ -167,7 +169,7 @@ class LongRunningWork:
                 )
                 if taken is None:
                     raise
-                yield self.resume_at(taken, phase, prompt)
+                yield self.resume_at(taken, phase)
                 return
             _log.info("answer_lost", account=self._settings.account, code=error.code, started=self.location is not None)
         location = self.location
@@ -266,11 +268,11 @@ class LongRunningWork:
             if error.certainty is not Certainty.MAYBE_ACCEPTED:
                 raise
 
-    def resume_at(self, cid: str, phase: Phase, prompt: Prompt) -> WorkStarted:
+    def resume_at(self, cid: str, phase: Phase) -> WorkStarted:
         """Continue in a conversation that was found; return the event that announces it."""
         if self.sender.conversation is not None and self.sender.conversation.cid != cid:
             self.sender.conversation = None
-        return self.move_to(WorkLocation(cid=cid, phase=phase, input_tokens=estimate_tokens(prompt.text)))
+        return self.move_to(WorkLocation(cid=cid, phase=phase, input_tokens=self._settings.input_tokens))
 
     def discard(self) -> None:
         """Delete the conversation of the last turn: it holds no work."""

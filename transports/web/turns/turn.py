@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from protocol.model import (
+    NO_USAGE,
     Event,
     Exchange,
     Finish,
@@ -27,7 +28,6 @@ from protocol.model import (
     Throttled,
     UpstreamModel,
     UpstreamTimeout,
-    estimate_tokens,
     peek,
 )
 from transports.clock import Clock
@@ -298,6 +298,8 @@ class TurnSender:
         """The conversation that the next turn continues; None: a new one."""
         self.turn = ""
         """Id of the last turn, if the site has named it."""
+        self.prompt = NO_USAGE
+        """The usage of the request's prompt."""
         self._session, self._selection, self._media_refs, self._clock = session, selection, media_refs, clock
         self.answered: UpstreamModel | None = None
         """The model that answered the last turn, if the site has named it."""
@@ -380,7 +382,7 @@ class TurnSender:
         model = self._model(ready)
         reader = AnswerReader(
             max_frame=session.site.config.max_frame,
-            input_tokens=estimate_tokens(content.prompt),
+            prompt=self.prompt,
             refs=self._media_refs,
             turn=self.conversation.turn + 1 if self.conversation is not None else 0,
         )

@@ -74,7 +74,7 @@ async def streamed(events, ends=NEVER, *, usage=False):
     """Return the chunks of a streamed answer."""
     writer = CompletionWriter(HEAD, rendering(), include_usage=usage)
     data = writer.opened()
-    async for event in cut(stream([*events, Finish(reason="stop", usage=USAGE)]), ends, 1):
+    async for event in cut(stream([*events, Finish(reason="stop", usage=USAGE)]), ends):
         data += writer.event(event)
     assert writer.finished
     *chunks, done, end = data.split(b"\n\n")
@@ -84,7 +84,7 @@ async def streamed(events, ends=NEVER, *, usage=False):
 
 async def whole(events, ends=NEVER):
     """Return the message of a whole answer."""
-    reply = await fold(cut(stream([*events, Finish(reason="stop", usage=USAGE)]), ends, 1))
+    reply = await fold(cut(stream([*events, Finish(reason="stop", usage=USAGE)]), ends))
     return json.loads(CompletionWriter(HEAD, rendering()).whole(reply))["choices"][0]["message"]
 
 
@@ -132,7 +132,7 @@ async def test_a_stop_sequence_is_found_after_a_picture_but_not_across_it():
     picture = Media(ref=MediaRef(transport="t", account="a", kind=MediaKind.IMAGE, url="x"), alt="p")
     link = PlainLinks().sign(picture.ref, Caller(id="me"))
     events = [Text(text="one S"), picture, Text(text="TOP two S"), Text(text="TOP three"), picture]
-    for ends, rest in ((bounds(["STOP"]), "TOP two "), (bounds(tokens=2), "TOP")):
+    for ends, rest in ((bounds(["STOP"]), "TOP two "), (bounds(tokens=2), "TOP ")):
         message = await whole(events, ends)
         assert message["content"] == f"one S\n\n![p]({link})\n\n{rest}\n\n![p]({link})"
         assert len(message["images"]) == 2

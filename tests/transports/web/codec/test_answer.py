@@ -17,6 +17,7 @@ from protocol.model import (
     Thought,
     Throttled,
     UpstreamFailed,
+    Usage,
     Waiting,
 )
 from transports.simulator import encode
@@ -34,6 +35,8 @@ FLICKERS = st.sampled_from(["", "```", "\n```", "\\", "`"])
 
 MAX_FRAME = 1 << 23
 
+PROMPT = Usage(input_tokens=3, output_tokens=0)
+
 CAPTURES = Path(__file__).parents[3] / "captures"
 
 
@@ -42,7 +45,7 @@ def snapshot(text="", **fields):
 
 
 def read(body, cuts=()):
-    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=3)
+    reader = AnswerReader(max_frame=MAX_FRAME, prompt=PROMPT)
     edges = [0, *sorted(cuts), len(body)]
     events = []
     for start, end in pairwise(edges):
@@ -141,7 +144,7 @@ def test_escaped_unicode_is_decoded_incrementally_too(monkeypatch, ascii_only):
 
 
 def test_text_before_an_error_in_the_same_chunk_is_delivered():
-    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=0)
+    reader = AnswerReader(max_frame=MAX_FRAME)
     feed = reader.feed(encode.PREFIX + encode.answer(snapshot("so far")) + encode.error(1037))
     assert next(feed) == Text(text="so far")
     with pytest.raises(RateLimited):
@@ -240,7 +243,7 @@ def test_pending_work_does_not_truncate_an_answer(field, ending):
 
 @pytest.mark.parametrize("capability", [Capability.VIDEO, Capability.DEEPSEARCH])
 def test_a_turn_with_polled_work_may_end_while_running(capability):
-    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=0, refs=MediaRefs(capability=capability))
+    reader = AnswerReader(max_frame=MAX_FRAME, refs=MediaRefs(capability=capability))
     events = [*reader.feed(encode.PREFIX + HALF + encode.end(1)), *reader.end()]
     assert isinstance(events[-1], Finish)
 
@@ -403,14 +406,14 @@ def test_a_candidate_without_text_keeps_the_earlier_text():
 @pytest.mark.parametrize("sparse", [False, True])
 def test_the_model_that_answers_is_read_from_both_forms(sparse):
     body = encode.PREFIX + encode.answer(snapshot("hi", model=("f1", "3.7 Flash"), sparse=sparse))
-    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=3)
+    reader = AnswerReader(max_frame=MAX_FRAME, prompt=PROMPT)
     list(reader.feed(body))
     assert (reader.model_id, reader.model_name) == ("f1", "3.7 Flash")
 
 
 def test_only_a_frame_that_names_a_model_replaces_the_known_one():
     body = encode.PREFIX + encode.answer(snapshot("a", model=("f1", "3.7 Flash"))) + encode.answer(snapshot("ab"))
-    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=3)
+    reader = AnswerReader(max_frame=MAX_FRAME, prompt=PROMPT)
     list(reader.feed(body))
     assert (reader.model_id, reader.model_name) == ("f1", "3.7 Flash")
     list(reader.feed(encode.answer(snapshot("abc", model=("f1", "Nano Banana 2")))))
@@ -426,7 +429,7 @@ def test_only_a_frame_that_names_a_model_replaces_the_known_one():
     ],
 )
 def test_the_model_is_read_from_recorded_answers(name, model):
-    reader = AnswerReader(max_frame=MAX_FRAME, input_tokens=3)
+    reader = AnswerReader(max_frame=MAX_FRAME, prompt=PROMPT)
     list(reader.feed((CAPTURES / f"{name}.txt").read_bytes()))
     assert (reader.model_id, reader.model_name) == model
 
@@ -442,7 +445,7 @@ def frame_of(text, **fields):
 
 def fed(*reads):
     """Return the text of an answer that comes in these reads, and its reader."""
-    reader = AnswerReader(max_frame=1 << 23, input_tokens=0)
+    reader = AnswerReader(max_frame=1 << 23)
     events = [event for data in reads for event in reader.feed(data)] + list(reader.end())
     assert isinstance(events[-1], Finish)
     return "".join(event.text for event in events if isinstance(event, Text)), reader
@@ -471,7 +474,7 @@ def test_a_frame_with_more_than_text_is_decoded_even_if_another_follows():
 
 
 def test_an_error_after_frames_of_the_same_chunk_keeps_their_text():
-    reader = AnswerReader(max_frame=1 << 23, input_tokens=0)
+    reader = AnswerReader(max_frame=1 << 23)
     events = reader.feed(
         encode.PREFIX + frame_of("one") + frame_of("one two") + frame_of("one two three") + b"no frame\n"
     )
@@ -503,7 +506,7 @@ def test_a_frame_with_only_more_text_decodes_only_the_new_text(monkeypatch):
 
 
 def test_a_text_that_becomes_a_card_is_read_as_a_card():
-    reader = AnswerReader(max_frame=1 << 23, input_tokens=0)
+    reader = AnswerReader(max_frame=1 << 23)
     first = wire.CARD_TEXT_PREFIXES[0]
     events = list(reader.feed(encode.PREFIX + frame_of(first[:1])))
     events += reader.feed(frame_of(first + "0"))
@@ -600,9 +603,9 @@ def read_both(body, cuts, monkeypatch):
     reads = [body[start:end] for start, end in pairwise([0, *sorted(cuts), len(body)])]
     with monkeypatch.context() as patched:
         patched.setattr(SnapshotReader, "covers", UnsharedReader.covers)
-        found = read_with(reads, AnswerReader(max_frame=SMALL_FRAME, input_tokens=3))
+        found = read_with(reads, AnswerReader(max_frame=SMALL_FRAME, prompt=PROMPT))
         patched.setattr(module, "SnapshotReader", UnsharedReader)
-        plain = read_with(reads, AnswerReader(max_frame=SMALL_FRAME, input_tokens=3))
+        plain = read_with(reads, AnswerReader(max_frame=SMALL_FRAME, prompt=PROMPT))
     return found, plain
 
 
@@ -685,7 +688,7 @@ def test_skipped_frames_do_not_change_the_answer(frames, cuts, monkeypatch_modul
     body = encode.PREFIX + going_on + encode.answer(complete) + encode.end(1)
     _, plain = read_both(body, (), monkeypatch_module)
     reads = [body[start:end] for start, end in pairwise([0, *sorted(places(cuts, body)), len(body)])]
-    found = read_with(reads, AnswerReader(max_frame=SMALL_FRAME, input_tokens=3))
+    found = read_with(reads, AnswerReader(max_frame=SMALL_FRAME, prompt=PROMPT))
     assert whole_answer(*found) == whole_answer(*plain)
 
 
