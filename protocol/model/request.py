@@ -186,7 +186,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def text(self) -> str:
         """Its text parts, joined by line breaks."""
-        return "\n".join(part.text for part in self.parts if isinstance(part, TextPart))
+        return "\n".join([part.text for part in self.parts if isinstance(part, TextPart)])
 
     @cached_property
     def digests(self) -> dict[str, bytes]:

@@ -40,7 +40,7 @@ class Framing:
         tokens = tokens_of(headers, b"connection")
         self.keeps = not close and b"close" not in tokens
         """Whether the connection stays open for another request."""
-        lines = [b"HTTP/1.1 %d " % status, *(b"%b: %b" % pair for pair in headers if pair[0] not in _OURS), *lines]
+        lines = [b"HTTP/1.1 %d " % status, *[b"%b: %b" % pair for pair in headers if pair[0] not in _OURS], *lines]
         if self._chunked and status not in _WITHOUT_BODY:
             lines.append(b"Transfer-Encoding: chunked")
         if not self.keeps and b"close" not in tokens:

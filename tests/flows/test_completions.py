@@ -46,7 +46,7 @@ def test_a_text_ends_at_a_stop_sequence_and_at_a_limit(client):
     for texts, reasons in ask(client, "<echo>one END two</echo>", stop=["END"]):
         assert (texts, reasons) == (["one "], ["stop"])
     for texts, reasons in ask(client, "<echo>one two three four</echo>", max_tokens=2):
-        assert (texts, reasons) == (["one two "], ["length"])
+        assert (texts, reasons) == (["one two three"], ["length"])
 
 
 def test_a_suffix_asks_for_the_text_between(client):

@@ -327,12 +327,12 @@ def test_cors_allows_the_origins_of_the_settings(start_gateway, allowed, answer)
 def test_a_token_limit_ends_the_answer_with_its_finish_reason(http, field):
     body = {**HELLO, "messages": [{"role": "user", "content": "<echo>" + "word " * 200 + "</echo>"}], field: 5}
     whole = http.post("/chat/completions", json=body).json()
-    assert (whole["choices"][0]["message"]["content"], whole["choices"][0]["finish_reason"]) == ("word " * 4, "length")
+    assert (whole["choices"][0]["message"]["content"], whole["choices"][0]["finish_reason"]) == ("word " * 4 + "wor", "length")
     assert whole["usage"]["completion_tokens"] == 5
     lines = http.post("/chat/completions", json={**body, "stream": True}).text.split("\n\n")
     chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
     said = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
-    assert (said, chunks[-1]["choices"][0]["finish_reason"]) == ("word " * 4, "length")
+    assert (said, chunks[-1]["choices"][0]["finish_reason"]) == ("word " * 4 + "wor", "length")
 
 
 def test_a_stream_has_the_headers_that_proxies_want_and_ends_with_done(http):
@@ -441,7 +441,7 @@ def test_the_access_log_line_is_complete_and_holds_no_secret(start_gateway):
     assert (line["license"], line["model"], line["status"]) == ("tester", "gemini-3-pro", 200)
     assert (line["transport"], line["account"]) == ("simulator", "simulator-1")
     assert line["first_token"] is None  # it has no first one: it comes whole
-    assert (line["input_tokens"], line["output_tokens"]) == (4, 1)
+    assert (line["input_tokens"], line["output_tokens"], line["reasoning_tokens"]) == (5, 1, 0)
     assert KEY not in gateway.text()
     assert "<echo>" not in gateway.text()
 

@@ -208,7 +208,8 @@ def test_a_conversation_with_tools_continues_at_the_site(start_gateway):
         ]
         second = client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS)
         assert "SUNNY" in second.choices[0].message.content
-        assert second.usage.prompt_tokens < first.usage.prompt_tokens
+        assert second.usage.prompt_tokens > first.usage.prompt_tokens
+        assert second.usage.prompt_tokens_details.cached_tokens > first.usage.prompt_tokens / 2
 
 
 def test_a_conversation_with_structured_output_continues_at_the_site(client):
@@ -218,7 +219,8 @@ def test_a_conversation_with_structured_output_continues_at_the_site(client):
     messages += [user('<json>{"n": 2, "text": "two"}</json>')]
     second = client.chat.completions.parse(model=MODEL, messages=messages, response_format=Count)
     assert second.choices[0].message.parsed == Count(n=2, text="two")
-    assert second.usage.prompt_tokens < first.usage.prompt_tokens
+    assert second.usage.prompt_tokens > first.usage.prompt_tokens
+    assert second.usage.prompt_tokens_details.cached_tokens > first.usage.prompt_tokens / 2
 
 
 def test_after_a_repaired_call_the_results_are_answered(client):

@@ -155,9 +155,11 @@ class WebTransport:
         If no answer starts, the conversation can be continued later only if the site certainly did not take the turn.
         """
         reuse = self._reuse
-        fresh, sent = sender.prompt, prompt_tokens(resumed.request)
-        sender.prompt = msgspec.structs.replace(fresh, cached_tokens=max(0, fresh.input_tokens - sent))
         sender.conversation, grammar.shown = resumed.conversation, resumed.conversation.tools
+        lists_tools = grammar.shown != grammar.seen
+        new = resumed.request if lists_tools else msgspec.structs.replace(resumed.request, tools=None)
+        fresh = sender.prompt
+        sender.prompt = msgspec.structs.replace(fresh, cached_tokens=max(0, fresh.input_tokens - prompt_tokens(new)))
         try:
             return await self._send_turn(stack, sender, resumed.request, connected, grammar)
         except BaseException as error:
