@@ -183,7 +183,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
 
-    @property
+    @cached_property
     def text(self) -> str:
         """Its text parts, joined by line breaks."""
         return "\n".join([part.text for part in self.parts if isinstance(part, TextPart)])

@@ -327,12 +327,13 @@ def test_cors_allows_the_origins_of_the_settings(start_gateway, allowed, answer)
 def test_a_token_limit_ends_the_answer_with_its_finish_reason(http, field):
     body = {**HELLO, "messages": [{"role": "user", "content": "<echo>" + "word " * 200 + "</echo>"}], field: 5}
     whole = http.post("/chat/completions", json=body).json()
-    assert (whole["choices"][0]["message"]["content"], whole["choices"][0]["finish_reason"]) == ("word " * 4 + "wor", "length")
+    choice, cut = whole["choices"][0], "word " * 4 + "wor"
+    assert (choice["message"]["content"], choice["finish_reason"]) == (cut, "length")
     assert whole["usage"]["completion_tokens"] == 5
     lines = http.post("/chat/completions", json={**body, "stream": True}).text.split("\n\n")
     chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
     said = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
-    assert (said, chunks[-1]["choices"][0]["finish_reason"]) == ("word " * 4 + "wor", "length")
+    assert (said, chunks[-1]["choices"][0]["finish_reason"]) == (cut, "length")
 
 
 def test_a_stream_has_the_headers_that_proxies_want_and_ends_with_done(http):
