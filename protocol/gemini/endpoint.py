@@ -52,9 +52,9 @@ async def _answer(
     engine: Engine, asked: Asked, selection: Selection, context: RequestContext
 ) -> Answer[Any, WholeAnswer]:
     config, caller = asked.body.generation_config, caller_of(context)
-    notices = ignored.notices(read.ignored_fields(config, selection), context.api)
+    pictures = read.read_pictures(config, selection, context.query)
+    notices = ignored.notices([*read.ignored_fields(config, selection), *pictures.ignored], context.api)
     count = read.candidates(config, selection)
-    pictures = read.read_pictures(config, selection)
     request = await read.read(asked.body, selection, engine.catalogue, context, pictures, streamed=asked.streamed)
     form = AnswerForm(
         model=selection.id,

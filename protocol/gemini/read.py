@@ -67,8 +67,8 @@ def select(name: str, config: wire.GenerationConfig, catalogue: Catalogue, calle
     return drawing
 
 
-def read_pictures(config: wire.GenerationConfig, selection: Selection) -> PictureParameters:
-    """Return the parameters of the pictures.
+def read_pictures(config: wire.GenerationConfig, selection: Selection, query: bytes = b"") -> PictureParameters:
+    """Return the parameters of the pictures; `query` is that of the URL.
 
     Raises:
         BadRequest: one is invalid or not supported; `param` is its path.
@@ -77,7 +77,7 @@ def read_pictures(config: wire.GenerationConfig, selection: Selection) -> Pictur
     fields = PictureFields(
         generation_config_camel={"imageConfig": config.image_config} if config.image_config else None
     )
-    pictures = read_picture_parameters(fields, b"", draws=selection.capability in _DRAWING)
+    pictures = read_picture_parameters(fields, query, draws=selection.capability in _DRAWING)
     if selection.capability is Capability.VIDEO:
         refuse_for_films(pictures)
     return pictures

@@ -74,6 +74,13 @@ _STYLES = {"vivid": "vivid, hyper-real and dramatic", "natural": "natural, nothi
 _WORDS = frozenset({"style", "negative_prompt"})
 _OF_DRAWING = frozenset({"style", "negative_prompt", "background", "n", "resolution"})
 """These have other meanings where no picture is asked for, and are ignored there."""
+_WITHOUT_EFFECT = frozenset(
+    {
+        "seed", "guidance_scale", "person_generation", "watermark", "add_watermark", "ratio", "num_images",
+        "transparent_background",
+    }
+)  # fmt: skip
+"""Parameters of other services, which the website does not have."""
 _LOSSY = ("jpeg", "webp")
 _BEST = 100
 """The default of `output_compression`, which clients send with any format."""
@@ -127,6 +134,16 @@ class PictureFields(msgspec.Struct, frozen=True, kw_only=True):
     return_origin_image: Any = None
     """An extension: return the original instead of the 1K rendition."""
     return_origin_image_camel: Any = field(default=None, name="returnOriginImage")
+    seed: Any = None
+    guidance_scale: Any = None
+    guidance_scale_camel: Any = field(default=None, name="guidanceScale")
+    person_generation: Any = None
+    person_generation_camel: Any = field(default=None, name="personGeneration")
+    watermark: Any = None
+    add_watermark: Any = None
+    ratio: Any = None
+    num_images: Any = None
+    transparent_background: Any = None
     google: Any = None
     extra_body: Any = None
     extra_body_camel: Any = field(default=None, name="extraBody")
@@ -161,6 +178,8 @@ class PictureParameters(msgspec.Struct, frozen=True, kw_only=True):
     """The path of each parameter that is set, by its name."""
     sentences: tuple[str, ...] = ()
     """What the prompt says of style and of what to avoid."""
+    ignored: tuple[str, ...] = ()
+    """The paths of the parameters that have no effect."""
 
 
 _NONE = PictureParameters()
@@ -181,7 +200,7 @@ def read_picture_parameters(body: PictureFields, query: bytes, *, draws: bool) -
     gathered.add(dict(zip(_NAMES, values, strict=True)))
     for pair in parse_qsl(query.decode("latin-1")):  # one by one, since two values of one name may contradict
         gathered.add(nested([pair]), "?")
-    return gathered.parameters() if gathered.found else _NONE
+    return gathered.parameters() if gathered.found or gathered.ignored else _NONE
 
 
 def refuse_for_films(parameters: PictureParameters) -> None:
@@ -225,6 +244,7 @@ class _Gathered:
     def __init__(self, *, draws: bool) -> None:
         self._draws = draws
         self.found: dict[str, tuple[str, Any]] = {}
+        self.ignored: list[str] = []
 
     def add(self, fields: Fields, path: str = "", depth: int = 0) -> None:
         """Add the parameters of an object and of the objects in it; empty values and 'auto' are unset."""
@@ -241,6 +261,8 @@ class _Gathered:
                 earlier, known = self.found.setdefault(name, (where, value))
                 if str(known).lower() != str(value).lower():
                     raise _contradict(earlier, where)
+            elif name in _WITHOUT_EFFECT and self._draws and str(value).lower() != "false":
+                self.ignored.append(where)
 
     def _take(self, name: str) -> tuple[str, Any]:
         """Return the path and the converted value of a parameter; the value is None if it is unset."""
@@ -288,6 +310,7 @@ class _Gathered:
             n=self._take("n")[1],
             paths={name: where for name, (where, _) in self.found.items()},
             sentences=tuple(filter(None, sentences)),
+            ignored=tuple(self.ignored),
         )
 
     def _geometry(self) -> dict[str, Any]:

@@ -56,6 +56,14 @@ class Capability(StrEnum):
         """Whether the work takes minutes and continues after the answer to its first turn."""
         return self is Capability.VIDEO or self is Capability.DEEPSEARCH
 
+    @property
+    def extendable(self) -> bool:
+        """Whether extended thinking can be chosen for it."""
+        return self in _EXTENDABLE
+
+
+_EXTENDABLE = frozenset({Capability.CHAT, Capability.CANVAS, Capability.VIDEO})
+
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One base name of the catalogue."""
@@ -360,7 +368,7 @@ class Catalogue:
             model = self._models[listed.replaced_by] if listed.replaced_by else listed
             for capability in model.capabilities:
                 for extended in (False, True):
-                    if extended and capability not in {Capability.CHAT, Capability.CANVAS}:
+                    if extended and not capability.extendable:
                         continue
                     base = listed.id if listed.replaced_by else None
                     yield Selection(model=model, capability=capability, extended=extended, base=base)
@@ -418,11 +426,12 @@ def _parse_suffixes(model: Model, text: str) -> tuple[Capability, bool]:
         any(suffix not in allowed for suffix in chosen)
         or len(chosen) > 1
         or len(suffixes) - len(chosen) > 1
-        or (extended and chosen not in ([], [Capability.CANVAS.value]))
+        or (extended and chosen and not allowed[chosen[0]].extendable)
     )
     if wrong:
         near = [f"{model.id}-{one}" for suffix in chosen for one in get_close_matches(suffix, allowed, 1, _NEAR)]
-        takes = f"'{model.id}' takes one of: {', '.join(allowed)}; or {_EXTENDED}, alone or with canvas."
+        others = " or ".join(name for name, capability in allowed.items() if capability.extendable)
+        takes = f"'{model.id}' takes one of: {', '.join(allowed)}; or {_EXTENDED}, alone or with {others}."
         raise ValueError(f"{_guess(near[:1])}{takes}")
     return (allowed[chosen[0]] if chosen else Capability.CHAT), extended
 

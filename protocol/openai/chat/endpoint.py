@@ -46,8 +46,8 @@ _PATIENCE_SECONDS = 1800.0
 async def _answer(
     engine: Engine, body: wire.ChatRequest, selection: Selection, context: RequestContext
 ) -> Answer[Any, Any]:
-    notices = ignored.notices(read.ignored_fields(body, selection), context.api)
     pictures = read.read_pictures(body, selection, context)
+    notices = ignored.notices([*read.ignored_fields(body, selection), *pictures.ignored], context.api)
     choices = read.choices(body, selection, pictures)
     request = await read.read(body, selection, engine.catalogue, context, pictures)
     bounds = read.bounds(body)

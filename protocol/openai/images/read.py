@@ -93,7 +93,7 @@ def read_options(
         inline=form != "url",
         stream=bool(body.stream),
         quality=next((known for known in _QUALITIES if known == body.quality), None),
-        ignored=tuple(_IGNORED.sent(body)),
+        ignored=(*_IGNORED.sent(body), *pictures.ignored),
     )
 
 

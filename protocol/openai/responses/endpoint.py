@@ -54,8 +54,9 @@ async def _answer(
     engine: Engine, body: wire.ResponseRequest, selection: Selection, context: RequestContext
 ) -> ResponseAnswer | Accepted:
     read.refuse_unsupported(body)
-    notices = ignored.notices(read.ignored_fields(body, selection), context.api)
     tools = read_tools(body)
+    fields = [*read.ignored_fields(body, selection), *(tools.pictures.ignored if tools.pictures is not None else ())]
+    notices = ignored.notices(fields, context.api)
     state = state_of(engine, context)
     own = await state.resolved(read.items_of(body))
     placed = [read.PlacedItem(item, f"input[{index}]") for index, item in enumerate(own)]

@@ -111,10 +111,11 @@ def _function(tool: wire.NamespacedTool, at: str, namespace: wire.ResponseTool |
 
 def _pictures(tool: wire.NamespacedTool, at: str) -> PictureParameters:
     try:
-        return read_picture_parameters(tool, b"", draws=True)
+        pictures = read_picture_parameters(tool, b"", draws=True)
     except BadRequest as error:
         error.param = f"{at}.{error.param}"
         raise
+    return msgspec.structs.replace(pictures, ignored=tuple(f"{at}.{path}" for path in pictures.ignored))
 
 
 def _choice(choice: str | wire.ResponseToolChoice | None, names: FunctionNames) -> tuple[Mode, tuple[str, ...]]:

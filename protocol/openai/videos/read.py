@@ -65,7 +65,7 @@ def select(name: str | None, catalogue: Catalogue, caller: Caller) -> Selection:
         filming = [one for one in catalogue.selections() if one.capability is Capability.VIDEO and not one.deprecated]
         return next((one for one in filming if caller.may_use(one)), filming[0])
     selection = catalogue.resolve(name)
-    if selection.capability is Capability.CHAT and not selection.extended:
+    if selection.capability is Capability.CHAT:
         selection = catalogue.resolve(f"{selection.name}-{Capability.VIDEO}")
     if selection.capability is not Capability.VIDEO:
         raise Unsupported(f"The model '{selection.id}' makes no videos: use a '-video' model.", param="model")

@@ -176,8 +176,31 @@ def test_words_with_other_meanings_are_ignored_where_no_picture_is_asked_for():
         read({"size": "huge"}, draws=False)
 
 
+def test_parameters_of_other_services_have_no_effect_and_are_named():
+    fields = {
+        "seed": 4,
+        "guidance_scale": 7.5,
+        "watermark": False,
+        "transparent_background": "false",
+        "ratio": "16:9",
+        "image_config": {"personGeneration": "ALLOW_ALL", "num_images": 2},
+    }
+    found = read(fields, "watermark=true&guidanceScale=")
+    assert found.image_format == UNCHANGED
+    named = {
+        "seed",
+        "guidance_scale",
+        "ratio",
+        "image_config.personGeneration",
+        "image_config.num_images",
+        "?watermark",
+    }
+    assert (set(found.ignored), len(found.ignored)) == (named, len(named))
+    assert read(fields, draws=False).ignored == ()
+
+
 def test_unknown_fields_of_containers_are_ignored():
-    fields = {"extra_body": {"google": {"thinking_config": {"include_thoughts": True}, "seed": 5}}}
+    fields = {"extra_body": {"google": {"thinking_config": {"include_thoughts": True}, "other": 5}}}
     assert read(fields, "key=sk-x&alt=sse") == PictureParameters()
     assert read().image_format == UNCHANGED
 

@@ -20,6 +20,7 @@ def test_every_listed_name_resolves_to_itself(selection):
     ("name", "canonical"),
     [
         ("gemini-3-pro-extended-canvas", "gemini-3-pro-canvas-extended"),
+        ("gemini-3-pro-extended-video", "gemini-3-pro-video-extended"),
         ("gemini-3-pro-canvas-extended", "gemini-3-pro-canvas-extended"),
         ("gemini-2.5-flash-free-imagen", "gemini-2.5-flash-free-imagen"),
         ("gemini-3.5-flash-lite-deepsearch", "gemini-3.5-flash-lite-deepsearch"),

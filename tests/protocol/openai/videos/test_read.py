@@ -96,6 +96,11 @@ def test_without_a_name_the_first_covered_video_model_is_selected():
     assert read.select(None, CATALOGUE, caller).id == "gemini-3.1-pro-video"
 
 
+def test_a_model_with_extended_thinking_makes_videos():
+    for name in ("gemini-3-pro-extended", "gemini-3-pro-video-extended"):
+        assert read.select(name, CATALOGUE, CALLER).id == "gemini-3-pro-video-extended"
+
+
 @pytest.mark.parametrize(
     ("name", "error"),
     [
@@ -103,7 +108,6 @@ def test_without_a_name_the_first_covered_video_model_is_selected():
         ("gemini-2.5-flash", ModelUnknown),
         ("gemini-2.5-flash-video", ModelUnknown),
         ("gemini-3-pro-imagen", Unsupported),
-        ("gemini-3-pro-extended", Unsupported),
     ],
 )
 def test_a_model_that_makes_no_videos_is_refused(name, error):

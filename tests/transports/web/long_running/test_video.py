@@ -78,6 +78,14 @@ async def test_a_refused_video_is_requested_again_after_a_short_turn(open_site, 
         assert await site.seen("generate") == 3
 
 
+@pytest.mark.parametrize("profile", ["strict", "site"])
+async def test_a_video_is_made_with_extended_thinking(open_site, profile):
+    async with open_site(profile=profile, video_seconds=0.2) as site:
+        async with site.connect(**FAST) as transport:
+            assert of(Media, await asked_before(transport, "a cat", f"{MODEL}-extended"))
+        assert (await site.state())["departures"] == []
+
+
 async def asked_before(transport, text, model):
     account = account_of(transport)
     async with asking(transport, request_for(text, model), account) as answer:
