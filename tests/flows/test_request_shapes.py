@@ -69,6 +69,38 @@ def claude_code(*messages):
     }
 
 
+def roo_code_at_anthropic(*messages):
+    last = messages[-1]
+    *others, block = last["content"]
+    cached = {**block, "cache_control": {"type": "ephemeral"}}
+    return {
+        "model": "claude-sonnet-4-5",
+        "max_tokens": 16384,
+        "temperature": 1,
+        "thinking": {"type": "enabled", "budget_tokens": 8192},
+        "system": [{"text": "You are Roo.", "type": "text", "cache_control": {"type": "ephemeral"}}],
+        "messages": [*messages[:-1], {**last, "content": [*others, cached]}],
+        "stream": True,
+        "tools": [{"name": "read_file", "description": ABOUT, "input_schema": {**SCHEMA, "required": ["path"]}}],
+        "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
+    }
+
+
+CLAUDE_CODE_HEADERS = {
+    "anthropic-version": "2023-06-01",
+    "anthropic-beta": "claude-code-20250219,interleaved-thinking-2025-05-14,fine-grained-tool-streaming-2025-05-14",
+    "anthropic-dangerous-direct-browser-access": "true",
+    "x-app": "cli",
+    "x-stainless-lang": "js",
+    "user-agent": "claude-cli/2.1.0 (external, cli)",
+}
+ROO_CODE_HEADERS = {
+    "anthropic-version": "2023-06-01",
+    "anthropic-beta": "fine-grained-tool-streaming-2025-05-14,prompt-caching-2024-07-31",
+    "x-stainless-lang": "js",
+}
+
+
 def blocks(events):
     """Put the blocks of a streamed message together; return them and the reason for its end."""
     found = {}
@@ -85,19 +117,18 @@ def blocks(events):
     return list(found.values()), reasons
 
 
-def test_claude_code_reads_a_file(post):
-    headers = {
-        "anthropic-version": "2023-06-01",
-        "anthropic-beta": "claude-code-20250219,interleaved-thinking-2025-05-14,fine-grained-tool-streaming-2025-05-14",
-        "anthropic-dangerous-direct-browser-access": "true",
-        "x-app": "cli",
-        "x-stainless-lang": "js",
-        "user-agent": "claude-cli/2.1.0 (external, cli)",
-    }
+@pytest.mark.parametrize(
+    ("path", "shape", "headers", "keeps_thoughts"),
+    [
+        ("/v1/messages?beta=true", claude_code, CLAUDE_CODE_HEADERS, True),
+        ("/v1/messages", roo_code_at_anthropic, ROO_CODE_HEADERS, False),
+    ],
+)
+def test_a_client_of_anthropic_reads_a_file(post, path, shape, headers, keeps_thoughts):
     reminder = {"type": "text", "text": "<system-reminder>\nToday is Monday.\n</system-reminder>"}
     asked = {"type": "text", "text": f'<sim thoughts="let me look"/>{CALL}', "cache_control": {"type": "ephemeral"}}
     user = {"role": "user", "content": [reminder, asked]}
-    found, reasons = blocks(post("/v1/messages?beta=true", claude_code(user), **headers))
+    found, reasons = blocks(post(path, shape(user), **headers))
     assert ([block["type"] for block in found], reasons) == (["thinking", "tool_use"], ["tool_use"])
     thought, use = found
     assert (thought["thinking"], use["name"], json.loads(use["json"])) == (
@@ -106,6 +137,7 @@ def test_claude_code_reads_a_file(post):
         {"path": "a.txt"},
     )
     kept = {"type": "thinking", "thinking": thought["thinking"], "signature": thought["signature"]}
+    said = [kept] if keeps_thoughts else []
     called = {"type": "tool_use", "id": use["id"], "name": use["name"], "input": json.loads(use["json"])}
     result = {
         "tool_use_id": use["id"],
@@ -113,8 +145,9 @@ def test_claude_code_reads_a_file(post):
         "content": [{"type": "text", "text": RESULT}, reminder],
         "cache_control": {"type": "ephemeral"},
     }
-    history = [user, {"role": "assistant", "content": [kept, called]}, {"role": "user", "content": [result]}]
-    found, reasons = blocks(post("/v1/messages?beta=true", claude_code(*history), **headers))
+    answered = {"role": "user", "content": [result] if keeps_thoughts else [result, reminder]}
+    history = [user, {"role": "assistant", "content": [*said, called]}, answered]
+    found, reasons = blocks(post(path, shape(*history), **headers))
     assert RESULT in "".join(block.get("text", "") for block in found)
     assert reasons == ["end_turn"]
 
