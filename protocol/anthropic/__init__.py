@@ -18,7 +18,8 @@ _METHODS = ["GET", "POST", "DELETE"]
 
 async def _not_offered(request: Request) -> NoReturn:
     """Refuse what the API has and this gateway has not."""
-    raise HttpError(404, "not_found", f"'{request.url.path}' is not offered: send each request to '/v1/messages'.")
+    text = f"'{request.url.path}' is not offered: send each request, with its files, to '/v1/messages'."
+    raise HttpError(404, "not_found", text)
 
 
 def routes(engine: Engine) -> list[Route]:
@@ -36,6 +37,8 @@ def routes(engine: Engine) -> list[Route]:
         route("/v1/messages/batches", _METHODS, _not_offered),
         route("/v1/messages/batches/{batch:path}", _METHODS, _not_offered),
         route("/v1/complete", _METHODS, _not_offered),
+        route("/v1/files", _METHODS, _not_offered),
+        route("/v1/files/{file:path}", _METHODS, _not_offered),
     ]
 
 
