@@ -219,7 +219,7 @@ def new_response(body: wire.ResponseRequest, selection: Selection, context: Requ
     """Return a response that has no output yet, with what it repeats of its request."""
     reasoning = body.reasoning or wire.ReasoningOptions()
     return ModelResponse(
-        id=f"resp_{int(context.created):08x}{secrets.token_hex(20)}",  # the store sorts responses by their ids
+        id=f"resp_{int(context.created * 1000):012x}{secrets.token_hex(18)}",  # the store sorts responses by ids
         created_at=int(context.created),
         status="queued" if body.background else "in_progress",
         background=bool(body.background),

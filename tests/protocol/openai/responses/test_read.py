@@ -6,7 +6,8 @@ from protocol.http.conversation import Attachment
 from protocol.model import BadRequest, Catalogue, Role
 from protocol.openai.responses import wire
 from protocol.openai.responses.function_names import FunctionNames, placed_tools
-from protocol.openai.responses.read import PlacedItem, items_of, messages_of
+from protocol.openai.responses.read import PlacedItem, items_of, messages_of, new_response
+from tests.protocol.conftest import make_context
 
 CATALOGUE = Catalogue.build()
 
@@ -63,6 +64,14 @@ def test_a_request_is_read_as_clients_write_it():
     assert body.input == [wire.InputItem(role="user", content=[wire.InputPart(type="input_text", text="a")])]
     assert (body.max_output_tokens, body.metadata, body.previous_response_id) == (16, None, None)
     assert (body.store, body.tools[0].tools[0].strict) == (False, True)
+
+
+def test_later_responses_have_greater_ids():
+    body = wire.decode_request(b'{"model": "gemini-3-pro", "input": "x"}')
+    times = [0.0, 1.7e9, 1.7e9 + 0.001, 1.7e9 + 1, 4e9]
+    ids = [new_response(body, CATALOGUE.resolve(body.model), make_context(created=time)).id for time in times]
+    assert ids == sorted(ids)
+    assert {len(one) for one in ids} == {len("resp_") + 48}
 
 
 def test_files_are_found_in_every_place():
