@@ -6,6 +6,7 @@ from typing import NoReturn
 from starlette.requests import Request
 from starlette.routing import Route
 
+from protocol.anthropic import file_endpoints as files
 from protocol.anthropic.endpoint import CREATE, TokenCounter
 from protocol.anthropic.errors import AnthropicErrorResponse
 from protocol.anthropic.models import AnthropicModels
@@ -34,6 +35,11 @@ def routes(engine: Engine) -> list[Route]:
         route("/v1/messages/count_tokens", ["POST"], counter.count),
         route("/v1/models", ["GET"], models.list),
         route("/v1/models/{model:path}", ["GET"], models.retrieve),
+        route("/v1/files", ["POST"], files.upload),
+        route("/v1/files", ["GET"], files.list_files),
+        route("/v1/files/{file}", ["GET"], files.retrieve),
+        route("/v1/files/{file}", ["DELETE"], files.delete),
+        route("/v1/files/{file}/content", ["GET"], files.content),
         route("/v1/messages/batches", _METHODS, _not_offered),
         route("/v1/messages/batches/{batch:path}", _METHODS, _not_offered),
         route("/v1/complete", _METHODS, _not_offered),

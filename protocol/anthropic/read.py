@@ -148,8 +148,8 @@ def _file(source: wire.FileSource, at: str, kind: Literal["image", "document"], 
             form = "image" if kind == "image" else "link"
             return Attachment(at=at, param=f"{at}.source.url", source=Source(form=form, text=source.url, name=name))
         case wire.StoredSource():
-            text = f"This gateway does not store files by id: send the file in base64 (at '{at}.source.file_id')."
-            raise BadRequest(text, param=f"{at}.source.file_id", code="unsupported_parameter")
+            form = "image_id" if kind == "image" else "file_id"
+            return Attachment(at=at, param=f"{at}.source.file_id", source=Source(form=form, text=source.file_id))
 
 
 def select(body: wire.CreateMessage, catalogue: Catalogue, caller: Caller) -> Selection:

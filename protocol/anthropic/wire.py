@@ -31,7 +31,7 @@ class UrlSource(msgspec.Struct, frozen=True, tag="url"):
 
 
 class StoredSource(msgspec.Struct, frozen=True, tag="file"):
-    """A file that was uploaded earlier, which is not supported."""
+    """A file that was uploaded earlier."""
 
     file_id: str = ""
 

@@ -35,6 +35,7 @@ from protocol.http.uploads import (
     download_of,
     find_upload,
     new_file,
+    page_of,
     read_content,
     remove_upload,
 )
@@ -165,22 +166,13 @@ async def list_files(request: Request) -> ASGIResponse:
     """
     context = context_of(request.scope)
     query = {name: values[0] for name, values in parse_qs(context.query.decode("latin-1")).items()}
-    size = min(_number(query, "pageSize", _USUAL) or _USUAL, _MOST)
-    start = _number(query, "pageToken", 0)
-    files = [*reversed(await context.files.list(caller_of(context).owner))]
-    return _json(
-        file_wire.GeminiFilePage(
-            files=[_shown(file, context) for file in files[start : start + size]],
-            next_page_token=str(start + size) if start + size < len(files) else "",
-        )
-    )
-
-
-def _number(query: Mapping[str, str], name: str, default: int) -> int:
-    value = query.get(name, "") or str(default)
-    if not value.isdecimal() or len(value) > 9:
-        raise BadRequest(f"'{name}' must be a number, or be left out.", param=name)
-    return int(value)
+    sent = query.get("pageSize", "0")
+    if not sent.isdecimal() or len(sent) > 9:
+        raise BadRequest("'pageSize' must be a number, or be left out.", param="pageSize")
+    size = min(int(sent) or _USUAL, _MOST)
+    files = await context.files.list(caller_of(context).owner)
+    found, cursor = page_of(files, size, query.get("pageToken", ""), "pageToken")
+    return _json(file_wire.GeminiFilePage(files=[_shown(file, context) for file in found], next_page_token=cursor))
 
 
 async def retrieve(request: Request) -> ASGIResponse:

@@ -1,7 +1,7 @@
 """Takes files that clients upload for later requests, in every dialect: checks, stores and pages them."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
 from hashlib import sha256
@@ -19,9 +19,10 @@ from protocol.http.errors import Refuse
 from protocol.http.files import FileField, file_name, no_file, take
 from protocol.http.parallel import in_thread, run_in_worker
 from protocol.http.spool import ContentSink
-from protocol.model import Content, Saturated, UploadedFile, viewed
+from protocol.model import BadRequest, Content, Saturated, UploadedFile, viewed
 
 _CLEANUP_SECONDS = 5.0
+_CURSOR_DIGITS = 20
 _HEADERS = {"cache-control": "private, no-store", "x-content-type-options": "nosniff"}
 """A browser must not show the file as a page of the gateway."""
 
@@ -134,6 +135,32 @@ async def remove_upload(file_id: str, context: RequestContext) -> None:
     """
     if not await context.files.remove(caller_of(context).owner, file_id):
         raise no_file(file_id)
+
+
+def page_of(files: Sequence[UploadedFile], size: int, cursor: str, param: str) -> tuple[list[UploadedFile], str]:
+    """Return the files behind a cursor, newest first, and the cursor of the next page; empty: there is no other page.
+
+    A cursor is a place in the order, not a file or a number: clients delete the files of a page before they ask for
+    the next one. `param` is the parameter that has the cursor.
+
+    Raises:
+        BadRequest: no page has returned this cursor.
+
+    """
+    if cursor:
+        created, dash, identity = cursor.partition("-")
+        if not dash or not created.isdecimal() or len(created) > _CURSOR_DIGITS:
+            raise BadRequest(f"'{param}' must be what a page of this list returned, or be left out.", param=param)
+        files = [file for file in files if _place(file) < (int(created), identity)]
+    found = sorted(files, key=_place, reverse=True)
+    if len(found) <= size:
+        return found, ""
+    created_at, identity = _place(found[size - 1])
+    return found[:size], f"{created_at}-{identity}"
+
+
+def _place(file: UploadedFile) -> tuple[int, str]:
+    return int(file.created * 1_000_000), file.id
 
 
 def download_of(file: UploadedFile, context: RequestContext, refuse: Refuse) -> Download:

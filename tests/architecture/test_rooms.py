@@ -82,6 +82,7 @@ CROSS_CUTTING = {
 """Test files without a module of their path."""
 
 TESTED_ELSEWHERE = {
+    "protocol/anthropic/file_endpoints.py",
     "protocol/gemini/endpoint.py",
     "protocol/gemini/models.py",
     "protocol/http/context.py",

@@ -209,6 +209,40 @@ def test_a_license_stores_as_much_as_the_settings_say(client, upload):
     assert len(list(client.files.list())) == 4
 
 
+def test_one_file_serves_all_dialects(http, upload):
+    file, version = upload("notes.txt", TEXT), {"anthropic-version": "2023-06-01"}
+    block = {"type": "document", "source": {"type": "file", "file_id": file.id}}
+    body = {"model": MODEL, "max_tokens": 999, "messages": [{"role": "user", "content": [block]}]}
+    assert "notes.txt" in http.post("/messages", json=body, headers=version).text
+    part = {"fileData": {"fileUri": f"files/{file.id}"}}
+    answer = http.post(f"/models/{MODEL}:generateContent", json={"contents": [{"parts": [part]}]})
+    assert "notes.txt" in answer.text
+    listed = http.get("/files", headers=version).json()["data"]
+    assert [(one["type"], one["id"]) for one in listed] == [("file", file.id)]
+    google = {"x-goog-api-key": KEY}
+    assert http.get("/files", headers=google).json()["files"][0]["name"] == f"files/{file.id}"
+
+
+def test_older_clients_of_anthropics_page_by_the_ids_of_files(http, upload):
+    ids = [upload("notes.txt", b"x").id for _ in range(4)][::-1]
+
+    def page(**query):
+        found = http.get("/files", params=query, headers={"anthropic-version": "2023-06-01"})
+        if found.status_code != 200:
+            return found.json()["error"]["type"]
+        assert (found.json()["first_id"], found.json()["last_id"]) == (
+            found.json()["data"][0]["id"],
+            found.json()["data"][-1]["id"],
+        )
+        return [one["id"] for one in found.json()["data"]], found.json()["has_more"]
+
+    assert page(limit=3) == (ids[:3], True)
+    assert page(limit=3, after_id=ids[2]) == (ids[3:], False)
+    assert page(limit=2, before_id=ids[3]) == (ids[1:3], True)
+    for wrong in ({"after_id": "file-none"}, {"limit": 0}, {"page": "page_x"}):
+        assert page(**wrong) == "invalid_request_error"
+
+
 def test_files_survive_a_restart_of_two_workers_encrypted(tmp_path, start_gateway):
     key_file = tmp_path / "key"
     key_file.write_text("a secret of the store, which has 32 bytes")

@@ -16,6 +16,7 @@ EXPECTED = {
     "helper": {"text": "through the helper"},
     "response": {"texts": ["first", "second", "second"], "inputs": ["<echo>second</echo>"]},
     "responseStream": {"gapless": True, "types": ["reasoning", "function_call"], "call": "{}"},
+    "files": {"content": "Größe", "named": True, "listed": ["a.txt"], "deleted": True, "kept": 3600},
     "models": {"listed": True, "one": "gemini-3-pro"},
     "aborted": {"left": True},
     "wrongKey": {

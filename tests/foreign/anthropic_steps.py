@@ -5,6 +5,7 @@ Every function `step_<name>` is a step.
 """
 
 import base64
+import datetime as dt
 import json
 import random
 import sys
@@ -264,10 +265,36 @@ def step_files(client):
         ({"type": "base64", "media_type": "image/png", "data": "!"}, "messages[0].content[0].source.data"),
         ({"type": "base64", "media_type": "image/png", "data": PAPER}, "messages[0].content[0].source.data"),
         ({"type": "url", "url": "http://127.0.0.1/x.png"}, "URL"),
-        ({"type": "file", "file_id": "file_1"}, "messages[0].content[0].source.file_id"),
     ):
         block = {"type": "image", "source": source}
         refused(client, anthropic.BadRequestError, words, messages=[user(block, text("?"))])
+
+
+def step_uploaded_files(client):
+    for api in (client.files, client.beta.files):
+        data = "Größe: 1\n".encode() * 100_000
+        file = api.upload(file=("Größen.txt", data, "text/plain"), expires_in_seconds=3600)
+        equal((file.type, file.filename, file.mime_type), ("file", "Größen.txt", "text/plain"))
+        equal((file.size_bytes, file.downloadable), (len(data), True))
+        equal(file.expires_at - file.created_at, dt.timedelta(hours=1))
+        equal(api.retrieve_metadata(file.id), file)
+        equal(api.download(file.id).read(), data)
+        block = {"type": "document", "source": {"type": "file", "file_id": file.id}}
+        said = said_by(ask(client, user(text("What is this?"), block))[1])
+        assert f"Größen.txt (text/plain, {len(data)} bytes)" in said, said
+        image = {"type": "image", "source": block["source"]}
+        refused(client, anthropic.BadRequestError, "source.file_id", messages=[user(image)])
+        equal((api.delete(file.id).type, [*api.list()]), ("file_deleted", []))
+        refused(client, anthropic.NotFoundError, "is not stored", messages=[user(block)])
+        picture = api.upload(file=("a.png", base64.b64decode(PIXEL), "image/png"))
+        image = {"type": "image", "source": {"type": "file", "file_id": picture.id}}
+        assert "a.png (image/png" in said_by(ask(client, user(image))[0])
+        more = [api.upload(file=("a.txt", b"x", "text/plain")).id for _ in range(4)]
+        equal([one.id for one in api.list(limit=2)], [*reversed(more), picture.id])
+        equal([one.id for one in api.list(ids=more[1:3])], [more[2], more[1]])
+        for one in api.list(limit=2):  # pages are deleted before the next one is read
+            api.delete(one.id)
+        equal([*api.list()], [])
 
 
 def step_large_files(client):

@@ -358,8 +358,9 @@ def step_names_of_files(v1, v1beta):
     equal([uploaded(v1, b"more", display_name=str(n)).display_name for n in range(12)], [str(n) for n in range(12)])
     listed = [*v1.files.list(config={"page_size": 5})]
     equal([one.display_name for one in listed], [*(str(n) for n in range(11, -1, -1)), "file.txt"])
-    for one in listed:
+    for one in v1.files.list(config={"page_size": 5}):  # pages are deleted before the next one is read
         v1.files.delete(name=one.name)
+    equal([*v1.files.list()], [])
 
 
 def step_files_that_are_refused(v1, v1beta):

@@ -1,5 +1,5 @@
 // The official `openai` npm SDK, unmodified, against a gateway: prints one JSON line per case.
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 
 const client = new OpenAI({ baseURL: process.env.BASE_URL, apiKey: process.env.LICENSE_KEY, maxRetries: 0 });
 const ask = (content, more = {}) =>
@@ -82,6 +82,23 @@ const cases = {
       types: output.map((item) => item.type),
       call: output[1].arguments,
     };
+  },
+  files: async () => {
+    const data = new TextEncoder().encode("Größe");
+    const file = await client.files.create({
+      file: await toFile(data, "a.txt"),
+      purpose: "user_data",
+      expires_after: { anchor: "created_at", seconds: 3600 },
+    });
+    const content = await (await client.files.content(file.id)).text();
+    const answer = await client.responses.create({
+      model: "gemini-3-pro",
+      input: [{ role: "user", content: [{ type: "input_file", file_id: file.id }] }],
+    });
+    const listed = [];
+    for await (const one of client.files.list()) listed.push(one.filename);
+    const { deleted } = await client.files.delete(file.id);
+    return { content, named: answer.output_text.includes("a.txt"), listed, deleted, kept: file.expires_at - file.created_at };
   },
   models: async () => {
     const ids = [];

@@ -1,7 +1,7 @@
 import pytest
 
-from protocol.http.uploads import UploadNote, store_upload
-from protocol.model import BadRequest, Saturated
+from protocol.http.uploads import UploadNote, page_of, store_upload
+from protocol.model import BadRequest, Saturated, UploadedFile
 from tests.protocol.conftest import make_context
 
 TEXT = "Größe".encode("utf-16")
@@ -34,6 +34,10 @@ class Files:
             raise Saturated("The store failed.")
 
 
+def file_at(created, identity):
+    return UploadedFile(id=identity, name="", mime="", size=1, created=created, expires=9.0)
+
+
 def context_with(files):
     return make_context(files=files, created=50.0)
 
@@ -50,6 +54,21 @@ async def test_a_file_is_checked_and_keeps_its_bytes():
 async def test_a_client_may_shorten_the_time_that_a_file_is_kept(seconds, expires):
     file = await store_upload(b"x", UploadNote(seconds=seconds), context_with(Files()))
     assert (file.created, file.expires) == (50.0, expires)
+
+
+def test_a_page_begins_behind_a_place_even_if_its_file_is_gone():
+    files = [file_at(created, identity) for created, identity in ((1.0, "a"), (2.0, "c"), (2.0, "b"), (3.5, "d"))]
+    first, cursor = page_of(files, 2, "", "page")
+    assert [file.id for file in first] == ["d", "c"]
+    rest, end = page_of([file for file in files if file.id in "ab"], 2, cursor, "page")
+    assert ([file.id for file in rest], end) == (["b", "a"], "")
+
+
+@pytest.mark.parametrize("cursor", ["x", "1", "-a", "1e3-a", f"{'9' * 5000}-a"])
+def test_a_cursor_that_no_page_has_returned_is_refused(cursor):
+    with pytest.raises(BadRequest) as refused:
+        page_of([], 2, cursor, "page")
+    assert refused.value.param == "page"
 
 
 async def test_nothing_is_stored_of_a_file_that_is_refused():
