@@ -363,6 +363,20 @@ def test_a_response_in_the_background_can_be_cancelled(gateway, client):
         client.responses.cancel(whole.id)
 
 
+@pytest.mark.parametrize("store", [True, False])
+def test_a_video_whose_client_leaves_is_fetched_as_a_chat_unless_nothing_may_be_stored(client, store):
+    body = {"model": "gemini-3-pro-video", "input": '<sim ready="0.2"/> a cat on a boat', "store": store}
+    stream = client.responses.create(**body, stream=True)
+    begun = next(event for event in stream if event.type == "response.created")
+    stream.close()
+    if store:
+        fetched = client.chat.completions.retrieve(begun.response.id)
+        assert "](http" in fetched.choices[0].message.content
+    else:
+        with pytest.raises(openai.NotFoundError):
+            client.chat.completions.retrieve(begun.response.id)
+
+
 def test_a_response_in_the_background_streams_from_the_start_and_again(gateway, client):
     events = events_of(post(gateway, input="<echo>later</echo>", background=True, stream=True))
     assert kinds_of(events)[:3] == ["created", "queued", "in_progress"]

@@ -10,6 +10,7 @@ from protocol.http.context import RequestContext, caller_of, context_of
 from protocol.http.conversation import read_turns
 from protocol.http.errors import ASGIResponse, HttpError
 from protocol.http.files import reserve_to_store
+from protocol.http.long_running import opened
 from protocol.http.operation import Accepted, Answer, Operation
 from protocol.http.stop import Bounds, bounded
 from protocol.http.stream import EventStream
@@ -89,7 +90,9 @@ async def _answer(
             notices=notices,
         )
     maker = ResponseMaker(engine, context, stored)
-    exchange = bounded(engine, request, Bounds(tokens=body.max_output_tokens))
+    bounds = Bounds(tokens=body.max_output_tokens)
+    stores = response.store
+    exchange = opened(engine, context, request, bounds, response.id) if stores else bounded(engine, request, bounds)
     return Answer(
         request=request,
         exchange=maker.opened(exchange, streamed=bool(body.stream)),
