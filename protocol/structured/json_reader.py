@@ -1,8 +1,9 @@
 """Reads one JSON value from text that arrives in pieces, and releases the text that is checked.
 
 An object whose members can be checked one by one is released member by member: each as soon as it is complete and fits
-its schema. A member that may be any string is released while it arrives. Everything else is released when it is
-complete. Example with `{"n": <integer>, "text": <string>}`:
+its schema. A member that may be any string is released while it arrives. An array is released element by element, from
+its first valid element on. Everything else is released when it is complete. Example with
+`{"n": <integer>, "text": <string>}`:
 
     feed('{"n": 1')      -> ""                    more digits may follow
     feed('2, "text": "') -> '{"n": 12, "text": "'
@@ -10,7 +11,7 @@ complete. Example with `{"n": <integer>, "text": <string>}`:
     feed('lo"}')         -> 'lo"}'
 
 Two mistakes that models often make are mended: line breaks and tabs within a string are escaped, and a
-comma before the closing brace is dropped.
+comma before the closing brace or bracket is dropped.
 """
 
 import re
@@ -54,6 +55,8 @@ class JsonReader:
         self._raw: list[str] = []
         self._names: set[str] = set()
         self._name = ""
+        self._elements: list[Any] = []
+        """The elements so far of the member that is read now."""
         self.released = ""
         """All text released so far: the canonical form of the value, once it is complete."""
         self.done = False
@@ -197,6 +200,11 @@ class JsonReader:
             self._text = self._text[1:]
             self._step = self._string
             return self._head() + '"'
+        if first == "[" and (self._schema is None or self._schema.by_elements(self._name)):
+            self._text = self._text[1:]
+            self._elements = []
+            self._step = self._element_or_end
+            return ""
         raw = self._take()
         if raw is None:
             return None
@@ -207,6 +215,43 @@ class JsonReader:
         text = self._head() + _mended(raw)
         self._step = self._comma_or_end
         return text
+
+    def _element_or_end(self) -> str | None:
+        """Read an element, or the closing bracket after the opening one or a comma."""
+        first = self._skip_blanks() if self._value is None else "_"
+        if not first:
+            return None
+        if first == "]":
+            return self._close_array()
+        raw = self._take()
+        if raw is None:
+            return None
+        value = _read(raw)
+        if self._schema is not None and (problem := self._schema.element_problem(self._name, value)):
+            raise InvalidJson(problem)
+        before = ", " if self._elements else self._head() + "["
+        self._elements.append(value)
+        self._step = self._comma_or_bracket
+        return before + _mended(raw)
+
+    def _comma_or_bracket(self) -> str | None:
+        first = self._skip_blanks()
+        if not first:
+            return None
+        if first == "]":
+            return self._close_array()
+        if first != ",":
+            raise InvalidJson("it is not valid JSON: a comma or a closing bracket must follow an element")
+        self._text = self._text[1:]
+        self._step = self._element_or_end
+        return ""
+
+    def _close_array(self) -> str:
+        if self._schema is not None and (problem := self._schema.member_problem(self._name, self._elements)):
+            raise InvalidJson(problem)
+        self._text = self._text[1:]
+        self._step = self._comma_or_end
+        return "]" if self._elements else self._head() + "[]"
 
     def _head(self) -> str:
         """Return the text before a member's value."""

@@ -27,6 +27,8 @@ _ANY_STRING = frozenset(
     {"type", "title", "description", "default", "examples", "format", "deprecated", "readOnly", "writeOnly", "$comment"}
 )
 """The keywords that leave a schema open to any string: `format` is not checked."""
+_ANY_ARRAY = (_ANY_STRING - {"format"}) | {"items", "minItems", "maxItems", "uniqueItems"}
+"""The keywords of an array whose elements are checked by `items` alone."""
 _VALUES = frozenset({"const", "default", "enum", "examples"})
 """The keywords whose values may be null, and hold nothing to check."""
 
@@ -123,6 +125,22 @@ class CompiledSchema:
             return schema is True
         named = schema.get("type", "string")
         return schema.keys() <= _ANY_STRING and (named == "string" or (isinstance(named, list) and "string" in named))
+
+    def by_elements(self, name: str) -> bool:
+        """Return whether a member of the object may be an array whose elements can be checked one by one."""
+        pointer = self._member(name)
+        schema = self._at(pointer) if pointer is not None else True
+        if not isinstance(schema, dict):
+            return schema is True
+        named = schema.get("type", "array")
+        return schema.keys() <= _ANY_ARRAY and (named == "array" or (isinstance(named, list) and "array" in named))
+
+    def element_problem(self, name: str, value: object) -> str:
+        """Return what is wrong with one element of a member (see `by_elements`)."""
+        pointer = f"{self._member(name)}/items"
+        if self._fits(pointer, value):
+            return ""
+        return f"an element of the member {name!r} does not fit its JSON Schema {_shown(self._at(pointer))}"
 
     def _member(self, name: str) -> str | None:
         """Return the pointer of the schema of a member; None: anything goes."""

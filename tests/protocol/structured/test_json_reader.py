@@ -55,6 +55,73 @@ def test_members_are_released_as_soon_as_they_are_checked():
     assert released == ["", '{"n": 12, "text": "', "Hel", 'lo"', ', "kind": "a"', "}"]
 
 
+LISTS = {
+    "type": "object",
+    "properties": {
+        "list": {"type": "array", "items": {"$ref": "#/$defs/E"}, "minItems": 2},
+        "any": {"type": "array"},
+        "pair": {"type": "array", "prefixItems": [{"type": "integer"}]},
+    },
+    "$defs": {"E": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}},
+}
+
+
+def test_arrays_are_released_element_by_element():
+    parts = [
+        '{"list": [',
+        '{"a": 1',
+        "}",
+        ',\n{"a": 2},',
+        "]",
+        ', "any": [1',
+        '2, "x',
+        'y", [[',
+        "]], ]",
+        ', "pair": [1',
+        "]}",
+    ]
+    reader, released = read(compiled(LISTS), parts)
+    assert released == [
+        *(
+            "",
+            "",
+            '{"list": [{"a": 1}',
+            ', {"a": 2}',
+            "]",
+            "",
+            ', "any": [12',
+            ', "xy"',
+            ", [[]]]",
+            "",
+            ', "pair": [1]}',
+        ),
+    ]
+    assert json.loads("".join(released)) == reader.value
+
+
+@pytest.mark.parametrize(
+    ("text", "released", "words"),
+    [
+        ('{"list": [{"a": "x"}]}', "", "an element of the member 'list'"),
+        ('{"list": [{"a": 1}, {}]}', '{"list": [{"a": 1}', "an element of the member 'list'"),
+        ('{"list": [{"a": 1}]}', '{"list": [{"a": 1}', "minItems"),
+        ('{"any": []}', '{"any": []}', ""),
+        ('{"any": [1 2]}', '{"any": [1', "a closing bracket"),
+        ('{"any": [,]}', "", "not valid JSON"),
+        ('{"other": [1, {"b": []}]}', '{"other": [1, {"b": []}]}', ""),
+    ],
+)
+def test_a_mistake_in_an_array_is_named(text, released, words):
+    reader, found = JsonReader(compiled(LISTS)), ""
+    if not words:
+        assert reader.feed(text) == released
+        return
+    with pytest.raises(InvalidJson, match=words):
+        for character in text:
+            found += reader.feed(character)
+    assert found == released
+
+
 @pytest.mark.parametrize(
     ("text", "released", "words"),
     [
