@@ -24,6 +24,7 @@ class IgnoredFields:
 
     def __init__(self, neutral: Mapping[str, tuple[object, ...]]) -> None:
         """Know these fields, at least two, and for each the values that change nothing; empty values never do."""
+        self.names = frozenset(neutral)
         self._neutral = tuple(neutral.items())
         self._values_of = attrgetter(*neutral)
         self._unset = (None,) * len(neutral)

@@ -1,7 +1,7 @@
 """Lists the input of a stored response, in the form in which OpenAI shows items."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -10,6 +10,7 @@ from protocol.openai.responses import wire
 from protocol.openai.responses.output_wire import InputItems
 
 _USUAL, _MOST = 20, 100
+_DETAILS = ("low", "high", "auto", "original")
 _SHOWN = frozenset({"message", "reasoning", "function_call", "function_call_output", "image_generation_call"})
 """The types of items that are shown."""
 
@@ -50,8 +51,7 @@ def _shown(item: wire.InputItem) -> dict[str, Any]:
             content = _parts(item.content or [], answered=item.role == "assistant")
             return {**shown, "role": item.role or "user", "content": content}
         case "reasoning":
-            summary = [{"type": "summary_text", "text": part.text or ""} for part in item.summary or ()]
-            return {**shown, "summary": summary}
+            return {**shown, "summary": [{"type": "summary_text", "text": text} for text in _thoughts(item.summary)]}
         case "function_call":
             if item.namespace is not None:
                 shown["namespace"] = item.namespace
@@ -73,6 +73,12 @@ def _parts(content: wire.InputContent, *, answered: bool) -> list[dict[str, Any]
     return [_part(part, answered=answered) for part in parts]
 
 
+def _thoughts(summary: Any) -> list[str]:
+    parts = cast("list[Any]", summary) if isinstance(summary, list) else [summary]
+    texts = [cast("dict[str, Any]", part).get("text") if isinstance(part, dict) else part for part in parts]
+    return [text for text in texts if isinstance(text, str)]
+
+
 def _part(part: wire.InputPart, *, answered: bool) -> dict[str, Any]:
     match part.type:
         case "refusal":
@@ -80,7 +86,7 @@ def _part(part: wire.InputPart, *, answered: bool) -> dict[str, Any]:
         case "input_image" | "image_url":
             url = part.image_url if isinstance(part.image_url, str | None) else part.image_url.url
             source = {"image_url": url} if url else {"file_id": part.file_id}
-            return {"type": "input_image", **source, "detail": part.detail or "auto"}
+            return {"type": "input_image", **source, "detail": part.detail if part.detail in _DETAILS else "auto"}
         case "input_file" | "input_audio":
             return msgspec.to_builtins(part)
         case _ if answered:

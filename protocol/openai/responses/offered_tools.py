@@ -181,14 +181,25 @@ def json_output(text: wire.TextOptions | None) -> JsonOutput | None:
 
 
 def shown_tool(tool: wire.ResponseTool) -> dict[str, Any]:
-    """Return a tool as a response shows it."""
-    shown: dict[str, Any] = {"type": tool.type, **msgspec.to_builtins(tool)}
-    return {**shown, "parameters": tool.parameters, "strict": tool.strict} if tool.type == "function" else shown
+    """Return a tool as a response shows it, without options that have no effect and may have any value."""
+    options: dict[str, Any] = msgspec.to_builtins(tool)
+    shown = {name: value for name, value in options.items() if name not in _IGNORED_OPTIONS.names}
+    match tool.type:
+        case "function":
+            parameters = tool.parameters if isinstance(tool.parameters, dict) else None
+            return {**shown, "parameters": parameters, "strict": tool.strict}
+        case "namespace":
+            return {"description": "", "tools": [], **shown}
+        case _:
+            return shown
 
 
 def shown_choice(choice: str | wire.ResponseToolChoice | None) -> str | dict[str, Any]:
     """Return the choice of tools as a response shows it."""
-    return choice or "auto" if isinstance(choice, str | None) else msgspec.to_builtins(choice)
+    if isinstance(choice, str | None):
+        return choice or "auto"
+    shown: dict[str, Any] = msgspec.to_builtins(choice)
+    return {"mode": "auto", "tools": [], **shown} if choice.type == "allowed_tools" else shown
 
 
 def shown_text(text: wire.TextOptions | None) -> dict[str, Any]:

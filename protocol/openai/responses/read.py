@@ -242,7 +242,7 @@ def new_response(body: wire.ResponseRequest, selection: Selection, context: Requ
 
 def _number(value: object, most: float) -> float:
     """Return a number from 0 to `most` that a response repeats of its request, or else the usual 1."""
-    return value if isinstance(value, int | float) and 0 <= value <= most else 1.0
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most else 1.0
 
 
 def _one_of(known: Collection[str], value: str | None) -> str | None:

@@ -51,8 +51,8 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     arguments: str | dict[str, Any] | None = None
     """JSON, or the object itself."""
     output: InputContent | None = None
-    summary: list[InputPart] | None = None
-    """Thoughts."""
+    summary: Any = None
+    """Thoughts, which are only shown again."""
     result: str | None = None
     """A picture in base64."""
     url: str | None = None

@@ -20,6 +20,20 @@ def test_a_page_is_in_the_requested_order():
     assert ids(after="msg_0") == ([], False)
 
 
+@pytest.mark.parametrize(
+    ("summary", "texts"),
+    [
+        ([{"type": "summary_text", "text": "hm"}, {"text": 5}, None, "a"], ["hm", "a"]),
+        ("b", ["b"]),
+        (None, []),
+        (5, []),
+    ],
+)
+def test_thoughts_are_shown_in_any_form(summary, texts):
+    [shown] = input_page([wire.InputItem(type="reasoning", id="rs_1", summary=summary)], {}).data
+    assert shown["summary"] == [{"type": "summary_text", "text": text} for text in texts]
+
+
 @pytest.mark.parametrize("query", [{"order": "up"}, {"limit": "0"}, {"limit": "101"}, {"limit": "²"}, {"after": "x"}])
 def test_an_invalid_parameter_is_named(query):
     with pytest.raises(BadRequest) as failed:
