@@ -3,6 +3,8 @@
 Source: "Codes".
 """
 
+import math
+
 from protocol.model import (
     BadRequest,
     Certainty,
@@ -15,6 +17,7 @@ from protocol.model import (
 from transports.web import wire
 from transports.web.attention_reasons import ADVICE, AttentionReason
 
+_BYTES_PER_TOKEN = 4
 _NEEDS_ATTENTION = "The upstream's account needs its operator's attention before it can serve requests."
 
 
@@ -124,10 +127,14 @@ def html_instead_of_frames() -> SignedOut:
     return signed_out(AttentionReason.SIGNED_OUT)
 
 
-def too_long(limit: int) -> BadRequest:
-    """Return the error for a conversation that the site would truncate."""
+def too_long(size: int, limit: int) -> BadRequest:
+    """Return the error for a conversation of `size` bytes, which the site would truncate.
+
+    Claude Code reads both numbers of tokens, to know how much of the conversation to drop.
+    """
+    tokens = f"about {math.ceil(size / _BYTES_PER_TOKEN)} tokens > {limit // _BYTES_PER_TOKEN} maximum"
     return BadRequest(
-        f"The conversation is longer than this model accepts ({limit} bytes of text). Shorten it.",
+        f"The conversation is longer than this model accepts: {tokens} ({limit} bytes of text). Shorten it.",
         param="messages",
         code="context_length_exceeded",
     )

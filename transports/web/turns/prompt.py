@@ -64,8 +64,9 @@ def lay_out(request: GenerationRequest, instructions: Instructions = NONE, *, fi
     """
     turns = request.turns
     most = MAX_PROMPT_BYTES + (MAX_HISTORY_BYTES if files else 0)
-    if sum(len(text) for turn in turns for text in _texts(turn)) > most:
-        raise too_long(most)
+    length = sum(len(text) for turn in turns for text in _texts(turn))
+    if length > most:
+        raise too_long(length, most)
     attached = _attached(turns)
     wish = f"\n\n{instructions.closing}" if instructions.closing else ""
     if request.aspect is not None and request.selection.capability is Capability.IMAGEN:
@@ -76,8 +77,8 @@ def lay_out(request: GenerationRequest, instructions: Instructions = NONE, *, fi
     if instructions.opening:
         opening = f"{instructions.opening}\n\n{opening}"
     if len(turns) == 1 and last.role is Role.USER and last.name is None and not instructions.opening:
-        if _size(last.text) + _size(wish) > MAX_PROMPT_BYTES:
-            raise too_long(MAX_PROMPT_BYTES)
+        if (size := _size(last.text) + _size(wish)) > MAX_PROMPT_BYTES:
+            raise too_long(size, MAX_PROMPT_BYTES)
         return Layout(prompt=last.text + wish, attached=tuple(one for _, one in attached))
     names = dict.fromkeys(one.name for _, one in reversed(attached))
     kept = frozenset(list(names)[:MAX_FILES])  # the newest
@@ -95,10 +96,10 @@ def lay_out(request: GenerationRequest, instructions: Instructions = NONE, *, fi
     calling = instructions.marker or "assistant calls"
     blocks = [_block(turn, fence, marks[index], calling) for index, turn in enumerate(turns)]
     prompt = "\n\n".join([opening, *blocks]) + wish
-    if _size(prompt) <= MAX_PROMPT_BYTES:
+    if (size := _size(prompt)) <= MAX_PROMPT_BYTES:
         return Layout(prompt=prompt, attached=carried)
     if not files:
-        raise too_long(MAX_PROMPT_BYTES)
+        raise too_long(size, MAX_PROMPT_BYTES)
     prompt, history = _split(turns, blocks, opening, wish)
     part = FilePart(data=history.encode("utf-8", "replace"), mime="text/plain", name=_HISTORY)
     return Layout(prompt=prompt, attached=(Attached(name=_HISTORY, part=part), *carried))
@@ -126,9 +127,11 @@ def _split(turns: tuple[Turn, ...], blocks: list[str], opening: str, wish: str) 
     while first > pinned and sizes[first - 1] <= room:
         first -= 1
         room -= sizes[first]
+    if first == len(blocks):  # the last message alone is too long
+        raise too_long(MAX_PROMPT_BYTES - room + sizes[-1], MAX_PROMPT_BYTES)
     history = "\n\n".join(blocks[pinned:first])
-    if first == len(blocks) or _size(history) > MAX_HISTORY_BYTES:
-        raise too_long(MAX_PROMPT_BYTES + MAX_HISTORY_BYTES)
+    if (size := _size(history)) > MAX_HISTORY_BYTES:
+        raise too_long(MAX_PROMPT_BYTES + size, MAX_PROMPT_BYTES + MAX_HISTORY_BYTES)
     prompt = "\n\n".join([opening, *blocks[:pinned], _EARLIER, *blocks[first:]])
     return prompt + wish, history
 

@@ -1,3 +1,5 @@
+import re
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -86,6 +88,24 @@ def test_a_text_that_the_site_would_truncate_is_refused():
     with pytest.raises(BadRequest) as caught:
         flatten((turn(Role.USER, "é" * (MAX_PROMPT_BYTES // 2 + 1)),))
     assert caught.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "files", "limit"),
+    [
+        ((130_001,), True, 130_000),
+        ((10, 130_001), True, 130_000),
+        ((100_000, 60_000), False, 130_000),
+        ((140_000, 30_000, 110_000), True, 290_000),
+        ((300_000, 10), True, 290_000),
+    ],
+)
+def test_a_conversation_that_is_too_long_says_by_how_much_as_claude_code_reads_it(sizes, files, limit):
+    with pytest.raises(BadRequest) as caught:
+        lay_out(asked([turn(Role.USER, "x" * size) for size in sizes]), files=files)
+    found, most = re.search(r"[^0-9]*(\d+)\s*tokens?\s*>\s*(\d+)", str(caught.value)).groups()
+    assert int(most) == limit // 4
+    assert int(found) > int(most)
 
 
 @pytest.mark.parametrize("field", ["name", "tool_call_id", "call_name", "call_id"])
