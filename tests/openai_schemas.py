@@ -1,7 +1,8 @@
 """Judges answers by OpenAI's schemas: the types of its SDK, and its published description of the API.
 
-The types are always there. The description is read from the file that the variable `OPENAI_DESCRIPTION` names: JSON,
-perhaps compressed with gzip. It says more than the types, such as which fields may be null.
+The types are always there. The description is read from the file that the variable `OPENAI_DESCRIPTION` names, else from
+`shared/openai/openapi.json.gz` next to the checkout, if it is there: JSON, perhaps compressed with gzip. It says more
+than the types, such as which fields may be null.
 """
 
 import gzip
@@ -14,7 +15,8 @@ import jsonschema_rs
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
-_PATH = os.environ.get("OPENAI_DESCRIPTION", "")
+_BESIDE = Path(__file__).parents[2] / "shared/openai/openapi.json.gz"
+_PATH = os.environ.get("OPENAI_DESCRIPTION") or (str(_BESIDE) if _BESIDE.exists() else "")
 
 
 @cache
