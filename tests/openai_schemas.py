@@ -1,8 +1,8 @@
 """Judges answers by OpenAI's schemas: the types of its SDK, and its published description of the API.
 
-The types are always there. The description is read from the file that the variable `OPENAI_DESCRIPTION` names, else from
-`shared/openai/openapi.json.gz` next to the checkout, if it is there: JSON, perhaps compressed with gzip. It says more
-than the types, such as which fields may be null.
+The types are always there. The description is read from the file that the variable `OPENAI_DESCRIPTION` names, else
+from `shared/openai/openapi.json.gz` next to the checkout, if it is there: JSON, perhaps compressed with gzip. It says
+more than the types, such as which fields may be null.
 """
 
 import gzip

@@ -76,6 +76,12 @@ def test_a_prompt_counts_texts_calls_files_tools_and_the_schema():
     assert tokens(words, output=JsonOutput(schema={"description": words.text})) > 2 * alone
 
 
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_long_prompt_is_sampled(name):
+    long = TEXTS[name]["text"] * 30
+    assert abs(tokens(TextPart(text=long)) - estimate_tokens(long)) <= 0.05 * estimate_tokens(long)
+
+
 def test_a_file_counts_by_its_kind():
     picture = FilePart(data=b"x" * 9999, mime="image/png", name="a.png")
     drawn = MediaPart(ref=MediaRef(transport="t", account="a", kind=MediaKind.IMAGE, url="https://x"))
