@@ -19,8 +19,7 @@ _METHODS = ["GET", "POST", "DELETE"]
 
 async def _not_offered(request: Request) -> NoReturn:
     """Refuse what the API has and this gateway has not."""
-    text = f"'{request.url.path}' is not offered: send each request, with its files, to '/v1/messages'."
-    raise HttpError(404, "not_found", text)
+    raise HttpError(404, "not_found", f"'{request.url.path}' is not offered: send each request to '/v1/messages'.")
 
 
 def routes(engine: Engine) -> list[Route]:
@@ -43,8 +42,6 @@ def routes(engine: Engine) -> list[Route]:
         route("/v1/messages/batches", _METHODS, _not_offered),
         route("/v1/messages/batches/{batch:path}", _METHODS, _not_offered),
         route("/v1/complete", _METHODS, _not_offered),
-        route("/v1/files", _METHODS, _not_offered),
-        route("/v1/files/{file:path}", _METHODS, _not_offered),
     ]
 
 

@@ -150,8 +150,6 @@ def test_the_key_is_in_either_header(gateway, path, headers, status):
         ("GET", "/nowhere", VERSION, 404, "not_found_error"),
         ("POST", "/v1/messages/batches", BEARER, 404, "not_found_error"),
         ("GET", "/v1/messages/batches/b_1/results", BEARER, 404, "not_found_error"),
-        ("GET", "/v1/files", {**BEARER, **VERSION}, 404, "not_found_error"),
-        ("POST", "/v1/files", {**BEARER, **VERSION}, 404, "not_found_error"),
         ("GET", "/v1/files/file_1/content", {**BEARER, **VERSION}, 404, "not_found_error"),
         ("POST", "/v1/complete", BEARER, 404, "not_found_error"),
         ("GET", "/v1/models/gpt-9", {**BEARER, **VERSION}, 404, "not_found_error"),

@@ -176,6 +176,8 @@ def test_an_overlong_conversation_is_a_400(http):
         ("POST", "/v1/models", 405, "method_not_allowed"),
         ("DELETE", "/v1/models/gemini-3-pro", 405, "method_not_allowed"),
         ("GET", "/v1/audio/transcriptions", 405, "method_not_allowed"),
+        ("DELETE", "/v1/files", 405, "method_not_allowed"),
+        ("POST", "/v1/files/file-1", 405, "method_not_allowed"),
         ("GET", "/", 404, "not_found"),
         ("POST", "/v1/embeddings", 404, "not_found"),
     ],
