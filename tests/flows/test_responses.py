@@ -296,8 +296,11 @@ def test_items_of_every_kind_are_listed(client):
         {"type": "function_call_output", "output": [{"type": "input_image", "image_url": url}]},
         {"type": "function_call", "call_id": "c", "name": "ping", "namespace": "n"},
         {"type": "function_call_output", "call_id": "c", "output": "PONG"},
+        {"type": "custom_tool_call", "call_id": "d", "name": "apply_patch", "input": "*** Begin"},
+        {"type": "custom_tool_call_output", "call_id": "d", "output": "DONE"},
     ]
     stored = client.responses.create(model=MODEL, input=asked)
+    assert "DONE" in stored.output_text
     raw = client.responses.input_items.with_raw_response.list(stored.id, order="asc")
     items = check(raw.text, ResponseItemList, "ResponseItemList")["data"]
     assert [item["type"] for item in items] == [item["type"] for item in asked]

@@ -11,7 +11,17 @@ from protocol.openai.responses.output_wire import InputItems
 
 _USUAL, _MOST = 20, 100
 _DETAILS = ("low", "high", "auto", "original")
-_SHOWN = frozenset({"message", "reasoning", "function_call", "function_call_output", "image_generation_call"})
+_SHOWN = frozenset(
+    {
+        "custom_tool_call",
+        "custom_tool_call_output",
+        "function_call",
+        "function_call_output",
+        "image_generation_call",
+        "message",
+        "reasoning",
+    }
+)
 """The types of items that are shown."""
 
 
@@ -61,7 +71,9 @@ def _shown(item: wire.InputItem) -> dict[str, Any]:
                 "name": item.name or "",
                 "arguments": item.json_arguments,
             }
-        case "function_call_output":
+        case "custom_tool_call":
+            return {**shown, "call_id": item.call_id or "", "name": item.name or "", "input": item.input or ""}
+        case "function_call_output" | "custom_tool_call_output":
             output = _parts(item.output, answered=False) if isinstance(item.output, list) else item.output or ""
             return {**shown, "call_id": item.call_id or "", "output": output}
         case _:

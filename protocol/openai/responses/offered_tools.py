@@ -97,9 +97,8 @@ def _function(tool: wire.NamespacedTool, at: str, namespace: wire.ResponseTool |
     if tool.name is None:
         raise BadRequest(f"'name' is missing (at '{at}').", param=f"{at}.name")
     check_name(tool.name, f"{at}.name")
-    if namespace is not None and not namespace.name:
-        at = at.partition(".")[0]
-        raise BadRequest(f"'name' is missing (at '{at}').", param=f"{at}.name")
+    if namespace is not None:
+        check_name(namespace.name or "", f"{at.partition('.')[0]}.name", _FLAT_NAMES)
     schema = NO_ARGUMENTS if tool.parameters is None else tool.parameters
     parameters = check_schema(schema, f"{at}.parameters")
     description = tool.description or ""

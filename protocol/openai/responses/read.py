@@ -118,13 +118,13 @@ def _message(item: wire.InputItem, at: str, names: FunctionNames) -> Message:
             if role is None:
                 raise BadRequest(f"'{at}.role' must be one of: {', '.join(_ROLES)}.", param=f"{at}.role")
             return Message(role=role, parts=_parts(item.content, f"{at}.content"))
-        case "function_call":
+        case "function_call" | "custom_tool_call":  # custom ones are of histories with other models
             if item.name is None:
                 raise BadRequest(f"'name' is missing (at '{at}').", param=f"{at}.name")
             name = names.flat(item.name, item.namespace)
             call = ToolCall(id=item.call_id or "", name=name, arguments=item.json_arguments)
             return Message(role=Role.ASSISTANT, parts=(), tool_calls=(call,))
-        case "function_call_output":
+        case "function_call_output" | "custom_tool_call_output":
             parts = _parts(item.output, f"{at}.output")
             return Message(role=Role.TOOL, parts=parts or ("",), tool_call_id=item.call_id)
         case "image_generation_call":

@@ -25,7 +25,14 @@ from protocol.openai.responses.write import item_id
 
 _OWNER = re.compile(r"[a-z]+_([0-9a-f]{48})i?[0-9a-f]+\Z")
 """The id of an item, with the part that identifies its response."""
-_PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "image_generation_call": "ig"}
+_PREFIXES = {
+    "message": "msg",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
+    "image_generation_call": "ig",
+}
 _COPIES = 4
 """The peak memory for storing a response, in multiples of the size of the long files of its input."""
 _READ_COPIES = 2

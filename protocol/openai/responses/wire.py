@@ -50,6 +50,8 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     namespace: str | None = None
     arguments: str | dict[str, Any] | None = None
     """JSON, or the object itself."""
+    input: str | None = None
+    """What a custom tool was called with, as free text."""
     output: InputContent | None = None
     summary: Any = None
     """Thoughts, which are only shown again."""
@@ -61,7 +63,7 @@ class InputItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def json_arguments(self) -> str:
         """The arguments as JSON."""
-        given = self.arguments or "{}"
+        given = {"input": self.input or ""} if self.type == "custom_tool_call" else self.arguments or "{}"
         return given if isinstance(given, str) else msgspec.json.encode(given).decode()
 
     @property
