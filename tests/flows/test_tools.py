@@ -50,6 +50,7 @@ def test_calls_come_without_words(client, model):
 
 def test_the_chunks_of_a_call_have_the_form_that_clients_join(client):
     chunks = list(client.chat.completions.create(model=MODEL, messages=[user(CALL + PING)], tools=TOOLS, stream=True))
+    assert {chunk.choices[0].delta.content for chunk in chunks} == {None}
     deltas = [call for chunk in chunks for call in chunk.choices[0].delta.tool_calls or ()]
     heads = [delta for delta in deltas if delta.id]
     assert [(head.index, head.type, head.function.name, head.function.arguments) for head in heads] == [

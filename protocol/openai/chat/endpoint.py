@@ -53,14 +53,14 @@ async def _answer(
     bounds = read.bounds(body)
     head = write.Head.new(selection.id, context.created)
     usage_in_stream = bool(body.stream_options and body.stream_options.include_usage)
+    offered = None if request.tools is None else "tools" if body.tools else "functions"
     rendering = partial(Rendering, context.links, request.caller, pictures.image_format)
-    legacy = bool(body.functions) and not body.tools
     if choices > 1:
         return Answer(
             request=request,
             exchange=side_by_side(openings_of(engine, request, bounds, choices)),
             writer=write.ChoicesWriter(
-                head, [rendering() for _ in range(choices)], include_usage=usage_in_stream, legacy_calls=legacy
+                head, [rendering() for _ in range(choices)], include_usage=usage_in_stream, offered=offered
             ),
             fold=fold_each,
             streamed=request.streamed,
@@ -69,7 +69,7 @@ async def _answer(
     return Answer(
         request=request,
         exchange=opened(engine, context, request, bounds, head.id),
-        writer=write.CompletionWriter(head, rendering(), include_usage=usage_in_stream, legacy_calls=legacy),
+        writer=write.CompletionWriter(head, rendering(), include_usage=usage_in_stream, offered=offered),
         fold=fold,
         streamed=request.streamed,
         notices=notices,

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -132,6 +133,9 @@ def usage_of(usage: Usage) -> response_wire.Usage:
     )
 
 
+OfferedIn = Literal["tools", "functions"] | None
+
+
 class ChoiceWriter:
     """Writes one choice of an answer: the chunks of its events, or its message."""
 
@@ -142,14 +146,15 @@ class ChoiceWriter:
         *,
         index: int = 0,
         include_usage: bool = False,
-        legacy_calls: bool = False,
+        offered: OfferedIn = None,
     ) -> None:
         """Write chunks with this head, or the message, of the choice with this index.
 
-        `include_usage`: a stream ends with its usage. `legacy_calls`: the request has `functions`, so a call is
-        written as `function_call`.
+        `include_usage`: a stream ends with its usage. `offered`: the field in which the request offers tools; if it is
+        `functions`, a call is written as `function_call`.
         """
-        self._head, self._rendering, self._legacy_calls = head, rendering, legacy_calls
+        self._head, self._rendering = head, rendering
+        self._may_call, self._legacy_calls = offered is not None, offered == "functions"
         self._index = index
         self._calls = 0
         """The number of tool calls that began."""
@@ -159,8 +164,11 @@ class ChoiceWriter:
         self.finished = False
 
     def opened(self) -> bytes:
-        """Return the chunk with the role."""
-        return self._chunk(response_wire.Delta(role="assistant", content=""))
+        """Return the chunk with the role.
+
+        Before a call it has no content, as with OpenAI: some clients take an empty text for the answer.
+        """
+        return self._chunk(response_wire.Delta(role="assistant", content=None if self._may_call else ""))
 
     def event(self, event: Event) -> bytes:
         """Return the chunks of an event."""
@@ -286,12 +294,17 @@ class ChoicesWriter:
     """Writes an answer with several choices, streamed or whole (an `AnswerWriter` of `protocol.http.operation`)."""
 
     def __init__(
-        self, head: Head, renderings: Sequence[Rendering], *, include_usage: bool = False, legacy_calls: bool = False
+        self,
+        head: Head,
+        renderings: Sequence[Rendering],
+        *,
+        include_usage: bool = False,
+        offered: OfferedIn = None,
     ) -> None:
         """Write a choice for each rendering; the rest as `ChoiceWriter`."""
         self._head = head
         self._choices = [
-            ChoiceWriter(head, rendering, index=index, include_usage=include_usage, legacy_calls=legacy_calls)
+            ChoiceWriter(head, rendering, index=index, include_usage=include_usage, offered=offered)
             for index, rendering in enumerate(renderings)
         ]
         self._usages: list[Usage] = []
