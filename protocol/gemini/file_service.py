@@ -108,6 +108,7 @@ class _Upload:
 
     def __init__(self, file: UploadedFile, context: RequestContext) -> None:
         self._file, self._context, self._owner = file, context, caller_of(context).owner
+        self._received = file.received
 
     async def run(self, request: Request) -> ASGIResponse:
         """Take the next part of the content."""
@@ -120,30 +121,30 @@ class _Upload:
             part = await self._append(request)
         elif not commands & {"query", "finalize"}:
             raise BadRequest("'X-Goog-Upload-Command' must be 'upload', 'upload, finalize', 'query' or 'cancel'.")
-        received = await files.received(self._owner, self._file)
         if "finalize" not in commands:
-            return _active({"x-goog-upload-size-received": str(received)})
-        return await self._finish(part, received)
+            return _active({"x-goog-upload-size-received": str(self._received)})
+        return await self._finish(part)
 
     async def _append(self, request: Request) -> Content:
         """Store a part, and return it."""
         files, size = self._context.files, self._file.size
         part, sent = await read_content(request), request.headers.get(_OFFSET, "0")
         offset = int(sent) if sent.isdecimal() and len(sent) < 16 else -1
-        received, end, step = await files.received(self._owner, self._file), offset + len(part), files.piece_bytes
-        if not 0 <= offset <= received or offset % step:
-            raise BadRequest(f"'X-Goog-Upload-Offset' must be {received}: that many bytes have arrived.")
+        end, step = offset + len(part), files.piece_bytes
+        if not 0 <= offset <= self._received or offset % step:
+            raise BadRequest(f"'X-Goog-Upload-Offset' must be {self._received}: that many bytes have arrived.")
         if end > size or (end < size and end % step):
             text = f"Parts but the last one must have a multiple of {step} bytes, and all together {size} bytes."
             raise BadRequest(text)
         await files.append(self._owner, self._file, offset, part)
+        self._received = max(self._received, end)
         return part
 
-    async def _finish(self, part: Content, received: int) -> ASGIResponse:
+    async def _finish(self, part: Content) -> ASGIResponse:
         """Check the content, of which `part` is the last part, and store the file."""
         file, files, context = self._file, self._context.files, self._context
-        if received < file.size:
-            raise BadRequest(f"The file is not complete: {received} of {file.size} bytes have arrived.")
+        if self._received < file.size:
+            raise BadRequest(f"The file is not complete: {self._received} of {file.size} bytes have arrived.")
         if len(part) < file.size:
             pieces = files.read(self._owner, file)
             part = await collect(pieces, context.reserved(), context.spool, context.limits.file_bytes)

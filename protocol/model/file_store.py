@@ -21,6 +21,8 @@ class UploadedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Epoch seconds."""
     expires: float
     """Epoch seconds."""
+    received: int = 0
+    """How many bytes of the content are stored."""
     purpose: str = ""
     """What the client wants to use it for, in the words of its dialect."""
     digest: str = ""
@@ -67,10 +69,6 @@ class FileStore(Protocol):
 
     async def append(self, owner: str, file: UploadedFile, offset: int, content: Content) -> None:
         """Store the part of a content that begins at `offset`."""
-        ...
-
-    async def received(self, owner: str, file: UploadedFile) -> int:
-        """Return how many bytes of a content are stored."""
         ...
 
     async def finish(self, owner: str, file: UploadedFile) -> None:

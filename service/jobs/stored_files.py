@@ -3,8 +3,10 @@
 A record is stored under the license and the id. The index entry adds the size, so that the keys of the index alone say
 how many bytes are stored. The content is cut into pieces that every store writes and reads in about a millisecond.
 
-The record is written first and removed first. So pieces or an index entry without a record belong to a file that was
-deleted, or whose upload was abandoned: `sweep` removes them. It also removes the files of revoked licenses.
+The record is written first and removed first, the index entry removed last. So an index entry without a record belongs
+to a file that was deleted, or whose upload was abandoned: `sweep` removes what is left of it. It also removes the files
+of revoked licenses. Nothing lists the pieces, because SQLite reads all of a long record to find out whether it has
+expired: their keys follow from the size.
 
 Example: `file-1` of the license `me` has 300,000 bytes. Its record has the key `me/file-1`, its index entry
 `me/file-1/300000`, and its pieces have `me/file-1/000000` and `me/file-1/000001`.
@@ -24,13 +26,14 @@ from protocol.model import Content, UploadedFile, UploadTicket, viewed
 from service.config.schema import FileSettings
 from service.jobs.store import saturated_on_failure
 from transports.store import Change, Records, Unreadable
-from transports.store.port import FILE_INDEX, FILE_PIECES, FILES, UPLOAD_TICKETS, Collection
+from transports.store.port import FILE_INDEX, FILE_PIECES, FILES, UPLOAD_TICKETS
 
 _ID = re.compile(r"[\w-]{1,128}", re.ASCII)
 _PIECE_BYTES = 256 * 1024
 _UPLOAD_SECONDS = 3600.0
 """How long an upload may take."""
 _CLEANUP_SECONDS = 5.0
+_REMOVED_AT_ONCE = 2
 
 _log = structlog.get_logger()
 
@@ -73,20 +76,17 @@ class StoredFiles:
         with saturated_on_failure(), viewed(content) as view:
             for number, start in enumerate(range(0, len(view), _PIECE_BYTES), first):
                 piece = bytes(view[start : start + _PIECE_BYTES])
-                await self._records.put(FILE_PIECES, _piece_key(owner, file, number), piece, seconds=seconds)
+                await self._records.put(FILE_PIECES, f"{owner}/{file.id}/{number:06d}", piece, seconds=seconds)
                 await anyio.lowlevel.checkpoint()
-
-    async def received(self, owner: str, file: UploadedFile) -> int:
-        """Return the size of what is stored of a content, as `FileStore.received`."""
-        with saturated_on_failure():
-            pieces = await self._records.keys(FILE_PIECES, f"{owner}/{file.id}/")
-        return min(file.size, len(pieces) * _PIECE_BYTES)
+            begun = msgspec.structs.replace(file, digest="", received=max(file.received, offset + len(view)))
+            await self._records.put(FILES, f"{owner}/{file.id}", _encode(begun), seconds=_UPLOAD_SECONDS)
 
     async def finish(self, owner: str, file: UploadedFile) -> None:
         """Store a complete file, as `FileStore.finish`."""
         seconds = file.expires - file.created
         with saturated_on_failure():
-            await self._records.put(FILES, f"{owner}/{file.id}", _encode(file), seconds=seconds)
+            complete = msgspec.structs.replace(file, received=file.size)
+            await self._records.put(FILES, f"{owner}/{file.id}", _encode(complete), seconds=seconds)
 
     async def open_ticket(self, ticket: UploadTicket) -> str:
         """Return a new secret for a ticket, as `FileStore.open_ticket`."""
@@ -125,10 +125,10 @@ class StoredFiles:
 
     async def read(self, owner: str, file: UploadedFile) -> AsyncIterator[bytes]:
         """Yield the content of a file, as `FileStore.read`."""
-        for number in range(-(-file.size // _PIECE_BYTES)):
+        for key in _piece_keys(f"{owner}/{file.id}/{file.size}"):
             with saturated_on_failure():
                 try:
-                    record = await self._records.get(FILE_PIECES, _piece_key(owner, file, number))
+                    record = await self._records.get(FILE_PIECES, key)
                 except Unreadable:
                     record = None
             if record is None:
@@ -149,25 +149,29 @@ class StoredFiles:
             StoreDown: the store failed.
 
         """
-        pieces = await self._records.keys(FILE_PIECES)  # in the opposite order of an upload: see above
-        entries = await self._records.keys(FILE_INDEX)
+        entries = await self._records.keys(FILE_INDEX)  # in the opposite order of an upload
         files = await self._records.keys(FILES)
         ended = {owner for owner in {key.partition("/")[0] for key in files} if await self._has_ended(owner)}
         kept = {key for key in files if key.partition("/")[0] not in ended}
-        await self._remove_all(FILES, (key for key in files if key not in kept))
-        for collection, keys in ((FILE_INDEX, entries), (FILE_PIECES, pieces)):
-            await self._remove_all(collection, (key for key in keys if key.rpartition("/")[0] not in kept))
+        for key in files:
+            if key not in kept:
+                await self._records.remove(FILES, key)
+        await self._remove_contents(entry for entry in entries if entry.rpartition("/")[0] not in kept)
 
     async def _remove(self, key: str) -> bool:
         """Remove the file with this key; return whether there was one."""
         found = await self._records.remove(FILES, key)
-        for collection in (FILE_INDEX, FILE_PIECES):
-            await self._remove_all(collection, await self._records.keys(collection, f"{key}/"))
+        await self._remove_contents(await self._records.keys(FILE_INDEX, f"{key}/"))
         return found
 
-    async def _remove_all(self, collection: Collection, keys: Iterable[str]) -> None:
-        changes = [Change(collection=collection, key=key, value=None) for key in keys]
-        await self._records.write(changes)
+    async def _remove_contents(self, entries: Iterable[str]) -> None:
+        """Remove the pieces of index entries, two at once since each takes SQLite milliseconds; then the entries."""
+        for entry in entries:
+            changes = [Change(collection=FILE_PIECES, key=key, value=None) for key in _piece_keys(entry)]
+            for start in range(0, len(changes), _REMOVED_AT_ONCE):
+                await self._records.write(changes[start : start + _REMOVED_AT_ONCE])
+                await anyio.lowlevel.checkpoint()
+            await self._records.remove(FILE_INDEX, entry)
 
     async def _check_space(self, owner: str) -> None:
         """Raise HttpError if more is stored than the limits allow, also after a sweep."""
@@ -200,8 +204,10 @@ def _digest(secret: str) -> str:
     return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _piece_key(owner: str, file: UploadedFile, number: int) -> str:
-    return f"{owner}/{file.id}/{number:06d}"
+def _piece_keys(entry: str) -> list[str]:
+    """Return the keys of the pieces of an index entry."""
+    key, _, size = entry.rpartition("/")
+    return [f"{key}/{number:06d}" for number in range(-(-int(size) // _PIECE_BYTES))]
 
 
 def _kept_seconds(file: UploadedFile) -> float:

@@ -17,6 +17,8 @@ _BEHIND = "\x7f"
 """Sorts after every character that a key may have."""
 _PRUNED = 1000
 """Most expired records to delete at once."""
+_PRUNED_BYTES = 1024 * 1024
+"""Most bytes to delete at once, but for the last record: SQLite overwrites every page that it frees."""
 
 
 class ClockReading(msgspec.Struct, frozen=True):
@@ -81,9 +83,15 @@ def change(database: sqlite3.Connection, change: Change, now: float) -> int | No
 
 
 def prune(database: sqlite3.Connection, now: float) -> None:
-    """Delete a limited number of expired records."""
-    over = "SELECT rowid FROM record WHERE until <= ? LIMIT ?"
-    database.execute(f"DELETE FROM record WHERE rowid IN ({over})", (now, _PRUNED))  # noqa: S608 -- constants
+    """Delete expired records, oldest first: a limited number, and of long ones few."""
+    over = "SELECT rowid, length(value) FROM record WHERE until <= ? ORDER BY until LIMIT ?"
+    size, deleted = 0, list[tuple[int]]()
+    for row, length in database.execute(over, (now, _PRUNED)):
+        deleted.append((row,))
+        size += length
+        if size > _PRUNED_BYTES:
+            break
+    database.executemany("DELETE FROM record WHERE rowid = ?", deleted)
 
 
 def scan(database: sqlite3.Connection, key_range: KeyRange, now: float) -> list[Record]:

@@ -13,7 +13,7 @@ from tests.clock import ManualClock
 from tests.conftest import ROOT
 from transports.clock import SystemClock
 from transports.store import FULL, SqliteStore, StoreDown
-from transports.store.port import COOLDOWNS, SESSIONS
+from transports.store.port import COOLDOWNS, FILE_PIECES, SESSIONS
 
 HOUR = 3600.0
 HOLDS = """
@@ -253,6 +253,23 @@ async def test_expired_locks_are_deleted(opened):
     clock.advance(45.0)
     await store.acquire("job", "one", 45.0)
     assert store._file.quick.execute("SELECT COUNT(*) FROM lock").fetchone() == (1,)
+
+
+async def test_of_long_records_that_have_expired_few_are_deleted_at_once(opened):
+    """SQLite overwrites every page that it frees, on the event loop."""
+    clock = ManualClock()
+    store = opened(clock)
+    for number in range(12):
+        await store.put(FILE_PIECES, f"{number}", bytes(256 * 1024), seconds=10.0)
+    for number in range(100):
+        await store.put(COOLDOWNS, f"{number}", b"x", seconds=20.0)
+    left = []
+    clock.advance(20.0)
+    for _ in range(3):
+        await store.put(SESSIONS, "a", b"secret")
+        left.append(store._file.quick.execute("SELECT COUNT(*) FROM record").fetchone()[0] - 1)
+        clock.advance(1.0)
+    assert left == [107, 102, 0]
 
 
 async def test_several_processes_keep_all_guarantees(path, opened):
