@@ -22,6 +22,9 @@ _DRAWING = frozenset({Capability.IMAGEN, Capability.STORYBOOK})
 _HIGH = frozenset({"HIGH", "XHIGH"})
 _HIGH_BUDGET = 24_576
 """What Google takes for a high level of thinking."""
+_NO_LEVEL = frozenset({"", "THINKING_LEVEL_UNSPECIFIED"})
+_NO_BUDGET = frozenset({None, -1})
+"""Values that let the model decide how long it thinks."""
 _IGNORED = IgnoredFields(
     {
         "temperature": (1,),
@@ -30,6 +33,7 @@ _IGNORED = IgnoredFields(
         "seed": (),
         "presence_penalty": (0,),
         "frequency_penalty": (0,),
+        "media_resolution": ("MEDIA_RESOLUTION_UNSPECIFIED",),
         "response_logprobs": (),
         "logprobs": (),
     }
@@ -87,8 +91,13 @@ def ignored_fields(config: wire.GenerationConfig, selection: Selection) -> list[
     """Return the paths of the fields that would change the answer, and have no effect with this model."""
     fields = [wire.camel(name) for name in _IGNORED.sent(config)]
     thinking = config.thinking_config
-    if (thinking.thinking_level or thinking.thinking_budget is not None) and not selection.extended:
-        fields.append("thinkingConfig")
+    if not selection.extended:
+        if thinking.thinking_level.upper() not in _NO_LEVEL:
+            fields.append("thinkingConfig.thinkingLevel")
+        if thinking.thinking_budget not in _NO_BUDGET:
+            fields.append("thinkingConfig.thinkingBudget")
+    if config.image_config and selection.capability is Capability.CHAT:
+        fields.append("imageConfig")
     return [f"generationConfig.{field}" for field in fields]
 
 

@@ -26,6 +26,9 @@ _AT_GOOGLE = re.compile(r"https?://generativelanguage\.googleapis\.com/|gs:", re
 _UPLOADED = re.compile(r"(?:https?://[^\s?#]+/v1(?:beta|alpha)?/)?files/([a-z0-9-]{1,128})(?:[?#]|\Z)")
 """The name of a file that was uploaded to this gateway, perhaps below an address that a proxy has changed."""
 
+_YOUTUBE = re.compile(r"https?://([a-z]+\.)?(youtube\.com|youtu\.be)/", re.IGNORECASE)
+"""Videos that Google's API watches; the address itself is that of a page."""
+
 _encode = msgspec.json.Encoder().encode
 
 Content = str | Attachment
@@ -35,7 +38,7 @@ def messages_of(body: wire.GenerateRequest) -> list[Message]:
     """Return the messages of a request.
 
     Raises:
-        BadRequest: a role is unknown, a system instruction has a file, or a file is stored at Google.
+        BadRequest: a role is unknown, a system instruction has a file, or a file is stored at Google or at YouTube.
 
     """
     reader = _Reader()
@@ -157,6 +160,9 @@ def _attachment(inline: wire.Blob | None, file: wire.FileData | None, at: str) -
     param = f"{at}.fileData.fileUri"
     if _AT_GOOGLE.match(file.file_uri):
         text = f"This gateway cannot open files that are stored at Google: upload the file here (at '{param}')."
+        raise BadRequest(text, param=param, code="unsupported_parameter")
+    if _YOUTUBE.match(file.file_uri):
+        text = f"Videos of YouTube cannot be attached: write the address into the text (at '{param}')."
         raise BadRequest(text, param=param, code="unsupported_parameter")
     uploaded = _UPLOADED.match(file.file_uri)
     if uploaded is not None:

@@ -24,6 +24,7 @@ _OWN_NAMES = frozenset(
 """Fields whose value has names that Google does not define."""
 _ENUMS = {
     "mode": ("MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED"),
+    "mediaResolution": ("MEDIA_RESOLUTION_UNSPECIFIED",),
     "responseModalities": ("MODALITY_UNSPECIFIED", "TEXT", "IMAGE", "AUDIO"),
     "language": ("LANGUAGE_UNSPECIFIED", "PYTHON"),
 }
@@ -174,6 +175,7 @@ class GenerationConfig(msgspec.Struct, frozen=True, rename="camel"):
     seed: Any = None
     presence_penalty: Any = None
     frequency_penalty: Any = None
+    media_resolution: Any = None
     response_logprobs: Any = None
     logprobs: Any = None
 

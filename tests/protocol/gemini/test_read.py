@@ -40,19 +40,21 @@ def test_a_model_without_pictures_cannot_draw_alone():
 
 
 @pytest.mark.parametrize(
-    ("thinking", "extended"),
+    ("thinking", "extended", "ignored"),
     [
-        ({"thinking_level": "high"}, True),
-        ({"thinkingBudget": 30000}, True),
-        ({"thinkingBudget": -1}, False),
-        ({"thinkingLevel": "LOW"}, False),
+        ({"thinking_level": "high"}, True, []),
+        ({"thinkingBudget": 30000}, True, []),
+        ({"thinkingBudget": -1}, False, []),
+        ({"thinkingBudget": 0}, False, ["thinkingBudget"]),
+        ({"thinkingLevel": "LOW"}, False, ["thinkingLevel"]),
+        ({"thinkingLevel": "THINKING_LEVEL_UNSPECIFIED"}, False, []),
     ],
 )
-def test_a_high_level_of_thinking_chooses_extended_thinking(thinking, extended):
+def test_a_high_level_of_thinking_chooses_extended_thinking(thinking, extended, ignored):
     config = config_of(thinkingConfig=thinking)
     selection = select("gemini-3-pro", config, CATALOGUE, ALL)
     assert selection.extended is extended
-    assert ignored_fields(config, selection) == ([] if extended else ["generationConfig.thinkingConfig"])
+    assert ignored_fields(config, selection) == [f"generationConfig.thinkingConfig.{name}" for name in ignored]
 
 
 def test_the_number_of_candidates_is_bounded():
@@ -68,6 +70,11 @@ def test_fields_without_effect_are_named():
     config = config_of(temperature=0.2, topP=1, top_k=40, seed=0, thinkingConfig={"includeThoughts": True})
     fields = ignored_fields(config, CATALOGUE.resolve("gemini-3-pro"))
     assert fields == ["generationConfig.temperature", "generationConfig.topK", "generationConfig.seed"]
+    config = config_of(mediaResolution=3, imageConfig={"aspectRatio": "1:1"})
+    named = ["generationConfig.mediaResolution", "generationConfig.imageConfig"]
+    assert ignored_fields(config, CATALOGUE.resolve("gemini-3-pro")) == named
+    assert ignored_fields(config, CATALOGUE.resolve("gemini-3-pro-imagen")) == named[:1]
+    assert ignored_fields(config_of(mediaResolution=0), CATALOGUE.resolve("gemini-3-pro")) == []
 
 
 def test_the_parameters_of_pictures_and_bounds():

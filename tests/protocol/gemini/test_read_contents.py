@@ -143,6 +143,11 @@ def test_code_that_the_model_ran_is_text():
             "contents[0].parts[0].fileData.fileUri",
         ),
         ([user({"fileData": {"fileUri": "gs://bucket/file"}})], "contents[0].parts[0].fileData.fileUri"),
+        ([user({"fileData": {"fileUri": "https://youtu.be/x"}})], "contents[0].parts[0].fileData.fileUri"),
+        (
+            [user({"fileData": {"fileUri": "https://www.YouTube.com/watch?v=x"}})],
+            "contents[0].parts[0].fileData.fileUri",
+        ),
         ([{"role": "system", "parts": [{"inlineData": {"data": "QQ=="}}]}], "contents[0].parts[0]"),
     ],
 )
