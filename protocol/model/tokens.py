@@ -98,7 +98,7 @@ def within_tokens(text: str, weight: int) -> str:
 
 def weight_limit(tokens: int) -> int:
     """Return the largest weight that is estimated at this number of tokens."""
-    return tokens * _UNITS + _UNITS // 2 - 1
+    return tokens * _UNITS + _UNITS // 2 - 1 if tokens else 0
 
 
 def prompt_tokens(request: GenerationRequest) -> int:

@@ -245,7 +245,8 @@ def step_bounds(client):
     for message in ask(client, user("<echo>one two</echo>"), max_tokens=0):
         equal((message.content, message.stop_reason, message.usage.output_tokens), ([], "max_tokens", 0))
     for message in ask(client, user("<echo>one two three four</echo>"), max_tokens=2):
-        equal((said_by(message), message.stop_reason, message.stop_sequence), ("one two ", "max_tokens", None))
+        equal((message.stop_reason, message.stop_sequence, message.usage.output_tokens), ("max_tokens", None, 2))
+        assert "one two three fou".startswith(said_by(message)), said_by(message)
 
 
 def step_files(client):
