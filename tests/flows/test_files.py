@@ -15,6 +15,7 @@ from tests.conftest import KEY, SETTINGS, Gateway
 from tests.flows.test_emptied import run, until
 from tests.flows.test_images import drawn
 from tests.openai_schemas import check
+from tests.servers import programs, servers_of
 
 MODEL = "gemini-3-pro"
 OTHER = "sk-another-license"
@@ -260,6 +261,19 @@ def test_files_survive_a_restart_of_two_workers_encrypted(tmp_path, start_gatewa
     for _ in range(4):
         with openai.OpenAI(base_url=second.base_url, api_key=KEY) as client:
             assert client.files.content(file.id).read() == TEXT
+
+
+def test_replicas_share_files(start_gateway):
+    with servers_of(next(iter(programs().values()))) as begin:
+        settings = SETTINGS.format(key=KEY) + f'\n[store]\nurl = "{begin().url}"\n'
+        clients = [openai.OpenAI(base_url=start_gateway(settings).base_url, api_key=KEY) for _ in range(2)]
+        file = clients[0].files.create(file=("notes.txt", TEXT), purpose="user_data")
+        assert clients[1].files.content(file.id).read() == TEXT
+        assert "notes.txt" in chat(clients[1], by_id(file)).choices[0].message.content
+        clients[1].files.delete(file.id)
+        assert list(clients[0].files.list()) == []
+        for client in clients:
+            client.close()
 
 
 def test_the_files_of_a_license_that_is_revoked_are_deleted(gateway):
