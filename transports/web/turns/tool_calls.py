@@ -207,11 +207,11 @@ def _without_titles(node: Any, *, keywords: bool) -> Any:
 _MALFORMED = "the code block of a call must name the tool after the marker, and contain one JSON object"
 _BLANKS = " \t\r\n"
 _CALLS = (CallStarted, CallArguments, CallMalformed)
-_MARKS = r"(?:\d{1,2}[.)][ \t]+)?[ \t`~*>#+\"'\\-]*"
+_MARKS = r"(?:\d{1,2}[.)][ \t]+)?[ \t`~*>#+\"'\\-]{0,40}"
 """What may stand before the marker: the marks of a code block, a list, a quotation or bold text."""
 _MARKS_BEGUN = re.compile(rf"(?:\d{{1,2}}[.)]?\Z)?{_MARKS}")
-_FENCE = r"[ \t]*`{3,}[^\n`]*"
-_FENCE_BEGUN = re.compile(rf"[ \t]*(?:`{{1,2}}|{_FENCE})")
+_FENCE = r"[ \t]{0,40}`{3,20}[^\n`]{0,40}"
+_FENCE_BEGUN = re.compile(rf"[ \t]{{0,40}}`{{1,2}}|{_FENCE}")
 _FENCE_LINE = re.compile(rf"(?:\A|\n)({_FENCE}\n)\Z")
 _HEAD = (
     rf"(?P<fence>^{_FENCE}\n)?^(?P<marks>{_MARKS})MARKER(?!\w)[^\w\n{{]*(?P<name>[\w.:\\-]*)"

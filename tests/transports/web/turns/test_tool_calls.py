@@ -131,6 +131,15 @@ async def test_text_is_held_back_only_while_it_may_begin_a_call(text, line):
     assert seen[0].endswith(line)
 
 
+@pytest.mark.parametrize("line", ["-", "`", "> ", "```x ", "    ", "#*"])
+async def test_a_long_line_of_marks_is_not_held_back(line):
+    of, seen = grammar(), 0
+    async for event in of.events(each([*[Text(line)] * 500, FINISH])):
+        if isinstance(event, Text) and not seen:
+            seen = len(event.text)
+    assert 0 < seen < 80
+
+
 @pytest.mark.parametrize(
     ("block", "name", "arguments"),
     [
