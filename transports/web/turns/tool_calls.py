@@ -213,9 +213,10 @@ _MARKS_BEGUN = re.compile(rf"(?:\d{{1,2}}[.)]?\Z)?{_MARKS}")
 _FENCE = r"[ \t]{0,40}`{3,20}[^\n`]{0,40}"
 _FENCE_BEGUN = re.compile(rf"[ \t]{{0,40}}`{{1,2}}|{_FENCE}")
 _FENCE_LINE = re.compile(rf"(?:\A|\n)({_FENCE}\n)\Z")
-_HEAD = (
-    rf"(?P<fence>^{_FENCE}\n)?^(?P<marks>{_MARKS})MARKER(?!\w)[^\w\n{{]*(?P<name>[\w.:\\-]*)"
-    r"(?P<end>(?:[ \t]*\(call [^)\n]*\))?[^\w\n{(]*(?=[\n{]|\Z))?"
+_HEAD = re.compile(
+    rf"(?P<fence>^{_FENCE}\n)?^(?P<marks>{_MARKS})(?P<marker>tool\\?_call\\?_[0-9a-f]+)(?!\w)"
+    r"[^\w\n{]*(?P<name>[\w.:\\-]*)(?P<end>(?:[ \t]*\(call [^)\n]*\))?[^\w\n{(]*(?=[\n{]|\Z))?",
+    re.MULTILINE,
 )
 """The first line of a call, with the id of an earlier call, which models imitate."""
 _ARGUMENTS = re.compile(r"[^`{]{0,200}(?:`{3,}[^\n`]*\n\s*)?(?=\{)")
@@ -239,7 +240,6 @@ class _CallParser:
     def __init__(self, marker: str, *, parallel: bool) -> None:
         """Read the calls of a marker: all, or only the first if not `parallel`."""
         self._marker = marker
-        self._head = re.compile(_HEAD.replace("MARKER", marker.replace("_", r"\\?_")), re.MULTILINE)
         self._parallel = parallel
         self._state: _State = "text"
         self._text = ""
@@ -291,8 +291,9 @@ class _CallParser:
 
     def _found(self) -> "re.Match[str] | None":
         """Return the first line of the next call, with positions in the text with the character before it."""
-        for found in self._head.finditer(self._before + self._text, 1):
-            if found["end"] is not None or "```" in found["marks"].replace("\\", ""):
+        for found in _HEAD.finditer(self._before + self._text, 1):
+            alone = found["end"] is not None or "```" in found["marks"].replace("\\", "")
+            if alone and found["marker"].replace("\\", "") == self._marker:
                 return found
         return None
 
