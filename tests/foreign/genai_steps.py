@@ -123,7 +123,7 @@ def step_system_instruction(v1, v1beta):
 
 def step_limits(v1, v1beta):
     for config, wanted, reason in (
-        ({"max_output_tokens": 2}, LONG[:8], "MAX_TOKENS"),
+        ({"max_output_tokens": 2}, LONG[:13], "MAX_TOKENS"),
         ({"stop_sequences": ["several"]}, "words that take ", "STOP"),
     ):
         ask = {"model": MODEL, "contents": f"<echo>{LONG}</echo>", "config": config}
