@@ -53,6 +53,7 @@ DIALECTS = (
 """The first one also writes the errors of paths that belong to no dialect."""
 TRANSPORTS: dict[str, TransportType[Any]] = {
     "web": _transport("web"),
+    "api": _transport("api"),
     "simulator": _transport("simulator"),
 }
 

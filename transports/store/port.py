@@ -70,6 +70,8 @@ ACTIONS = Collection("action", durable=False)
 """Who changed an account: written just before the change, for the processes that follow it, and soon expired."""
 CONVERSATIONS = Collection("conversation", durable=False, encrypted=True)
 """Conversations that exist upstream and are deleted there after a while, by a digest of their messages."""
+SIGNATURES = Collection("signature", durable=False, encrypted=True)
+"""Thought signatures of calls, by a digest of license and call."""
 LICENSES = Collection("license")
 JOBS = Collection("job", encrypted=True)
 RESPONSES = Collection("response", durable=False, encrypted=True)
@@ -94,7 +96,7 @@ MARKS = Collection("mark")
 """The mark that identifies a store, and the records that were restored after it had been emptied."""
 
 COLLECTIONS = (
-    ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, LICENSES, JOBS, RESPONSES,
+    ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, SIGNATURES, LICENSES, JOBS, RESPONSES,
     RESPONSE_INDEX, FILES, FILE_INDEX, FILE_PIECES, UPLOAD_TICKETS, JOB_INDEX, KEYS, PROCESSES, MARKS,
 )  # fmt: skip
 

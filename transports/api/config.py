@@ -1,0 +1,51 @@
+"""Settings of the api transport: the official Gemini API with the operator's keys."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from transports.accounts.configured import AccountSettings
+from transports.http import Timeouts
+
+Proxy = Annotated[str, Meta(pattern=r"\A(https?|socks(4|5|5h))://[!-~]+\Z", max_length=1024)]
+Address = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]+[^/]\Z", max_length=256)]
+Threshold = Literal["", "BLOCK_LOW_AND_ABOVE", "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_ONLY_HIGH", "BLOCK_NONE", "OFF"]
+
+
+class ApiKeyAccount(AccountSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key of the Gemini API."""
+
+    key_file: Path | None = None
+    """File with the key."""
+    key: str = ""
+    """The key as text; `key_file` is safer."""
+    tier: Literal["free", "paid"] = "free"
+    """Whether the key's project pays. Free keys are used first; models that need a paid key never use them."""
+    proxy: Proxy | None = None
+    """Proxy for this key only: http, https, socks5, socks5h (the proxy resolves host names) or socks4."""
+
+
+class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of the api transport."""
+
+    accounts: tuple[ApiKeyAccount, ...] = ()
+    base_url: Address = "https://generativelanguage.googleapis.com"
+    """The API's origin, without a version."""
+    ca_file: Path | None = None
+    """Certificates to trust instead of the system's, for a proxy or a replaced host."""
+    models: dict[str, str] = {}
+    """Models of the API by what they are for: a family such as `pro`, or a family and a capability such as
+    `pro-imagen`. They replace the choice by default."""
+    models_seconds: Annotated[float, Meta(ge=60)] = 3600.0
+    """How often the list of a key's models is read."""
+    safety: Threshold = ""
+    """From which probability of harm on the API blocks a prompt or answer; empty: the API's default."""
+    timeouts: Timeouts = Timeouts()
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether the API is a simulator on this machine."""
+        host = self.base_url.partition("://")[2].partition("/")[0].rpartition(":")[0]
+        return host in {"127.0.0.1", "localhost", "[::1]"}

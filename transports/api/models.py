@@ -1,0 +1,68 @@
+"""Chooses the API's model for a requested one. No I/O.
+
+Source: "Models", "Images", "Thinking".
+"""
+
+import re
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from protocol.model import Capability, Selection
+from transports.generate_content.encode import ModelTraits
+
+_VERSION = re.compile(r"gemini-(\d+)(?:\.(\d+))?")
+_PREVIEW = ("", "-preview")
+DEFAULTS: Mapping[str, str] = {
+    "pro": "gemini-pro-latest",
+    "flash": "gemini-flash-latest",
+    "flash-lite": "gemini-flash-lite-latest",
+    "pro-imagen": "gemini-3-pro-image",
+    "flash-imagen": "gemini-3.1-flash-image",
+    "flash-lite-imagen": "gemini-3.1-flash-lite-image",
+}
+"""Models by family, and by family and capability."""
+
+
+class ApiModel(msgspec.Struct, frozen=True):
+    """A model as the API lists it."""
+
+    id: str
+    label: str = ""
+
+
+def choose(selection: Selection, transport: str, config: Mapping[str, str], listed: Collection[str]) -> str | None:
+    """Return the id of the model to ask; None: there is none.
+
+    The settings of the model come first, then those of the transport, then a model of the same name that the API lists,
+    then the newest of the family. `listed` is empty until the list was read.
+    """
+    model, capability = selection.model, selection.capability
+    if transport in model.upstream:
+        return model.upstream[transport]
+    key = model.family if capability in _TEXT else f"{model.family}-{capability}"
+    if key in config:
+        return config[key]
+    if capability in _TEXT:
+        for ending in _PREVIEW:
+            if f"{model.id}{ending}" in listed:
+                return f"{model.id}{ending}"
+    return DEFAULTS.get(key)
+
+
+def traits_of(model: str) -> ModelTraits:
+    """Return what a model can do, by its name; an unknown one is as the newest are."""
+    found = _VERSION.match(model)
+    if found is None:
+        return ModelTraits(thinking="gemma" not in model, signatures="gemma" not in model)
+    since_3 = int(found[1]) >= 3
+    return ModelTraits(
+        thinking=int(found[1]) >= 3 or found[2] == "5",
+        levels=since_3,
+        signatures=since_3,
+        json_with_tools=since_3,
+    )
+
+
+_TEXT = frozenset({Capability.CHAT, Capability.CANVAS, Capability.STORYBOOK})
+"""Capabilities that are answered with text."""

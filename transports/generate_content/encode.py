@@ -1,0 +1,173 @@
+"""Makes the body of a request to the API.
+
+Source: "GenerateContentRequest", "Thinking".
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from protocol.model import (
+    FilePart,
+    GenerationRequest,
+    JsonOutput,
+    MediaPart,
+    Part,
+    Role,
+    TextPart,
+    ToolCall,
+    ToolChoice,
+    Turn,
+)
+from transports.generate_content import wire
+
+_SYSTEM = frozenset({Role.SYSTEM, Role.DEVELOPER})
+
+
+class ModelTraits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model of the API can do, as far as the form of a request depends on it."""
+
+    thinking: bool = True
+    """Whether it thinks."""
+    levels: bool = True
+    """Whether thinking is set by a level (Gemini 3 and later) or by a budget of tokens."""
+    signatures: bool = True
+    """Whether calls in the history need a thought signature."""
+    json_with_tools: bool = True
+    """Whether it accepts functions and a form of the answer together."""
+
+
+class Inserts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request contains besides its own texts."""
+
+    files: Mapping[int, wire.ContentPart] = {}
+    """The files and media of the turns, by the `id()` of their part."""
+    signature: Callable[[ToolCall], str] = lambda _: ""
+    """Returns the thought signature of a call; empty: not known."""
+    instructions: str = ""
+    """Instructions of the gateway for this kind of answer."""
+
+
+def generate_request(
+    request: GenerationRequest,
+    traits: ModelTraits,
+    config: wire.GenerationConfig,
+    inserts: Inserts,
+) -> wire.GenerateContentRequest:
+    """Return the body for a request; `config` has the options that do not depend on the conversation.
+
+    A system message anywhere in the conversation belongs to the system instruction.
+    """
+    system = [turn.text for turn in request.turns if turn.role in _SYSTEM and turn.text]
+    output, tools = request.output, request.tools
+    if output is not None and (tools is None or traits.json_with_tools):
+        config = msgspec.structs.replace(
+            config, response_mime_type="application/json", response_json_schema=output.schema
+        )
+    elif output is not None:
+        system.append(_json_instructions(output))
+    if inserts.instructions:
+        system.append(inserts.instructions)
+    return wire.GenerateContentRequest(
+        contents=tuple(_contents(request.turns, traits, inserts)),
+        system_instruction=wire.Content(tuple(wire.ContentPart(text=text) for text in system)) if system else None,
+        tools=(wire.Tool(function_declarations=tuple(_declarations(tools))),) if tools is not None else (),
+        tool_config=wire.ToolConfig(_calling(tools)) if tools is not None else None,
+        generation_config=config if config != wire.GenerationConfig() else None,
+    )
+
+
+def _contents(turns: Sequence[Turn], traits: ModelTraits, inserts: Inserts) -> Iterator[wire.Content]:
+    """Yield the messages; the results of one answer's calls are one message, as the API requires."""
+    results: list[wire.ContentPart] = []
+    for turn in turns:
+        if turn.role is Role.TOOL:
+            results += _result(turn, inserts)
+            continue
+        if results:
+            yield wire.Content(tuple(results), "user")
+            results = []
+        if turn.role in _SYSTEM:
+            continue
+        parts = [part for one in turn.parts for part in _parts(one, inserts)]
+        if turn.role is Role.ASSISTANT:
+            parts += _calls(turn.tool_calls, traits, inserts)
+        if parts:
+            yield wire.Content(tuple(parts), "model" if turn.role is Role.ASSISTANT else "user")
+    if results:
+        yield wire.Content(tuple(results), "user")
+
+
+def _parts(part: Part, inserts: Inserts) -> Iterator[wire.ContentPart]:
+    if isinstance(part, TextPart):
+        if part.text:
+            yield wire.ContentPart(text=part.text)
+    else:
+        yield inserts.files[id(part)]
+
+
+def _calls(calls: Sequence[ToolCall], traits: ModelTraits, inserts: Inserts) -> Iterator[wire.ContentPart]:
+    """Yield the calls of one answer; of several at once only the first one has a signature."""
+    for number, call in enumerate(calls):
+        signature = inserts.signature(call)
+        if not signature and not number and traits.signatures:
+            signature = wire.SKIP_SIGNATURE
+        arguments = _object(call.arguments)
+        yield wire.ContentPart(
+            function_call=wire.FunctionCall(
+                name=call.name, args=arguments if arguments is not None else {}, id=call.id
+            ),
+            thought_signature=signature,
+        )
+
+
+def _result(turn: Turn, inserts: Inserts) -> Iterator[wire.ContentPart]:
+    """Yield the result of a call: a JSON object as it is, another text as `{"result": …}`.
+
+    Only files within the request belong to the result itself; an uploaded file follows it.
+    """
+    files = [inserts.files[id(part)] for part in turn.parts if isinstance(part, FilePart | MediaPart)]
+    response = _object(turn.text)
+    yield wire.ContentPart(
+        function_response=wire.FunctionResponse(
+            name=turn.name or "",
+            response=response if response is not None else {"result": turn.text},
+            id=turn.tool_call_id or "",
+            parts=tuple(wire.FunctionResponsePart(file.inline_data) for file in files if file.inline_data is not None),
+        )
+    )
+    yield from (file for file in files if file.inline_data is None)
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that a text is, or None."""
+    try:
+        value: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def _declarations(choice: ToolChoice) -> Iterator[wire.FunctionDeclaration]:
+    for tool in choice.tools:
+        schema = tool.parameters if isinstance(tool.parameters, dict) and tool.parameters else None
+        yield wire.FunctionDeclaration(tool.name, tool.description, schema)
+
+
+def _calling(choice: ToolChoice) -> wire.FunctionCallingConfig:
+    """Return the mode; only VALIDATED and ANY can exclude functions."""
+    if choice.mode == "required":
+        return wire.FunctionCallingConfig("ANY", choice.allowed)
+    return (
+        wire.FunctionCallingConfig("VALIDATED", choice.allowed)
+        if choice.allowed
+        else wire.FunctionCallingConfig("AUTO")
+    )
+
+
+def _json_instructions(output: JsonOutput) -> str:
+    """Return the form of the answer in words, for models that accept it only without functions."""
+    form = "a JSON object" if output.schema is None else f"JSON that fits this JSON Schema: {json.dumps(output.schema)}"
+    return f"If you answer without calling a function, your whole answer is {form}. Write nothing before or after it."

@@ -1,0 +1,190 @@
+"""Maps errors of the API to the gateway's errors. No I/O.
+
+Source: "Errors".
+"""
+
+import math
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from protocol.model import (
+    BadRequest,
+    Blocked,
+    Certainty,
+    GatewayError,
+    RateLimited,
+    SignedOut,
+    Throttled,
+    Unsupported,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+from transports.generate_content import wire
+
+PACIFIC = ZoneInfo("America/Los_Angeles")
+"""Quotas per day begin again at midnight there."""
+_MINUTE = 60.0
+_NEVER = 86400.0
+_SHOWN = 300
+_NEEDS_ATTENTION = "The upstream's account needs its operator's attention before it can serve requests."
+
+
+class KeyReason(StrEnum):
+    """Why a key needs attention."""
+
+    INVALID = "key_invalid"
+    EXPIRED = "key_expired"
+    LEAKED = "key_leaked"
+    DENIED = "permission_denied"
+    DISABLED = "api_disabled"
+    BILLING = "billing"
+    SUSPENDED = "project_suspended"
+
+
+ADVICE = {
+    KeyReason.INVALID: "The API does not accept this key: create another one in Google AI Studio.",
+    KeyReason.EXPIRED: "This key has expired: create another one in Google AI Studio.",
+    KeyReason.LEAKED: "Google has blocked this key because it was published: delete it and create another one.",
+    KeyReason.DENIED: "This key may not use the Gemini API: check its restrictions in the Google Cloud console.",
+    KeyReason.DISABLED: "The Gemini API is not enabled in the key's project: enable it in the Google Cloud console.",
+    KeyReason.BILLING: "The key's project needs billing: enable it in Google AI Studio.",
+    KeyReason.SUSPENDED: "Google has suspended the key's project: see the messages in the Google Cloud console.",
+}
+_REASONS = {
+    "API_KEY_INVALID": KeyReason.INVALID,
+    "API_KEY_EXPIRED": KeyReason.EXPIRED,
+    "API_KEY_SERVICE_BLOCKED": KeyReason.DENIED,
+    "API_KEY_HTTP_REFERRER_BLOCKED": KeyReason.DENIED,
+    "API_KEY_IP_ADDRESS_BLOCKED": KeyReason.DENIED,
+    "SERVICE_DISABLED": KeyReason.DISABLED,
+    "BILLING_DISABLED": KeyReason.BILLING,
+    "CONSUMER_SUSPENDED": KeyReason.SUSPENDED,
+}
+"""Reasons of `google.rpc.ErrorInfo`."""
+
+
+class SignatureRefused(UpstreamFailed):
+    """A thought signature of the history is missing or not valid here: send the request once more without it."""
+
+    code = "upstream_rejected"
+    certainty = Certainty.REFUSED
+
+
+class ModelMissing(Unsupported):
+    """The API does not have the model, or not for this key."""
+
+
+class ModelNeverAllowed(RateLimited):
+    """The key's quota for the model is 0: it never has this model."""
+
+
+def needs_attention(reason: KeyReason) -> SignedOut:
+    """Return the error that marks a key as needing attention."""
+    return SignedOut(_NEEDS_ATTENTION, reason=reason, advice=ADVICE[reason])
+
+
+def error_for_body(status: int, body: bytes, *, now: float = 0.0) -> GatewayError:
+    """Return the error for an HTTP status other than 200; a body that is not Google's error says nothing more.
+
+    `now` is the time in epoch seconds.
+    """
+    try:
+        error = wire.decode_error(body).error
+    except msgspec.MsgspecError:
+        error = wire.ErrorStatus(code=status)
+    return error_for(status, error, now=now)
+
+
+def error_for(status: int, error: wire.ErrorStatus, *, now: float = 0.0) -> GatewayError:
+    """Return the gateway's error for an error of the API; `now` is the time in epoch seconds."""
+    reasons = {detail.reason for detail in error.details}
+    for reason, attention in _REASONS.items():
+        if reason in reasons:
+            return needs_attention(attention)
+    match status:
+        case 400:
+            return _bad_request(error)
+        case 401:
+            return needs_attention(KeyReason.INVALID)
+        case 403:
+            leaked = "leaked" in error.message.lower()
+            return needs_attention(KeyReason.LEAKED if leaked else KeyReason.DENIED)
+        case 429:
+            return _rate_limited(error, now)
+        case _:
+            return _error_without_details(status)
+
+
+def _error_without_details(status: int) -> GatewayError:
+    match status:
+        case 404:
+            return ModelMissing("The upstream does not have this model, or not for its key.", param="model")
+        case 413:
+            return BadRequest("The request is too large for the upstream.", code="request_too_large")
+        case 503:
+            overloaded = "The model is overloaded at the upstream. Try again later."
+            return UpstreamFailed(overloaded, code="upstream_overloaded", certainty=Certainty.REFUSED)
+        case 504:
+            return UpstreamTimeout("The upstream did not answer in time.")
+        case _:
+            return UpstreamFailed(f"The upstream failed (HTTP {status}).", code="upstream_rejected")
+
+
+def _bad_request(error: wire.ErrorStatus) -> GatewayError:
+    text = error.message.lower()
+    if "location is not supported" in text:
+        return Blocked("The upstream does not serve the region of this gateway's address.")
+    if "billing" in text:
+        return needs_attention(KeyReason.BILLING)
+    if "api key" in text:
+        return needs_attention(KeyReason.EXPIRED if "expired" in text else KeyReason.INVALID)
+    if "thought signature" in text or "thought_signature" in text:
+        return SignatureRefused("The upstream rejected a thought signature.")
+    if "exceeds the maximum number of tokens" in text:
+        message = "The conversation is longer than this model accepts. Shorten it."
+        return BadRequest(message, param="messages", code="context_length_exceeded")
+    return Unsupported(f"The upstream rejected the request: {_shown(error.message)}")
+
+
+def _rate_limited(error: wire.ErrorStatus, now: float) -> RateLimited:
+    """Return the error of a quota: of a minute, of a day, or one that the key never has."""
+    violations = [violation for detail in error.details for violation in detail.violations]
+    delays = [delay for detail in error.details if (delay := _seconds(detail.retry_delay)) is not None]
+    if any(_is_zero(violation) for violation in violations):
+        return ModelNeverAllowed("The upstream's key does not include this model.", retry_after=_NEVER)
+    quotas = [str(violation.get("quotaId", "")) for violation in violations]
+    if any("PerDay" in quota for quota in quotas):  # the delay that comes with it can be that of the minute
+        return RateLimited("The upstream's quota of the day is used up.", retry_after=until_midnight(now))
+    if any("PerMinute" in quota for quota in quotas) or delays:
+        wait = max(delays, default=_MINUTE)
+        return Throttled("The upstream rate-limits its key. Try again later.", retry_after=wait)
+    return RateLimited("The upstream's quota is used up. Try again later.")
+
+
+def _is_zero(violation: dict[str, Any]) -> bool:
+    return str(violation.get("quotaValue", "")).strip() == "0"
+
+
+def _seconds(delay: str) -> float | None:
+    """Return the seconds of a duration such as `26s` or `0.5s`."""
+    try:
+        seconds = float(delay.removesuffix("s"))
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def until_midnight(now: float) -> float:
+    """Return the seconds from a time in epoch seconds to the next midnight in California."""
+    there = datetime.fromtimestamp(now, PACIFIC)
+    midnight = datetime.combine(there.date() + timedelta(days=1), datetime.min.time(), PACIFIC)
+    return midnight.timestamp() - now
+
+
+def _shown(message: str) -> str:
+    """Return the API's message, which speaks of the request's fields; without line breaks, and shortened."""
+    return " ".join(message.split())[:_SHOWN] or "it did not say why"

@@ -1,0 +1,286 @@
+"""Structs of the official API's `generateContent`, in Google's names; bytes are base64 in JSON.
+
+The same structs encode requests and decode answers. Unknown fields of an answer are ignored, since the API gains new
+ones all the time. A value that is not set is left out of a request.
+
+Source: "GenerateContentRequest", "GenerateContentResponse".
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+SKIP_SIGNATURE = "skip_thought_signature_validator"
+"""Signature of a call that another model or client has made: the API does not check it. Source: "Thinking"."""
+
+
+class Blob(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A file within a message."""
+
+    mime_type: str
+    data: bytes = b""
+
+    def __repr__(self) -> str:
+        """Return a text without the content."""
+        return f"Blob(mime_type={self.mime_type!r}, bytes={len(self.data)})"
+
+
+class FileData(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A file that was uploaded before, or that has a public address."""
+
+    file_uri: str
+    mime_type: str = ""
+
+
+class FunctionCall(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A call of a function by the model."""
+
+    name: str
+    args: dict[str, Any] = {}
+    id: str = ""
+
+
+class FunctionResponsePart(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A file in the result of a function."""
+
+    inline_data: Blob
+
+
+class FunctionResponse(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """The result of a function: `response` is a JSON object."""
+
+    name: str
+    response: dict[str, Any]
+    id: str = ""
+    parts: tuple[FunctionResponsePart, ...] = ()
+
+
+class ExecutableCode(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Code that the model has written and that the API runs."""
+
+    language: str = "PYTHON"
+    code: str = ""
+
+
+class CodeExecutionResult(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What the code has printed."""
+
+    outcome: str = ""
+    output: str = ""
+
+
+class ContentPart(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """A part of a message: one of its fields has content, the others say something about it."""
+
+    text: str | None = None
+    inline_data: Blob | None = None
+    file_data: FileData | None = None
+    function_call: FunctionCall | None = None
+    function_response: FunctionResponse | None = None
+    executable_code: ExecutableCode | None = None
+    code_execution_result: CodeExecutionResult | None = None
+    thought: bool = False
+    """Whether it belongs to the model's thoughts."""
+    thought_signature: str = ""
+    """Opaque; the API wants it back on the same part."""
+
+
+class Content(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A message: its author is `user` or `model`; the system instruction has none."""
+
+    parts: tuple[ContentPart, ...] = ()
+    role: str = ""
+
+
+class FunctionDeclaration(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A function that the model may call."""
+
+    name: str
+    description: str = ""
+    parameters_json_schema: dict[str, Any] | None = None
+
+
+class Tool(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Functions of the client, or one of the API's own tools, which is on if its field is `{}`."""
+
+    function_declarations: tuple[FunctionDeclaration, ...] = ()
+    google_search: dict[str, Any] | None = None
+    url_context: dict[str, Any] | None = None
+    code_execution: dict[str, Any] | None = None
+
+
+class FunctionCallingConfig(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """How the model may call functions; names are given in the modes ANY and VALIDATED only."""
+
+    mode: Literal["AUTO", "ANY", "NONE", "VALIDATED"]
+    allowed_function_names: tuple[str, ...] = ()
+
+
+class ToolConfig(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """How the model may use tools."""
+
+    function_calling_config: FunctionCallingConfig | None = None
+    include_server_side_tool_invocations: bool = False
+    """Must be true if functions and tools of the API are offered together."""
+
+
+class SafetySetting(msgspec.Struct, frozen=True, rename="camel"):
+    """From which probability on a category of harm is blocked."""
+
+    category: str
+    threshold: str
+
+
+class ThinkingConfig(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """How much the model thinks: a level since Gemini 3, a budget of tokens before; never both."""
+
+    include_thoughts: bool = False
+    thinking_level: str = ""
+    thinking_budget: int | None = None
+
+
+class ImageConfig(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """The form of a picture; no other fields exist in this API. Source: "Images"."""
+
+    aspect_ratio: str = ""
+    image_size: str = ""
+
+
+class GenerationConfig(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """Options of an answer."""
+
+    stop_sequences: tuple[str, ...] = ()
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    response_mime_type: str = ""
+    response_json_schema: dict[str, Any] | bool | None = None
+    response_modalities: tuple[str, ...] = ()
+    thinking_config: ThinkingConfig | None = None
+    image_config: ImageConfig | None = None
+    speech_config: dict[str, Any] | None = None
+    media_resolution: str = ""
+
+
+class GenerateContentRequest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """The body of `:generateContent` and `:streamGenerateContent`."""
+
+    contents: tuple[Content, ...]
+    system_instruction: Content | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_config: ToolConfig | None = None
+    safety_settings: tuple[SafetySetting, ...] = ()
+    generation_config: GenerationConfig | None = None
+    cached_content: str = ""
+
+
+class Segment(msgspec.Struct, frozen=True, rename="camel"):
+    """A section of the answer; the indexes count bytes of UTF-8."""
+
+    start_index: int = 0
+    end_index: int = 0
+    text: str = ""
+
+
+class GroundingSource(msgspec.Struct, frozen=True, rename="camel"):
+    """A page on the web, a place, or a document."""
+
+    uri: str = ""
+    title: str = ""
+
+
+class GroundingChunk(msgspec.Struct, frozen=True, rename="camel"):
+    """A source of the answer, of one of three kinds."""
+
+    web: GroundingSource | None = None
+    maps: GroundingSource | None = None
+    retrieved_context: GroundingSource | None = None
+
+
+class GroundingSupport(msgspec.Struct, frozen=True, rename="camel"):
+    """A section of the answer, and the indexes of its sources."""
+
+    segment: Segment = Segment()
+    grounding_chunk_indices: tuple[int, ...] = ()
+
+
+class GroundingMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    """The sources of an answer."""
+
+    grounding_chunks: tuple[GroundingChunk, ...] = ()
+    grounding_supports: tuple[GroundingSupport, ...] = ()
+
+
+class Candidate(msgspec.Struct, frozen=True, rename="camel"):
+    """An answer; it may have no content."""
+
+    content: Content | None = None
+    finish_reason: str = ""
+    finish_message: str = ""
+    grounding_metadata: GroundingMetadata | None = None
+
+
+class PromptFeedback(msgspec.Struct, frozen=True, rename="camel"):
+    """Why the API refused the prompt."""
+
+    block_reason: str = ""
+
+
+class UsageMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    """Counts of tokens; those of a stream grow from chunk to chunk."""
+
+    prompt_token_count: int = 0
+    """With the cached ones."""
+    cached_content_token_count: int = 0
+    candidates_token_count: int = 0
+    """Without thoughts."""
+    thoughts_token_count: int = 0
+    tool_use_prompt_token_count: int = 0
+
+
+class ErrorDetail(msgspec.Struct, frozen=True, rename="camel"):
+    """A detail of an error: of the many types, the fields that decide something here. Source: "Errors"."""
+
+    type_url: str = msgspec.field(default="", name="@type")
+    reason: str = ""
+    """Of an ErrorInfo."""
+    retry_delay: str = ""
+    """Of a RetryInfo: seconds, as in `26s`."""
+    violations: tuple[dict[str, Any], ...] = ()
+    """Of a QuotaFailure."""
+
+
+class ErrorStatus(msgspec.Struct, frozen=True):
+    """An error of the API."""
+
+    code: int = 0
+    message: str = ""
+    status: str = ""
+    details: tuple[ErrorDetail, ...] = ()
+
+
+class GenerateContentResponse(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """An answer, or a chunk of a streamed one."""
+
+    candidates: tuple[Candidate, ...] = ()
+    prompt_feedback: PromptFeedback | None = None
+    usage_metadata: UsageMetadata | None = None
+    model_version: str = ""
+    response_id: str = ""
+    error: ErrorStatus | None = None
+    """An error that came after the answer had begun."""
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """The body of an error."""
+
+    error: ErrorStatus
+
+
+encode_request = msgspec.json.Encoder().encode
+decode_response = msgspec.json.Decoder(GenerateContentResponse, strict=False).decode
+decode_error = msgspec.json.Decoder(ErrorBody, strict=False).decode
