@@ -124,12 +124,12 @@ def _calls(calls: Sequence[ToolCall], traits: ModelTraits, inserts: Inserts) -> 
 
 
 def _result(turn: Turn, inserts: Inserts) -> Iterator[wire.ContentPart]:
-    """Yield the result of a call: a JSON object as it is, another text as `{"result": …}`.
+    """Yield the result of a call: a compact JSON object as it is, another text as `{"result": …}`.
 
     Only files within the request belong to the result itself; an uploaded file follows it.
     """
     files = [inserts.files[id(part)] for part in turn.parts if isinstance(part, FilePart | MediaPart)]
-    response = _object(turn.text)
+    response = _exact_object(turn.text)
     yield wire.ContentPart(
         function_response=wire.FunctionResponse(
             name=turn.name or "",
@@ -148,6 +148,16 @@ def _object(text: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def _exact_object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that a text is if it loses nothing as an object, or None.
+
+    The API keeps objects as `google.protobuf.Struct`: blanks between the values, doubled names and large numbers would
+    be lost, and a client may look for its text in the answer.
+    """
+    value = _object(text)
+    return value if value is not None and json.dumps(value, separators=(",", ":"), ensure_ascii=False) == text else None
 
 
 def _declarations(choice: ToolChoice) -> Iterator[wire.FunctionDeclaration]:

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from transports.simulator.api.api_keys import SimulatedKey
+
 Plan = Literal["free", "plus", "pro", "advanced"]
 PLANS: tuple[Plan, ...] = ("free", "plus", "pro", "advanced")
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
@@ -63,6 +65,8 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     single worker."""
     accounts: tuple[SimulatedAccount, ...] = ()
     """Empty: the simulator makes one account."""
+    api_keys: tuple[SimulatedKey, ...] = ()
+    """Keys that the simulated official API accepts."""
     pace: Pace = Pace()
     rotate_seconds: float = 540.0
     """How often the gateway renews the rolling cookie."""

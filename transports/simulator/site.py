@@ -19,6 +19,7 @@ from starlette.routing import Route
 from transports.clock import Clock
 from transports.simulator import batch, encode, request_checks, uploads
 from transports.simulator.accounts import SimulatedAccounts, SimulatedSession
+from transports.simulator.api.routes import SimulatedApi
 from transports.simulator.breakable_stream import BreakableStream
 from transports.simulator.config import PAGE_TOKENS, SimulatorConfig
 from transports.simulator.faults import Faults
@@ -345,6 +346,7 @@ def cookies_of(request: Request) -> dict[str, str]:
 def create_site(config: SimulatorConfig, clock: Clock) -> Starlette:
     """Return the simulated site as an ASGI app."""
     site = Site(config, clock)
+    api = SimulatedApi(config, clock, site.seen)
 
     async def log_failure(request: Request, error: Exception) -> Response:
         """Log an unexpected error of the simulator."""
@@ -371,6 +373,7 @@ def create_site(config: SimulatorConfig, clock: Clock) -> Starlette:
             Route("/upload/{token}", site.finish_upload, methods=["POST"]),
             *(Route(f"/{folder}/{{name}}", site.serve_picture) for folder in FOLDERS),
             Route("/download", site.serve_clip),
+            *api.routes(),
             Route("/simulator/state", site.state),
             Route("/simulator/faults", site.faults.order, methods=["POST", "DELETE"]),
         ],

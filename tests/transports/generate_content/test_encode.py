@@ -74,7 +74,7 @@ HELLO = said(Role.USER, "Hello")
 TWO_CALLS = (
     HELLO,
     called(("a", "get_weather", '{"kind": 1}'), ("b", "clock", "{}")),
-    answered("a", "get_weather", '{"sky": "blue"}'),
+    answered("a", "get_weather", '{"sky":"blue"}'),
     answered("b", "clock", "noon"),
 )
 FULL_CONFIG = wire.GenerationConfig(

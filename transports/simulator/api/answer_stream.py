@@ -1,0 +1,214 @@
+"""Writes the answer of the simulated model as the API does: whole, as server-sent events, or as a JSON array.
+
+Source: "Base", "GenerateContentResponse".
+"""
+
+import base64
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import anyio.to_thread
+import msgspec
+
+from transports.clock import Clock
+from transports.simulator.api import request_schema as schema
+from transports.simulator.api.api_models import SimulatedModel, version_of
+from transports.simulator.api.rpc_errors import RpcError
+from transports.simulator.api.simulated_model import AnswerPart, ModelAnswer, count_tokens, prompt_tokens
+from transports.simulator.config import Pace
+from transports.simulator.images import draw
+from transports.simulator.prompt_directives import PromptScript
+
+CUT = None
+"""Yielded in place of bytes to cut the connection."""
+
+_FOREVER = 86400.0
+_CHARACTERS_PER_CHUNK = 48
+_MOST_CHUNKS = 200
+_LONGEST_SIDE = {"512": 512, "1K": 1024, "2K": 2048, "4K": 4096}
+_SOURCE = "https://example.com/simulated/{}"
+
+
+class AnswerWriter:
+    """Writes one answer; `sign` issues a signature."""
+
+    def __init__(
+        self,
+        request: schema.Request,
+        model: SimulatedModel,
+        answer: ModelAnswer,
+        response_id: str,
+        sign: Callable[[], str],
+    ) -> None:
+        """Write the answer of a model to a request."""
+        self._request, self._model, self._answer = request, model, answer
+        self._common = {"modelVersion": version_of(model), "responseId": response_id}
+        self._sign = sign
+
+    async def whole(self) -> dict[str, Any]:
+        """Return the answer in one piece."""
+        parts = [part for one in self._limited() for part in await self._part(one)]
+        return self._response(parts, last=True)
+
+    async def chunks(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield the answer in chunks, the text cut into many."""
+        whole = self._limited()
+        for number, one in enumerate(whole):
+            pieces = self._pieces(one)
+            for index, piece in enumerate(pieces):
+                last = number == len(whole) - 1 and index == len(pieces) - 1
+                yield self._response(await self._part(piece), last=last)
+        if not whole:
+            yield self._response([], last=True)
+
+    def _limited(self) -> tuple[AnswerPart, ...]:
+        """Return the parts of the answer up to the limit of tokens and the first stop sequence."""
+        options = self._request.generation_config
+        left = None if options.max_output_tokens is None else options.max_output_tokens * 4
+        found: list[AnswerPart] = []
+        for part in self._answer.parts:
+            text, stopped = part.text, False
+            if text and not part.thought:
+                ends = [at for stop in options.stop_sequences if stop and (at := text.find(stop)) >= 0]
+                text, stopped = text[: min(ends)] if ends else text, bool(ends)
+            if text and left is not None:
+                text, left = text[:left], left - len(text)
+            found.append(msgspec.structs.replace(part, text=text))
+            if stopped or (left is not None and left <= 0):
+                break
+        return tuple(found)
+
+    def _pieces(self, part: AnswerPart) -> list[AnswerPart]:
+        if not part.text:
+            return [part]
+        size = self._answer.script.frames and -(-len(part.text) // self._answer.script.frames)
+        size = size or max(_CHARACTERS_PER_CHUNK, -(-len(part.text) // _MOST_CHUNKS))
+        starts = range(0, len(part.text), size)
+        return [
+            msgspec.structs.replace(
+                part, text=part.text[start : start + size], signed=part.signed and start == starts[-1]
+            )
+            for start in starts
+        ]
+
+    async def _part(self, one: AnswerPart) -> list[dict[str, Any]]:
+        signature = {"thoughtSignature": self._sign()} if one.signed and self._model.since_3 else {}
+        if one.call is not None:
+            return [{"functionCall": {"name": one.call[0], "args": one.call[1]}} | signature]
+        if one.picture is not None:
+            options = self._request.generation_config.image_config
+            longest = _LONGEST_SIDE[(options.image_size if options is not None else None) or "1K"]
+            png = await anyio.to_thread.run_sync(lambda: draw(one.picture, longest, png=True, mark=False))  # pyright: ignore[reportArgumentType]
+            return [{"inlineData": {"mimeType": "image/png", "data": base64.b64encode(png).decode()}} | signature]
+        return [{"text": one.text} | ({"thought": True} if one.thought else {}) | signature] if one.text else []
+
+    def _response(self, parts: list[dict[str, Any]], *, last: bool) -> dict[str, Any]:
+        answer = self._answer
+        candidate: dict[str, Any] = {"index": 0}
+        if parts:
+            candidate["content"] = {"role": "model", "parts": parts}
+        if last:
+            candidate["finishReason"] = self._finish_reason()
+            if answer.finish_message:
+                candidate["finishMessage"] = answer.finish_message
+            if answer.sources:
+                candidate["groundingMetadata"] = _grounding(answer.text, answer.sources)
+        return {"candidates": [candidate], "usageMetadata": self._usage()} | self._common
+
+    def _finish_reason(self) -> str:
+        limited = "".join(part.text for part in self._limited())
+        most = self._request.generation_config.max_output_tokens
+        if most is not None and len(limited) >= most * 4:
+            return "MAX_TOKENS"
+        return self._answer.finish_reason
+
+    def _usage(self) -> dict[str, Any]:
+        messages = list(self._request.contents)
+        if self._request.system_instruction is not None:
+            messages.append(self._request.system_instruction)
+        sent, thoughts = prompt_tokens(messages), count_tokens(self._answer.thoughts)
+        written = sum(count_tokens(part.text) for part in self._limited() if not part.thought)
+        pictures = sum(part.picture is not None for part in self._answer.parts) * 1290
+        calls = sum(count_tokens(str(part.call)) for part in self._answer.parts if part.call is not None)
+        made = written + pictures + calls
+        usage = {
+            "promptTokenCount": sent,
+            "candidatesTokenCount": made,
+            "totalTokenCount": sent + made + thoughts,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": sent}],
+        }
+        return usage | ({"thoughtsTokenCount": thoughts} if thoughts else {})
+
+
+def _grounding(text: str, sources: int) -> dict[str, Any]:
+    """Return sources for the sentences of a text; the indexes count bytes."""
+    sentences = [one for one in text.split(". ") if one.strip()] or [text]
+    chunks: list[Any] = []
+    supports: list[Any] = []
+    for number in range(sources):
+        sentence = sentences[min(number, len(sentences) - 1)]
+        start = len(text[: text.find(sentence)].encode())
+        segment = {"startIndex": start, "endIndex": start + len(sentence.encode()), "text": sentence}
+        chunks.append({"web": {"uri": _SOURCE.format(number + 1), "title": f"Simulated source {number + 1}"}})
+        supports.append({"segment": segment, "groundingChunkIndices": [number]})
+    return {"webSearchQueries": ["simulated"], "groundingChunks": chunks, "groundingSupports": supports}
+
+
+async def streamed(
+    writer: AnswerWriter, answer: ModelAnswer, pace: Pace, clock: Clock, *, sse: bool
+) -> AsyncIterator[bytes | None]:
+    """Yield the bytes of a streamed answer, `CUT` where the connection breaks."""
+    script = answer.script
+    await clock.sleep(pace.first_token_seconds if script.delay is None else script.delay)
+    number, pause = 0, _pause(answer, pace)
+    async for chunk in writer.chunks():
+        if _reached(script.stall_after, number):
+            await clock.sleep(_FOREVER)
+        if _reached(script.drop_after, number) or _reached(script.eof_after, number):
+            if script.drop_after is not None:
+                yield CUT
+            return
+        wrong = _wrong_chunk(script, number, sse=sse)
+        if wrong is not None:
+            yield wrong
+            return
+        for piece in _cut(_framed(chunk, number, sse=sse), script.chunk or pace.chunk_bytes):
+            yield piece
+        number += 1
+        await clock.sleep(pause) if pause else None
+    if not sse:
+        yield b"]"
+
+
+def _reached(limit: int | None, number: int) -> bool:
+    return limit is not None and number >= limit
+
+
+def _wrong_chunk(script: PromptScript, number: int, *, sse: bool) -> bytes | None:
+    """Return what comes in place of a chunk: garbage or an error; None: the chunk."""
+    if _reached(script.garbage_after, number):
+        return b"data: {this is no JSON\r\n\r\n"
+    if script.error is not None and number >= script.after:
+        return _framed(RpcError(503, "The model is overloaded. Please try again later.").body(), number, sse=sse)
+    return None
+
+
+def _framed(chunk: dict[str, Any], number: int, *, sse: bool) -> bytes:
+    data = msgspec.json.encode(chunk)
+    if sse:
+        return b"data: " + data + b"\r\n\r\n"
+    return (b",\r\n" if number else b"[") + data
+
+
+def _cut(data: bytes, size: int) -> list[bytes]:
+    return [data[start : start + size] for start in range(0, len(data), size)] if size else [data]
+
+
+def _pause(answer: ModelAnswer, pace: Pace) -> float:
+    """Return the seconds between two chunks."""
+    rate = answer.script.tokens_per_second if answer.script.tokens_per_second is not None else pace.tokens_per_second
+    tokens = count_tokens(answer.text)
+    if not rate:
+        return 0.0
+    seconds = min(tokens / rate, pace.max_seconds or tokens / rate)
+    return seconds / max(1, min(_MOST_CHUNKS, len(answer.text) // _CHARACTERS_PER_CHUNK))

@@ -1,0 +1,103 @@
+"""The models of the simulated API. Source: "Models"."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from transports.simulator.api.rpc_errors import RpcError
+
+_VERSION = re.compile(r"gemini-(\d+)")
+
+
+class SimulatedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model of the API."""
+
+    id: str
+    kind: str = "text"
+    """What it makes: `text`, `image`, `speech`, `transcript`, `embedding` or `interaction`."""
+    thinks: bool = True
+    paid: bool = False
+    """Whether free keys have no quota for it."""
+
+    @property
+    def since_3(self) -> bool:
+        """Whether it is of Gemini 3 or later: thinking levels, and signatures that are checked."""
+        found = _VERSION.match(self.id)
+        return found is None or int(found[1]) >= 3
+
+    @property
+    def pro(self) -> bool:
+        """Whether it is a Pro model."""
+        return "-pro" in self.id
+
+    def listed(self) -> dict[str, Any]:
+        """Return its entry in the list of models."""
+        methods = {"embedding": ["embedContent", "countTextTokens"]}.get(self.kind, ["generateContent", "countTokens"])
+        return {
+            "name": f"models/{self.id}",
+            "version": "simulated",
+            "displayName": self.id.replace("-", " ").title(),
+            "description": "Simulated.",
+            "inputTokenLimit": 1048576,
+            "outputTokenLimit": 65536,
+            "supportedGenerationMethods": methods,
+            "thinking": self.thinks and self.kind == "text",
+        }
+
+
+def _text(*names: str) -> list[SimulatedModel]:
+    return [SimulatedModel(id=name) for name in names]
+
+
+_MODELS = {
+    model.id: model
+    for model in (
+        *_text("gemini-3.8-flash", "gemini-3.7-flash", "gemini-3.6-flash", "gemini-3.5-flash", "gemini-3.5-flash-lite"),
+        *_text("gemini-3.1-pro-preview", "gemini-3.1-flash-lite", "gemini-3-flash-preview"),
+        *_text("gemini-flash-latest", "gemini-flash-lite-latest", "gemini-pro-latest"),
+        SimulatedModel(id="gemini-2.5-flash-lite"),
+        SimulatedModel(id="gemma-4-31b-it", thinks=False),
+        SimulatedModel(id="gemini-3-pro-image", kind="image", paid=True),
+        SimulatedModel(id="gemini-3.1-flash-image", kind="image"),
+        SimulatedModel(id="gemini-3.1-flash-lite-image", kind="image", thinks=False),
+        SimulatedModel(id="gemini-omni-1.1-flash", kind="interaction", paid=True),
+        SimulatedModel(id="gemini-omni-1.2-flash", kind="interaction", paid=True),
+        SimulatedModel(id="gemini-3.8-flash-tts", kind="speech", thinks=False),
+        SimulatedModel(id="gemini-3.5-transcribe", kind="transcript", thinks=False),
+        SimulatedModel(id="gemini-embedding-2", kind="embedding", thinks=False),
+    )
+}
+_ALIASES = {
+    "gemini-flash-latest": "gemini-3.8-flash",
+    "gemini-flash-lite-latest": "gemini-3.5-flash-lite",
+    "gemini-pro-latest": "gemini-3.1-pro-preview",
+}
+"""Names that stand for another model, which the answer names."""
+_RETIRED = frozenset({"gemini-2.0-flash", "gemini-1.5-pro", "gemini-1.5-flash", "veo-3.1-generate-preview"})
+
+
+def models() -> list[SimulatedModel]:
+    """Return all models."""
+    return list(_MODELS.values())
+
+
+def find(name: str, method: str) -> SimulatedModel:
+    """Return a model by its name.
+
+    Raises:
+        RpcError: there is none, or no longer.
+
+    """
+    model = _MODELS.get(name.removeprefix("models/"))
+    if model is not None:
+        return model
+    if name.removeprefix("models/") in _RETIRED:
+        raise RpcError(404, f"This model models/{name} is no longer available. Please use a newer model.")
+    message = f"models/{name} is not found for API version v1beta, or is not supported for {method}."
+    raise RpcError(404, f"{message} Call ModelService.ListModels to see the list of available models.")
+
+
+def version_of(model: SimulatedModel) -> str:
+    """Return the name of the model that answers."""
+    return _ALIASES.get(model.id, model.id)

@@ -1,0 +1,220 @@
+"""Reads and checks a request as strictly as the API does.
+
+Source: "GenerateContentRequest", "Thinking".
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from transports.simulator.api import request_schema as schema
+from transports.simulator.api.api_models import SimulatedModel
+from transports.simulator.api.rpc_errors import RpcError, invalid
+
+RequestT = TypeVar("RequestT")
+
+SKIPPED = "skip_thought_signature_validator"
+_SNAKE = re.compile(r"(?<=[a-zA-Z0-9])_([a-z0-9])")
+_CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$\.?([^`]*)`)?")
+_PLACE = re.compile(r"^(.*?)(?: - at `\$\.?([^`]*)`)?$", re.DOTALL)
+_CONTENT = (
+    "text", "inline_data", "file_data", "function_call", "function_response", "executable_code",
+    "code_execution_result",
+)  # fmt: skip
+
+
+def decode(body: bytes, kind: type[RequestT]) -> RequestT:
+    """Decode the body of a request.
+
+    Raises:
+        RpcError: it is no JSON, or has an unknown field or a wrong value.
+
+    """
+    try:
+        tree = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise invalid(f"Invalid JSON payload received. {error}") from None
+    try:
+        return msgspec.convert(_in_camel_case(tree), kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid(_problem(str(error))) from None
+
+
+def _problem(text: str) -> str:
+    """Return msgspec's words in those of the API."""
+    unknown = _UNKNOWN.match(text)
+    if unknown:
+        where = f" at '{_snake(unknown[2])}'" if unknown[2] else ""
+        return f'Invalid JSON payload received. Unknown name "{unknown[1]}"{where}: Cannot find field.'
+    found = cast("re.Match[str]", _PLACE.match(text))
+    return f"Invalid value at '{_snake(found[2] or '')}': {found[1]}"
+
+
+def _snake(path: str) -> str:
+    return _CAMEL.sub(lambda found: f"_{found[1].lower()}", path)
+
+
+def _in_camel_case(value: Any, *, names: bool = True) -> Any:
+    """Return decoded JSON with names in camel case, but for the objects whose names are the client's own."""
+    if isinstance(value, list):
+        return [_in_camel_case(one) for one in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    found: dict[str, Any] = {}
+    for written, one in cast("dict[str, Any]", value).items():
+        name = _SNAKE.sub(lambda part: part[1].upper(), written) if names else written
+        found[name] = one if name in schema.FREE_FORM else _in_camel_case(one, names=name not in schema.NAMED)
+    return found
+
+
+class RequestCheck:
+    """Checks a decoded request to one model."""
+
+    def __init__(
+        self,
+        request: schema.Request,
+        model: SimulatedModel,
+        issued: Callable[[str], bool],
+        has_file: Callable[[str], bool],
+    ) -> None:
+        """`issued` returns whether a signature is one that this API has issued, `has_file` whether a file is there."""
+        self._request, self._model, self._issued, self._has_file = request, model, issued, has_file
+
+    def run(self) -> None:
+        """Check everything.
+
+        Raises:
+            RpcError: the request is refused.
+
+        """
+        if not self._request.contents:
+            raise invalid("* GenerateContentRequest.contents: contents is not specified")
+        for place, message in enumerate(self._request.contents):
+            self._message(message, f"contents[{place}]")
+        self._turns()
+        if self._model.since_3:
+            self._signatures()
+        self._tools()
+        self._options()
+
+    def _message(self, message: schema.Message, at: str) -> None:
+        if not message.role and len(self._request.contents) > 1:
+            raise invalid("Please use a valid role: user, model.")
+        if not message.parts:
+            raise invalid(f"* GenerateContentRequest.{at}.parts: contents.parts must not be empty.")
+        for number, part in enumerate(message.parts):
+            fields = [name for name in _CONTENT if getattr(part, name) is not None]
+            if len(fields) > 1:
+                raise invalid(f"Invalid value at '{at}.parts[{number}]' (oneof), oneof field 'data' is already set.")
+            if not fields and not part.thought_signature:
+                place = f"* GenerateContentRequest.{at}.parts[{number}].data"
+                raise invalid(f"{place}: required oneof field 'data' must have one initialized field")
+            self._file(part)
+
+    def _file(self, part: schema.SentPart) -> None:
+        inline, reference = part.inline_data, part.file_data
+        if inline is not None and (not inline.mime_type or not inline.data):
+            raise invalid("Unable to process input file: it has no type or no data.")
+        if reference is not None and "/files/" in reference.file_uri and not self._has_file(reference.file_uri):
+            name = reference.file_uri.rpartition("/")[2]
+            message = f"You do not have permission to access the File {name} or it may not exist."
+            raise RpcError(403, message)
+
+    def _turns(self) -> None:
+        """Check that the results of calls follow them, as many as there are calls."""
+        called = 0
+        for message in self._request.contents:
+            results = sum(part.function_response is not None for part in message.parts)
+            if results != called and (results or called):
+                raise invalid(
+                    "Please ensure that the number of function response parts is equal to the number of function call "
+                    "parts of the function call turn."
+                )
+            called = sum(part.function_call is not None for part in message.parts)
+            if called and message.role != "model":
+                raise invalid("Please use a valid role for function calls: model.")
+
+    def _signatures(self) -> None:
+        """Check the first call of each step since the last message of the user's own."""
+        for message in self._current_turn():
+            calls = [part for part in message.parts if part.function_call is not None]
+            for part in calls[:1]:
+                name = part.function_call.name if part.function_call is not None else ""
+                if not part.thought_signature:
+                    missing = "Function call is missing a thought_signature in functionCall parts."
+                    raise invalid(f"{missing} This is required for tools to work correctly. Function: {name}")
+        for message in self._request.contents:
+            for part in message.parts:
+                signature = part.thought_signature
+                if signature and signature != SKIPPED and not self._issued(signature):
+                    raise invalid("Corrupted thought signature.")
+
+    def _current_turn(self) -> Iterator[schema.Message]:
+        start = 0
+        for number, message in enumerate(self._request.contents):
+            if message.role != "model" and not any(part.function_response for part in message.parts):
+                start = number
+        return iter(self._request.contents[start:])
+
+    def _tools(self) -> None:
+        functions = [one for tool in self._request.tools for one in tool.function_declarations]
+        names = [one.name for one in functions]
+        for name in names:
+            if names.count(name) > 1:
+                raise invalid(f"Duplicate function declaration found: {name}")
+        for one in functions:
+            if one.parameters is not None and one.parameters_json_schema is not None:
+                raise invalid(f"Function {one.name}: only one of parameters and parameters_json_schema can be set.")
+            if one.parameters_json_schema is not None and not isinstance(one.parameters_json_schema, dict):
+                raise invalid(f"Function {one.name}: parameters_json_schema must be an object.")
+        self._calling(names)
+
+    def _calling(self, names: list[str]) -> None:
+        """Check the mode of calling these functions."""
+        config = self._request.tool_config or schema.ToolOptions()
+        calling = config.function_calling_config or schema.Calling()
+        if calling.allowed_function_names and calling.mode not in {"ANY", "VALIDATED"}:
+            raise invalid("Allowed function names can be set only when the mode is ANY or VALIDATED.")
+        for name in calling.allowed_function_names:
+            if name not in names:
+                raise invalid(f"Allowed function name {name} is not declared.")
+        if calling.mode in {"ANY", "VALIDATED"} and not names:
+            raise invalid("Function calling mode is set, but no function is declared.")
+        built_in = any(tool.google_search or tool.url_context or tool.code_execution for tool in self._request.tools)
+        if built_in and names and not config.include_server_side_tool_invocations:
+            raise invalid("Tool use with function calling needs include_server_side_tool_invocations.")
+
+    def _options(self) -> None:
+        options, model = self._request.generation_config, self._model
+        if options.response_schema is not None and options.response_json_schema is not None:
+            raise invalid("Only one of response_schema and response_json_schema can be set.")
+        formed = options.response_schema is not None or options.response_json_schema is not None
+        if formed and options.response_mime_type not in {"application/json", "text/x.enum"}:
+            raise invalid("Response schema needs response_mime_type application/json.")
+        functions = any(tool.function_declarations for tool in self._request.tools)
+        if options.response_mime_type == "application/json" and functions and not model.since_3:
+            raise invalid("Function calling with a response mime type: 'application/json' is unsupported")
+        if "IMAGE" in options.response_modalities and model.kind != "image":
+            raise invalid("Model does not support the requested response modalities: image")
+        if "AUDIO" in options.response_modalities and model.kind != "speech":
+            raise invalid("Model does not support the requested response modalities: audio")
+        if options.image_config is not None and model.kind != "image":
+            raise invalid("Image config is not supported by this model.")
+        if options.thinking_config is not None:
+            self._thinking(options.thinking_config)
+
+    def _thinking(self, thinking: schema.Thinking) -> None:
+        level, budget = thinking.thinking_level, thinking.thinking_budget
+        if level and budget is not None:
+            raise invalid("You can only set only one of thinking budget and thinking level.")
+        if not self._model.thinks:
+            raise invalid("Thinking is not enabled for this model.")
+        if level and not self._model.since_3:
+            raise invalid("Thinking level is not supported for this model.")
+        if level == "MINIMAL" and self._model.pro:
+            raise invalid("Thinking level MINIMAL is not supported for this model.")
+        if budget == 0 and self._model.pro:
+            raise invalid("Budget 0 is invalid. This model only works in thinking mode.")

@@ -1,0 +1,301 @@
+"""Structs of requests to the simulated API: what is not in them is refused, as the API does.
+
+They are written from the protocol page and share nothing with the gateway's own structs.
+
+Source: "GenerateContentRequest".
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+MessageRole = Literal["user", "model"]
+Mode = Literal["MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED"]
+Modality = Literal["TEXT", "IMAGE", "AUDIO", "VIDEO"]
+Level = Literal["", "THINKING_LEVEL_UNSPECIFIED", "MINIMAL", "LOW", "MEDIUM", "HIGH", "XHIGH"]
+Resolution = Literal[
+    "", "MEDIA_RESOLUTION_UNSPECIFIED", "MEDIA_RESOLUTION_LOW", "MEDIA_RESOLUTION_MEDIUM", "MEDIA_RESOLUTION_HIGH"
+]
+PartResolution = Literal[
+    "MEDIA_RESOLUTION_LOW", "MEDIA_RESOLUTION_MEDIUM", "MEDIA_RESOLUTION_HIGH", "MEDIA_RESOLUTION_ULTRA_HIGH"
+]
+Category = Literal[
+    "HARM_CATEGORY_HARASSMENT",
+    "HARM_CATEGORY_HATE_SPEECH",
+    "HARM_CATEGORY_SEXUALLY_EXPLICIT",
+    "HARM_CATEGORY_DANGEROUS_CONTENT",
+    "HARM_CATEGORY_CIVIC_INTEGRITY",
+]
+Threshold = Literal[
+    "HARM_BLOCK_THRESHOLD_UNSPECIFIED",
+    "BLOCK_LOW_AND_ABOVE",
+    "BLOCK_MEDIUM_AND_ABOVE",
+    "BLOCK_ONLY_HIGH",
+    "BLOCK_NONE",
+    "OFF",
+]
+Aspect = Literal[
+    "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9", "1:4", "4:1", "1:8", "8:1",
+]  # fmt: skip
+JsonType = Literal["TYPE_UNSPECIFIED", "STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL"]
+FREE_FORM = frozenset(
+    {"args", "response", "parametersJsonSchema", "responseJsonSchema", "labels", "example", "default"}
+)
+"""Fields whose objects have names of the client's own."""
+NAMED = frozenset({"properties"})
+"""Fields whose objects have names of the client's own, and structs as values."""
+
+
+class Strict(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A message of the API; unknown fields are refused."""
+
+
+class InlineData(Strict, frozen=True):
+    """A file within the request."""
+
+    mime_type: str = ""
+    data: bytes = b""
+    display_name: str = ""
+
+
+class FileReference(Strict, frozen=True):
+    """A file by its address."""
+
+    file_uri: str
+    mime_type: str = ""
+    display_name: str = ""
+
+
+class Called(Strict, frozen=True):
+    """A call of a function."""
+
+    name: str
+    args: dict[str, Any] = {}
+    id: str = ""
+
+
+class ResultFile(Strict, frozen=True):
+    """A file in a result."""
+
+    inline_data: InlineData | None = None
+
+
+class Result(Strict, frozen=True):
+    """The result of a function."""
+
+    name: str
+    response: dict[str, Any]
+    id: str = ""
+    parts: list[ResultFile] = []
+    will_continue: bool = False
+    scheduling: str = ""
+
+
+class Code(Strict, frozen=True):
+    """Code that the model has run."""
+
+    language: Literal["LANGUAGE_UNSPECIFIED", "PYTHON"] = "PYTHON"
+    code: str = ""
+
+
+class CodeOutput(Strict, frozen=True):
+    """What the code has printed."""
+
+    outcome: Literal["OUTCOME_UNSPECIFIED", "OUTCOME_OK", "OUTCOME_FAILED", "OUTCOME_DEADLINE_EXCEEDED"]
+    output: str = ""
+
+
+class VideoClip(Strict, frozen=True):
+    """Which part of a video is meant."""
+
+    start_offset: str = ""
+    end_offset: str = ""
+    fps: float = 1.0
+
+
+class PartDetail(Strict, frozen=True):
+    """In which detail a file is read."""
+
+    level: PartResolution
+
+
+class SentPart(Strict, frozen=True):
+    """A part of a message; exactly one of the first fields is set."""
+
+    text: str | None = None
+    inline_data: InlineData | None = None
+    file_data: FileReference | None = None
+    function_call: Called | None = None
+    function_response: Result | None = None
+    executable_code: Code | None = None
+    code_execution_result: CodeOutput | None = None
+    thought: bool = False
+    thought_signature: str = ""
+    video_metadata: VideoClip | None = None
+    media_resolution: PartDetail | None = None
+
+
+class Message(Strict, frozen=True):
+    """A message of the conversation."""
+
+    parts: list[SentPart] = []
+    role: MessageRole | Literal[""] = ""
+
+
+class ApiSchema(Strict, frozen=True):
+    """A schema in the API's own form."""
+
+    type: JsonType = "TYPE_UNSPECIFIED"
+    format: str = ""
+    title: str = ""
+    description: str = ""
+    nullable: bool = False
+    enum: list[str] = []
+    items: "ApiSchema | None" = None
+    min_items: int | str = 0
+    max_items: int | str = 0
+    properties: "dict[str, ApiSchema]" = {}
+    required: list[str] = []
+    min_properties: int | str = 0
+    max_properties: int | str = 0
+    minimum: float | None = None
+    maximum: float | None = None
+    min_length: int | str = 0
+    max_length: int | str = 0
+    pattern: str = ""
+    example: Any = None
+    any_of: "list[ApiSchema]" = []
+    property_ordering: list[str] = []
+    default: Any = None
+
+
+class Function(Strict, frozen=True):
+    """A function that is offered."""
+
+    name: Annotated[str, Meta(pattern=r"\A[a-zA-Z_][a-zA-Z0-9_.:-]{0,127}\Z")]
+    description: str = ""
+    parameters: ApiSchema | None = None
+    parameters_json_schema: Any = None
+    response: ApiSchema | None = None
+    response_json_schema: Any = None
+    behavior: Literal["UNSPECIFIED", "BLOCKING", "NON_BLOCKING"] = "UNSPECIFIED"
+
+
+class SearchTool(Strict, frozen=True):
+    """The API's search."""
+
+    time_range_filter: dict[str, str] | None = None
+    search_types: dict[str, Any] | None = None
+
+
+class Empty(Strict, frozen=True):
+    """A tool without options."""
+
+
+class FileSearchTool(Strict, frozen=True):
+    """The search in files."""
+
+    file_search_store_names: list[str]
+    top_k: int = 0
+    metadata_filter: str = ""
+
+
+class OfferedTool(Strict, frozen=True):
+    """Functions, or one of the API's tools."""
+
+    function_declarations: list[Function] = []
+    google_search: SearchTool | None = None
+    url_context: Empty | None = None
+    code_execution: Empty | None = None
+    file_search: FileSearchTool | None = None
+    google_maps: dict[str, Any] | None = None
+    computer_use: dict[str, Any] | None = None
+    mcp_servers: list[dict[str, Any]] | None = None
+
+
+class Calling(Strict, frozen=True):
+    """How functions may be called."""
+
+    mode: Mode = "MODE_UNSPECIFIED"
+    allowed_function_names: list[str] = []
+
+
+class ToolOptions(Strict, frozen=True):
+    """How tools may be used."""
+
+    function_calling_config: Calling | None = None
+    retrieval_config: dict[str, Any] | None = None
+    include_server_side_tool_invocations: bool = False
+
+
+class Safety(Strict, frozen=True):
+    """A safety setting."""
+
+    category: Category
+    threshold: Threshold
+
+
+class Thinking(Strict, frozen=True):
+    """How the model thinks."""
+
+    include_thoughts: bool = False
+    thinking_level: Level = ""
+    thinking_budget: int | None = None
+
+
+class PictureOptions(Strict, frozen=True):
+    """The form of pictures."""
+
+    aspect_ratio: Aspect | None = None
+    image_size: Literal["512", "1K", "2K", "4K"] | None = None
+
+
+class Options(Strict, frozen=True):
+    """Options of the answer."""
+
+    candidate_count: Annotated[int, Meta(ge=1, le=8)] = 1
+    stop_sequences: Annotated[list[str], Meta(max_length=5)] = []
+    max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_k: Annotated[float, Meta(ge=0)] | None = None
+    seed: int | None = None
+    response_mime_type: Literal["", "text/plain", "application/json", "text/x.enum"] = ""
+    response_schema: ApiSchema | None = None
+    response_json_schema: Any = None
+    presence_penalty: Annotated[float, Meta(ge=-2, lt=2)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, lt=2)] | None = None
+    response_logprobs: bool = False
+    logprobs: int | None = None
+    response_modalities: list[Modality] = []
+    speech_config: dict[str, Any] | None = None
+    thinking_config: Thinking | None = None
+    image_config: PictureOptions | None = None
+    media_resolution: Resolution = ""
+    enable_enhanced_civic_answers: bool = False
+    audio_transcription_config: dict[str, Any] | None = None
+
+
+class Request(Strict, frozen=True):
+    """The body of `:generateContent`."""
+
+    contents: list[Message] = []
+    system_instruction: Message | None = None
+    tools: list[OfferedTool] = []
+    tool_config: ToolOptions | None = None
+    safety_settings: list[Safety] = []
+    generation_config: Options = Options()
+    cached_content: str = ""
+    model: str = ""
+    service_tier: Literal["", "flex", "standard", "priority"] = ""
+    store: bool = True
+    labels: dict[str, str] = {}
+    continuation_token: str = ""
+
+
+class CountRequest(Strict, frozen=True):
+    """The body of `:countTokens`: contents, or a whole request."""
+
+    contents: list[Message] = []
+    generate_content_request: Request | None = None

@@ -1,0 +1,136 @@
+"""The endpoints of the simulated API.
+
+Source: "Base", "Errors", "Models".
+"""
+
+import secrets
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from transports.clock import Clock
+from transports.simulator.api import api_models, request_schema
+from transports.simulator.api.answer_stream import AnswerWriter, streamed
+from transports.simulator.api.api_keys import KeyRing
+from transports.simulator.api.request_reader import RequestCheck, decode
+from transports.simulator.api.rpc_errors import RpcError, invalid
+from transports.simulator.api.simulated_model import ModelAnswer, answer, prompt_tokens
+from transports.simulator.breakable_stream import BreakableStream
+from transports.simulator.config import SimulatorConfig
+
+_MOST_BODY = 100 * 1024 * 1024
+_MOST_SIGNATURES = 100_000
+
+Handler = Callable[[Request], Awaitable[Response | BreakableStream]]
+
+
+class SimulatedApi:
+    """The API: its keys, and what it has issued."""
+
+    def __init__(self, config: SimulatorConfig, clock: Clock, seen: Counter[str]) -> None:
+        """Count requests in `seen`."""
+        self._config, self._clock, self._seen = config, clock, seen
+        self.keys = KeyRing(config.api_keys, clock)
+        self._signatures: OrderedDict[str, None] = OrderedDict()
+        self._once: set[str] = set()
+
+    def routes(self) -> list[Route]:
+        """Return the routes of the API, below its version."""
+        return [
+            Route("/v1beta/models", self._guarded(self._list_models)),
+            Route("/v1beta/models/{name}", self._guarded(self._get_model), methods=["GET"]),
+            Route("/v1beta/models/{name}:{verb}", self._guarded(self._call), methods=["POST"]),
+        ]
+
+    def _guarded(self, handler: Handler) -> Handler:
+        """Return a handler that turns an RpcError into its answer."""
+
+        async def guarded(request: Request) -> Response | BreakableStream:
+            try:
+                return await handler(request)
+            except RpcError as error:
+                self._seen[f"api_{error.code}"] += 1
+                return error.response()
+
+        return guarded
+
+    async def _list_models(self, request: Request) -> Response:
+        self.keys.find(_key_of(request))
+        entries = [model.listed() for model in api_models.models()]
+        size = int(request.query_params.get("pageSize") or 50)
+        start = int(request.query_params.get("pageToken") or 0)
+        page: dict[str, Any] = {"models": entries[start : start + size]}
+        if start + size < len(entries):
+            page["nextPageToken"] = str(start + size)
+        return JSONResponse(page)
+
+    async def _get_model(self, request: Request) -> Response:
+        self.keys.find(_key_of(request))
+        return JSONResponse(api_models.find(request.path_params["name"], "getModel").listed())
+
+    async def _call(self, request: Request) -> Response | BreakableStream:
+        key = self.keys.find(_key_of(request))
+        name, verb = request.path_params["name"], request.path_params["verb"]
+        body = await request.body()
+        if len(body) > _MOST_BODY:
+            raise invalid("Request payload size exceeds the limit: 104857600 bytes.")
+        self._seen[f"api_{verb}"] += 1
+        model = api_models.find(name, verb)
+        match verb:
+            case "countTokens":
+                counted = decode(body, request_schema.CountRequest)
+                inner = counted.generate_content_request
+                messages = inner.contents if inner is not None else counted.contents
+                return JSONResponse({"totalTokens": prompt_tokens(messages)})
+            case "generateContent" | "streamGenerateContent":
+                sent = decode(body, request_schema.Request)
+                self._check(sent, model)
+                self.keys.use(key, model)
+                return await self._generate(request, sent, model, streams=verb.startswith("stream"))
+            case _:
+                raise api_models.RpcError(404, f"The method {verb} does not exist.")
+
+    def _check(self, sent: request_schema.Request, model: api_models.SimulatedModel) -> None:
+        if model.kind == "interaction":
+            raise invalid("This model only supports Interactions API.")
+        RequestCheck(sent, model, self._signatures.__contains__, lambda _: False).run()
+
+    async def _generate(
+        self, request: Request, sent: request_schema.Request, model: api_models.SimulatedModel, *, streams: bool
+    ) -> Response | BreakableStream:
+        made = answer(sent, model)
+        self._refuse(made)
+        writer = AnswerWriter(sent, model, made, secrets.token_urlsafe(16), self._sign)
+        if not streams:
+            await self._clock.sleep(self._config.pace.first_token_seconds)
+            return JSONResponse(await writer.whole())
+        sse = request.query_params.get("alt") == "sse"
+        chunks = streamed(writer, made, self._config.pace, self._clock, sse=sse)
+        stream = BreakableStream(chunks, self._seen, lambda: None)
+        stream.headers = {"content-type": "text/event-stream" if sse else "application/json; charset=utf-8"}
+        return stream
+
+    def _refuse(self, made: ModelAnswer) -> None:
+        """Answer with the HTTP status that a prompt orders; with `once`, only the first time."""
+        script = made.script
+        if script.http is None or (script.once and script.once in self._once):
+            return
+        if script.once:
+            self._once.add(script.once)
+        raise RpcError(script.http, f"The prompt ordered the status {script.http}.")
+
+    def _sign(self) -> str:
+        """Issue a signature."""
+        signature = secrets.token_urlsafe(48)
+        self._signatures[signature] = None
+        while len(self._signatures) > _MOST_SIGNATURES:
+            self._signatures.popitem(last=False)
+        return signature
+
+
+def _key_of(request: Request) -> str | None:
+    return request.headers.get("x-goog-api-key") or request.query_params.get("key")

@@ -1,0 +1,75 @@
+"""Errors as the API writes them. Source: "Errors"."""
+
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+_TYPE = "type.googleapis.com/google.rpc."
+
+
+class RpcError(Exception):
+    """A request that the API refuses."""
+
+    def __init__(self, code: int, message: str, *details: dict[str, Any], status: str = "") -> None:
+        """Set the HTTP status, the message and the details; `status` replaces the usual name of the code."""
+        super().__init__(message)
+        self.code, self.message, self.details = code, message, details
+        self.status = status or _STATUSES.get(code, "UNKNOWN")
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON of the error."""
+        error: dict[str, Any] = {"code": self.code, "message": self.message, "status": self.status}
+        return {"error": error | ({"details": list(self.details)} if self.details else {})}
+
+    def response(self) -> JSONResponse:
+        """Return the error as an answer."""
+        return JSONResponse(self.body(), self.code)
+
+
+def invalid(message: str) -> RpcError:
+    """Return the error of a wrong request."""
+    return RpcError(400, message)
+
+
+def bad_key() -> RpcError:
+    """Return the error of a key that does not exist: a 400, not a 401."""
+    info = {
+        "@type": f"{_TYPE}ErrorInfo",
+        "reason": "API_KEY_INVALID",
+        "domain": "googleapis.com",
+        "metadata": {"service": "generativelanguage.googleapis.com"},
+    }
+    return RpcError(400, "API key not valid. Please pass a valid API key.", info)
+
+
+def missing_key() -> RpcError:
+    """Return the error of a request without a key."""
+    message = "Method doesn't allow unregistered callers (callers without established identity)."
+    return RpcError(403, message)
+
+
+def quota_exceeded(model: str, *, per: str, tier: str, value: int, delay: float) -> RpcError:
+    """Return the error of a quota; `per` is `Day` or `Minute`, `delay` the seconds that it names."""
+    free = "-FreeTier" if tier == "free" else ""
+    violation = {
+        "quotaMetric": f"generativelanguage.googleapis.com/generate_content_{tier}_tier_requests",
+        "quotaId": f"GenerateRequestsPer{per}PerProjectPerModel{free}",
+        "quotaDimensions": {"location": "global", "model": model},
+        "quotaValue": str(value),
+    }
+    details = (
+        {"@type": f"{_TYPE}QuotaFailure", "violations": [violation]},
+        {"@type": f"{_TYPE}Help", "links": [{"description": "Learn more", "url": "https://ai.google.dev/"}]},
+        {"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{delay:.0f}s"},
+    )
+    return RpcError(429, "You exceeded your current quota, please check your plan and billing details.", *details)

@@ -1,0 +1,241 @@
+"""The simulated model of the API: reads a request as a model does, and returns the parts of its answer. No I/O.
+
+The tags of docs/simulator.md count here as they do at the simulated site.
+
+Source: "GenerateContentResponse".
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from transports.simulator.api import request_schema as schema
+from transports.simulator.api.api_models import SimulatedModel
+from transports.simulator.images import DrawnPicture
+from transports.simulator.prompt_directives import PromptScript, parse
+from transports.simulator.schema_samples import sample
+
+_CALL = re.compile(r'<call\s+name="([^"]*)"\s*>(.*?)</call>', re.DOTALL)
+_JSON = re.compile(r"<json>(.*?)</json>", re.DOTALL)
+_BAD_JSON, _MALFORMED, _PROSE = "<badjson/>", "<malformed-call/>", "<prose-then-call/>"
+_REPAIR = "Your last answer cannot be used"
+_BYTES_PER_TOKEN = 4
+
+
+class AnswerPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the answer."""
+
+    text: str = ""
+    thought: bool = False
+    call: tuple[str, dict[str, Any]] | None = None
+    picture: DrawnPicture | None = None
+    signed: bool = False
+    """Whether the API signs it."""
+
+
+class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer."""
+
+    parts: tuple[AnswerPart, ...] = ()
+    finish_reason: str = "STOP"
+    finish_message: str = ""
+    block_reason: str = ""
+    sources: int = 0
+    """Number of sources, one for each of as many sentences of the text."""
+    script: PromptScript
+
+    @property
+    def text(self) -> str:
+        """The text without thoughts."""
+        return "".join(part.text for part in self.parts if not part.thought)
+
+    @property
+    def thoughts(self) -> str:
+        """The thoughts."""
+        return "".join(part.text for part in self.parts if part.thought)
+
+
+def answer(request: schema.Request, model: SimulatedModel) -> ModelAnswer:
+    """Return the answer to a checked request."""
+    return _Model(request, model).answer()
+
+
+class _Model:
+    def __init__(self, request: schema.Request, model: SimulatedModel) -> None:
+        self._request, self._model = request, model
+        users = [message for message in request.contents if message.role != "model" and texts(message)]
+        self._repairs = bool(users) and texts(users[-1]).lstrip().startswith(_REPAIR)
+        if self._repairs:
+            users.pop()
+        self._asked = users[-1] if users else schema.Message()
+        self._said = texts(self._asked)
+        last = request.contents[-1]
+        self._results = [part.function_response for part in last.parts if part.function_response is not None]
+        self._functions = {one.name: one for tool in request.tools for one in tool.function_declarations}
+        config = (request.tool_config or schema.ToolOptions()).function_calling_config or schema.Calling()
+        self._mode = config.mode
+        allowed = config.allowed_function_names
+        self._callable = [name for name in self._functions if not allowed or name in allowed]
+
+    def answer(self) -> ModelAnswer:
+        try:
+            script = parse(self._said)
+        except ValueError as error:
+            script = PromptScript(text=f"The simulator cannot read the prompt: {error}")
+        if script.refuse == "safety":
+            return ModelAnswer(finish_reason="SAFETY", script=script)
+        calls = self._calls()
+        if calls is not None:
+            return msgspec.structs.replace(calls, script=script, parts=self._thoughts(script) + calls.parts)
+        if self._model.kind == "image" and self._request.generation_config.response_modalities != ["TEXT"]:
+            return ModelAnswer(parts=self._pictures(script), script=script)
+        parts = (*self._thoughts(script), AnswerPart(text=self._text(script), signed=True))
+        return ModelAnswer(parts=parts, sources=script.citations or script.sources or 0, script=script)
+
+    def _thoughts(self, script: PromptScript) -> tuple[AnswerPart, ...]:
+        config = self._request.generation_config.thinking_config
+        if config is None or not config.include_thoughts or not script.thoughts:
+            return ()
+        return (AnswerPart(text=script.thoughts, thought=True),)
+
+    def _calls(self) -> ModelAnswer | None:
+        """Return an answer that calls functions; None: it calls none."""
+        if not self._callable or self._mode == "NONE" or self._results:
+            return None
+        wanted = _CALL.findall(self._said)
+        if not wanted and self._mode == "ANY":
+            name = self._callable[0]
+            wanted = [(name, _shown(sample(self._schema_of(name))))]
+        if not wanted:
+            return None
+        unknown = [name for name, _ in wanted if name not in self._callable]
+        script = PromptScript(text="")
+        if unknown:
+            words = f"There is no tool with the name {unknown[0]}, so this (simulated) model cannot call it."
+            return ModelAnswer(parts=(AnswerPart(text=words),), script=script)
+        if _MALFORMED in self._said and not self._repairs:
+            message = f"Malformed function call: call:{wanted[0][0]}{{oops"
+            return ModelAnswer(finish_reason="MALFORMED_FUNCTION_CALL", finish_message=message, script=script)
+        prose = (AnswerPart(text="I will call a tool now.\n\n"),) if _PROSE in self._said else ()
+        parts = tuple(
+            AnswerPart(call=(name, _object(arguments)), signed=not number)
+            for number, (name, arguments) in enumerate(wanted)
+        )
+        return ModelAnswer(parts=prose + parts, script=script)
+
+    def _schema_of(self, name: str) -> Any:
+        function = self._functions[name]
+        if function.parameters is not None:
+            return _json_schema(function.parameters)
+        return function.parameters_json_schema or {}
+
+    def _text(self, script: PromptScript) -> str:
+        if self._said.lstrip().startswith("<echo>"):
+            return script.text
+        if self._request.generation_config.response_mime_type == "application/json":
+            return self._json()
+        if self._results:
+            return "The results are:\n\n" + "\n\n".join(_result_text(one.response) for one in self._results)
+        files = "\n".join(_file_lines(self._asked))
+        return f"{script.text}\n\nFiles seen:\n{files}" if files and not script.given else script.text
+
+    def _json(self) -> str:
+        options = self._request.generation_config
+        told = _JSON.findall(self._said)
+        schema_ = options.response_json_schema
+        if schema_ is None and options.response_schema is not None:
+            schema_ = _json_schema(options.response_schema)
+        value = told[-1].strip() if told else _shown(sample(schema_) if schema_ else {"answer": "simulated"})
+        if _BAD_JSON in self._said and not self._repairs:
+            return value[:-1].rstrip().rstrip(",") + ', "broken'
+        return value
+
+    def _pictures(self, script: PromptScript) -> tuple[AnswerPart, ...]:
+        options = self._request.generation_config
+        aspect = options.image_config.aspect_ratio if options.image_config is not None else None
+        width, height = map(int, (aspect or "1:1").split(":"))
+        source = next((part.inline_data.data for part in self._asked.parts if part.inline_data is not None), None)
+        words = script.description or script.text
+        drawn = tuple(
+            AnswerPart(
+                picture=DrawnPicture(prompt=words, number=number, aspect=width / height, source=source),
+                signed=number == 1,
+            )
+            for number in range(1, (script.images or 1) + 1)
+        )
+        if "TEXT" not in (options.response_modalities or ["TEXT"]):
+            return drawn
+        text = script.text if script.given else "Here is what you asked for, as simulated."
+        return (AnswerPart(text=text), *drawn)
+
+
+def texts(message: schema.Message) -> str:
+    """Return the texts of a message, without thoughts, joined by line breaks."""
+    return "\n".join(part.text for part in message.parts if part.text and not part.thought)
+
+
+def count_tokens(text: str) -> int:
+    """Return the tokens of a text, as the simulated API counts them."""
+    return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
+
+
+def prompt_tokens(messages: list[schema.Message]) -> int:
+    """Return the tokens of messages: 258 for each file."""
+    parts = [part for message in messages for part in message.parts]
+    files = sum(part.inline_data is not None or part.file_data is not None for part in parts)
+    words = sum(count_tokens(part.text or "") for part in parts)
+    tools = sum(
+        count_tokens(_shown(one)) for part in parts for one in (part.function_call, part.function_response) if one
+    )
+    return words + tools + 258 * files
+
+
+def _file_lines(message: schema.Message) -> list[str]:
+    found: list[str] = []
+    for part in message.parts:
+        if part.inline_data is not None:
+            found.append(f"- {part.inline_data.mime_type}, {len(part.inline_data.data)} bytes")
+        elif part.file_data is not None:
+            found.append(f"- {part.file_data.mime_type}, by its address")
+    return found
+
+
+def _result_text(response: dict[str, Any]) -> str:
+    """Return a result as text: the text that the common wrappers hold, or the object as compact JSON."""
+    if len(response) == 1:
+        value = next(iter(response.values()))
+        if response.keys() <= {"result", "output", "error"} and isinstance(value, str):
+            return value
+    return _shown(response)
+
+
+def _json_schema(one: schema.ApiSchema) -> dict[str, Any]:
+    """Return a schema of the API as JSON Schema, as far as a sample needs it."""
+    found: dict[str, Any] = {}
+    if one.type != "TYPE_UNSPECIFIED":
+        found["type"] = one.type.lower()
+    if one.enum:
+        found["enum"] = one.enum
+    if one.items is not None:
+        found["items"] = _json_schema(one.items)
+    if one.properties:
+        found["properties"] = {name: _json_schema(value) for name, value in one.properties.items()}
+    if one.required:
+        found["required"] = one.required
+    if one.any_of:
+        found["anyOf"] = [_json_schema(value) for value in one.any_of]
+    if one.minimum is not None:
+        found["minimum"] = one.minimum
+    return found
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text.strip() or "{}", type=dict[str, Any])
+    except msgspec.MsgspecError:
+        return {}
+
+
+def _shown(value: object) -> str:
+    return msgspec.json.encode(value).decode()
