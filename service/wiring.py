@@ -32,6 +32,7 @@ from transports.clock import Clock
 from transports.failover import Failover
 from transports.observer import Observer
 from transports.router import Router
+from transports.routes import RouteTable
 from transports.store import ChangeFeed, Records, Store
 from transports.tasks import background_tasks
 from transports.tracing import NO_TRACER, Tracer
@@ -136,6 +137,7 @@ def check_transports(settings: Settings, origin: Origin) -> None:
             "Set up [transports.web] (see deploy/gateway.example.toml), "
             "or try `gemini-gateway demo`, which answers from a simulator",
         )
+    routes_of(settings, origin)
     for name, config in configs.items():
         with _naming(name, origin):
             TRANSPORTS[name].validate(config)
@@ -194,6 +196,19 @@ def build_catalogue(settings: Settings, origin: Origin) -> Catalogue:
     return catalogue
 
 
+def routes_of(settings: Settings, origin: Origin) -> RouteTable:
+    """Return the routes of the settings.
+
+    Raises:
+        SettingsError: a route names a transport or tier that does not exist.
+
+    """
+    try:
+        return RouteTable(settings.routes, {name: TRANSPORTS[name].tiers for name in settings.transports})
+    except ValueError as error:
+        raise SettingsError(f"{origin.of('routes')}: routes{error}") from None
+
+
 @asynccontextmanager
 async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> AsyncGenerator[Router]:
     """Connect the transports and yield the router; close them in reverse order on exit.
@@ -234,7 +249,7 @@ async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> 
             pool = pools(transport)
             reports.connect(pool.accounts.apply_report)
             failovers.append(Failover(transport, pool, settings.failover, parts.draining))
-        yield Router(catalogue, failovers, settings.deadlines)
+        yield Router(catalogue, failovers, settings.deadlines, routes_of(settings, origin))
 
 
 @asynccontextmanager

@@ -84,6 +84,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of requests per day by capability; others are not limited."""
     capabilities: frozenset[Capability] = frozenset(Capability)
     """Capabilities that it may serve."""
+    tier: str = ""
+    """Whether its use costs money, such as `free` or `paid`; empty: the transport has no tiers."""
+    lacks: Callable[[str], bool] = lambda _: False
+    """Whether it never has what a quota is named after (`Requirement.family`)."""
     egress: str = ""
     """Proxy of its requests, without credentials; accounts with the same one share an IP address."""
     facts: Callable[[], Facts] = Facts

@@ -56,6 +56,10 @@ class Transport(Protocol):
         """Return the upstream model that the account would be asked for; None: not known yet. No I/O."""
         ...
 
+    def quota_of(self, selection: Selection) -> str:
+        """Return the name of the quota that the selection uses: its model family, or the upstream's model. No I/O."""
+        ...
+
     async def home(self, request: GenerationRequest) -> str | None:
         """Return the account that should serve this request, because it has the conversation; None: any account."""
         ...
@@ -124,6 +128,8 @@ class TransportType(msgspec.Struct, Generic[ConfigT], frozen=True):
     """Names of the settings, anywhere in `config`, whose values are never shown."""
     accounts: AccountType[Any] | None = None
     """Describes its accounts, which are the setting `accounts` of `config`; None: it has none that are configured."""
+    tiers: frozenset[str] = frozenset()
+    """The tiers of its accounts, by whether they cost money; empty: it has none."""
     families: frozenset[str] = frozenset()
     """The model families that it has: `Model.family` of the catalogue is one of them."""
     is_simulated: Callable[[ConfigT], bool] = lambda _: False

@@ -42,6 +42,7 @@ from protocol.model import (
     UpstreamTimeout,
     released,
 )
+from transports.account import Account
 from transports.accounts import (
     CooldownReason,
     Lease,
@@ -89,6 +90,7 @@ class Call:
         """Cancel what runs inside `timeout` at `deadline`, a time of the event loop's clock."""
         self.request, self.deadline = request, deadline
         self.requirement = Requirement.of(request.selection)
+        """What it requires of an account of the transport that is asked."""
         self.stack = AsyncExitStack()
         """Holds the account and the upstream's response."""
         self.timeout = anyio.CancelScope(deadline=deadline)
@@ -120,8 +122,10 @@ class Failover:
         self._throttle = Throttle(pool.config.throttle_ratio)
         self._in_flight = self._retrying = 0
 
-    async def open(self, call: Call) -> Exchange:
+    async def open(self, call: Call, tier: str = "", home: str | None = None) -> Exchange:
         """Open the request with the first account that accepts it; call this inside `call.timeout`.
+
+        `tier` limits the accounts; `home` is the preferred one, as `Transport.home` returns it.
 
         Raises:
             GatewayError: no account accepted it; the last error, or the pool's.
@@ -132,9 +136,9 @@ class Failover:
         least = call.deadline - _LEAST_LEFT * (call.deadline - time())
         only = request.handle.account if request.handle is not None else None
         call.failure, retrying, attempts = None, 0, 0
+        call.requirement = self._requirement(request.selection, tier)
         self._in_flight += 1
         try:
-            home = await transport.home(request)
             lease_request = LeaseRequest(
                 requirement=call.requirement, license=request.caller.id, home=home, only=only, until=call.deadline
             )
@@ -210,14 +214,25 @@ class Failover:
 
     def served_by(self, selection: Selection) -> Iterator[UpstreamModel]:
         """Yield the upstream model that each account that can serve a selection would be asked for."""
-        for account in self.pool.usable(Requirement.of(selection)):
+        for account in self.usable(selection):
             found = self.transport.served_by(selection, account)
             if found is not None:
                 yield found
 
     def available(self, selection: Selection) -> bool:
         """Return whether an account can serve a selection now."""
-        return self.transport.offers(selection) and bool(self.pool.free(Requirement.of(selection)))
+        return self.transport.offers(selection) and bool(self.free(selection))
+
+    def usable(self, selection: Selection, tier: str = "") -> list[Account]:
+        """Return the accounts that can serve a selection and need no attention."""
+        return self.pool.usable(self._requirement(selection, tier))
+
+    def free(self, selection: Selection, tier: str = "") -> list[Account]:
+        """Return the usable accounts that are in no cooldown."""
+        return self.pool.free(self._requirement(selection, tier))
+
+    def _requirement(self, selection: Selection, tier: str = "") -> Requirement:
+        return Requirement.of(selection, self.transport.quota_of(selection), tier)
 
     def has(self, account: str) -> bool:
         """Return whether the pool has an account with this id."""

@@ -21,6 +21,7 @@ from service.config.loader import Origin, SettingsError, convert, origin_of, rea
 from transports.accounts import PoolConfig
 from transports.failover import FailoverPolicy
 from transports.router import Deadlines
+from transports.routes import RouteSettings
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 _PUBLIC_URL = r"^(https?://[^/\s?#@\\]+(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)*/?)?\Z"
@@ -363,7 +364,10 @@ class Settings(Section, frozen=True):
     licenses: tuple[LicenseSettings, ...] = ()
     models: ModelSettings = ModelSettings()
     transports: dict[str, dict[str, Any]] = {}
-    """Settings of each transport; requests try the transports in this order."""
+    """Settings of each transport."""
+    routes: tuple[RouteSettings, ...] = ()
+    """Which transports are asked for which requests; the first one that fits counts. Without a fitting one: free keys,
+    then the website, then paid keys."""
 
     @property
     def alone(self) -> bool:

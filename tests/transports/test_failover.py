@@ -59,6 +59,9 @@ class Scripted:
     def offers(self, selection):
         return self.capabilities
 
+    def quota_of(self, selection):
+        return selection.model.family
+
     async def home(self, request):
         return self.at_home
 

@@ -36,6 +36,9 @@ class Upstream:
     def offers(self, selection):
         return True
 
+    def quota_of(self, selection):
+        return selection.model.family
+
     async def home(self, request):
         return None
 

@@ -35,15 +35,18 @@ class Requirement(msgspec.Struct, frozen=True, kw_only=True):
     """What a request requires of an account."""
 
     family: str
+    """What the quota that it uses is named after: a model family, or a model (`Transport.quota_of`)."""
     capability: Capability
     guest: bool
     """Whether a guest account can serve it."""
+    tier: str = ""
+    """The only tier whose accounts can serve it; empty: all."""
 
     @classmethod
-    def of(cls, selection: Selection) -> "Requirement":
-        """Return what a selection requires."""
+    def of(cls, selection: Selection, quota: str = "", tier: str = "") -> "Requirement":
+        """Return what a selection requires; `quota` empty: its model family."""
         guest = selection.model.guest and selection.capability is Capability.CHAT
-        return cls(family=selection.model.family, capability=selection.capability, guest=guest)
+        return cls(family=quota or selection.model.family, capability=selection.capability, guest=guest, tier=tier)
 
     @property
     def key(self) -> Scope:
@@ -177,6 +180,8 @@ class AccountState:
             self.retired
             or requirement.capability not in account.capabilities
             or account.per_day.get(requirement.capability) == 0
+            or requirement.tier not in {"", account.tier}
+            or account.lacks(requirement.family)
         ):
             return False
         return requirement.guest or not account.guest

@@ -120,6 +120,8 @@ class AccountType(msgspec.Struct, Generic[SettingsT], frozen=True, kw_only=True)
     """What to do if two accounts have the same credential."""
     egress: Callable[[SettingsT], str] = lambda _: ""
     """Returns the egress of an account's requests, without credentials. Raises ValueError, which contains no secret."""
+    tier: Callable[[SettingsT], str] = lambda _: ""
+    """Returns the tier of an account: whether its use costs money."""
     facts: Callable[[bytes], Facts] = lambda _: Facts()
     """Returns facts read from the record that the transport keeps in the store's collection `SESSIONS`."""
     parts: tuple[CredentialPart, ...] = ()
@@ -245,6 +247,7 @@ class AccountType(msgspec.Struct, Generic[SettingsT], frozen=True, kw_only=True)
             per_minute=settings.per_minute,
             per_day=settings.per_day,
             capabilities=frozenset(settings.capabilities),
+            tier=self.tier(settings),
             egress=self.egress(settings),
             facts=facts,
             reach=reach,

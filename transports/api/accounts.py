@@ -48,7 +48,13 @@ class KeyAccount(ConnectedAccount):
         self.api = api
         self.models: Mapping[str, str] = {}
         """The names of the models that the API lists, by id; empty: not read yet."""
+        self.lacking: set[str] = set()
+        """Models that the API refuses this key for good."""
         self._deps, self._models_seconds = deps, models_seconds
+
+    def lacks(self, model: str) -> bool:
+        """Return whether the API refuses this key the model for good."""
+        return model in self.lacking
 
     async def run(self) -> None:
         """Read the list of models again and again."""
@@ -69,7 +75,7 @@ class KeyAccount(ConnectedAccount):
             found |= {model.name.removeprefix("models/"): model.display_name for model in page.models}
             if not page.next_page_token:
                 break
-        self.models = found
+        self.models, self.lacking = found, set()
 
     async def _refresh_models(self) -> None:
         try:
@@ -94,6 +100,16 @@ class KeyAccounts(ConnectedAccounts[ApiKeyAccount, KeyAccount]):
         """
         super().__init__(ACCOUNTS, config.accounts, deps)
         self._config, self._deps = config, deps
+        self._lists: list[Mapping[str, str]] = []
+        self._listed: frozenset[str] = frozenset()
+
+    @property
+    def listed(self) -> frozenset[str]:
+        """The models that the API lists for any key; empty: not known yet."""
+        lists = [key.models for key in self.all]
+        if len(lists) != len(self._lists) or any(new is not old for new, old in zip(lists, self._lists, strict=True)):
+            self._lists, self._listed = lists, frozenset(model for one in lists for model in one)
+        return self._listed
 
     @asynccontextmanager
     async def connect_account(self, configured: ConfiguredAccount[ApiKeyAccount] | None) -> AsyncGenerator[KeyAccount]:
@@ -105,7 +121,9 @@ class KeyAccounts(ConnectedAccounts[ApiKeyAccount, KeyAccount]):
         async with client(config.timeouts, proxy=settings.proxy, ca_file=config.ca_file) as http:
             api = ApiClient(config, http, key, self._deps.clock)
             account = ACCOUNTS.account_of(settings, self._deps.name, lambda: facts, api.reach)
-            yield KeyAccount(account, api, self._deps, config.models_seconds)
+            key_account = KeyAccount(account, api, self._deps, config.models_seconds)
+            key_account.account = msgspec.structs.replace(account, lacks=key_account.lacks)
+            yield key_account
 
 
 @asynccontextmanager

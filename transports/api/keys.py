@@ -60,6 +60,7 @@ ACCOUNTS = AccountType(
     check_new=check_new_key,
     duplicate_advice="a second account with it has no quota of its own",
     egress=_egress,
+    tier=lambda account: account.tier,
     parts=(
         CredentialPart(
             option="key",

@@ -43,7 +43,7 @@ from transports.api.keys import ACCOUNTS
 from transports.base import Deps, TransportType
 from transports.generate_content import wire
 from transports.generate_content.encode import Inserts, generate_request
-from transports.generate_content.errors import SignatureRefused
+from transports.generate_content.errors import ModelMissing, ModelNeverAllowed, SignatureRefused
 from transports.generate_content.events import AnswerReader, new_call_ids
 from transports.generate_content.signatures import Signatures
 from transports.generate_content.sse import SseReader, SseTooLong
@@ -71,15 +71,20 @@ class ApiTransport:
 
     def offers(self, selection: Selection) -> bool:
         """Return whether a key can serve the selection."""
-        return selection.capability is Capability.CHAT and any(
-            self._model(selection, key) is not None for key in self.connected.all
-        )
+        model = self._model(selection)
+        if model is None or selection.capability is not Capability.CHAT:
+            return False
+        return any(model not in key.lacking for key in self.connected.all)
 
     def served_by(self, selection: Selection, account: Account) -> UpstreamModel | None:
         """See `transports.base.Transport.served_by`."""
         key = self.connected.get(account.id)
-        model = self._model(selection, key) if key is not None else None
+        model = self._model(selection)
         return _upstream(model, selection, key) if model is not None and key is not None else None
+
+    def quota_of(self, selection: Selection) -> str:
+        """Return the model, since each has its own quotas."""
+        return self._model(selection) or selection.model.family
 
     async def home(self, request: GenerationRequest) -> str | None:
         """Return None: the API keeps no conversations."""
@@ -89,7 +94,7 @@ class ApiTransport:
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
         """Send the request with a key; see `transports.base.Transport.open`."""
         key = self.connected.of(account.id)
-        model = self._model(request.selection, key)
+        model = self._model(request.selection)
         if model is None:
             raise Unsupported(f"The upstream has no model for '{request.selection.id}'.", param="model")
         key.use()
@@ -102,6 +107,9 @@ class ApiTransport:
             if not own:
                 raise
             answer = await self._send(stack, request, key, model, {})  # with the literal, once
+        except (ModelMissing, ModelNeverAllowed):
+            key.lacking.add(model)
+            raise
 
         def served() -> Served:
             answered = UpstreamModel(id=answer.reader.model) if answer.reader.model else None
@@ -146,8 +154,8 @@ class ApiTransport:
         body = generate_request(request, traits, wire.GenerationConfig(thinking_config=thinking), inserts)
         return msgspec.structs.replace(body, safety_settings=_safety(self._config.safety))
 
-    def _model(self, selection: Selection, key: KeyAccount) -> str | None:
-        return models.choose(selection, self.name, self._config.models, key.models)
+    def _model(self, selection: Selection) -> str | None:
+        return models.choose(selection, self.name, self._config.models, self.connected.listed)
 
     @asynccontextmanager
     async def media(self, ref: MediaRef, rendition: Rendition) -> AsyncGenerator[MediaStream]:
@@ -294,6 +302,7 @@ TRANSPORT_TYPE = TransportType(
     check,
     secrets=frozenset({"key", "proxy"}),
     accounts=ACCOUNTS,
+    tiers=frozenset({"free", "paid"}),
     families=frozenset({"pro", "flash", "flash-lite"}),
     is_simulated=lambda config: config.on_this_machine,
     reload=ApiTransport.reload,

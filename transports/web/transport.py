@@ -91,6 +91,10 @@ class WebTransport:
         chosen = models.choose(selection.model, self.name, ready.status)
         return models.asked(selection.model, chosen, ready.status)
 
+    def quota_of(self, selection: Selection) -> str:
+        """Return the model family, for which the site has a quota."""
+        return selection.model.family
+
     async def home(self, request: GenerationRequest) -> str | None:
         """Return the account whose conversation the request continues, if there is one."""
         return None if request.selection.capability.long_running else await self._reuse.account_of(request)

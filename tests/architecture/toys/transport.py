@@ -105,6 +105,9 @@ class ToyTransport:
         """The upstream has one model."""
         return UpstreamModel(id="toy-1", name="Toy 1", family="toy")
 
+    def quota_of(self, selection: Selection) -> str:
+        return selection.model.family
+
     async def home(self, request: GenerationRequest) -> str | None:
         """The upstream keeps nothing."""
         return None
