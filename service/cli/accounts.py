@@ -40,13 +40,12 @@ def accounts() -> None:
 
 def _transport_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that the transports declare for their accounts."""
-    for kind in wiring.TRANSPORTS.values():
-        if kind.accounts is None:
-            continue
-        for option in kind.accounts.options:
-            command = click.option(f"--{option.name.replace('_', '-')}", option.name, help=option.help)(command)
-        for part in kind.accounts.parts:
-            command = click.option(f"--{part.option}", envvar=part.variable, show_envvar=True, help=part.help)(command)
+    kinds = [kind.accounts for kind in wiring.TRANSPORTS.values() if kind.accounts is not None]
+    helps = {option.name: option.help for kind in kinds for option in kind.options}
+    for name, text in helps.items():
+        command = click.option(f"--{name.replace('_', '-')}", name, help=text)(command)
+    for part in (part for kind in kinds for part in kind.parts):
+        command = click.option(f"--{part.option}", envvar=part.variable, show_envvar=True, help=part.help)(command)
     return command
 
 

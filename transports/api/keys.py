@@ -70,7 +70,7 @@ ACCOUNTS = AccountType(
         ),
     ),
     options=(
-        AccountOption(name="tier", help="free or paid."),
-        AccountOption(name="proxy", help="Proxy for this key only."),
+        AccountOption(name="tier", help="Tier of an API key: free or paid."),
+        AccountOption(name="proxy", help="Proxy for this account only."),
     ),
 )

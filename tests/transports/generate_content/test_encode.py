@@ -42,6 +42,7 @@ AWKWARD = {
     "required": ["kind"],
     "additionalProperties": False,
 }
+ANY_MODEL, NO_OPTIONS, NO_INSERTS = ModelTraits(), wire.GenerationConfig(), Inserts()
 WEATHER = Tool(name="get_weather", description='Says "hi"\n{}', parameters=AWKWARD)
 CLOCK = Tool(name="clock")
 
@@ -56,7 +57,7 @@ def said(role, *texts, **fields):
     return Turn(role=role, parts=tuple(TextPart(text) for text in texts), **fields)
 
 
-def body(request, traits=ModelTraits(), config=wire.GenerationConfig(), inserts=Inserts()):
+def body(request, traits=ANY_MODEL, config=NO_OPTIONS, inserts=NO_INSERTS):
     return json.loads(wire.encode_request(generate_request(request, traits, config, inserts)))
 
 

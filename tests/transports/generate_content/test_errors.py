@@ -1,0 +1,111 @@
+"""Errors of the API: what they mean for the request and for the key."""
+
+import json
+
+import pytest
+
+from protocol.model import (
+    BadRequest,
+    Blocked,
+    Certainty,
+    RateLimited,
+    SignedOut,
+    Throttled,
+    Unsupported,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+from transports.generate_content.errors import (
+    KeyReason,
+    ModelMissing,
+    ModelNeverAllowed,
+    SignatureRefused,
+    error_for_body,
+    until_midnight,
+)
+
+NEW_YEAR = 1767225600.0
+"""2026-01-01 00:00 UTC: 16:00 in California."""
+
+
+def body(message="", *details, status=""):
+    return json.dumps({"error": {"code": 0, "message": message, "status": status, "details": list(details)}}).encode()
+
+
+def info(reason):
+    return {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "googleapis.com"}
+
+
+def quota(quota_id, value="10"):
+    violation = {"quotaMetric": "m", "quotaId": quota_id, "quotaValue": value, "quotaDimensions": {"model": "x"}}
+    return {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [violation]}
+
+
+def retry(delay):
+    return {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, body("Invalid JSON payload received."), Unsupported),
+        (400, body("User location is not supported for the API use.", status="FAILED_PRECONDITION"), Blocked),
+        (400, body("The input token count (2) exceeds the maximum number of tokens allowed (1)."), BadRequest),
+        (400, body("Function call is missing a thought_signature in functionCall parts."), SignatureRefused),
+        (400, body("Corrupted thought signature."), SignatureRefused),
+        (404, body("models/x is not found"), ModelMissing),
+        (413, b"<html>", BadRequest),
+        (429, body("quota", quota("GenerateRequestsPerMinutePerProjectPerModel"), retry("26s")), Throttled),
+        (429, body("quota"), RateLimited),
+        (500, body("Internal"), UpstreamFailed),
+        (502, b"", UpstreamFailed),
+        (503, body("The model is overloaded."), UpstreamFailed),
+        (504, body("Deadline"), UpstreamTimeout),
+    ],
+)  # fmt: skip
+def test_each_error_has_its_kind(status, body, kind):
+    assert type(error_for_body(status, body, now=NEW_YEAR)) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (400, body("API key not valid. Please pass a valid API key.", info("API_KEY_INVALID")), KeyReason.INVALID),
+        (400, body("API key expired. Please renew the API key."), KeyReason.EXPIRED),
+        (401, body("Request had invalid authentication credentials."), KeyReason.INVALID),
+        (403, body("Your API key was reported as leaked. Please use another API key."), KeyReason.LEAKED),
+        (403, body("Requests are blocked.", info("API_KEY_SERVICE_BLOCKED")), KeyReason.DENIED),
+        (403, body("Gemini API has not been used in project 1 before.", info("SERVICE_DISABLED")), KeyReason.DISABLED),
+        (403, body("Consumer has been suspended.", info("CONSUMER_SUSPENDED")), KeyReason.SUSPENDED),
+        (400, body("Please enable billing on project 1.", status="FAILED_PRECONDITION"), KeyReason.BILLING),
+    ],
+)
+def test_a_key_that_does_not_work_needs_attention_with_the_reason(status, body, reason):
+    error = error_for_body(status, body)
+    assert isinstance(error, SignedOut)
+    assert error.reason == reason
+    assert error.advice
+    assert "key" not in error.message.lower().replace("keys", "")
+
+
+def test_the_quota_of_a_day_lasts_until_midnight_in_california_whatever_delay_comes_with_it():
+    error = error_for_body(
+        429, body("q", quota("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), retry("37s")), now=NEW_YEAR
+    )
+    assert type(error) is RateLimited
+    assert error.retry_after == 8 * 3600
+    assert until_midnight(1793523600.0) == 23 * 3600  # 2026-11-01 09:00 UTC: the second 1 o'clock of that night
+
+
+def test_the_quota_of_a_minute_lasts_as_long_as_the_api_says():
+    error = error_for_body(429, body("q", quota("GenerateRequestsPerMinutePerProjectPerModel"), retry("26.5s")))
+    assert error.retry_after == 26.5
+
+
+def test_a_quota_of_nothing_means_that_the_key_never_has_the_model():
+    assert isinstance(error_for_body(429, body("q", quota("PerDay", value="0"), retry("30s"))), ModelNeverAllowed)
+
+
+def test_an_overloaded_model_has_not_begun_the_work():
+    assert error_for_body(503, body("The model is overloaded.")).certainty is Certainty.REFUSED
+    assert error_for_body(500, body("Internal")).certainty is Certainty.MAYBE_ACCEPTED
