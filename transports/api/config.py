@@ -40,6 +40,8 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     `pro-imagen`. They replace the choice by default."""
     models_seconds: Annotated[float, Meta(ge=60)] = 3600.0
     """How often the list of a key's models is read."""
+    media_seconds: Annotated[float, Meta(ge=60, le=30 * 86400)] = 86400.0
+    """How long pictures and sounds are kept in the store; the API sends them within its answers."""
     safety: Threshold = ""
     """From which probability of harm on the API blocks a prompt or answer; empty: the API's default."""
     timeouts: Timeouts = Timeouts()

@@ -72,6 +72,10 @@ CONVERSATIONS = Collection("conversation", durable=False, encrypted=True)
 """Conversations that exist upstream and are deleted there after a while, by a digest of their messages."""
 SIGNATURES = Collection("signature", durable=False, encrypted=True)
 """Thought signatures of calls, by a digest of license and call."""
+BLOBS = Collection("blob", durable=False, encrypted=True)
+"""Files that an upstream sent within its answers, by token."""
+BLOB_PIECES = Collection("blob-piece", durable=False, encrypted=True)
+"""The contents of these files, in pieces, by token and number."""
 LICENSES = Collection("license")
 JOBS = Collection("job", encrypted=True)
 RESPONSES = Collection("response", durable=False, encrypted=True)
@@ -96,8 +100,9 @@ MARKS = Collection("mark")
 """The mark that identifies a store, and the records that were restored after it had been emptied."""
 
 COLLECTIONS = (
-    ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, SIGNATURES, LICENSES, JOBS, RESPONSES,
-    RESPONSE_INDEX, FILES, FILE_INDEX, FILE_PIECES, UPLOAD_TICKETS, JOB_INDEX, KEYS, PROCESSES, MARKS,
+    ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, SIGNATURES, BLOBS, BLOB_PIECES,
+    LICENSES, JOBS, RESPONSES, RESPONSE_INDEX, FILES, FILE_INDEX, FILE_PIECES, UPLOAD_TICKETS, JOB_INDEX, KEYS,
+    PROCESSES, MARKS,
 )  # fmt: skip
 
 

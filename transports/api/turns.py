@@ -1,0 +1,208 @@
+"""Sends a request as one call of `generateContent`, and reads the answer's events.
+
+Source: "GenerateContentRequest", "GenerateContentResponse", "Thinking".
+"""
+
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from typing import Protocol
+
+import msgspec
+from aiohttp import ClientResponse
+
+from protocol.model import (
+    Capability,
+    DriftDetected,
+    Event,
+    Exchange,
+    FilePart,
+    GenerationRequest,
+    Media,
+    MediaPart,
+    PutBack,
+    Served,
+    ToolCall,
+    Unsupported,
+    UpstreamFailed,
+    UpstreamModel,
+    peek,
+)
+from transports.api.accounts import KeyAccount
+from transports.api.config import ApiConfig
+from transports.api.models import traits_of
+from transports.generate_content import wire
+from transports.generate_content.encode import Inserts, ModelTraits, generate_request
+from transports.generate_content.errors import SignatureRefused
+from transports.generate_content.events import AnswerReader, new_call_ids
+from transports.generate_content.signatures import Signatures
+from transports.generate_content.sse import SseReader, SseTooLong
+
+_LONGEST_EVENT = 64 * 1024 * 1024
+_HIGH_BUDGET = 24_576
+"""Tokens of thoughts that a model without levels may use for extended thinking."""
+
+
+class MediaKeeper(Protocol):
+    """Keeps the files of an answer."""
+
+    def note(self, blob: wire.Blob) -> Media | None:
+        """Take a file and return its event; None: it is left out."""
+        ...
+
+    async def save(self) -> None:
+        """Store the files that were taken since the last call."""
+        ...
+
+
+class Turn:
+    """One request to one model with one key."""
+
+    def __init__(
+        self,
+        config: ApiConfig,
+        key: KeyAccount,
+        model: UpstreamModel,
+        signatures: Signatures,
+        media: MediaKeeper,
+    ) -> None:
+        """Ask `model` with `key`."""
+        self._config, self._key, self._model = config, key, model
+        self._signatures, self._media = signatures, media
+
+    async def open(self, stack: AsyncExitStack, request: GenerationRequest, transport: str) -> Exchange:
+        """Send the request and wait for the first event; as `transports.base.Transport.open`."""
+        known = await self._signatures.of(request.caller.owner, _calls(request))
+        try:
+            answer = await self._send(stack, request, known)
+        except SignatureRefused:
+            if not known:
+                raise
+            answer = await self._send(stack, request, {})  # without them, once
+
+        def served() -> Served:
+            answered = UpstreamModel(id=answer.reader.model) if answer.reader.model else None
+            account = self._key.account.id
+            return Served(transport=transport, account=account, requested=self._model, answered=answered)
+
+        return Exchange(served, answer.events)
+
+    async def _send(self, stack: AsyncExitStack, request: GenerationRequest, signatures: dict[str, str]) -> "_Answer":
+        body = wire.encode_request(self._body(request, signatures))
+        verb = "streamGenerateContent?alt=sse" if request.streamed else "generateContent"
+        response = await stack.enter_async_context(self._key.api.post(f"models/{self._model.id}:{verb}", body))
+        answer = _Answer(self._key, request, self._signatures, self._media)
+        read = answer.streamed(response) if request.streamed else answer.whole(response)
+        answer.events = PutBack(await stack.enter_async_context(aclosing(read)))
+        if await peek(answer.events) is None:
+            raise UpstreamFailed("The upstream sent no answer.")
+        return answer
+
+    def _body(self, request: GenerationRequest, signatures: dict[str, str]) -> wire.GenerateContentRequest:
+        traits = traits_of(self._model.id)
+
+        def signature(call: ToolCall) -> str:
+            return signatures.get(call.id, "")
+
+        inserts = Inserts(files=_inline(request), signature=signature)
+        body = generate_request(request, traits, _options(request, traits), inserts)
+        return msgspec.structs.replace(body, safety_settings=_safety(self._config.safety))
+
+
+class _Answer:
+    """The answer to one request."""
+
+    events: PutBack
+
+    def __init__(self, key: KeyAccount, request: GenerationRequest, signatures: Signatures, media: MediaKeeper) -> None:
+        """Read what `key` gets for a request; keep the signatures of its calls, and its files."""
+        self._api, self._owner = key.api, request.caller.owner
+        self._signatures, self._media = signatures, media
+        self._signed: dict[str, str] = {}
+        prefix = f"call_{uuid.uuid4().hex[:20]}_"
+        self.reader = AnswerReader(media.note, new_call_ids(prefix), self._signed.__setitem__)
+
+    async def streamed(self, response: ClientResponse) -> AsyncGenerator[Event]:
+        """Yield the events of a stream."""
+        sse = SseReader(_LONGEST_EVENT)
+        async for piece in self._api.pieces(response):
+            for data in _fed(sse, piece):
+                for event in await self._read(data):
+                    yield event
+        async for event in self._end(sse.end()):
+            yield event
+
+    async def whole(self, response: ClientResponse) -> AsyncGenerator[Event]:
+        """Yield the events of an answer in one piece."""
+        async for event in self._end([await self._api.whole(response)]):
+            yield event
+
+    async def _end(self, last: list[bytes]) -> AsyncIterator[Event]:
+        for data in last:
+            for event in await self._read(data):
+                yield event
+        await self._signatures.keep(self._owner, self._signed)
+        for event in self.reader.end():
+            yield event
+
+    async def _read(self, data: bytes) -> list[Event]:
+        try:
+            chunk = wire.decode_response(data)
+        except msgspec.MsgspecError:
+            raise DriftDetected("The upstream's answer has an unknown form.") from None
+        events = list(self.reader.read(chunk))
+        await self._media.save()
+        return events
+
+
+def _fed(sse: SseReader, piece: bytes) -> list[bytes]:
+    try:
+        return sse.feed(piece)
+    except SseTooLong:
+        raise UpstreamFailed("The upstream's answer is too long.") from None
+
+
+def _options(request: GenerationRequest, traits: ModelTraits) -> wire.GenerationConfig:
+    """Return the options of an answer."""
+    thinking: wire.ThinkingConfig | None = None
+    if traits.thinking:
+        extended = request.selection.extended
+        thinking = wire.ThinkingConfig(
+            include_thoughts=True,
+            thinking_level="HIGH" if extended and traits.levels else "",
+            thinking_budget=_HIGH_BUDGET if extended and not traits.levels else None,
+        )
+    if request.selection.capability is not Capability.IMAGEN:
+        return wire.GenerationConfig(thinking_config=thinking)
+    width, height = request.aspect or (0, 0)
+    return wire.GenerationConfig(
+        response_modalities=("TEXT", "IMAGE"),
+        image_config=wire.ImageConfig(f"{width}:{height}") if width and height else None,
+        thinking_config=thinking,
+    )
+
+
+def _calls(request: GenerationRequest) -> list[ToolCall]:
+    return [call for turn in request.turns for call in turn.tool_calls]
+
+
+def _inline(request: GenerationRequest) -> dict[int, wire.ContentPart]:
+    """Return the files of a request, each within the request.
+
+    Raises:
+        Unsupported: a picture of an earlier turn was made by another upstream.
+
+    """
+    found: dict[int, wire.ContentPart] = {}
+    for part in (part for turn in request.turns for part in turn.parts):
+        if isinstance(part, MediaPart):
+            message = "A picture of an earlier turn was generated by another upstream. Send it as a file instead."
+            raise Unsupported(message, param="messages")
+        if isinstance(part, FilePart):
+            found[id(part)] = wire.ContentPart(inline_data=wire.Blob(part.mime, part.loaded().data))
+    return found
+
+
+def _safety(threshold: str) -> tuple[wire.SafetySetting, ...]:
+    categories = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
+    return tuple(wire.SafetySetting(f"HARM_CATEGORY_{one}", threshold) for one in categories) if threshold else ()
