@@ -19,7 +19,8 @@ def parts(page):
 
 
 def test_each_citation_of_a_module_names_a_section_of_a_page():
-    wire, numbers = parts("gemini-web-protocol.md"), {part.split(" ")[0] for part in parts("reliability.md")}
+    wire = parts("gemini-web-protocol.md") | parts("gemini-api-protocol.md")
+    numbers = {part.split(" ")[0] for part in parts("reliability.md")}
     for name, text in ((name, text) for name, cited in CITING for text in cited):
         quoted, numbered = re.findall(r'"([^"]+)"', text), re.findall(r"reliability (\d[\w.]*\w)", text)
         assert quoted or numbered, (name, text)
