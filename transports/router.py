@@ -55,7 +55,7 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 return self.chat_seconds
 
 
-class Stop(msgspec.Struct, frozen=True):
+class RouteStop(msgspec.Struct, frozen=True):
     """A transport that is asked for a request."""
 
     failover: Failover
@@ -126,27 +126,27 @@ class Router:
             if call.timeout.cancelled_caught:
                 raise stop.failover.timed_out(call)
 
-    async def _stops(self, request: GenerationRequest) -> list[Stop]:
-        """Return whom to ask, in this order and at least one; a transport that has the conversation comes first.
+    async def _stops(self, request: GenerationRequest) -> list[RouteStop]:
+        """Return the transports to ask, in their order and at least one; a transport that has the conversation comes first.
 
         Raises:
-            GatewayError: nobody can be asked; as `open`.
+            GatewayError: no account can be asked; as `open`.
 
         """
         offering = self._offering(request)
         if request.handle is not None or (self.routes.trivial and len(offering) == 1):
             failover = next(iter(offering.values()))
             home = await failover.transport.home(request) if request.handle is None else None
-            return [Stop(failover, "", home)]
+            return [RouteStop(failover, "", home)]
         hops = self.routes.hops(RequestTraits.of(request), self._rng)
-        stops = [Stop(offering[hop.transport], hop.tier) for hop in hops if hop.transport in offering]
+        stops = [RouteStop(offering[hop.transport], hop.tier) for hop in hops if hop.transport in offering]
         if not stops:
             raise _unavailable(request.selection)
         for failover in dict.fromkeys(stop.failover for stop in stops):
             home = await failover.transport.home(request)
             if home is not None:
                 tier = next((one.tier for one in failover.transport.accounts if one.id == home), "")
-                first = Stop(failover, tier, home)
+                first = RouteStop(failover, tier, home)
                 return [first, *(stop for stop in stops if (stop.failover, stop.tier) != (failover, tier))]
         return stops
 

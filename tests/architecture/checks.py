@@ -17,8 +17,14 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 ROOMS = ("service", "protocol", "transports")
 
-WIRE_CLASSES = {"Generation", "Images", "Source", "ToolCall", "Usage"}
-"""Structs of `wire.py` files that are named as the dialect's documentation names them."""
+WIRE_CLASSES = {
+    *("Generation", "Images", "Source", "ToolCall", "Usage"),
+    *("Blob", "Candidate", "CodeExecutionResult", "Content", "ContentPart", "ExecutableCode", "FileData"),
+    *("FunctionCall", "FunctionCallingConfig", "FunctionDeclaration", "FunctionResponse", "GenerationConfig"),
+    *("GroundingChunk", "GroundingMetadata", "GroundingSupport", "PromptFeedback", "Segment", "ThinkingConfig"),
+    *("Tool", "ToolConfig", "UsageMetadata"),
+}
+"""Structs of `wire.py` files that are named as the dialect's documentation names them: OpenAI's and Google's."""
 
 REPEATED_FILES = {
     "accounts",  # the accounts of a transport; the command `accounts`
@@ -37,6 +43,7 @@ REPEATED_FILES = {
     "records",  # what a part keeps in the store
     "routes",  # the routes of an app
     "store",  # the store of a part; the command `store`
+    "transport",  # what a transport does
     "tracing",  # the port of traces; OpenTelemetry behind it
     "wire",  # the wire format of a part
     "write",  # from events to a dialect's response

@@ -10,7 +10,7 @@ from protocol.model import GatewayError, SignedOut
 from transports.account import Account, Facts, Report
 from transports.accounts.configured import ConfiguredAccount
 from transports.accounts.connected import ConnectedAccount, ConnectedAccounts
-from transports.api.client import ApiClient
+from transports.api.api_client import ApiClient
 from transports.api.config import ApiConfig, ApiKeyAccount
 from transports.api.keys import ACCOUNTS, fingerprint
 from transports.base import Deps

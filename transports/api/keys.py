@@ -17,7 +17,7 @@ def parse_key(text: str) -> str:
     """Return a key without blanks around it.
 
     Raises:
-        ValueError: it is not one word of visible ASCII; the message does not show it.
+        ValueError: it is not visible ASCII without blanks; the message does not show it.
 
     """
     key = text.strip().strip("\"'")
@@ -40,7 +40,7 @@ def check_new_key(text: str, _now: float, is_simulated: bool) -> None:
 
 
 def fingerprint(key: str) -> str:
-    """Return a digest that tells keys apart and reveals nothing of them."""
+    """Return a digest that tells keys apart and does not reveal them."""
     return sha256(b"gemini api key:" + key.encode()).hexdigest()[:16]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from protocol.model import Capability, Selection
-from transports.generate_content.encode import ModelTraits
+from transports.generate_content.request_body import ModelTraits
 
 _VERSION = re.compile(r"gemini-(\d+)(?:\.(\d+))?")
 _PREVIEW = ("", "-preview")

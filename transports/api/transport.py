@@ -25,9 +25,9 @@ from transports.account import Account, Finding, failed, ok
 from transports.api import models
 from transports.api.accounts import KeyAccounts, open_accounts
 from transports.api.config import ApiConfig
+from transports.api.kept_media import KeptMedia, open_kept
 from transports.api.keys import ACCOUNTS
-from transports.api.media import KeptMedia, open_kept
-from transports.api.turns import Turn
+from transports.api.model_call import ModelCall
 from transports.base import Deps, TransportType
 from transports.generate_content.errors import ModelMissing, ModelNeverAllowed
 from transports.generate_content.signatures import Signatures
@@ -84,7 +84,7 @@ class ApiTransport:
         stack.callback(key.unuse)
         media = KeptMedia(self._blobs, self.name, account.id, request.selection.capability)
         try:
-            return await Turn(self._config, key, model, self._signatures, media).open(stack, request, self.name)
+            return await ModelCall(self._config, key, model, self._signatures, media).open(stack, request, self.name)
         except (ModelMissing, ModelNeverAllowed):
             key.lacking.add(model.id)
             raise

@@ -95,11 +95,11 @@ def error_for_body(status: int, body: bytes, *, now: float = 0.0) -> GatewayErro
     try:
         error = wire.decode_error(body).error
     except msgspec.MsgspecError:
-        error = wire.ErrorStatus(code=status)
+        error = wire.RpcStatus(code=status)
     return error_for(status, error, now=now)
 
 
-def error_for(status: int, error: wire.ErrorStatus, *, now: float = 0.0) -> GatewayError:
+def error_for(status: int, error: wire.RpcStatus, *, now: float = 0.0) -> GatewayError:
     """Return the gateway's error for an error of the API; `now` is the time in epoch seconds."""
     reasons = {detail.reason for detail in error.details}
     for reason, attention in _REASONS.items():
@@ -134,7 +134,7 @@ def _error_without_details(status: int) -> GatewayError:
             return UpstreamFailed(f"The upstream failed (HTTP {status}).", code="upstream_rejected")
 
 
-def _bad_request(error: wire.ErrorStatus) -> GatewayError:
+def _bad_request(error: wire.RpcStatus) -> GatewayError:
     text = error.message.lower()
     if "location is not supported" in text:
         return Blocked("The upstream does not serve the region of this gateway's address.")
@@ -150,7 +150,7 @@ def _bad_request(error: wire.ErrorStatus) -> GatewayError:
     return Unsupported(f"The upstream rejected the request: {_shown(error.message)}")
 
 
-def _rate_limited(error: wire.ErrorStatus, now: float) -> RateLimited:
+def _rate_limited(error: wire.RpcStatus, now: float) -> RateLimited:
     """Return the error of a quota: of a minute, of a day, or one that the key never has."""
     violations = [violation for detail in error.details for violation in detail.violations]
     delays = [delay for detail in error.details if (delay := _seconds(detail.retry_delay)) is not None]

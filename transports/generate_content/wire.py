@@ -242,7 +242,7 @@ class UsageMetadata(msgspec.Struct, frozen=True, rename="camel"):
     tool_use_prompt_token_count: int = 0
 
 
-class ErrorDetail(msgspec.Struct, frozen=True, rename="camel"):
+class RpcDetail(msgspec.Struct, frozen=True, rename="camel"):
     """A detail of an error: of the many types, the fields that decide something here. Source: "Errors"."""
 
     type_url: str = msgspec.field(default="", name="@type")
@@ -254,13 +254,13 @@ class ErrorDetail(msgspec.Struct, frozen=True, rename="camel"):
     """Of a QuotaFailure."""
 
 
-class ErrorStatus(msgspec.Struct, frozen=True):
+class RpcStatus(msgspec.Struct, frozen=True):
     """An error of the API."""
 
     code: int = 0
     message: str = ""
     status: str = ""
-    details: tuple[ErrorDetail, ...] = ()
+    details: tuple[RpcDetail, ...] = ()
 
 
 class GenerateContentResponse(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -271,16 +271,16 @@ class GenerateContentResponse(msgspec.Struct, frozen=True, rename="camel", kw_on
     usage_metadata: UsageMetadata | None = None
     model_version: str = ""
     response_id: str = ""
-    error: ErrorStatus | None = None
+    error: RpcStatus | None = None
     """An error that came after the answer had begun."""
 
 
-class ErrorBody(msgspec.Struct, frozen=True):
+class RpcBody(msgspec.Struct, frozen=True):
     """The body of an error."""
 
-    error: ErrorStatus
+    error: RpcStatus
 
 
 encode_request = msgspec.json.Encoder().encode
 decode_response = msgspec.json.Decoder(GenerateContentResponse, strict=False).decode
-decode_error = msgspec.json.Decoder(ErrorBody, strict=False).decode
+decode_error = msgspec.json.Decoder(RpcBody, strict=False).decode

@@ -13,8 +13,8 @@ import msgspec
 from transports.clock import Clock
 from transports.simulator.api import request_schema as schema
 from transports.simulator.api.api_models import SimulatedModel, version_of
-from transports.simulator.api.rpc_errors import RpcError
-from transports.simulator.api.simulated_model import AnswerPart, ModelAnswer, count_tokens, prompt_tokens
+from transports.simulator.api.rpc_errors import ApiRefusal
+from transports.simulator.api.simulated_model import ModelAnswer, ModelPart, count_tokens, prompt_tokens
 from transports.simulator.config import Pace
 from transports.simulator.images import draw
 from transports.simulator.prompt_directives import PromptScript
@@ -29,7 +29,7 @@ _LONGEST_SIDE = {"512": 512, "1K": 1024, "2K": 2048, "4K": 4096}
 _SOURCE = "https://example.com/simulated/{}"
 
 
-class AnswerWriter:
+class ModelAnswerWriter:
     """Writes one answer; `sign` issues a signature."""
 
     def __init__(
@@ -61,11 +61,11 @@ class AnswerWriter:
         if not whole:
             yield self._response([], last=True)
 
-    def _limited(self) -> tuple[AnswerPart, ...]:
+    def _limited(self) -> tuple[ModelPart, ...]:
         """Return the parts of the answer up to the limit of tokens and the first stop sequence."""
         options = self._request.generation_config
         left = None if options.max_output_tokens is None else options.max_output_tokens * 4
-        found: list[AnswerPart] = []
+        found: list[ModelPart] = []
         for part in self._answer.parts:
             text, stopped = part.text, False
             if text and not part.thought:
@@ -78,7 +78,7 @@ class AnswerWriter:
                 break
         return tuple(found)
 
-    def _pieces(self, part: AnswerPart) -> list[AnswerPart]:
+    def _pieces(self, part: ModelPart) -> list[ModelPart]:
         if not part.text:
             return [part]
         size = self._answer.script.frames and -(-len(part.text) // self._answer.script.frames)
@@ -91,7 +91,7 @@ class AnswerWriter:
             for start in starts
         ]
 
-    async def _part(self, one: AnswerPart) -> list[dict[str, Any]]:
+    async def _part(self, one: ModelPart) -> list[dict[str, Any]]:
         signature = {"thoughtSignature": self._sign()} if one.signed and self._model.since_3 else {}
         if one.call is not None:
             return [{"functionCall": {"name": one.call[0], "args": one.call[1]}} | signature]
@@ -155,7 +155,7 @@ def _grounding(text: str, sources: int) -> dict[str, Any]:
 
 
 async def streamed(
-    writer: AnswerWriter, answer: ModelAnswer, pace: Pace, clock: Clock, *, sse: bool
+    writer: ModelAnswerWriter, answer: ModelAnswer, pace: Pace, clock: Clock, *, sse: bool
 ) -> AsyncIterator[bytes | None]:
     """Yield the bytes of a streamed answer, `CUT` where the connection breaks."""
     script = answer.script
@@ -187,9 +187,9 @@ def _reached(limit: int | None, number: int) -> bool:
 def _wrong_chunk(script: PromptScript, number: int, *, sse: bool) -> bytes | None:
     """Return what comes in place of a chunk: garbage or an error; None: the chunk."""
     if _reached(script.garbage_after, number):
-        return b"data: {this is no JSON\r\n\r\n"
+        return b"data: {this is not JSON\r\n\r\n"
     if script.error is not None and number >= script.after:
-        return _framed(RpcError(503, "The model is overloaded. Please try again later.").body(), number, sse=sse)
+        return _framed(ApiRefusal(503, "The model is overloaded. Please try again later.").body(), number, sse=sse)
     return None
 
 

@@ -61,7 +61,7 @@ class KeyRing:
         """Return the key that a request sent.
 
         Raises:
-            RpcError: it sent none, or an unknown one.
+            ApiRefusal: it sent none, or an unknown one.
 
         """
         if not sent:
@@ -75,7 +75,7 @@ class KeyRing:
         """Count a request with a model.
 
         Raises:
-            RpcError: the key's quota for it is used up, or was always 0.
+            ApiRefusal: the key's quota for it is used up, or was always 0.
 
         """
         if model.paid and key.tier == "free":

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from transports.simulator.api.rpc_errors import RpcError
+from transports.simulator.api.rpc_errors import ApiRefusal
 
 _VERSION = re.compile(r"gemini-(\d+)")
 
@@ -86,16 +86,16 @@ def find(name: str, method: str) -> SimulatedModel:
     """Return a model by its name.
 
     Raises:
-        RpcError: there is none, or no longer.
+        ApiRefusal: there is none, or no longer.
 
     """
     model = _MODELS.get(name.removeprefix("models/"))
     if model is not None:
         return model
     if name.removeprefix("models/") in _RETIRED:
-        raise RpcError(404, f"This model models/{name} is no longer available. Please use a newer model.")
+        raise ApiRefusal(404, f"This model models/{name} is no longer available. Please use a newer model.")
     message = f"models/{name} is not found for API version v1beta, or is not supported for {method}."
-    raise RpcError(404, f"{message} Call ModelService.ListModels to see the list of available models.")
+    raise ApiRefusal(404, f"{message} Call ModelService.ListModels to see the list of available models.")
 
 
 def version_of(model: SimulatedModel) -> str:

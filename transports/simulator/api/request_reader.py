@@ -1,6 +1,6 @@
 """Reads and checks a request as strictly as the API does.
 
-Source: "GenerateContentRequest", "Thinking".
+Source: "GenerateContentRequest", "SentThinking".
 """
 
 import re
@@ -11,7 +11,7 @@ import msgspec
 
 from transports.simulator.api import request_schema as schema
 from transports.simulator.api.api_models import SimulatedModel
-from transports.simulator.api.rpc_errors import RpcError, invalid
+from transports.simulator.api.rpc_errors import ApiRefusal, invalid
 
 RequestT = TypeVar("RequestT")
 
@@ -30,7 +30,7 @@ def decode(body: bytes, kind: type[RequestT]) -> RequestT:
     """Decode the body of a request.
 
     Raises:
-        RpcError: it is no JSON, or has an unknown field or a wrong value.
+        ApiRefusal: it is not JSON, or has an unknown field or a wrong value.
 
     """
     try:
@@ -87,7 +87,7 @@ class RequestCheck:
         """Check everything.
 
         Raises:
-            RpcError: the request is refused.
+            ApiRefusal: the request is refused.
 
         """
         if not self._request.contents:
@@ -100,7 +100,7 @@ class RequestCheck:
         self._tools()
         self._options()
 
-    def _message(self, message: schema.Message, at: str) -> None:
+    def _message(self, message: schema.SentMessage, at: str) -> None:
         if not message.role and len(self._request.contents) > 1:
             raise invalid("Please use a valid role: user, model.")
         if not message.parts:
@@ -121,7 +121,7 @@ class RequestCheck:
         if reference is not None and "/files/" in reference.file_uri and not self._has_file(reference.file_uri):
             name = reference.file_uri.rpartition("/")[2]
             message = f"You do not have permission to access the File {name} or it may not exist."
-            raise RpcError(403, message)
+            raise ApiRefusal(403, message)
 
     def _turns(self) -> None:
         """Check that the results of calls follow them, as many as there are calls."""
@@ -144,15 +144,15 @@ class RequestCheck:
             for part in calls[:1]:
                 name = part.function_call.name if part.function_call is not None else ""
                 if not part.thought_signature:
-                    missing = "Function call is missing a thought_signature in functionCall parts."
-                    raise invalid(f"{missing} This is required for tools to work correctly. Function: {name}")
+                    missing = "SentFunction call is missing a thought_signature in functionCall parts."
+                    raise invalid(f"{missing} This is required for tools to work correctly. SentFunction: {name}")
         for message in self._request.contents:
             for part in message.parts:
                 signature = part.thought_signature
                 if signature and signature != SKIPPED and not self._issued(signature):
                     raise invalid("Corrupted thought signature.")
 
-    def _current_turn(self) -> Iterator[schema.Message]:
+    def _current_turn(self) -> Iterator[schema.SentMessage]:
         start = 0
         for number, message in enumerate(self._request.contents):
             if message.role != "model" and not any(part.function_response for part in message.parts):
@@ -167,9 +167,9 @@ class RequestCheck:
                 raise invalid(f"Duplicate function declaration found: {name}")
         for one in functions:
             if one.parameters is not None and one.parameters_json_schema is not None:
-                raise invalid(f"Function {one.name}: only one of parameters and parameters_json_schema can be set.")
+                raise invalid(f"SentFunction {one.name}: only one of parameters and parameters_json_schema can be set.")
             if one.parameters_json_schema is not None and not isinstance(one.parameters_json_schema, dict):
-                raise invalid(f"Function {one.name}: parameters_json_schema must be an object.")
+                raise invalid(f"SentFunction {one.name}: parameters_json_schema must be an object.")
         self._calling(names)
 
     def _calling(self, names: list[str]) -> None:
@@ -182,7 +182,7 @@ class RequestCheck:
             if name not in names:
                 raise invalid(f"Allowed function name {name} is not declared.")
         if calling.mode in {"ANY", "VALIDATED"} and not names:
-            raise invalid("Function calling mode is set, but no function is declared.")
+            raise invalid("SentFunction calling mode is set, but no function is declared.")
         built_in = any(tool.google_search or tool.url_context or tool.code_execution for tool in self._request.tools)
         if built_in and names and not config.include_server_side_tool_invocations:
             raise invalid("Tool use with function calling needs include_server_side_tool_invocations.")
@@ -196,7 +196,7 @@ class RequestCheck:
             raise invalid("Response schema needs response_mime_type application/json.")
         functions = any(tool.function_declarations for tool in self._request.tools)
         if options.response_mime_type == "application/json" and functions and not model.since_3:
-            raise invalid("Function calling with a response mime type: 'application/json' is unsupported")
+            raise invalid("SentFunction calling with a response mime type: 'application/json' is unsupported")
         if "IMAGE" in options.response_modalities and model.kind != "image":
             raise invalid("Model does not support the requested response modalities: image")
         if "AUDIO" in options.response_modalities and model.kind != "speech":
@@ -206,15 +206,15 @@ class RequestCheck:
         if options.thinking_config is not None:
             self._thinking(options.thinking_config)
 
-    def _thinking(self, thinking: schema.Thinking) -> None:
+    def _thinking(self, thinking: schema.SentThinking) -> None:
         level, budget = thinking.thinking_level, thinking.thinking_budget
         if level and budget is not None:
             raise invalid("You can only set only one of thinking budget and thinking level.")
         if not self._model.thinks:
-            raise invalid("Thinking is not enabled for this model.")
+            raise invalid("SentThinking is not enabled for this model.")
         if level and not self._model.since_3:
-            raise invalid("Thinking level is not supported for this model.")
+            raise invalid("SentThinking level is not supported for this model.")
         if level == "MINIMAL" and self._model.pro:
-            raise invalid("Thinking level MINIMAL is not supported for this model.")
+            raise invalid("SentThinking level MINIMAL is not supported for this model.")
         if budget == 0 and self._model.pro:
             raise invalid("Budget 0 is invalid. This model only works in thinking mode.")

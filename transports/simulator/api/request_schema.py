@@ -1,4 +1,4 @@
-"""Structs of requests to the simulated API: what is not in them is refused, as the API does.
+"""Structs of requests to the simulated API: other fields are refused, as the API does.
 
 They are written from the protocol page and share nothing with the gateway's own structs.
 
@@ -51,7 +51,7 @@ class Strict(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_u
     """A message of the API; unknown fields are refused."""
 
 
-class InlineData(Strict, frozen=True):
+class SentFile(Strict, frozen=True):
     """A file within the request."""
 
     mime_type: str = ""
@@ -78,7 +78,7 @@ class Called(Strict, frozen=True):
 class ResultFile(Strict, frozen=True):
     """A file in a result."""
 
-    inline_data: InlineData | None = None
+    inline_data: SentFile | None = None
 
 
 class Result(Strict, frozen=True):
@@ -92,8 +92,8 @@ class Result(Strict, frozen=True):
     scheduling: str = ""
 
 
-class Code(Strict, frozen=True):
-    """Code that the model has run."""
+class RanCode(Strict, frozen=True):
+    """RanCode that the model has run."""
 
     language: Literal["LANGUAGE_UNSPECIFIED", "PYTHON"] = "PYTHON"
     code: str = ""
@@ -124,11 +124,11 @@ class SentPart(Strict, frozen=True):
     """A part of a message; exactly one of the first fields is set."""
 
     text: str | None = None
-    inline_data: InlineData | None = None
+    inline_data: SentFile | None = None
     file_data: FileReference | None = None
     function_call: Called | None = None
     function_response: Result | None = None
-    executable_code: Code | None = None
+    executable_code: RanCode | None = None
     code_execution_result: CodeOutput | None = None
     thought: bool = False
     thought_signature: str = ""
@@ -136,7 +136,7 @@ class SentPart(Strict, frozen=True):
     media_resolution: PartDetail | None = None
 
 
-class Message(Strict, frozen=True):
+class SentMessage(Strict, frozen=True):
     """A message of the conversation."""
 
     parts: list[SentPart] = []
@@ -170,7 +170,7 @@ class ApiSchema(Strict, frozen=True):
     default: Any = None
 
 
-class Function(Strict, frozen=True):
+class SentFunction(Strict, frozen=True):
     """A function that is offered."""
 
     name: Annotated[str, Meta(pattern=r"\A[a-zA-Z_][a-zA-Z0-9_.:-]{0,127}\Z")]
@@ -201,10 +201,10 @@ class FileSearchTool(Strict, frozen=True):
     metadata_filter: str = ""
 
 
-class OfferedTool(Strict, frozen=True):
+class SentTool(Strict, frozen=True):
     """Functions, or one of the API's tools."""
 
-    function_declarations: list[Function] = []
+    function_declarations: list[SentFunction] = []
     google_search: SearchTool | None = None
     url_context: Empty | None = None
     code_execution: Empty | None = None
@@ -236,7 +236,7 @@ class Safety(Strict, frozen=True):
     threshold: Threshold
 
 
-class Thinking(Strict, frozen=True):
+class SentThinking(Strict, frozen=True):
     """How the model thinks."""
 
     include_thoughts: bool = False
@@ -270,7 +270,7 @@ class Options(Strict, frozen=True):
     logprobs: int | None = None
     response_modalities: list[Modality] = []
     speech_config: dict[str, Any] | None = None
-    thinking_config: Thinking | None = None
+    thinking_config: SentThinking | None = None
     image_config: PictureOptions | None = None
     media_resolution: Resolution = ""
     enable_enhanced_civic_answers: bool = False
@@ -280,9 +280,9 @@ class Options(Strict, frozen=True):
 class Request(Strict, frozen=True):
     """The body of `:generateContent`."""
 
-    contents: list[Message] = []
-    system_instruction: Message | None = None
-    tools: list[OfferedTool] = []
+    contents: list[SentMessage] = []
+    system_instruction: SentMessage | None = None
+    tools: list[SentTool] = []
     tool_config: ToolOptions | None = None
     safety_settings: list[Safety] = []
     generation_config: Options = Options()
@@ -294,8 +294,8 @@ class Request(Strict, frozen=True):
     continuation_token: str = ""
 
 
-class CountRequest(Strict, frozen=True):
+class CountedRequest(Strict, frozen=True):
     """The body of `:countTokens`: contents, or a whole request."""
 
-    contents: list[Message] = []
+    contents: list[SentMessage] = []
     generate_content_request: Request | None = None

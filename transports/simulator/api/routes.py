@@ -14,10 +14,10 @@ from starlette.routing import Route
 
 from transports.clock import Clock
 from transports.simulator.api import api_models, request_schema
-from transports.simulator.api.answer_stream import AnswerWriter, streamed
+from transports.simulator.api.answer_stream import ModelAnswerWriter, streamed
 from transports.simulator.api.api_keys import KeyRing
 from transports.simulator.api.request_reader import RequestCheck, decode
-from transports.simulator.api.rpc_errors import RpcError, invalid
+from transports.simulator.api.rpc_errors import ApiRefusal, invalid
 from transports.simulator.api.simulated_model import ModelAnswer, answer, prompt_tokens
 from transports.simulator.breakable_stream import BreakableStream
 from transports.simulator.config import SimulatorConfig
@@ -47,12 +47,12 @@ class SimulatedApi:
         ]
 
     def _guarded(self, handler: Handler) -> Handler:
-        """Return a handler that turns an RpcError into its answer."""
+        """Return a handler that turns an ApiRefusal into its answer."""
 
         async def guarded(request: Request) -> Response | BreakableStream:
             try:
                 return await handler(request)
-            except RpcError as error:
+            except ApiRefusal as error:
                 self._seen[f"api_{error.code}"] += 1
                 return error.response()
 
@@ -82,7 +82,7 @@ class SimulatedApi:
         model = api_models.find(name, verb)
         match verb:
             case "countTokens":
-                counted = decode(body, request_schema.CountRequest)
+                counted = decode(body, request_schema.CountedRequest)
                 inner = counted.generate_content_request
                 messages = inner.contents if inner is not None else counted.contents
                 return JSONResponse({"totalTokens": prompt_tokens(messages)})
@@ -92,7 +92,7 @@ class SimulatedApi:
                 self.keys.use(key, model)
                 return await self._generate(request, sent, model, streams=verb.startswith("stream"))
             case _:
-                raise api_models.RpcError(404, f"The method {verb} does not exist.")
+                raise api_models.ApiRefusal(404, f"The method {verb} does not exist.")
 
     def _check(self, sent: request_schema.Request, model: api_models.SimulatedModel) -> None:
         if model.kind == "interaction":
@@ -104,7 +104,7 @@ class SimulatedApi:
     ) -> Response | BreakableStream:
         made = answer(sent, model)
         self._refuse(made)
-        writer = AnswerWriter(sent, model, made, secrets.token_urlsafe(16), self._sign)
+        writer = ModelAnswerWriter(sent, model, made, secrets.token_urlsafe(16), self._sign)
         if not streams:
             await self._clock.sleep(self._config.pace.first_token_seconds)
             return JSONResponse(await writer.whole())
@@ -121,7 +121,7 @@ class SimulatedApi:
             return
         if script.once:
             self._once.add(script.once)
-        raise RpcError(script.http, f"The prompt ordered the status {script.http}.")
+        raise ApiRefusal(script.http, f"The prompt ordered the status {script.http}.")
 
     def _sign(self) -> str:
         """Issue a signature."""

@@ -17,7 +17,7 @@ _STATUSES = {
 _TYPE = "type.googleapis.com/google.rpc."
 
 
-class RpcError(Exception):
+class ApiRefusal(Exception):
     """A request that the API refuses."""
 
     def __init__(self, code: int, message: str, *details: dict[str, Any], status: str = "") -> None:
@@ -36,12 +36,12 @@ class RpcError(Exception):
         return JSONResponse(self.body(), self.code)
 
 
-def invalid(message: str) -> RpcError:
+def invalid(message: str) -> ApiRefusal:
     """Return the error of a wrong request."""
-    return RpcError(400, message)
+    return ApiRefusal(400, message)
 
 
-def bad_key() -> RpcError:
+def bad_key() -> ApiRefusal:
     """Return the error of a key that does not exist: a 400, not a 401."""
     info = {
         "@type": f"{_TYPE}ErrorInfo",
@@ -49,16 +49,16 @@ def bad_key() -> RpcError:
         "domain": "googleapis.com",
         "metadata": {"service": "generativelanguage.googleapis.com"},
     }
-    return RpcError(400, "API key not valid. Please pass a valid API key.", info)
+    return ApiRefusal(400, "API key not valid. Please pass a valid API key.", info)
 
 
-def missing_key() -> RpcError:
+def missing_key() -> ApiRefusal:
     """Return the error of a request without a key."""
     message = "Method doesn't allow unregistered callers (callers without established identity)."
-    return RpcError(403, message)
+    return ApiRefusal(403, message)
 
 
-def quota_exceeded(model: str, *, per: str, tier: str, value: int, delay: float) -> RpcError:
+def quota_exceeded(model: str, *, per: str, tier: str, value: int, delay: float) -> ApiRefusal:
     """Return the error of a quota; `per` is `Day` or `Minute`, `delay` the seconds that it names."""
     free = "-FreeTier" if tier == "free" else ""
     violation = {
@@ -72,4 +72,4 @@ def quota_exceeded(model: str, *, per: str, tier: str, value: int, delay: float)
         {"@type": f"{_TYPE}Help", "links": [{"description": "Learn more", "url": "https://ai.google.dev/"}]},
         {"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{delay:.0f}s"},
     )
-    return RpcError(429, "You exceeded your current quota, please check your plan and billing details.", *details)
+    return ApiRefusal(429, "You exceeded your current quota, please check your plan and billing details.", *details)

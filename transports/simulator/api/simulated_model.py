@@ -23,7 +23,7 @@ _REPAIR = "Your last answer cannot be used"
 _BYTES_PER_TOKEN = 4
 
 
-class AnswerPart(msgspec.Struct, frozen=True, kw_only=True):
+class ModelPart(msgspec.Struct, frozen=True, kw_only=True):
     """A part of the answer."""
 
     text: str = ""
@@ -37,7 +37,7 @@ class AnswerPart(msgspec.Struct, frozen=True, kw_only=True):
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """An answer."""
 
-    parts: tuple[AnswerPart, ...] = ()
+    parts: tuple[ModelPart, ...] = ()
     finish_reason: str = "STOP"
     finish_message: str = ""
     block_reason: str = ""
@@ -58,17 +58,17 @@ class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 def answer(request: schema.Request, model: SimulatedModel) -> ModelAnswer:
     """Return the answer to a checked request."""
-    return _Model(request, model).answer()
+    return _Answering(request, model).answer()
 
 
-class _Model:
+class _Answering:
     def __init__(self, request: schema.Request, model: SimulatedModel) -> None:
         self._request, self._model = request, model
         users = [message for message in request.contents if message.role != "model" and texts(message)]
         self._repairs = bool(users) and texts(users[-1]).lstrip().startswith(_REPAIR)
         if self._repairs:
             users.pop()
-        self._asked = users[-1] if users else schema.Message()
+        self._asked = users[-1] if users else schema.SentMessage()
         self._said = texts(self._asked)
         last = request.contents[-1]
         self._results = [part.function_response for part in last.parts if part.function_response is not None]
@@ -90,14 +90,14 @@ class _Model:
             return msgspec.structs.replace(calls, script=script, parts=self._thoughts(script) + calls.parts)
         if self._model.kind == "image" and self._request.generation_config.response_modalities != ["TEXT"]:
             return ModelAnswer(parts=self._pictures(script), script=script)
-        parts = (*self._thoughts(script), AnswerPart(text=self._text(script), signed=True))
+        parts = (*self._thoughts(script), ModelPart(text=self._text(script), signed=True))
         return ModelAnswer(parts=parts, sources=script.citations or script.sources or 0, script=script)
 
-    def _thoughts(self, script: PromptScript) -> tuple[AnswerPart, ...]:
+    def _thoughts(self, script: PromptScript) -> tuple[ModelPart, ...]:
         config = self._request.generation_config.thinking_config
         if config is None or not config.include_thoughts or not script.thoughts:
             return ()
-        return (AnswerPart(text=script.thoughts, thought=True),)
+        return (ModelPart(text=script.thoughts, thought=True),)
 
     def _calls(self) -> ModelAnswer | None:
         """Return an answer that calls functions; None: it calls none."""
@@ -113,13 +113,13 @@ class _Model:
         script = PromptScript(text="")
         if unknown:
             words = f"There is no tool with the name {unknown[0]}, so this (simulated) model cannot call it."
-            return ModelAnswer(parts=(AnswerPart(text=words),), script=script)
+            return ModelAnswer(parts=(ModelPart(text=words),), script=script)
         if _MALFORMED in self._said and not self._repairs:
             message = f"Malformed function call: call:{wanted[0][0]}{{oops"
             return ModelAnswer(finish_reason="MALFORMED_FUNCTION_CALL", finish_message=message, script=script)
-        prose = (AnswerPart(text="I will call a tool now.\n\n"),) if _PROSE in self._said else ()
+        prose = (ModelPart(text="I will call a tool now.\n\n"),) if _PROSE in self._said else ()
         parts = tuple(
-            AnswerPart(call=(name, _object(arguments)), signed=not number)
+            ModelPart(call=(name, _object(arguments)), signed=not number)
             for number, (name, arguments) in enumerate(wanted)
         )
         return ModelAnswer(parts=prose + parts, script=script)
@@ -151,14 +151,14 @@ class _Model:
             return value[:-1].rstrip().rstrip(",") + ', "broken'
         return value
 
-    def _pictures(self, script: PromptScript) -> tuple[AnswerPart, ...]:
+    def _pictures(self, script: PromptScript) -> tuple[ModelPart, ...]:
         options = self._request.generation_config
         aspect = options.image_config.aspect_ratio if options.image_config is not None else None
         width, height = map(int, (aspect or "1:1").split(":"))
         source = next((part.inline_data.data for part in self._asked.parts if part.inline_data is not None), None)
         words = script.description or script.text
         drawn = tuple(
-            AnswerPart(
+            ModelPart(
                 picture=DrawnPicture(prompt=words, number=number, aspect=width / height, source=source),
                 signed=number == 1,
             )
@@ -167,10 +167,10 @@ class _Model:
         if "TEXT" not in (options.response_modalities or ["TEXT"]):
             return drawn
         text = script.text if script.given else "Here is what you asked for, as simulated."
-        return (AnswerPart(text=text), *drawn)
+        return (ModelPart(text=text), *drawn)
 
 
-def texts(message: schema.Message) -> str:
+def texts(message: schema.SentMessage) -> str:
     """Return the texts of a message, without thoughts, joined by line breaks."""
     return "\n".join(part.text for part in message.parts if part.text and not part.thought)
 
@@ -180,7 +180,7 @@ def count_tokens(text: str) -> int:
     return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
 
 
-def prompt_tokens(messages: list[schema.Message]) -> int:
+def prompt_tokens(messages: list[schema.SentMessage]) -> int:
     """Return the tokens of messages: 258 for each file."""
     parts = [part for message in messages for part in message.parts]
     files = sum(part.inline_data is not None or part.file_data is not None for part in parts)
@@ -191,7 +191,7 @@ def prompt_tokens(messages: list[schema.Message]) -> int:
     return words + tools + 258 * files
 
 
-def _file_lines(message: schema.Message) -> list[str]:
+def _file_lines(message: schema.SentMessage) -> list[str]:
     found: list[str] = []
     for part in message.parts:
         if part.inline_data is not None:

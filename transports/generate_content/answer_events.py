@@ -44,7 +44,7 @@ _MALFORMED = {
 """Finish reasons of a call that went wrong, and what is wrong, in words for the model."""
 
 
-class AnswerReader:
+class ChunkReader:
     """Reads one answer."""
 
     def __init__(
@@ -129,21 +129,22 @@ class AnswerReader:
         return "tool_calls" if self._calls else "stop"
 
     def _events(self, part: wire.ContentPart) -> Iterator[Event]:
-        if part.thought:  # pictures of thoughts are drafts
-            yield from (Thought(part.text),) if part.text else ()
-        elif part.text:
-            yield self._said(part.text)
-        elif part.function_call is not None:
-            yield from self._call(part.function_call, part.thought_signature)
-        elif part.inline_data is not None:
-            picture = self._picture(part.inline_data)
-            yield from (picture,) if picture is not None else ()
-        else:
-            code, result = part.executable_code, part.code_execution_result
-            if code is not None and code.code:
-                yield self._said(_fenced("python", code.code))
-            elif result is not None and result.output:
-                yield self._said(_fenced("", result.output))
+        match part:
+            case wire.ContentPart(thought=True):  # pictures of thoughts are drafts
+                yield from (Thought(part.text),) if part.text else ()
+            case wire.ContentPart(text=str(text)) if text:
+                yield self._said(text)
+            case wire.ContentPart(function_call=wire.FunctionCall() as call):
+                yield from self._call(call, part.thought_signature)
+            case wire.ContentPart(inline_data=wire.Blob() as blob):
+                picture = self._picture(blob)
+                yield from (picture,) if picture is not None else ()
+            case wire.ContentPart(executable_code=wire.ExecutableCode(code=code)):
+                yield self._said(_fenced("python", code))
+            case wire.ContentPart(code_execution_result=wire.CodeExecutionResult(output=output)):
+                yield self._said(_fenced("", output))
+            case _:
+                pass  # a kind of part that this gateway does not know, or only a signature
 
     def _said(self, text: str) -> Text:
         self._text.append(text)

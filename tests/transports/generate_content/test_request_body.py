@@ -22,7 +22,7 @@ from protocol.model import (
 )
 from tests.conftest import ROOT
 from transports.generate_content import wire
-from transports.generate_content.encode import Inserts, ModelTraits, generate_request
+from transports.generate_content.request_body import Inserts, ModelTraits, generate_request
 
 PYTHON = ROOT / ".venv-foreign" / "bin" / "python"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)

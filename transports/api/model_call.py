@@ -32,9 +32,9 @@ from transports.api.accounts import KeyAccount
 from transports.api.config import ApiConfig
 from transports.api.models import traits_of
 from transports.generate_content import wire
-from transports.generate_content.encode import Inserts, ModelTraits, generate_request
+from transports.generate_content.answer_events import ChunkReader, new_call_ids
 from transports.generate_content.errors import SignatureRefused
-from transports.generate_content.events import AnswerReader, new_call_ids
+from transports.generate_content.request_body import Inserts, ModelTraits, generate_request
 from transports.generate_content.signatures import Signatures
 from transports.generate_content.sse import SseReader, SseTooLong
 
@@ -55,7 +55,7 @@ class MediaKeeper(Protocol):
         ...
 
 
-class Turn:
+class ModelCall:
     """One request to one model with one key."""
 
     def __init__(
@@ -120,7 +120,7 @@ class _Answer:
         self._signatures, self._media = signatures, media
         self._signed: dict[str, str] = {}
         prefix = f"call_{uuid.uuid4().hex[:20]}_"
-        self.reader = AnswerReader(media.note, new_call_ids(prefix), self._signed.__setitem__)
+        self.reader = ChunkReader(media.note, new_call_ids(prefix), self._signed.__setitem__)
 
     async def streamed(self, response: ClientResponse) -> AsyncGenerator[Event]:
         """Yield the events of a stream."""

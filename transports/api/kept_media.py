@@ -17,7 +17,7 @@ _log = structlog.get_logger()
 
 
 class KeptMedia:
-    """Takes the files of one answer; implements `transports.api.turns.MediaKeeper`."""
+    """Takes the files of one answer; implements `transports.api.model_call.MediaKeeper`."""
 
     def __init__(self, blobs: Blobs, transport: str, account: str, capability: Capability) -> None:
         """Keep files that `account` gets for a request with a capability."""
@@ -26,7 +26,7 @@ class KeptMedia:
         self._waiting: list[tuple[Blob, bytes]] = []
 
     def note(self, blob: wire.Blob) -> Media | None:
-        """Take a file and return its event; None: it is no media."""
+        """Take a file and return its event; None: it is another kind of file."""
         mime = media_type_of(blob.data[:64]) or ""
         kind = next((kind for kind in MediaKind if mime.startswith(f"{kind}/")), None)
         if kind is None:
