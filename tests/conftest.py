@@ -205,6 +205,38 @@ def gateway(request, tmp_path_factory):
     process.stop()
 
 
+API_KEYS = ("AIzaSimulatedFree-0", "AIzaSimulatedPaid-0:paid")
+OFFICIAL = """
+[transports.api]
+base_url = "{url}"
+[[transports.api.accounts]]
+id = "free"
+key = "AIzaSimulatedFree-0"
+[[transports.api.accounts]]
+id = "paid"
+key = "AIzaSimulatedPaid-0"
+tier = "paid"
+"""
+
+
+@pytest.fixture(scope="session")
+def official_api(tmp_path_factory):
+    """The simulated official API, with a free and a paid key."""
+    options = [word for key in API_KEYS for word in ("--api-key", key)]
+    process = Site(tmp_path_factory.mktemp("official"), "--first-token-seconds", "0", *options)
+    yield process
+    process.stop()
+
+
+@pytest.fixture(scope="session")
+def official_gateway(official_api, tmp_path_factory):
+    """A gateway over the official API alone."""
+    settings = BASE_SETTINGS.format(key=KEY) + OFFICIAL.format(url=official_api.url)
+    process = Gateway(tmp_path_factory.mktemp("gateway"), settings)
+    yield process
+    process.stop()
+
+
 @pytest.fixture
 def start_gateway(tmp_path):
     """Start gateways with settings of the test's own; all are ended."""

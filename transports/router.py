@@ -127,7 +127,7 @@ class Router:
                 raise stop.failover.timed_out(call)
 
     async def _stops(self, request: GenerationRequest) -> list[RouteStop]:
-        """Return the transports to ask, in their order and at least one; a transport that has the conversation comes first.
+        """Return the transports to ask, in their order and at least one; one that has the conversation comes first.
 
         Raises:
             GatewayError: no account can be asked; as `open`.

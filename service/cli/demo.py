@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,18 @@ def demo(host: str | None, port: int | None, license_key: str | None, simulator_
         )
 
 
+def _read_each(read: Callable[[str], object]) -> Callable[..., tuple[object, ...]]:
+    """Return a callback that reads each value of an option with `read`, whose ValueError names no value."""
+
+    def callback(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> tuple[object, ...]:
+        try:
+            return tuple(map(read, values))
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return callback
+
+
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Listen here.")
 @click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="Listen on this port.")
@@ -97,7 +110,16 @@ def demo(host: str | None, port: int | None, license_key: str | None, simulator_
     "accounts",
     multiple=True,
     metavar="PSID:PSIDTS:PLAN[:QUOTA[:STATUS]]",
+    callback=_read_each(simulator.read_account),
     help=f"Account of the site; plans: {', '.join(simulator.PLANS)}; the quota counts answers; repeatable.",
+)
+@click.option(
+    "--api-key",
+    "api_keys",
+    multiple=True,
+    metavar="KEY[:free|paid[:PER_MINUTE[:PER_DAY]]]",
+    callback=_read_each(simulator.read_key),
+    help="Key of the official API, which answers at /v1beta; the quotas count requests per model; repeatable.",
 )
 @click.option(
     "--profile",
@@ -129,20 +151,17 @@ def simulate(
     *,
     tls: bool,
     tls_names: tuple[str, ...],
-    accounts: tuple[str, ...],
+    accounts: tuple[simulator.SimulatedAccount, ...],
     **options: Any,
 ) -> None:
-    """Run the simulated Gemini site alone."""
+    """Run the simulated Gemini site, and the simulated official API, alone."""
     if not tls and tls_names:
         raise click.UsageError("--tls-name requires --tls.")
     logs.configure(LogSettings())
-    try:
-        known = tuple(simulator.read_account(text) for text in accounts)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--account") from None
     pace = {name: options.pop(name) for name in simulator.Pace.__struct_fields__ if name in options}
+    keys = options.pop("api_keys")
     config = msgspec.convert({"pace": pace, **options}, simulator.SimulatorConfig)
-    config = simulator.with_accounts(msgspec.structs.replace(config, accounts=known))
+    config = simulator.with_accounts(msgspec.structs.replace(config, accounts=accounts, api_keys=keys))
     with tempfile.TemporaryDirectory(prefix="gemini-gateway-simulator-") as folder:
         clock = SystemClock()
         files = None
@@ -162,5 +181,7 @@ def simulate(
                 click.echo(f"Certificate: {files.certificate}")
             for account in config.accounts:
                 click.echo(f"Account ({account.plan}): {simulator.export_of(account)}")
+            if config.api_keys:
+                click.echo(f"Official API: {url}/v1beta, with {len(config.api_keys)} keys")
 
         run_app(simulator.create_site(config, clock), listening, tls=files, started=started)

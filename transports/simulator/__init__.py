@@ -6,6 +6,7 @@ The site is imported when it is created, because a gateway with other upstreams 
 from typing import Any
 
 from transports.clock import Clock
+from transports.simulator.api.api_keys import SimulatedKey, read_key
 from transports.simulator.config import (
     PAGE_TOKENS,
     PLANS,
@@ -26,10 +27,12 @@ __all__ = [
     "Pace",
     "Plan",
     "SimulatedAccount",
+    "SimulatedKey",
     "SimulatorConfig",
     "create_site",
     "export_of",
     "read_account",
+    "read_key",
     "with_accounts",
 ]
 

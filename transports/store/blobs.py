@@ -20,7 +20,7 @@ class Blob(msgspec.Struct, frozen=True, kw_only=True):
     """A file in the store, without its content."""
 
     token: str
-    """Its name: a secret that nobody can guess."""
+    """Its name, which cannot be guessed."""
     mime: str
     size: int
 

@@ -88,7 +88,7 @@ def test_a_key_that_does_not_work_needs_attention_with_the_reason(status, body, 
     assert "key" not in error.message.lower().replace("keys", "")
 
 
-def test_the_quota_of_a_day_lasts_until_midnight_in_california_whatever_delay_comes_with_it():
+def test_the_quota_of_a_day_lasts_until_midnight_in_california_and_not_for_the_named_delay():
     error = error_for_body(
         429, body("q", quota("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), retry("37s")), now=NEW_YEAR
     )

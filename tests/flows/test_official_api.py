@@ -1,0 +1,130 @@
+"""A gateway over the official API, with the unmodified openai SDK."""
+
+import base64
+import json
+from io import BytesIO
+
+import openai
+import pytest
+from PIL import Image
+
+MODEL = "gemini-3.6-flash"
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": CITY}}]
+CALLS = '<call name="get_weather">{"city": "Rome"}</call><call name="get_weather">{"city": "Oslo"}</call>'
+
+
+@pytest.fixture
+def client(official_gateway):
+    base_url, key = official_gateway.base_url, official_gateway.key
+    with openai.OpenAI(base_url=base_url, api_key=key, max_retries=0) as client:
+        yield client
+
+
+def user(content):
+    return {"role": "user", "content": content}
+
+
+def asked(client, *messages, **fields):
+    return client.chat.completions.create(**{"model": MODEL, "messages": list(messages)} | fields)
+
+
+def test_a_chat_is_answered_with_exact_counts(client):
+    answer = asked(client, user("<echo>hello</echo>"))
+    assert answer.choices[0].message.content == "hello"
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (5, 2)
+
+
+def test_a_stream_has_thoughts_text_and_counts(client):
+    chunks = list(
+        asked(client, user('<sim length="300" thoughts="Hm."/>'), stream=True, stream_options={"include_usage": True})
+    )
+    deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
+    assert "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas) == "Hm."
+    assert len("".join(delta.content or "" for delta in deltas)) == 300
+    assert len([delta for delta in deltas if delta.content]) > 3
+    assert chunks[-1].usage.completion_tokens_details.reasoning_tokens == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_calls_go_out_and_their_results_come_back(client, stream):
+    messages = [user(CALLS)]
+    if stream:
+        with client.chat.completions.stream(model=MODEL, messages=messages, tools=TOOLS) as streamed:
+            choice = streamed.get_final_completion().choices[0]
+    else:
+        choice = asked(client, *messages, tools=TOOLS).choices[0]
+    calls = choice.message.tool_calls
+    assert [json.loads(call.function.arguments) for call in calls] == [{"city": "Rome"}, {"city": "Oslo"}]
+    assert (choice.finish_reason, choice.message.content or None) == ("tool_calls", None)
+    results = ['{"sky": "blue"}', "rain"]  # not compact JSON, so it must stay a text
+    messages.append(choice.message.model_dump(exclude_none=True, exclude={"parsed"}))
+    messages += [
+        {"role": "tool", "tool_call_id": call.id, "content": result}
+        for call, result in reversed(list(zip(calls, results, strict=True)))
+    ]
+    answer = asked(client, *messages, tools=TOOLS).choices[0].message.content
+    assert all(result in answer for result in results)
+
+
+def test_the_history_of_another_gateway_needs_no_signature(client):
+    call = {"id": "call_foreign", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
+    history = [user("?"), {"role": "assistant", "content": None, "tool_calls": [call]}]
+    result = {"role": "tool", "tool_call_id": "call_foreign", "content": "sunny"}
+    assert "sunny" in asked(client, *history, result, tools=TOOLS).choices[0].message.content
+
+
+def test_json_fits_the_schema(client):
+    form = {"type": "json_schema", "json_schema": {"name": "city", "schema": CITY}}
+    assert json.loads(asked(client, user("?"), response_format=form).choices[0].message.content) == {
+        "city": "simulated"
+    }
+
+
+@pytest.mark.parametrize("tag", ["<badjson/>", "<malformed-call/>"])
+def test_the_model_repairs_what_cannot_be_used(client, tag):
+    if tag == "<badjson/>":
+        answer = asked(client, user(f'<json>{{"city": "x"}}</json>{tag}'), response_format={"type": "json_object"})
+        assert json.loads(answer.choices[0].message.content) == {"city": "x"}
+    else:
+        answer = asked(client, user(CALLS + tag), tools=TOOLS)
+        assert len(answer.choices[0].message.tool_calls) == 2
+
+
+def test_sources_are_annotations_in_characters(client):
+    message = asked(client, user('<sim citations="2" text="Größe one. 😀 two. Three"/>')).choices[0].message
+    found = [message.content[one.url_citation.start_index : one.url_citation.end_index] for one in message.annotations]
+    assert found == ["Größe one", "😀 two"]
+
+
+def test_a_picture_is_drawn_edited_and_shown_to_the_model(client):
+    made = client.images.generate(model="gemini-3-pro-imagen", prompt="a cat", size="1536x1024").data[0]
+    picture = base64.b64decode(made.b64_json)
+    assert Image.open(BytesIO(picture)).size == (1536, 1024)
+    edited = client.images.edit(model="gemini-3-pro-imagen", image=("a.png", picture), prompt="blue", n=2)
+    assert len(edited.data) == 2
+    shown = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{made.b64_json}"}}
+    assert "image/png" in asked(client, user([{"type": "text", "text": "?"}, shown])).choices[0].message.content
+
+
+def test_a_model_that_free_keys_lack_is_served_by_a_paid_one(client, official_gateway):
+    client.images.generate(model="gemini-3-pro-imagen", prompt="a cat")
+    lines = [json.loads(line) for line in official_gateway.text().splitlines() if "request_finished" in line]
+    drawn = [line for line in lines if line["model"] == "gemini-3-pro-imagen"]
+    assert {line["account"] for line in drawn} == {"paid"}
+
+
+def test_a_refusal_is_a_refusal(client):
+    with pytest.raises(openai.BadRequestError) as refused:
+        asked(client, user('<sim refuse="safety"/>'))
+    assert refused.value.code == "content_filter"
+
+
+@pytest.mark.parametrize("fault", ["drop-after", "eof-after", "garbage-after"])
+def test_a_broken_stream_ends_with_an_error(client, fault):
+    with pytest.raises(openai.APIError):
+        list(asked(client, user(f'<sim length="900" {fault}="2"/>'), stream=True))
+
+
+def test_no_key_is_ever_logged(official_gateway):
+    assert "AIzaSimulated" not in official_gateway.text()

@@ -1,0 +1,185 @@
+"""Events from the chunks of an answer; Google's own packages vouch for the samples."""
+
+import json
+import subprocess
+
+import pytest
+
+from protocol.model import (
+    CallArguments,
+    CallMalformed,
+    CallStarted,
+    Citation,
+    Finish,
+    Media,
+    MediaKind,
+    MediaRef,
+    Refused,
+    Text,
+    Thought,
+    UpstreamFailed,
+    Usage,
+)
+from tests.conftest import ROOT
+from transports.generate_content import wire
+from transports.generate_content.answer_events import ChunkReader, new_call_ids
+
+PYTHON = ROOT / ".venv-foreign" / "bin" / "python"
+PICTURE = Media(ref=MediaRef(transport="api", account="a", kind=MediaKind.IMAGE, url="blob:x"))
+NOTHING = Usage(input_tokens=0, output_tokens=0)
+
+
+def part(**fields):
+    return {"candidates": [{"index": 0, "content": {"role": "model", "parts": [fields]}}]}
+
+
+def last(reason="STOP", **fields):
+    return {"candidates": [{"finishReason": reason} | fields]}
+
+
+def grounded(text, start, end, said=None, uri="https://example.com/a"):
+    segment = {"startIndex": start, "endIndex": end, "text": text if said is None else said}
+    return {
+        "groundingMetadata": {
+            "webSearchQueries": ["q"],
+            "groundingChunks": [{"web": {"uri": uri, "title": "A"}}],
+            "groundingSupports": [{"segment": segment, "groundingChunkIndices": [0, 7]}],
+        }
+    }
+
+
+STOP = Finish("stop", NOTHING)
+CASES = {
+    "text in pieces": (
+        [part(text="Hel"), part(text="lo"), last()],
+        [Text("Hel"), Text("lo"), STOP],
+    ),
+    "thoughts": ([part(text="Hm", thought=True), part(text="Hi"), last()], [Thought("Hm"), Text("Hi"), STOP]),
+    "two calls": (
+        [
+            part(functionCall={"name": "f", "args": {"a": 1}}, thoughtSignature="c2ln"),
+            part(functionCall={"name": "g", "id": "own"}),
+            last(),
+        ],
+        [
+            CallStarted(id="c1", name="f"),
+            CallArguments('{"a":1}'),
+            CallStarted(id="own", name="g"),
+            CallArguments("{}"),
+            Finish("tool_calls", NOTHING),
+        ],
+    ),
+    "a signature alone": ([part(text="x"), part(text="", thoughtSignature="c2ln"), last()], [Text("x"), STOP]),
+    "a picture, and a draft": (
+        [
+            part(inlineData={"mimeType": "image/png", "data": "ZHJhZnQ="}, thought=True),
+            part(inlineData={"mimeType": "image/png", "data": "eHh4eA=="}),
+            last(),
+        ],
+        [PICTURE, STOP],
+    ),
+    "code and its output": (
+        [
+            part(executableCode={"language": "PYTHON", "code": "print(1)"}),
+            part(codeExecutionResult={"outcome": "OUTCOME_OK", "output": "1\n"}),
+            last(),
+        ],
+        [Text("\n```python\nprint(1)\n```\n"), Text("\n```\n1\n```\n"), STOP],
+    ),
+    "all tokens spent on thinking": ([last("MAX_TOKENS")], [Finish("length", NOTHING)]),
+    "blocked in the middle": ([part(text="x"), last("SAFETY")], [Text("x"), Finish("content_filter", NOTHING)]),
+    "a reason of the future": ([part(text="x"), last("OTHER")], [Text("x"), STOP]),
+    "a call that cannot be read": (
+        [last("MALFORMED_FUNCTION_CALL", finishMessage="call:f{")],
+        [CallMalformed(text="call:f{", problem="the call cannot be read"), STOP],
+    ),
+    "counts": (
+        [
+            part(text="x") | {"usageMetadata": {"promptTokenCount": 1, "totalTokenCount": 1}},
+            last()
+            | {
+                "usageMetadata": {
+                    "promptTokenCount": 10,
+                    "cachedContentTokenCount": 4,
+                    "candidatesTokenCount": 5,
+                    "thoughtsTokenCount": 7,
+                    "toolUsePromptTokenCount": 2,
+                    "totalTokenCount": 24,
+                }
+            },
+        ],
+        [Text("x"), Finish("stop", Usage(input_tokens=12, output_tokens=12, reasoning_tokens=7))],
+    ),
+    "sources count bytes": (
+        [part(text="Größe 😀 ist"), part(text=" da."), last(**grounded("ist da.", 13, 20))],
+        [Text("Größe 😀 ist"), Text(" da."), Citation(start=8, end=15, url="https://example.com/a", title="A"), STOP],
+    ),
+    "a source in another place is found by its words": (
+        [part(text="One. Two."), last(**grounded("Two.", 0, 4))],
+        [Text("One. Two."), Citation(start=5, end=9, url="https://example.com/a", title="A"), STOP],
+    ),
+    "a source that fits nowhere is left out": (
+        [part(text="One. One."), last(**grounded("x", 1, 3, said="One."))],
+        [Text("One. One."), STOP],
+    ),
+    "a source without a web address is left out": (
+        [part(text="One."), last(**grounded("One.", 0, 4, uri="javascript:alert(1)"))],
+        [Text("One."), STOP],
+    ),
+}
+
+
+def read(chunks):
+    reader = ChunkReader(lambda blob: PICTURE, new_call_ids("c"))
+    events = [event for chunk in chunks for event in reader.read(wire.decode_response(json.dumps(chunk)))]
+    return events + list(reader.end())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_chunks_become_events(name):
+    chunks, events = CASES[name]
+    assert read(chunks) == events
+
+
+def test_the_samples_are_answers_by_google_s_own_packages():
+    bodies = [("response", chunk) for chunks, _ in CASES.values() for chunk in chunks]
+    judged = subprocess.run(
+        [PYTHON, ROOT / "tests" / "foreign" / "google_types.py"],
+        input=json.dumps(bodies), capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert judged.returncode == 0, judged.stderr
+    assert [problem for problem in json.loads(judged.stdout) if problem] == []
+
+
+@pytest.mark.parametrize("reason", ["SAFETY", "RECITATION", "NO_IMAGE", "IMAGE_SAFETY"])
+def test_an_answer_that_is_withheld_as_a_whole_is_a_refusal(reason):
+    with pytest.raises(Refused, match=reason.lower().replace("_", " ")):
+        read([last(reason)])
+
+
+def test_a_blocked_prompt_is_a_refusal():
+    with pytest.raises(Refused, match="prohibited content"):
+        read([{"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}])
+
+
+def test_an_answer_without_an_end_is_a_failure():
+    with pytest.raises(UpstreamFailed):
+        read([part(text="x")])
+
+
+def test_an_error_may_come_late():
+    with pytest.raises(UpstreamFailed, match="overloaded"):
+        read([part(text="x"), {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}])
+
+
+def test_signatures_are_told_by_the_ids_of_their_calls():
+    signed = {}
+    reader = ChunkReader(lambda blob: None, new_call_ids("c"), signed.__setitem__)
+    list(reader.read(wire.decode_response(json.dumps(CASES["two calls"][0][0]))))
+    assert signed == {"c1": "c2ln"}
+
+
+def test_ids_are_unique_in_an_answer():
+    call = part(functionCall={"name": "f", "id": "same"})
+    started = [event.id for event in read([call, call, last()]) if isinstance(event, CallStarted)]
+    assert started == ["same", "c1"]
