@@ -1,6 +1,6 @@
 """Reads and checks a request as strictly as the API does.
 
-Source: "GenerateContentRequest", "SentThinking".
+Source: "GenerateContentRequest", "Thinking".
 """
 
 import re
@@ -144,8 +144,8 @@ class RequestCheck:
             for part in calls[:1]:
                 name = part.function_call.name if part.function_call is not None else ""
                 if not part.thought_signature:
-                    missing = "SentFunction call is missing a thought_signature in functionCall parts."
-                    raise invalid(f"{missing} This is required for tools to work correctly. SentFunction: {name}")
+                    missing = "Function call is missing a thought_signature in functionCall parts."
+                    raise invalid(f"{missing} This is required for tools to work correctly. Function: {name}")
         for message in self._request.contents:
             for part in message.parts:
                 signature = part.thought_signature
@@ -167,9 +167,9 @@ class RequestCheck:
                 raise invalid(f"Duplicate function declaration found: {name}")
         for one in functions:
             if one.parameters is not None and one.parameters_json_schema is not None:
-                raise invalid(f"SentFunction {one.name}: only one of parameters and parameters_json_schema can be set.")
+                raise invalid(f"Function {one.name}: only one of parameters and parameters_json_schema can be set.")
             if one.parameters_json_schema is not None and not isinstance(one.parameters_json_schema, dict):
-                raise invalid(f"SentFunction {one.name}: parameters_json_schema must be an object.")
+                raise invalid(f"Function {one.name}: parameters_json_schema must be an object.")
         self._calling(names)
 
     def _calling(self, names: list[str]) -> None:
@@ -182,7 +182,7 @@ class RequestCheck:
             if name not in names:
                 raise invalid(f"Allowed function name {name} is not declared.")
         if calling.mode in {"ANY", "VALIDATED"} and not names:
-            raise invalid("SentFunction calling mode is set, but no function is declared.")
+            raise invalid("Function calling mode is set, but no function is declared.")
         built_in = any(tool.google_search or tool.url_context or tool.code_execution for tool in self._request.tools)
         if built_in and names and not config.include_server_side_tool_invocations:
             raise invalid("Tool use with function calling needs include_server_side_tool_invocations.")
@@ -196,7 +196,7 @@ class RequestCheck:
             raise invalid("Response schema needs response_mime_type application/json.")
         functions = any(tool.function_declarations for tool in self._request.tools)
         if options.response_mime_type == "application/json" and functions and not model.since_3:
-            raise invalid("SentFunction calling with a response mime type: 'application/json' is unsupported")
+            raise invalid("Function calling with a response mime type: 'application/json' is unsupported")
         if "IMAGE" in options.response_modalities and model.kind != "image":
             raise invalid("Model does not support the requested response modalities: image")
         if "AUDIO" in options.response_modalities and model.kind != "speech":
@@ -211,10 +211,10 @@ class RequestCheck:
         if level and budget is not None:
             raise invalid("You can only set only one of thinking budget and thinking level.")
         if not self._model.thinks:
-            raise invalid("SentThinking is not enabled for this model.")
+            raise invalid("Thinking is not enabled for this model.")
         if level and not self._model.since_3:
-            raise invalid("SentThinking level is not supported for this model.")
+            raise invalid("Thinking level is not supported for this model.")
         if level == "MINIMAL" and self._model.pro:
-            raise invalid("SentThinking level MINIMAL is not supported for this model.")
+            raise invalid("Thinking level MINIMAL is not supported for this model.")
         if budget == 0 and self._model.pro:
             raise invalid("Budget 0 is invalid. This model only works in thinking mode.")
