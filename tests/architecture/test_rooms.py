@@ -82,6 +82,7 @@ CROSS_CUTTING = {
 """Test files without a module of their path."""
 
 TESTED_ELSEWHERE = {
+    "protocol/anthropic/models.py",
     "protocol/anthropic/file_endpoints.py",
     "protocol/gemini/endpoint.py",
     "protocol/gemini/models.py",
@@ -117,6 +118,7 @@ TESTED_ELSEWHERE = {
     "transports/simulator/api/answer_stream.py",
     "transports/simulator/api/api_keys.py",
     "transports/simulator/api/api_models.py",
+    "transports/simulator/api/request_reader.py",
     "transports/simulator/api/routes.py",
     "transports/simulator/api/simulated_model.py",
     "transports/simulator/tool_use.py",

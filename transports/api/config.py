@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from transports.accounts.configured import AccountSettings
+from transports.generate_content.wire import SafetySetting
 from transports.http import Timeouts
 
 Proxy = Annotated[str, Meta(pattern=r"\A(https?|socks(4|5|5h))://[!-~]+\Z", max_length=1024)]
@@ -45,6 +46,12 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     safety: Threshold = ""
     """From which probability of harm on the API blocks a prompt or answer; empty: the API's default."""
     timeouts: Timeouts = Timeouts()
+
+    @property
+    def safety_settings(self) -> tuple[SafetySetting, ...]:
+        """The safety settings of each request."""
+        names = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT") if self.safety else ()
+        return tuple(SafetySetting(f"HARM_CATEGORY_{name}", self.safety) for name in names)
 
     @property
     def on_this_machine(self) -> bool:

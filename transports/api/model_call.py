@@ -72,7 +72,9 @@ class ModelCall:
 
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, transport: str) -> Exchange:
         """Send the request and wait for the first event; as `transports.base.Transport.open`."""
-        known = await self._signatures.of(request.caller.owner, _calls(request))
+        known = await self._signatures.of(
+            request.caller.owner, (call for turn in request.turns for call in turn.tool_calls)
+        )
         try:
             answer = await self._send(stack, request, known)
         except SignatureRefused:
@@ -104,9 +106,9 @@ class ModelCall:
         def signature(call: ToolCall) -> str:
             return signatures.get(call.id, "")
 
-        inserts = Inserts(files=_inline(request), signature=signature)
-        body = generate_request(request, traits, _options(request, traits), inserts)
-        return msgspec.structs.replace(body, safety_settings=_safety(self._config.safety))
+        inserts = Inserts(files=inline_files(request), signature=signature)
+        body = generate_request(request, traits, options_of(request, traits), inserts)
+        return msgspec.structs.replace(body, safety_settings=self._config.safety_settings)
 
 
 class _Answer:
@@ -126,7 +128,11 @@ class _Answer:
         """Yield the events of a stream."""
         sse = SseReader(_LONGEST_EVENT)
         async for piece in self._api.pieces(response):
-            for data in _fed(sse, piece):
+            try:
+                found = sse.feed(piece)
+            except SseTooLong:
+                raise UpstreamFailed("The upstream's answer is too long.") from None
+            for data in found:
                 for event in await self._read(data):
                     yield event
         async for event in self._end(sse.end()):
@@ -155,14 +161,7 @@ class _Answer:
         return events
 
 
-def _fed(sse: SseReader, piece: bytes) -> list[bytes]:
-    try:
-        return sse.feed(piece)
-    except SseTooLong:
-        raise UpstreamFailed("The upstream's answer is too long.") from None
-
-
-def _options(request: GenerationRequest, traits: ModelTraits) -> wire.GenerationConfig:
+def options_of(request: GenerationRequest, traits: ModelTraits) -> wire.GenerationConfig:
     """Return the options of an answer."""
     thinking: wire.ThinkingConfig | None = None
     if traits.thinking:
@@ -182,11 +181,7 @@ def _options(request: GenerationRequest, traits: ModelTraits) -> wire.Generation
     )
 
 
-def _calls(request: GenerationRequest) -> list[ToolCall]:
-    return [call for turn in request.turns for call in turn.tool_calls]
-
-
-def _inline(request: GenerationRequest) -> dict[int, wire.ContentPart]:
+def inline_files(request: GenerationRequest) -> dict[int, wire.ContentPart]:
     """Return the files of a request, each within the request.
 
     Raises:
@@ -201,8 +196,3 @@ def _inline(request: GenerationRequest) -> dict[int, wire.ContentPart]:
         if isinstance(part, FilePart):
             found[id(part)] = wire.ContentPart(inline_data=wire.Blob(part.mime, part.loaded().data))
     return found
-
-
-def _safety(threshold: str) -> tuple[wire.SafetySetting, ...]:
-    categories = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
-    return tuple(wire.SafetySetting(f"HARM_CATEGORY_{one}", threshold) for one in categories) if threshold else ()

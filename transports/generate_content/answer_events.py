@@ -169,7 +169,7 @@ class ChunkReader:
                 if span is None:
                     continue
                 for index in support.grounding_chunk_indices:
-                    source = _source(chunks[index]) if 0 <= index < len(chunks) else None
+                    source = chunks[index].source if 0 <= index < len(chunks) else None
                     if source is not None and source.uri.startswith(("https://", "http://")):
                         yield Citation(start=span[0], end=span[1], url=source.uri, title=source.title)
 
@@ -178,10 +178,6 @@ def new_call_ids(prefix: str) -> Callable[[], str]:
     """Return a function that makes ids, which begin with `prefix`."""
     numbers = count(1)
     return lambda: f"{prefix}{next(numbers)}"
-
-
-def _source(chunk: wire.GroundingChunk) -> wire.GroundingSource | None:
-    return chunk.web or chunk.maps or chunk.retrieved_context
 
 
 def _span(text: str, segment: wire.Segment) -> tuple[int, int] | None:

@@ -6,7 +6,6 @@ Source: "Errors".
 import math
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -147,14 +146,16 @@ def _bad_request(error: wire.RpcStatus) -> GatewayError:
     if "exceeds the maximum number of tokens" in text:
         message = "The conversation is longer than this model accepts. Shorten it."
         return BadRequest(message, param="messages", code="context_length_exceeded")
-    return Unsupported(f"The upstream rejected the request: {_shown(error.message)}")
+    # the API's message names the field at fault; it is shortened, and without line breaks
+    reason = " ".join(error.message.split())[:_SHOWN] or "it did not say why"
+    return Unsupported(f"The upstream rejected the request: {reason}")
 
 
 def _rate_limited(error: wire.RpcStatus, now: float) -> RateLimited:
     """Return the error of a quota: of a minute, of a day, or one that the key never has."""
     violations = [violation for detail in error.details for violation in detail.violations]
     delays = [delay for detail in error.details if (delay := _seconds(detail.retry_delay)) is not None]
-    if any(_is_zero(violation) for violation in violations):
+    if any(str(violation.get("quotaValue", "")) == "0" for violation in violations):
         return ModelNeverAllowed("The upstream's key does not include this model.", retry_after=_NEVER)
     quotas = [str(violation.get("quotaId", "")) for violation in violations]
     if any("PerDay" in quota for quota in quotas):  # the delay that comes with it can be that of the minute
@@ -163,10 +164,6 @@ def _rate_limited(error: wire.RpcStatus, now: float) -> RateLimited:
         wait = max(delays, default=_MINUTE)
         return Throttled("The upstream rate-limits its key. Try again later.", retry_after=wait)
     return RateLimited("The upstream's quota is used up. Try again later.")
-
-
-def _is_zero(violation: dict[str, Any]) -> bool:
-    return str(violation.get("quotaValue", "")).strip() == "0"
 
 
 def _seconds(delay: str) -> float | None:
@@ -183,8 +180,3 @@ def until_midnight(now: float) -> float:
     there = datetime.fromtimestamp(now, PACIFIC)
     midnight = datetime.combine(there.date() + timedelta(days=1), datetime.min.time(), PACIFIC)
     return midnight.timestamp() - now
-
-
-def _shown(message: str) -> str:
-    """Return the API's message, which speaks of the request's fields; without line breaks, and shortened."""
-    return " ".join(message.split())[:_SHOWN] or "it did not say why"

@@ -14,7 +14,6 @@ from protocol.model import (
     GenerationRequest,
     JsonOutput,
     MediaPart,
-    Part,
     Role,
     TextPart,
     ToolCall,
@@ -70,45 +69,42 @@ def generate_request(
         system.append(_json_instructions(output))
     if inserts.instructions:
         system.append(inserts.instructions)
+    offered, calling = tools_of(tools)
     return wire.GenerateContentRequest(
-        contents=tuple(_contents(request.turns, traits, inserts)),
+        contents=tuple(contents_of(request.turns, traits, inserts)),
         system_instruction=wire.Content(tuple(wire.ContentPart(text=text) for text in system)) if system else None,
-        tools=(wire.Tool(function_declarations=tuple(_declarations(tools))),) if tools is not None else (),
-        tool_config=wire.ToolConfig(_calling(tools)) if tools is not None else None,
+        tools=offered,
+        tool_config=calling,
         generation_config=config if config != wire.GenerationConfig() else None,
     )
 
 
-def _contents(turns: Sequence[Turn], traits: ModelTraits, inserts: Inserts) -> Iterator[wire.Content]:
+def contents_of(turns: Sequence[Turn], traits: ModelTraits, inserts: Inserts) -> Iterator[wire.Content]:
     """Yield the messages; the results of one answer's calls are one message, as the API requires."""
     results: list[wire.ContentPart] = []
     for turn in turns:
         if turn.role is Role.TOOL:
-            results += _result(turn, inserts)
+            results += result_parts(turn, inserts)
             continue
         if results:
             yield wire.Content(tuple(results), "user")
             results = []
         if turn.role in _SYSTEM:
             continue
-        parts = [part for one in turn.parts for part in _parts(one, inserts)]
+        parts = [
+            wire.ContentPart(text=part.text) if isinstance(part, TextPart) else inserts.files[id(part)]
+            for part in turn.parts
+            if not isinstance(part, TextPart) or part.text
+        ]
         if turn.role is Role.ASSISTANT:
-            parts += _calls(turn.tool_calls, traits, inserts)
+            parts += call_parts(turn.tool_calls, traits, inserts)
         if parts:
             yield wire.Content(tuple(parts), "model" if turn.role is Role.ASSISTANT else "user")
     if results:
         yield wire.Content(tuple(results), "user")
 
 
-def _parts(part: Part, inserts: Inserts) -> Iterator[wire.ContentPart]:
-    if isinstance(part, TextPart):
-        if part.text:
-            yield wire.ContentPart(text=part.text)
-    else:
-        yield inserts.files[id(part)]
-
-
-def _calls(calls: Sequence[ToolCall], traits: ModelTraits, inserts: Inserts) -> Iterator[wire.ContentPart]:
+def call_parts(calls: Sequence[ToolCall], traits: ModelTraits, inserts: Inserts) -> Iterator[wire.ContentPart]:
     """Yield the calls of one answer; of several at once only the first one has a signature."""
     for number, call in enumerate(calls):
         signature = inserts.signature(call)
@@ -123,7 +119,7 @@ def _calls(calls: Sequence[ToolCall], traits: ModelTraits, inserts: Inserts) -> 
         )
 
 
-def _result(turn: Turn, inserts: Inserts) -> Iterator[wire.ContentPart]:
+def result_parts(turn: Turn, inserts: Inserts) -> Iterator[wire.ContentPart]:
     """Yield the result of a call: a compact JSON object as it is, another text as `{"result": …}`.
 
     Only files within the request belong to the result itself; an uploaded file follows it.
@@ -160,20 +156,19 @@ def _exact_object(text: str) -> dict[str, Any] | None:
     return value if value is not None and json.dumps(value, separators=(",", ":"), ensure_ascii=False) == text else None
 
 
-def _declarations(choice: ToolChoice) -> Iterator[wire.FunctionDeclaration]:
-    for tool in choice.tools:
-        schema = tool.parameters if isinstance(tool.parameters, dict) and tool.parameters else None
-        yield wire.FunctionDeclaration(tool.name, tool.description, schema)
-
-
-def _calling(choice: ToolChoice) -> wire.FunctionCallingConfig:
-    """Return the mode; only VALIDATED and ANY can exclude functions."""
-    if choice.mode == "required":
-        return wire.FunctionCallingConfig("ANY", choice.allowed)
-    return (
-        wire.FunctionCallingConfig("VALIDATED", choice.allowed)
-        if choice.allowed
-        else wire.FunctionCallingConfig("AUTO")
+def tools_of(choice: ToolChoice | None) -> tuple[tuple[wire.Tool, ...], wire.ToolConfig | None]:
+    """Return the functions, and how they may be called: only the modes VALIDATED and ANY can exclude some."""
+    if choice is None:
+        return (), None
+    declared = tuple(
+        wire.FunctionDeclaration(
+            tool.name, tool.description, tool.parameters or None if isinstance(tool.parameters, dict) else None
+        )
+        for tool in choice.tools
+    )
+    mode = "ANY" if choice.mode == "required" else "VALIDATED" if choice.allowed else "AUTO"
+    return (wire.Tool(function_declarations=declared),), wire.ToolConfig(
+        wire.FunctionCallingConfig(mode, choice.allowed)
     )
 
 

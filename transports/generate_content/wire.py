@@ -200,6 +200,11 @@ class GroundingChunk(msgspec.Struct, frozen=True, rename="camel"):
     maps: GroundingSource | None = None
     retrieved_context: GroundingSource | None = None
 
+    @property
+    def source(self) -> GroundingSource | None:
+        """The source, of any kind."""
+        return self.web or self.maps or self.retrieved_context
+
 
 class GroundingSupport(msgspec.Struct, frozen=True, rename="camel"):
     """A section of the answer, and the indexes of its sources."""

@@ -172,7 +172,7 @@ def test_an_error_may_come_late():
         read([part(text="x"), {"error": {"code": 503, "message": "overloaded", "status": "UNAVAILABLE"}}])
 
 
-def test_signatures_are_told_by_the_ids_of_their_calls():
+def test_each_signature_comes_with_the_id_of_its_call():
     signed = {}
     reader = ChunkReader(lambda blob: None, new_call_ids("c"), signed.__setitem__)
     list(reader.read(wire.decode_response(json.dumps(CASES["two calls"][0][0]))))

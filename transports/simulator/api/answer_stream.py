@@ -47,21 +47,21 @@ class ModelAnswerWriter:
 
     async def whole(self) -> dict[str, Any]:
         """Return the answer in one piece."""
-        parts = [part for one in self._limited() for part in await self._part(one)]
-        return self._response(parts, last=True)
+        parts = [part for one in self.limited_parts() for part in await self.part_json(one)]
+        return self.chunk_json(parts, last=True)
 
     async def chunks(self) -> AsyncIterator[dict[str, Any]]:
         """Yield the answer in chunks, the text cut into many."""
-        whole = self._limited()
+        whole = self.limited_parts()
         for number, one in enumerate(whole):
-            pieces = self._pieces(one)
+            pieces = self.pieces_of(one)
             for index, piece in enumerate(pieces):
                 last = number == len(whole) - 1 and index == len(pieces) - 1
-                yield self._response(await self._part(piece), last=last)
+                yield self.chunk_json(await self.part_json(piece), last=last)
         if not whole:
-            yield self._response([], last=True)
+            yield self.chunk_json([], last=True)
 
-    def _limited(self) -> tuple[ModelPart, ...]:
+    def limited_parts(self) -> tuple[ModelPart, ...]:
         """Return the parts of the answer up to the limit of tokens and the first stop sequence."""
         options = self._request.generation_config
         left = None if options.max_output_tokens is None else options.max_output_tokens * 4
@@ -78,7 +78,8 @@ class ModelAnswerWriter:
                 break
         return tuple(found)
 
-    def _pieces(self, part: ModelPart) -> list[ModelPart]:
+    def pieces_of(self, part: ModelPart) -> list[ModelPart]:
+        """Return a part cut into pieces, if it is text."""
         if not part.text:
             return [part]
         size = self._answer.script.frames and -(-len(part.text) // self._answer.script.frames)
@@ -91,7 +92,8 @@ class ModelAnswerWriter:
             for start in starts
         ]
 
-    async def _part(self, one: ModelPart) -> list[dict[str, Any]]:
+    async def part_json(self, one: ModelPart) -> list[dict[str, Any]]:
+        """Return a part as JSON; an empty text is none."""
         signature = {"thoughtSignature": self._sign()} if one.signed and self._model.since_3 else {}
         if one.call is not None:
             return [{"functionCall": {"name": one.call[0], "args": one.call[1]}} | signature]
@@ -102,32 +104,35 @@ class ModelAnswerWriter:
             return [{"inlineData": {"mimeType": "image/png", "data": base64.b64encode(png).decode()}} | signature]
         return [{"text": one.text} | ({"thought": True} if one.thought else {}) | signature] if one.text else []
 
-    def _response(self, parts: list[dict[str, Any]], *, last: bool) -> dict[str, Any]:
+    def chunk_json(self, parts: list[dict[str, Any]], *, last: bool) -> dict[str, Any]:
+        """Return a chunk with these parts as JSON."""
         answer = self._answer
         candidate: dict[str, Any] = {"index": 0}
         if parts:
             candidate["content"] = {"role": "model", "parts": parts}
         if last:
-            candidate["finishReason"] = self._finish_reason()
+            candidate["finishReason"] = self.finish_reason()
             if answer.finish_message:
                 candidate["finishMessage"] = answer.finish_message
             if answer.sources:
-                candidate["groundingMetadata"] = _grounding(answer.text, answer.sources)
-        return {"candidates": [candidate], "usageMetadata": self._usage()} | self._common
+                candidate["groundingMetadata"] = grounding_of(answer.text, answer.sources)
+        return {"candidates": [candidate], "usageMetadata": self.usage_json()} | self._common
 
-    def _finish_reason(self) -> str:
-        limited = "".join(part.text for part in self._limited())
+    def finish_reason(self) -> str:
+        """Return why the answer ends."""
+        limited = "".join(part.text for part in self.limited_parts())
         most = self._request.generation_config.max_output_tokens
         if most is not None and len(limited) >= most * 4:
             return "MAX_TOKENS"
         return self._answer.finish_reason
 
-    def _usage(self) -> dict[str, Any]:
+    def usage_json(self) -> dict[str, Any]:
+        """Return the counts of tokens as JSON."""
         messages = list(self._request.contents)
         if self._request.system_instruction is not None:
             messages.append(self._request.system_instruction)
         sent, thoughts = prompt_tokens(messages), count_tokens(self._answer.thoughts)
-        written = sum(count_tokens(part.text) for part in self._limited() if not part.thought)
+        written = sum(count_tokens(part.text) for part in self.limited_parts() if not part.thought)
         pictures = sum(part.picture is not None for part in self._answer.parts) * 1290
         calls = sum(count_tokens(str(part.call)) for part in self._answer.parts if part.call is not None)
         made = written + pictures + calls
@@ -140,7 +145,7 @@ class ModelAnswerWriter:
         return usage | ({"thoughtsTokenCount": thoughts} if thoughts else {})
 
 
-def _grounding(text: str, sources: int) -> dict[str, Any]:
+def grounding_of(text: str, sources: int) -> dict[str, Any]:
     """Return sources for the sentences of a text; the indexes count bytes."""
     sentences = [one for one in text.split(". ") if one.strip()] or [text]
     chunks: list[Any] = []
@@ -160,7 +165,7 @@ async def streamed(
     """Yield the bytes of a streamed answer, `CUT` where the connection breaks."""
     script = answer.script
     await clock.sleep(pace.first_token_seconds if script.delay is None else script.delay)
-    number, pause = 0, _pause(answer, pace)
+    number, pause = 0, pause_of(answer, pace)
     async for chunk in writer.chunks():
         if _reached(script.stall_after, number):
             await clock.sleep(_FOREVER)
@@ -168,11 +173,11 @@ async def streamed(
             if script.drop_after is not None:
                 yield CUT
             return
-        wrong = _wrong_chunk(script, number, sse=sse)
+        wrong = wrong_chunk(script, number, sse=sse)
         if wrong is not None:
             yield wrong
             return
-        for piece in _cut(_framed(chunk, number, sse=sse), script.chunk or pace.chunk_bytes):
+        for piece in cut_to(_framed(chunk, number, sse=sse), script.chunk or pace.chunk_bytes):
             yield piece
         number += 1
         await clock.sleep(pause) if pause else None
@@ -184,7 +189,7 @@ def _reached(limit: int | None, number: int) -> bool:
     return limit is not None and number >= limit
 
 
-def _wrong_chunk(script: PromptScript, number: int, *, sse: bool) -> bytes | None:
+def wrong_chunk(script: PromptScript, number: int, *, sse: bool) -> bytes | None:
     """Return what comes in place of a chunk: garbage or an error; None: the chunk."""
     if _reached(script.garbage_after, number):
         return b"data: {this is not JSON\r\n\r\n"
@@ -200,11 +205,12 @@ def _framed(chunk: dict[str, Any], number: int, *, sse: bool) -> bytes:
     return (b",\r\n" if number else b"[") + data
 
 
-def _cut(data: bytes, size: int) -> list[bytes]:
+def cut_to(data: bytes, size: int) -> list[bytes]:
+    """Return data in pieces of a size; 0: in one."""
     return [data[start : start + size] for start in range(0, len(data), size)] if size else [data]
 
 
-def _pause(answer: ModelAnswer, pace: Pace) -> float:
+def pause_of(answer: ModelAnswer, pace: Pace) -> float:
     """Return the seconds between two chunks."""
     rate = answer.script.tokens_per_second if answer.script.tokens_per_second is not None else pace.tokens_per_second
     tokens = count_tokens(answer.text)

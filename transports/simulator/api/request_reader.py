@@ -93,14 +93,15 @@ class RequestCheck:
         if not self._request.contents:
             raise invalid("* GenerateContentRequest.contents: contents is not specified")
         for place, message in enumerate(self._request.contents):
-            self._message(message, f"contents[{place}]")
-        self._turns()
+            self.check_message(message, f"contents[{place}]")
+        self.check_turns()
         if self._model.since_3:
-            self._signatures()
-        self._tools()
-        self._options()
+            self.check_signatures()
+        self.check_tools()
+        self.check_options()
 
-    def _message(self, message: schema.SentMessage, at: str) -> None:
+    def check_message(self, message: schema.SentMessage, at: str) -> None:
+        """Check the role and the parts of a message."""
         if not message.role and len(self._request.contents) > 1:
             raise invalid("Please use a valid role: user, model.")
         if not message.parts:
@@ -112,9 +113,10 @@ class RequestCheck:
             if not fields and not part.thought_signature:
                 place = f"* GenerateContentRequest.{at}.parts[{number}].data"
                 raise invalid(f"{place}: required oneof field 'data' must have one initialized field")
-            self._file(part)
+            self.check_file(part)
 
-    def _file(self, part: schema.SentPart) -> None:
+    def check_file(self, part: schema.SentPart) -> None:
+        """Check a file, if the part is one."""
         inline, reference = part.inline_data, part.file_data
         if inline is not None and (not inline.mime_type or not inline.data):
             raise invalid("Unable to process input file: it has no type or no data.")
@@ -123,7 +125,7 @@ class RequestCheck:
             message = f"You do not have permission to access the File {name} or it may not exist."
             raise ApiRefusal(403, message)
 
-    def _turns(self) -> None:
+    def check_turns(self) -> None:
         """Check that the results of calls follow them, as many as there are calls."""
         called = 0
         for message in self._request.contents:
@@ -137,9 +139,9 @@ class RequestCheck:
             if called and message.role != "model":
                 raise invalid("Please use a valid role for function calls: model.")
 
-    def _signatures(self) -> None:
+    def check_signatures(self) -> None:
         """Check the first call of each step since the last message of the user's own."""
-        for message in self._current_turn():
+        for message in self.current_turn():
             calls = [part for part in message.parts if part.function_call is not None]
             for part in calls[:1]:
                 name = part.function_call.name if part.function_call is not None else ""
@@ -152,14 +154,16 @@ class RequestCheck:
                 if signature and signature != SKIPPED and not self._issued(signature):
                     raise invalid("Corrupted thought signature.")
 
-    def _current_turn(self) -> Iterator[schema.SentMessage]:
+    def current_turn(self) -> Iterator[schema.SentMessage]:
+        """Return the messages from the last one that is the own one of the user."""
         start = 0
         for number, message in enumerate(self._request.contents):
             if message.role != "model" and not any(part.function_response for part in message.parts):
                 start = number
         return iter(self._request.contents[start:])
 
-    def _tools(self) -> None:
+    def check_tools(self) -> None:
+        """Check the functions."""
         functions = [one for tool in self._request.tools for one in tool.function_declarations]
         names = [one.name for one in functions]
         for name in names:
@@ -170,9 +174,9 @@ class RequestCheck:
                 raise invalid(f"Function {one.name}: only one of parameters and parameters_json_schema can be set.")
             if one.parameters_json_schema is not None and not isinstance(one.parameters_json_schema, dict):
                 raise invalid(f"Function {one.name}: parameters_json_schema must be an object.")
-        self._calling(names)
+        self.check_calling(names)
 
-    def _calling(self, names: list[str]) -> None:
+    def check_calling(self, names: list[str]) -> None:
         """Check the mode of calling these functions."""
         config = self._request.tool_config or schema.ToolOptions()
         calling = config.function_calling_config or schema.Calling()
@@ -187,7 +191,8 @@ class RequestCheck:
         if built_in and names and not config.include_server_side_tool_invocations:
             raise invalid("Tool use with function calling needs include_server_side_tool_invocations.")
 
-    def _options(self) -> None:
+    def check_options(self) -> None:
+        """Check the options of the answer."""
         options, model = self._request.generation_config, self._model
         if options.response_schema is not None and options.response_json_schema is not None:
             raise invalid("Only one of response_schema and response_json_schema can be set.")
@@ -204,9 +209,10 @@ class RequestCheck:
         if options.image_config is not None and model.kind != "image":
             raise invalid("Image config is not supported by this model.")
         if options.thinking_config is not None:
-            self._thinking(options.thinking_config)
+            self.check_thinking(options.thinking_config)
 
-    def _thinking(self, thinking: schema.SentThinking) -> None:
+    def check_thinking(self, thinking: schema.SentThinking) -> None:
+        """Check how the model is to think."""
         level, budget = thinking.thinking_level, thinking.thinking_budget
         if level and budget is not None:
             raise invalid("You can only set only one of thinking budget and thinking level.")

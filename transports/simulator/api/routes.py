@@ -41,9 +41,9 @@ class SimulatedApi:
     def routes(self) -> list[Route]:
         """Return the routes of the API, below its version."""
         return [
-            Route("/v1beta/models", self._guarded(self._list_models)),
-            Route("/v1beta/models/{name}", self._guarded(self._get_model), methods=["GET"]),
-            Route("/v1beta/models/{name}:{verb}", self._guarded(self._call), methods=["POST"]),
+            Route("/v1beta/models", self._guarded(self.list_models)),
+            Route("/v1beta/models/{name}", self._guarded(self.get_model), methods=["GET"]),
+            Route("/v1beta/models/{name}:{verb}", self._guarded(self.call), methods=["POST"]),
         ]
 
     def _guarded(self, handler: Handler) -> Handler:
@@ -58,7 +58,8 @@ class SimulatedApi:
 
         return guarded
 
-    async def _list_models(self, request: Request) -> Response:
+    async def list_models(self, request: Request) -> Response:
+        """Answer `GET models`."""
         self.keys.find(_key_of(request))
         entries = [model.listed() for model in api_models.models()]
         size = int(request.query_params.get("pageSize") or 50)
@@ -68,11 +69,13 @@ class SimulatedApi:
             page["nextPageToken"] = str(start + size)
         return JSONResponse(page)
 
-    async def _get_model(self, request: Request) -> Response:
+    async def get_model(self, request: Request) -> Response:
+        """Answer `GET models/{name}`."""
         self.keys.find(_key_of(request))
         return JSONResponse(api_models.find(request.path_params["name"], "getModel").listed())
 
-    async def _call(self, request: Request) -> Response | BreakableStream:
+    async def call(self, request: Request) -> Response | BreakableStream:
+        """Answer `POST models/{name}:{verb}`."""
         key = self.keys.find(_key_of(request))
         name, verb = request.path_params["name"], request.path_params["verb"]
         body = await request.body()
@@ -88,23 +91,25 @@ class SimulatedApi:
                 return JSONResponse({"totalTokens": prompt_tokens(messages)})
             case "generateContent" | "streamGenerateContent":
                 sent = decode(body, request_schema.Request)
-                self._check(sent, model)
+                self.check_request(sent, model)
                 self.keys.use(key, model)
-                return await self._generate(request, sent, model, streams=verb.startswith("stream"))
+                return await self.generate(request, sent, model, streams=verb.startswith("stream"))
             case _:
                 raise api_models.ApiRefusal(404, f"The method {verb} does not exist.")
 
-    def _check(self, sent: request_schema.Request, model: api_models.SimulatedModel) -> None:
+    def check_request(self, sent: request_schema.Request, model: api_models.SimulatedModel) -> None:
+        """Check a request to a model; raise ApiRefusal if it is wrong."""
         if model.kind == "interaction":
             raise invalid("This model only supports Interactions API.")
         RequestCheck(sent, model, self._signatures.__contains__, lambda _: False).run()
 
-    async def _generate(
+    async def generate(
         self, request: Request, sent: request_schema.Request, model: api_models.SimulatedModel, *, streams: bool
     ) -> Response | BreakableStream:
+        """Answer a checked request."""
         made = answer(sent, model)
-        self._refuse(made)
-        writer = ModelAnswerWriter(sent, model, made, secrets.token_urlsafe(16), self._sign)
+        self.refuse_as_ordered(made)
+        writer = ModelAnswerWriter(sent, model, made, secrets.token_urlsafe(16), self.sign)
         if not streams:
             await self._clock.sleep(self._config.pace.first_token_seconds)
             return JSONResponse(await writer.whole())
@@ -114,7 +119,7 @@ class SimulatedApi:
         stream.headers = {"content-type": "text/event-stream" if sse else "application/json; charset=utf-8"}
         return stream
 
-    def _refuse(self, made: ModelAnswer) -> None:
+    def refuse_as_ordered(self, made: ModelAnswer) -> None:
         """Answer with the HTTP status that a prompt orders; with `once`, only the first time."""
         script = made.script
         if script.http is None or (script.once and script.once in self._once):
@@ -123,7 +128,7 @@ class SimulatedApi:
             self._once.add(script.once)
         raise ApiRefusal(script.http, f"The prompt ordered the status {script.http}.")
 
-    def _sign(self) -> str:
+    def sign(self) -> str:
         """Issue a signature."""
         signature = secrets.token_urlsafe(48)
         self._signatures[signature] = None

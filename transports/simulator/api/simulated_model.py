@@ -85,28 +85,28 @@ class _Answering:
             script = PromptScript(text=f"The simulator cannot read the prompt: {error}")
         if script.refuse == "safety":
             return ModelAnswer(finish_reason="SAFETY", script=script)
-        calls = self._calls()
+        calls = self.in_calls()
         if calls is not None:
-            return msgspec.structs.replace(calls, script=script, parts=self._thoughts(script) + calls.parts)
+            return msgspec.structs.replace(calls, script=script, parts=self.in_thoughts(script) + calls.parts)
         if self._model.kind == "image" and self._request.generation_config.response_modalities != ["TEXT"]:
-            return ModelAnswer(parts=self._pictures(script), script=script)
-        parts = (*self._thoughts(script), ModelPart(text=self._text(script), signed=True))
+            return ModelAnswer(parts=self.in_pictures(script), script=script)
+        parts = (*self.in_thoughts(script), ModelPart(text=self.in_words(script), signed=True))
         return ModelAnswer(parts=parts, sources=script.citations or script.sources or 0, script=script)
 
-    def _thoughts(self, script: PromptScript) -> tuple[ModelPart, ...]:
+    def in_thoughts(self, script: PromptScript) -> tuple[ModelPart, ...]:
         config = self._request.generation_config.thinking_config
         if config is None or not config.include_thoughts or not script.thoughts:
             return ()
         return (ModelPart(text=script.thoughts, thought=True),)
 
-    def _calls(self) -> ModelAnswer | None:
+    def in_calls(self) -> ModelAnswer | None:
         """Return an answer that calls functions; None: it calls none."""
         if not self._callable or self._mode == "NONE" or self._results:
             return None
         wanted = _CALL.findall(self._said)
         if not wanted and self._mode == "ANY":
             name = self._callable[0]
-            wanted = [(name, _shown(sample(self._schema_of(name))))]
+            wanted = [(name, _shown(sample(self.schema_of(name))))]
         if not wanted:
             return None
         unknown = [name for name, _ in wanted if name not in self._callable]
@@ -124,23 +124,23 @@ class _Answering:
         )
         return ModelAnswer(parts=prose + parts, script=script)
 
-    def _schema_of(self, name: str) -> Any:
+    def schema_of(self, name: str) -> Any:
         function = self._functions[name]
         if function.parameters is not None:
             return _json_schema(function.parameters)
         return function.parameters_json_schema or {}
 
-    def _text(self, script: PromptScript) -> str:
+    def in_words(self, script: PromptScript) -> str:
         if self._said.lstrip().startswith("<echo>"):
             return script.text
         if self._request.generation_config.response_mime_type == "application/json":
-            return self._json()
+            return self.in_json()
         if self._results:
-            return "The results are:\n\n" + "\n\n".join(_result_text(one.response) for one in self._results)
-        files = "\n".join(_file_lines(self._asked))
+            return "The results are:\n\n" + "\n\n".join(result_text(one.response) for one in self._results)
+        files = "\n".join(file_lines(self._asked))
         return f"{script.text}\n\nFiles seen:\n{files}" if files and not script.given else script.text
 
-    def _json(self) -> str:
+    def in_json(self) -> str:
         options = self._request.generation_config
         told = _JSON.findall(self._said)
         schema_ = options.response_json_schema
@@ -151,7 +151,7 @@ class _Answering:
             return value[:-1].rstrip().rstrip(",") + ', "broken'
         return value
 
-    def _pictures(self, script: PromptScript) -> tuple[ModelPart, ...]:
+    def in_pictures(self, script: PromptScript) -> tuple[ModelPart, ...]:
         options = self._request.generation_config
         aspect = options.image_config.aspect_ratio if options.image_config is not None else None
         width, height = map(int, (aspect or "1:1").split(":"))
@@ -191,7 +191,8 @@ def prompt_tokens(messages: list[schema.SentMessage]) -> int:
     return words + tools + 258 * files
 
 
-def _file_lines(message: schema.SentMessage) -> list[str]:
+def file_lines(message: schema.SentMessage) -> list[str]:
+    """Return a line for each file of a message."""
     found: list[str] = []
     for part in message.parts:
         if part.inline_data is not None:
@@ -201,7 +202,7 @@ def _file_lines(message: schema.SentMessage) -> list[str]:
     return found
 
 
-def _result_text(response: dict[str, Any]) -> str:
+def result_text(response: dict[str, Any]) -> str:
     """Return a result as text: the text that the common wrappers hold, or the object as compact JSON."""
     if len(response) == 1:
         value = next(iter(response.values()))
