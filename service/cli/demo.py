@@ -1,6 +1,7 @@
 """`gemini-gateway demo` and `simulate`: run the simulated site, behind the gateway or alone."""
 
 import os
+import secrets
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from service.config.schema import (
     StoreSettings,
     load,
 )
+from service.config.secrets import KEY_BYTES
 from service.gateway import Supervisor, run_gateway
 from service.licenses.auth import new_key
 from service.licenses.store import LicenseError, check_license
@@ -61,7 +63,6 @@ def demo(host: str | None, port: int | None, license_key: str | None, simulator_
         server=msgspec.structs.replace(given.server, workers=1, **address),
         licenses=(LicenseSettings(id=_DEMO_LICENSE, key=key), *given.licenses),
         transports={"simulator": {**simulated, "port": site_port}},
-        store=StoreSettings(),
         admin=AdminSettings(),
         operations=OperationsSettings(),
     )
@@ -77,10 +78,12 @@ def demo(host: str | None, port: int | None, license_key: str | None, simulator_
         click.echo(f"{curl_line(base, key)}\n")
 
     with tempfile.TemporaryDirectory(prefix="gemini-gateway-demo-") as folder:
-        store_path = Path(folder) / "gateway.sqlite3"
+        store_path, key_file = Path(folder) / "gateway.sqlite3", Path(folder) / "gateway.key"
+        key_file.touch(0o600)
+        key_file.write_text(secrets.token_urlsafe(KEY_BYTES))
         supervisor = Supervisor(started)
         run_gateway(
-            settings,
+            msgspec.structs.replace(settings, store=StoreSettings(key_file=key_file)),
             origin=origin_of(None, os.environ),
             store_path=store_path,
             listening={API: listening},
