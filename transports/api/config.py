@@ -1,18 +1,10 @@
 """Settings of the api transport: the official Gemini API with the operator's keys."""
 
 from pathlib import Path
-from typing import Annotated, Literal
-
-import msgspec
-from msgspec import Meta
+from typing import Literal
 
 from transports.accounts.configured import AccountSettings
-from transports.generate_content.wire import SafetySetting
-from transports.http import Timeouts
-
-Proxy = Annotated[str, Meta(pattern=r"\A(https?|socks(4|5|5h))://[!-~]+\Z", max_length=1024)]
-Address = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]+[^/]\Z", max_length=256)]
-Threshold = Literal["", "BLOCK_LOW_AND_ABOVE", "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_ONLY_HIGH", "BLOCK_NONE", "OFF"]
+from transports.generate_content.config import Address, ModelsConfig, Proxy
 
 
 class ApiKeyAccount(AccountSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,33 +20,9 @@ class ApiKeyAccount(AccountSettings, frozen=True, kw_only=True, forbid_unknown_f
     """Proxy for this key only: http, https, socks5, socks5h (the proxy resolves host names) or socks4."""
 
 
-class ApiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ApiConfig(ModelsConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of the api transport."""
 
     accounts: tuple[ApiKeyAccount, ...] = ()
     base_url: Address = "https://generativelanguage.googleapis.com"
     """The API's origin, without a version."""
-    ca_file: Path | None = None
-    """Certificates to trust instead of the system's, for a proxy or a replaced host."""
-    models: dict[str, str] = {}
-    """Models of the API by what they are for: a family such as `pro`, or a family and a capability such as
-    `pro-imagen`. They replace the choice by default."""
-    models_seconds: Annotated[float, Meta(ge=60)] = 3600.0
-    """How often the list of a key's models is read."""
-    media_seconds: Annotated[float, Meta(ge=60, le=30 * 86400)] = 86400.0
-    """How long pictures and sounds are kept in the store; the API sends them within its answers."""
-    safety: Threshold = ""
-    """From which probability of harm on the API blocks a prompt or answer; empty: the API's default."""
-    timeouts: Timeouts = Timeouts()
-
-    @property
-    def safety_settings(self) -> tuple[SafetySetting, ...]:
-        """The safety settings of each request."""
-        names = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT") if self.safety else ()
-        return tuple(SafetySetting(f"HARM_CATEGORY_{name}", self.safety) for name in names)
-
-    @property
-    def on_this_machine(self) -> bool:
-        """Whether the API is a simulator on this machine."""
-        host = self.base_url.partition("://")[2].partition("/")[0].rpartition(":")[0]
-        return host in {"127.0.0.1", "localhost", "[::1]"}

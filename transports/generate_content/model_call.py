@@ -28,12 +28,12 @@ from protocol.model import (
     UpstreamModel,
     peek,
 )
-from transports.api.accounts import KeyAccount
-from transports.api.config import ApiConfig
-from transports.api.models import traits_of
 from transports.generate_content import wire
+from transports.generate_content.accounts import ModelAccount
 from transports.generate_content.answer_events import ChunkReader, new_call_ids
+from transports.generate_content.config import ModelsConfig
 from transports.generate_content.errors import SignatureRefused
+from transports.generate_content.models import traits_of
 from transports.generate_content.request_body import Inserts, ModelTraits, generate_request
 from transports.generate_content.signatures import Signatures
 from transports.generate_content.sse import SseReader, SseTooLong
@@ -56,18 +56,18 @@ class MediaKeeper(Protocol):
 
 
 class ModelCall:
-    """One request to one model with one key."""
+    """One request to one model with one account."""
 
     def __init__(
         self,
-        config: ApiConfig,
-        key: KeyAccount,
+        config: ModelsConfig,
+        account: ModelAccount,
         model: UpstreamModel,
         signatures: Signatures,
         media: MediaKeeper,
     ) -> None:
-        """Ask `model` with `key`."""
-        self._config, self._key, self._model = config, key, model
+        """Ask `model` with `account`."""
+        self._config, self._account, self._model = config, account, model
         self._signatures, self._media = signatures, media
 
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, transport: str) -> Exchange:
@@ -84,7 +84,7 @@ class ModelCall:
 
         def served() -> Served:
             answered = UpstreamModel(id=answer.reader.model) if answer.reader.model else None
-            account = self._key.account.id
+            account = self._account.account.id
             return Served(transport=transport, account=account, requested=self._model, answered=answered)
 
         return Exchange(served, answer.events)
@@ -92,8 +92,8 @@ class ModelCall:
     async def _send(self, stack: AsyncExitStack, request: GenerationRequest, signatures: dict[str, str]) -> "_Answer":
         body = wire.encode_request(self._body(request, signatures))
         verb = "streamGenerateContent?alt=sse" if request.streamed else "generateContent"
-        response = await stack.enter_async_context(self._key.api.post(f"models/{self._model.id}:{verb}", body))
-        answer = _Answer(self._key, request, self._signatures, self._media)
+        response = await stack.enter_async_context(self._account.api.post(f"models/{self._model.id}:{verb}", body))
+        answer = _Answer(self._account, request, self._signatures, self._media)
         read = answer.streamed(response) if request.streamed else answer.whole(response)
         answer.events = PutBack(await stack.enter_async_context(aclosing(read)))
         if await peek(answer.events) is None:
@@ -116,9 +116,11 @@ class _Answer:
 
     events: PutBack
 
-    def __init__(self, key: KeyAccount, request: GenerationRequest, signatures: Signatures, media: MediaKeeper) -> None:
-        """Read what `key` gets for a request; keep the signatures of its calls, and its files."""
-        self._api, self._owner = key.api, request.caller.owner
+    def __init__(
+        self, account: ModelAccount, request: GenerationRequest, signatures: Signatures, media: MediaKeeper
+    ) -> None:
+        """Read what `account` gets for a request; keep the signatures of its calls, and its files."""
+        self._api, self._owner = account.api, request.caller.owner
         self._signatures, self._media = signatures, media
         self._signed: dict[str, str] = {}
         prefix = f"call_{uuid.uuid4().hex[:20]}_"

@@ -17,7 +17,7 @@ _log = structlog.get_logger()
 
 
 class KeptMedia:
-    """Takes the files of one answer; implements `transports.api.model_call.MediaKeeper`."""
+    """Takes the files of one answer; implements `transports.generate_content.model_call.MediaKeeper`."""
 
     def __init__(self, blobs: Blobs, transport: str, account: str, capability: Capability) -> None:
         """Keep files that `account` gets for a request with a capability."""

@@ -1,42 +1,42 @@
-"""Calls the API with one key.
+"""Calls the API with one account.
 
-The key is sent in a header, never in an address. aiohttp's errors contain the headers, so they are never chained.
+Its key or token is sent in a header, never in an address. aiohttp's errors contain the headers, so they are never
+chained.
 
 Source: "Base", "Errors".
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
 import anyio
 
 from protocol.model import GatewayError, RateLimited, UpstreamFailed
-from transports.api.config import ApiConfig
 from transports.clock import Clock
 from transports.generate_content.errors import error_for_body
-from transports.http import CLIENT_ERRORS, login_refused, mapped, retry_after
+from transports.http import CLIENT_ERRORS, Timeouts, login_refused, mapped, retry_after
 
-VERSION = "v1beta"
-_KEY_HEADER = "x-goog-api-key"
+Authorize = Callable[[], Awaitable[Mapping[str, str]]]
+"""Returns the headers that name an account; raises GatewayError if it has none now."""
 _LONGEST_ERROR = 64 * 1024
 _LONGEST_ANSWER = 256 * 1024 * 1024
 """Of an answer in one piece: pictures come in base64."""
 
 
 class ApiClient:
-    """Calls of one key; the HTTP client belongs to its account."""
+    """Calls of one account; the HTTP client belongs to it."""
 
-    def __init__(self, config: ApiConfig, http: aiohttp.ClientSession, key: str, clock: Clock) -> None:
-        """Send requests through `http` with a key."""
-        self._http, self._clock = http, clock
-        self._timeouts = config.timeouts
-        self._base = f"{config.base_url}/{VERSION}/"
-        self._headers = {_KEY_HEADER: key, "Content-Type": "application/json"}
+    def __init__(
+        self, http: aiohttp.ClientSession, base: str, authorize: Authorize, timeouts: Timeouts, clock: Clock
+    ) -> None:
+        """Send requests through `http` to addresses below `base`, which ends in a slash."""
+        self._http, self._base, self._authorize = http, base, authorize
+        self._timeouts, self._clock = timeouts, clock
 
     @asynccontextmanager
     async def post(self, path: str, body: bytes) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """Send a request below the version and yield the response, which has the status 200.
+        """Send a request below the base and yield the response, which has the status 200.
 
         Raises:
             GatewayError: the API refused the request, or could not be reached.
@@ -46,8 +46,9 @@ class ApiClient:
         try:
             try:
                 with anyio.fail_after(self._timeouts.first_frame):
+                    headers = {"Content-Type": "application/json", **await self._authorize()}
                     response = await self._http.post(
-                        f"{self._base}{path}", data=body, headers=self._headers, allow_redirects=False
+                        f"{self._base}{path}", data=body, headers=headers, allow_redirects=False
                     )
                     if response.status != 200:
                         raise await self._refusal(response)
@@ -94,9 +95,8 @@ class ApiClient:
         """
         try:
             with anyio.fail_after(self._timeouts.call):
-                async with self._http.get(
-                    f"{self._base}{path}", headers=self._headers, allow_redirects=False
-                ) as response:
+                headers = await self._authorize()
+                async with self._http.get(f"{self._base}{path}", headers=headers, allow_redirects=False) as response:
                     if response.status != 200:
                         raise await self._refusal(response)
                     return await self.whole(response)
@@ -104,7 +104,7 @@ class ApiClient:
             raise mapped(error) from None
 
     async def reach(self) -> None:
-        """Connect to the API, without the key; see `transports.account.Account.reach`."""
+        """Connect to the API, without a key or token; see `transports.account.Account.reach`."""
         try:
             with anyio.fail_after(self._timeouts.call):
                 async with self._http.get(f"{self._base}models", allow_redirects=False) as response:

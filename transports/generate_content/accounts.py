@@ -1,0 +1,82 @@
+"""Accounts that ask the API's models, each with the models that it has."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from protocol.model import GatewayError, SignedOut
+from transports.account import Account, Report
+from transports.accounts.configured import SettingsT
+from transports.accounts.connected import ConnectedAccount, ConnectedAccounts
+from transports.base import Deps
+from transports.generate_content.api_client import ApiClient
+from transports.tasks import every
+
+CHECK_MODELS = "models"
+_log = structlog.get_logger()
+
+
+class ModelAccount(ConnectedAccount, ABC):
+    """An account that is connected to the API; a transport's subclass reads its list of models."""
+
+    def __init__(self, account: Account, api: ApiClient, deps: Deps, models_seconds: float) -> None:
+        """Read the list of models every `models_seconds`."""
+        super().__init__(msgspec.structs.replace(account, lacks=self.lacks))
+        self.api = api
+        self.models: Mapping[str, str] = {}
+        """The names of the models that the API lists, by id; empty: not read yet."""
+        self.lacking: set[str] = set()
+        """Models that the API refuses this account for good."""
+        self._deps, self._models_seconds = deps, models_seconds
+
+    def lacks(self, model: str) -> bool:
+        """Return whether the API refuses this account the model for good."""
+        return model in self.lacking
+
+    async def run(self) -> None:
+        """Read the list of models again and again."""
+        await every(self._models_seconds, self._refresh_models, self._deps.clock)
+
+    async def read_models(self) -> None:
+        """Read the list of models.
+
+        Raises:
+            GatewayError: the API did not answer as it should.
+
+        """
+        self.models, self.lacking = await self.list_models(), set()
+
+    @abstractmethod
+    async def list_models(self) -> Mapping[str, str]:
+        """Return the names of the models that the API lists, by id; raises as `read_models`."""
+
+    async def _refresh_models(self) -> None:
+        try:
+            await self.read_models()
+        except SignedOut as error:
+            self._deps.report(Report(account=self.account.id, check=CHECK_MODELS, error=error))
+        except (GatewayError, msgspec.MsgspecError) as error:
+            _log.warning("models_read_failed", account=self.account.id, error=type(error).__name__)
+        else:
+            self._deps.report(Report(account=self.account.id, check=CHECK_MODELS))
+
+
+AccountT = TypeVar("AccountT", bound=ModelAccount)
+
+
+class ModelAccounts(ConnectedAccounts[SettingsT, AccountT]):
+    """The connected accounts of one transport that asks the API's models."""
+
+    _lists: Sequence[Mapping[str, str]] = ()
+    _listed: frozenset[str] = frozenset()
+
+    @property
+    def listed(self) -> frozenset[str]:
+        """The models that the API lists for any account; empty: not known yet."""
+        lists = [account.models for account in self.all]
+        if len(lists) != len(self._lists) or any(new is not old for new, old in zip(lists, self._lists, strict=True)):
+            self._lists, self._listed = lists, frozenset(model for one in lists for model in one)
+        return self._listed

@@ -1,0 +1,105 @@
+"""The base of the transports of the API: it asks models with accounts, each with its own list of models.
+
+Source: "Base".
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any, Generic, TypeVar
+
+from protocol.model import (
+    Capability,
+    Exchange,
+    GenerationRequest,
+    MediaRef,
+    MediaStream,
+    Rendition,
+    Selection,
+    Unsupported,
+    UpstreamModel,
+)
+from transports.account import Account, Finding
+from transports.base import Deps
+from transports.generate_content import models
+from transports.generate_content.accounts import ModelAccounts
+from transports.generate_content.config import ModelsConfig
+from transports.generate_content.errors import ModelMissing, ModelNeverAllowed
+from transports.generate_content.kept_media import KeptMedia, open_kept
+from transports.generate_content.model_call import ModelCall
+from transports.generate_content.signatures import Signatures
+from transports.store.blobs import Blobs
+
+OFFERED = frozenset({Capability.CHAT, Capability.IMAGEN})
+AccountsT = TypeVar("AccountsT", bound=ModelAccounts[Any, Any])
+
+
+class ModelTransport(ABC, Generic[AccountsT]):
+    """Serve requests by models of the API."""
+
+    def __init__(self, config: ModelsConfig, site: str, accounts: AccountsT, deps: Deps) -> None:
+        """Use the given connected accounts."""
+        self.name, self.site = deps.name, site
+        self.connected, self._config = accounts, config
+        self._signatures = Signatures(deps.store.records)
+        self._blobs = Blobs(deps.store.records, config.media_seconds)
+
+    @property
+    def accounts(self) -> Sequence[Account]:
+        """See `transports.base.Transport.accounts`."""
+        return self.connected.sequence
+
+    def offers(self, selection: Selection) -> bool:
+        """Return whether an account can serve the selection."""
+        model = self._model(selection)
+        if model is None or selection.capability not in OFFERED:
+            return False
+        return any(model not in account.lacking for account in self.connected.all)
+
+    def served_by(self, selection: Selection, account: Account) -> UpstreamModel | None:
+        """See `transports.base.Transport.served_by`."""
+        connected, model = self.connected.get(account.id), self._model(selection)
+        if connected is None or model is None:
+            return None
+        return UpstreamModel(id=model, name=connected.models.get(model, ""), family=selection.model.family)
+
+    def quota_of(self, selection: Selection) -> str:
+        """Return the model, since each has its own quotas."""
+        return self._model(selection) or selection.model.family
+
+    async def home(self, request: GenerationRequest) -> str | None:
+        """Return None: the API keeps no conversations."""
+        del request
+        return None
+
+    async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
+        """Send the request with an account; see `transports.base.Transport.open`."""
+        connected, model = self.connected.of(account.id), self.served_by(request.selection, account)
+        if model is None:
+            raise Unsupported(f"The upstream has no model for '{request.selection.id}'.", param="model")
+        connected.use()
+        stack.callback(connected.unuse)
+        media = KeptMedia(self._blobs, self.name, account.id, request.selection.capability)
+        call = ModelCall(self._config, connected, model, self._signatures, media)
+        try:
+            return await call.open(stack, request, self.name)
+        except (ModelMissing, ModelNeverAllowed):
+            connected.lacking.add(model.id)
+            raise
+
+    def _model(self, selection: Selection) -> str | None:
+        return models.choose(selection, self.name, self._config.models, self.connected.listed)
+
+    def media(self, ref: MediaRef, rendition: Rendition) -> AbstractAsyncContextManager[MediaStream]:
+        """Open a file; it has one rendition. See `protocol.model.Engine.media`."""
+        del rendition
+        return open_kept(self._blobs, ref)
+
+    @abstractmethod
+    def examine(self, account: str) -> AsyncGenerator[Finding]:
+        """See `transports.base.Transport.examine`."""
+
+    async def export(self, account: str) -> str:
+        """Return the credential; see `transports.base.Transport.export`."""
+        configured = self.connected.of(account).configured
+        return configured.credential if configured is not None else ""
