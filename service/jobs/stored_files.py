@@ -1,12 +1,11 @@
 """Uploaded files in the store: each as a record, an index entry and the pieces of its content; all expire.
 
 A record is stored under the license and the id. The index entry adds the size, so that the keys of the index alone say
-how many bytes are stored. The content is cut into pieces that every store writes and reads in about a millisecond.
+how many bytes are stored. The content is cut into pieces (`transports.store.pieces`).
 
 The record is written first and removed first, the index entry removed last. So an index entry without a record belongs
 to a file that was deleted, or whose upload was abandoned: `sweep` removes what is left of it. It also removes the files
-of revoked licenses. Nothing lists the pieces, because SQLite reads all of a long record to find out whether it has
-expired: their keys follow from the size.
+of revoked licenses.
 
 Example: `file-1` of the license `me` has 300,000 bytes. Its record has the key `me/file-1`, its index entry
 `me/file-1/300000`, and its pieces have `me/file-1/000000` and `me/file-1/000001`.
@@ -22,18 +21,17 @@ import msgspec
 import structlog
 
 from protocol.http.errors import HttpError
-from protocol.model import Content, UploadedFile, UploadTicket, viewed
+from protocol.model import Content, UploadedFile, UploadTicket
 from service.config.schema import FileSettings
 from service.jobs.store import saturated_on_failure
-from transports.store import Change, Records, Unreadable
+from transports.store import Records, Unreadable
+from transports.store.pieces import PIECE_BYTES, PieceMissing, StoredPieces
 from transports.store.port import FILE_INDEX, FILE_PIECES, FILES, UPLOAD_TICKETS
 
 _ID = re.compile(r"[\w-]{1,128}", re.ASCII)
-_PIECE_BYTES = 256 * 1024
 _UPLOAD_SECONDS = 3600.0
 """How long an upload may take."""
 _CLEANUP_SECONDS = 5.0
-_REMOVED_AT_ONCE = 2
 
 _log = structlog.get_logger()
 
@@ -44,11 +42,12 @@ _decode = msgspec.json.Decoder(UploadedFile).decode
 class StoredFiles:
     """Implements `protocol.model.FileStore` on the records of the store."""
 
-    piece_bytes = _PIECE_BYTES
+    piece_bytes = PIECE_BYTES
 
     def __init__(self, records: Records, settings: FileSettings, has_ended: Callable[[str], Awaitable[bool]]) -> None:
         """Keep files within the limits of `settings`; `has_ended` says whether the license of an owner was revoked."""
         self._records, self._settings, self._has_ended = records, settings, has_ended
+        self._pieces = StoredPieces(records, FILE_PIECES)
 
     @property
     def retention_seconds(self) -> float:
@@ -72,13 +71,9 @@ class StoredFiles:
 
     async def append(self, owner: str, file: UploadedFile, offset: int, content: Content) -> None:
         """Store a part of a content, as `FileStore.append`."""
-        seconds, first = _kept_seconds(file), offset // _PIECE_BYTES
-        with saturated_on_failure(), viewed(content) as view:
-            for number, start in enumerate(range(0, len(view), _PIECE_BYTES), first):
-                piece = bytes(view[start : start + _PIECE_BYTES])
-                await self._records.put(FILE_PIECES, f"{owner}/{file.id}/{number:06d}", piece, seconds=seconds)
-                await anyio.lowlevel.checkpoint()
-            begun = msgspec.structs.replace(file, digest="", received=max(file.received, offset + len(view)))
+        with saturated_on_failure():
+            await self._pieces.put(f"{owner}/{file.id}", content, offset=offset, seconds=_kept_seconds(file))
+            begun = msgspec.structs.replace(file, digest="", received=max(file.received, offset + len(content)))
             await self._records.put(FILES, f"{owner}/{file.id}", _encode(begun), seconds=_UPLOAD_SECONDS)
 
     async def finish(self, owner: str, file: UploadedFile) -> None:
@@ -125,15 +120,12 @@ class StoredFiles:
 
     async def read(self, owner: str, file: UploadedFile) -> AsyncIterator[bytes]:
         """Yield the content of a file, as `FileStore.read`."""
-        for key in _piece_keys(f"{owner}/{file.id}/{file.size}"):
+        try:
             with saturated_on_failure():
-                try:
-                    record = await self._records.get(FILE_PIECES, key)
-                except Unreadable:
-                    record = None
-            if record is None:
-                raise HttpError(404, "file_not_found", f"The file '{file.id}' was deleted: upload it again.")
-            yield record.value
+                async for piece in self._pieces.read(f"{owner}/{file.id}", file.size):
+                    yield piece
+        except PieceMissing:
+            raise HttpError(404, "file_not_found", f"The file '{file.id}' was deleted: upload it again.") from None
 
     async def remove(self, owner: str, file_id: str) -> bool:
         """Delete a file, as `FileStore.remove`."""
@@ -165,12 +157,10 @@ class StoredFiles:
         return found
 
     async def _remove_contents(self, entries: Iterable[str]) -> None:
-        """Remove the pieces of index entries, two at once since each takes SQLite milliseconds; then the entries."""
+        """Remove the pieces of index entries, then the entries."""
         for entry in entries:
-            changes = [Change(collection=FILE_PIECES, key=key, value=None) for key in _piece_keys(entry)]
-            for start in range(0, len(changes), _REMOVED_AT_ONCE):
-                await self._records.write(changes[start : start + _REMOVED_AT_ONCE])
-                await anyio.lowlevel.checkpoint()
+            key, _, size = entry.rpartition("/")
+            await self._pieces.remove(key, int(size))
             await self._records.remove(FILE_INDEX, entry)
 
     async def _check_space(self, owner: str) -> None:
@@ -202,12 +192,6 @@ class StoredFiles:
 
 def _digest(secret: str) -> str:
     return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _piece_keys(entry: str) -> list[str]:
-    """Return the keys of the pieces of an index entry."""
-    key, _, size = entry.rpartition("/")
-    return [f"{key}/{number:06d}" for number in range(-(-int(size) // _PIECE_BYTES))]
 
 
 def _kept_seconds(file: UploadedFile) -> float:

@@ -26,6 +26,8 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """How often the list of an account's models is read."""
     media_seconds: Annotated[float, Meta(ge=60, le=30 * 86400)] = 86400.0
     """How long pictures and sounds are kept in the store; the API sends them within its answers."""
+    media_bytes: Annotated[int, Meta(ge=64 * 1024 * 1024)] = 1024 * 1024 * 1024
+    """Bytes of all these files; above it the oldest of the license that has the most are removed."""
     safety: Threshold = ""
     """From which probability of harm on the API blocks a prompt or answer; empty: the API's default."""
     timeouts: Timeouts = Timeouts()

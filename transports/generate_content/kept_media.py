@@ -8,7 +8,17 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from protocol.model import Capability, Feature, Media, MediaKind, MediaRef, MediaStream, UpstreamFailed, media_type_of
+from protocol.model import (
+    Capability,
+    Feature,
+    GenerationRequest,
+    Media,
+    MediaKind,
+    MediaRef,
+    MediaStream,
+    UpstreamFailed,
+    media_type_of,
+)
 from transports.generate_content import wire
 from transports.store.blobs import Blob, BlobMissing, Blobs
 
@@ -19,9 +29,10 @@ _log = structlog.get_logger()
 class KeptMedia:
     """Takes the files of one answer; implements `transports.generate_content.model_call.MediaKeeper`."""
 
-    def __init__(self, blobs: Blobs, transport: str, account: str, capability: Capability) -> None:
-        """Keep files that `account` gets for a request with a capability."""
+    def __init__(self, blobs: Blobs, transport: str, account: str, request: GenerationRequest) -> None:
+        """Keep files that `account` gets for a request."""
         self._blobs, self._transport, self._account = blobs, transport, account
+        self._owner, capability = request.caller.owner, request.selection.capability
         self._part_of = Feature.STORYBOOK if capability is Capability.STORYBOOK else None
         self._waiting: list[tuple[Blob, bytes]] = []
 
@@ -54,7 +65,7 @@ class KeptMedia:
         while self._waiting:
             blob, data = self._waiting.pop(0)
             try:
-                await self._blobs.keep(blob, data)
+                await self._blobs.keep(self._owner, blob, data)
             except OSError:
                 raise UpstreamFailed("The gateway could not store the picture.", code="store_unavailable") from None
 

@@ -42,7 +42,7 @@ class ModelTransport(ABC, Generic[AccountsT]):
         self.name, self.site = deps.name, site
         self.connected, self._config = accounts, config
         self._signatures = Signatures(deps.store.records)
-        self._blobs = Blobs(deps.store.records, config.media_seconds)
+        self._blobs = Blobs(deps.store.records, config.media_seconds, config.media_bytes)
 
     @property
     def accounts(self) -> Sequence[Account]:
@@ -79,7 +79,7 @@ class ModelTransport(ABC, Generic[AccountsT]):
             raise Unsupported(f"The upstream has no model for '{request.selection.id}'.", param="model")
         connected.use()
         stack.callback(connected.unuse)
-        media = KeptMedia(self._blobs, self.name, account.id, request.selection.capability)
+        media = KeptMedia(self._blobs, self.name, account.id, request)
         call = ModelCall(self._config, connected, model, self._signatures, media)
         try:
             return await call.open(stack, request, self.name)

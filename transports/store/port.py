@@ -74,6 +74,8 @@ SIGNATURES = Collection("signature", durable=False, encrypted=True)
 """Thought signatures of calls, by a digest of license and call."""
 BLOBS = Collection("blob", durable=False, encrypted=True)
 """Files that an upstream sent within its answers, by token."""
+BLOB_INDEX = Collection("blob-index", durable=False)
+"""Time, license, token and size of each of these files, in the keys."""
 BLOB_PIECES = Collection("blob-piece", durable=False, encrypted=True)
 """The contents of these files, in pieces, by token and number."""
 LICENSES = Collection("license")
@@ -100,9 +102,9 @@ MARKS = Collection("mark")
 """The mark that identifies a store, and the records that were restored after it had been emptied."""
 
 COLLECTIONS = (
-    ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, SIGNATURES, BLOBS, BLOB_PIECES,
-    LICENSES, JOBS, RESPONSES, RESPONSE_INDEX, FILES, FILE_INDEX, FILE_PIECES, UPLOAD_TICKETS, JOB_INDEX, KEYS,
-    PROCESSES, MARKS,
+    ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, SIGNATURES, BLOBS, BLOB_INDEX,
+    BLOB_PIECES, LICENSES, JOBS, RESPONSES, RESPONSE_INDEX, FILES, FILE_INDEX, FILE_PIECES, UPLOAD_TICKETS, JOB_INDEX,
+    KEYS, PROCESSES, MARKS,
 )  # fmt: skip
 
 
