@@ -188,7 +188,11 @@ def shown_tool(tool: wire.ResponseTool) -> dict[str, Any]:
             parameters = tool.parameters if isinstance(tool.parameters, dict) else None
             return {**shown, "parameters": parameters, "strict": tool.strict}
         case "namespace":
-            return {"description": "", "tools": [], **shown}
+            return {
+                **shown,
+                "description": shown.get("description") or tool.name or "",
+                "tools": shown.get("tools", []),
+            }
         case _:
             return shown
 
