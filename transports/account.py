@@ -86,6 +86,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Capabilities that it may serve."""
     tier: str = ""
     """Whether its use costs money, such as `free` or `paid`; empty: the transport has no tiers."""
+    quota_group: str = ""
+    """Accounts with the same one share the upstream's quotas; empty: it has quotas of its own."""
     lacks: Callable[[str], bool] = lambda _: False
     """Whether it never has what a quota is named after (`Requirement.family`)."""
     egress: str = ""

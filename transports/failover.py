@@ -30,6 +30,8 @@ from protocol.model import (
     GatewayError,
     GenerationRequest,
     ModelDowngraded,
+    NotIncluded,
+    Overloaded,
     RateLimited,
     Saturated,
     Selection,
@@ -292,7 +294,7 @@ class Failover:
         call.span.failed(error.code)  # the stack is closed without the error when another account is asked
         decision = self._apply_decision(error, call, lease)
         call.lease = None
-        unrelated = isinstance(error, ModelDowngraded) or decision.next is NextStep.OTHER_EGRESS
+        unrelated = isinstance(error, ModelDowngraded | Overloaded) or decision.next is NextStep.OTHER_EGRESS
         if unrelated or not isinstance(error, UpstreamFailed):
             self._withdraw(lease)  # says nothing about the health of the account or the upstream
             return decision
@@ -310,10 +312,10 @@ class Failover:
         """Apply to the accounts what an error means for them; return the decision."""
         requirement, now = call.requirement, self._clock.monotonic()
         accounts, state = self.pool.accounts, lease.state
-        reason = CooldownReason.PACE if isinstance(error, Throttled) else CooldownReason.QUOTA
+        reason = _cooldown_reason(error)
         if isinstance(error, RateLimited) and reason is CooldownReason.QUOTA and error.retry_after is None:
             error.retry_after = self._reset(lease, requirement)
-        failures, proxied = state.failures(requirement.key, reason, now), bool(lease.account.egress)
+        failures, proxied = state.failures(requirement.scope, reason, now), bool(lease.account.egress)
         decision = decide(error, failures, jitter=self._rng(), proxied=proxied)
         if decision.attention and accounts.mark_needs_attention(state, decision.attention, decision.message):
             _log.error("account_attention_required", account=lease.account.id, reason=decision.attention)
@@ -325,10 +327,10 @@ class Failover:
             _log.warning("egress_failed", account=lease.account.id, egress=egress, problem=problem)
             accounts.block_egress(egress, decision.cooldown, CooldownReason.PROXY, problem)
         elif decision.cooldown:
-            accounts.cool_down(state, requirement.key, decision.cooldown, reason)
+            accounts.cool_down(state, requirement.scope, decision.cooldown, reason)
         elif isinstance(error, ModelDowngraded):  # the account works with other models
             self._observer.model_mismatched(self.transport.name, error.requested, error.answered)
-        elif isinstance(error, UpstreamFailed) and accounts.count_failure(state):
+        elif isinstance(error, UpstreamFailed) and not isinstance(error, Overloaded) and accounts.count_failure(state):
             _log.warning("account_ejected", account=lease.account.id)
         name, kind = self.transport.name, type(error).__name__
         self._observer.upstream_error(name, kind)
@@ -363,6 +365,13 @@ class Failover:
         most = min(policy.attempts, 2) if decision.next is NextStep.RETRY_ONCE else policy.attempts
         budget = max(policy.min_retry_concurrency, policy.retry_budget * self._in_flight)
         return attempts < most and (attempts > 1 or self._retrying < budget)
+
+
+def _cooldown_reason(error: GatewayError) -> CooldownReason:
+    """Return the reason of the cooldown that a refusal starts."""
+    if isinstance(error, Throttled):
+        return CooldownReason.PACE
+    return CooldownReason.NEVER if isinstance(error, NotIncluded) else CooldownReason.QUOTA
 
 
 def _may_run_twice(request: GenerationRequest) -> bool:

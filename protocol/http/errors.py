@@ -15,6 +15,7 @@ from protocol.model import (
     GatewayError,
     ModelDowngraded,
     ModelUnknown,
+    Overloaded,
     RateLimited,
     Refused,
     Saturated,
@@ -37,6 +38,7 @@ _STATUS: tuple[tuple[type[GatewayError], int], ...] = (
     (ModelUnknown, 404),
     (RateLimited, 429),
     (UpstreamTimeout, 504),
+    (Overloaded, 503),
     (UpstreamFailed, 502),
     (SignedOut, 503),
     (Blocked, 503),
@@ -76,7 +78,7 @@ def headers_of(error: GatewayError) -> dict[str, str]:
         case Blocked() | RateLimited():
             after = error.retry_after if error.retry_after is not None else _PERSON_SECONDS
             retried = isinstance(error, RateLimited) and math.ceil(after) <= _SDK_PATIENCE
-        case Saturated():
+        case Saturated() | Overloaded() if error.retry_after is not None:
             after, retried = error.retry_after, True
         case (
             BadRequest()

@@ -8,12 +8,14 @@ GatewayError
 ├── Forbidden        the license does not cover the request          (caller)
 ├── Refused          the model declines the prompt                   (model)
 ├── RateLimited      the account's quota is used up                  (account)
-│   └── Throttled    the account sends requests too fast             (account)
+│   ├── Throttled    the account sends requests too fast             (account)
+│   └── NotIncluded  the account never has the model                 (account)
 ├── SignedOut        the account's credential no longer works        (account)
 ├── Blocked          the upstream refuses our IP address             (egress)
 ├── UpstreamFailed   the upstream failed                             (upstream)
 │   ├── Disconnected     the connection failed or broke              (egress)
 │   ├── UpstreamTimeout  the upstream took too long                  (upstream)
+│   ├── Overloaded       the model has no capacity                   (upstream)
 │   ├── ModelDowngraded  another model answered                      (upstream)
 │   └── DriftDetected    the answer has an unknown format            (upstream)
 └── Saturated        the gateway has no capacity                     (gateway)
@@ -138,6 +140,10 @@ class Throttled(RateLimited):
     code = "rate_limit_exceeded"
 
 
+class NotIncluded(RateLimited):
+    """The account's quota for the model is 0: it never has it. `retry_after` says when to ask once more."""
+
+
 class SignedOut(GatewayError):
     """The account needs attention; `reason` is a code for operators (signed_out, consent, challenge, …)."""
 
@@ -184,6 +190,18 @@ class UpstreamTimeout(UpstreamFailed):
     """A timeout expired while waiting for the upstream."""
 
     code = "upstream_timeout"
+
+
+class Overloaded(UpstreamFailed):
+    """The model has no capacity now, whichever account asks; `retry_after` is in seconds."""
+
+    code = "upstream_overloaded"
+    certainty = Certainty.REFUSED
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        """Set the seconds until a retry makes sense."""
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ModelDowngraded(UpstreamFailed):

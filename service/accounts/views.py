@@ -19,6 +19,7 @@ from transports.accounts.registry import AccountRecord, PauseRecord
 
 _REASONS = {
     CooldownReason.QUOTA: "its quota is used up",
+    CooldownReason.NEVER: "it does not include this model",
     CooldownReason.PACE: "the upstream rate-limited it",
     CooldownReason.ADDRESS: "the upstream refuses its IP address",
     CooldownReason.PROXY: "its proxy does not connect",
@@ -145,6 +146,7 @@ def _added(record: AccountRecord | None) -> dict[str, Any]:
 
 def _state(account: str, cooldowns: Sequence[CooldownView], shared: SharedFacts) -> dict[str, Any]:
     paused, attention = shared.pauses.get(account), shared.attention.get(account)
+    cooldowns = [cooldown for cooldown in cooldowns if cooldown.reason is not CooldownReason.NEVER]
     state = {"state": status_of(paused, attention, cooldowns)}
     if paused is not None:
         message = paused.reason or f"until `gemini-gateway accounts resume {account}`"

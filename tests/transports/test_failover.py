@@ -10,6 +10,8 @@ from protocol.model import (
     Exchange,
     Finish,
     ModelDowngraded,
+    NotIncluded,
+    Overloaded,
     RateLimited,
     Refused,
     Saturated,
@@ -450,6 +452,26 @@ async def test_a_downgrade_by_all_accounts_is_raised_without_a_cooldown():
             await ask(failover)
     assert (caught.value.code, caught.value.certainty) == ("upstream_model_mismatch", Certainty.REFUSED)
     assert all(not state.cooldowns and not state.errors for state in failover.pool.states)
+
+
+async def test_an_overloaded_model_is_asked_with_another_account_and_blames_no_account():
+    transport = Scripted(a=[Overloaded("x") for _ in range(9)], b=[WHOLE] + [Overloaded("x") for _ in range(9)])
+    failover = failover_of(transport)
+    await ask(failover)
+    for _ in range(8):
+        with pytest.raises(Overloaded):
+            await ask(failover)
+    assert set(transport.asked) == {"a", "b"}
+    assert all(not state.cooldowns and not state.errors for state in failover.pool.states)
+
+
+async def test_an_account_without_the_model_is_not_asked_for_it_again():
+    transport = Scripted(a=[NotIncluded("x", retry_after=60.0)], b=[WHOLE, WHOLE])
+    failover = failover_of(transport)
+    await ask(failover)
+    await ask(failover)
+    assert sorted(transport.asked) == ["a", "b", "b"]
+    assert [account.id for account in failover.usable(CATALOGUE.resolve("gemini-3-pro"))] == ["b"]
 
 
 async def test_served_by_lists_each_model_of_the_usable_accounts_once():

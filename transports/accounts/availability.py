@@ -41,17 +41,31 @@ class Requirement(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a guest account can serve it."""
     tier: str = ""
     """The only tier whose accounts can serve it; empty: all."""
+    by_model: bool = False
+    """Whether the quota is that of a model, for all capabilities."""
 
     @classmethod
     def of(cls, selection: Selection, quota: str = "", tier: str = "") -> "Requirement":
         """Return what a selection requires; `quota` empty: its model family."""
         guest = selection.model.guest and selection.capability is Capability.CHAT
-        return cls(family=quota or selection.model.family, capability=selection.capability, guest=guest, tier=tier)
+        family = selection.model.family
+        return cls(
+            family=quota or family,
+            capability=selection.capability,
+            guest=guest,
+            tier=tier,
+            by_model=quota not in {"", family},
+        )
 
     @property
     def key(self) -> Scope:
-        """The scope of a cooldown that this request can cause."""
+        """What the request uses."""
         return (self.family, self.capability)
+
+    @property
+    def scope(self) -> Scope:
+        """The scope of a cooldown that this request can cause."""
+        return (self.family, None if self.by_model else self.capability)
 
 
 class Cooldown(msgspec.Struct, frozen=True):
@@ -184,7 +198,15 @@ class AccountState:
             or account.lacks(requirement.family)
         ):
             return False
+        if self.cooldowns and self._never_has(requirement):
+            return False
         return requirement.guest or not account.guest
+
+    def _never_has(self, requirement: Requirement) -> bool:
+        return any(
+            cooldown.reason is CooldownReason.NEVER and covers(scope, requirement.key)
+            for scope, cooldown in self.cooldowns.items()
+        )
 
     def ready(self, requirement: Requirement, now: float, *, include_ejected: bool = False) -> bool:
         """Return whether the account can serve a request now; `include_ejected` ignores cooldowns for failures."""
@@ -248,8 +270,12 @@ class AccountState:
         return longest if longest is not None and longest.until > now else None
 
     def cooldowns_of(self, capability: Capability, now: float) -> list[Cooldown]:
-        """Return the cooldowns that apply to a capability, for some models at least."""
-        found = [cooldown for scope, cooldown in self.cooldowns.items() if scope[1] in {None, capability}]
+        """Return the cooldowns that apply to a capability, for some models at least, which it has."""
+        found = [
+            cooldown
+            for scope, cooldown in self.cooldowns.items()
+            if scope[1] in {None, capability} and cooldown.reason is not CooldownReason.NEVER
+        ]
         found += [one for one in (self.blocked, self.pace.get(capability)) if one is not None]
         return [cooldown for cooldown in found if cooldown.until > now]
 

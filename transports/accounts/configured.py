@@ -122,6 +122,8 @@ class AccountType(msgspec.Struct, Generic[SettingsT], frozen=True, kw_only=True)
     """Returns the egress of an account's requests, without credentials. Raises ValueError, which contains no secret."""
     tier: Callable[[SettingsT], str] = lambda _: ""
     """Returns the tier of an account: whether its use costs money."""
+    quota_group: Callable[[SettingsT], str] = lambda _: ""
+    """Returns what the upstream counts its quotas by, if accounts can share them; empty: by the account."""
     facts: Callable[[bytes], Facts] = lambda _: Facts()
     """Returns facts read from the record that the transport keeps in the store's collection `SESSIONS`."""
     parts: tuple[CredentialPart, ...] = ()
@@ -248,6 +250,7 @@ class AccountType(msgspec.Struct, Generic[SettingsT], frozen=True, kw_only=True)
             per_day=settings.per_day,
             capabilities=frozenset(settings.capabilities),
             tier=self.tier(settings),
+            quota_group=self.quota_group(settings),
             egress=self.egress(settings),
             facts=facts,
             reach=reach,

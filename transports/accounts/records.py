@@ -16,6 +16,8 @@ class CooldownReason(StrEnum):
 
     QUOTA = "quota"
     """The quota is used up."""
+    NEVER = "never"
+    """It never has the model: its quota is 0. It is tried again when the cooldown ends."""
     PACE = "pace"
     """A rate limit was reached, the upstream's or the account's own."""
     ADDRESS = "address"

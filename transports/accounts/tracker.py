@@ -43,6 +43,7 @@ from transports.tracing import NO_TRACER, Tracer
 _log = structlog.get_logger()
 
 _LONGEST_RESET = 86400.0
+_OF_QUOTAS = {CooldownReason.QUOTA, CooldownReason.PACE, CooldownReason.NEVER}
 _SAME_SECONDS = 2.0
 """Two processes compute the end of a cooldown with at most this difference."""
 
@@ -211,7 +212,17 @@ class AccountTracker:
         return found
 
     def cool_down(self, state: AccountState, scope: Scope, seconds: float, reason: CooldownReason) -> bool:
-        """Start a cooldown of an account; return whether it is new."""
+        """Start a cooldown of an account; return whether it is new.
+
+        One because of a quota of the upstream applies to all accounts that share it.
+        """
+        if reason in _OF_QUOTAS and state.account.quota_group:
+            for other in self.states:
+                if other is not state and other.account.quota_group == state.account.quota_group:
+                    self._cool_down(other, scope, seconds, reason)
+        return self._cool_down(state, scope, seconds, reason)
+
+    def _cool_down(self, state: AccountState, scope: Scope, seconds: float, reason: CooldownReason) -> bool:
         now = self.deps.clock.monotonic()
         started = state.cool_down(now + seconds, scope, reason, now)
         cooldown = state.cooldowns.get(scope)

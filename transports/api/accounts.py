@@ -78,7 +78,7 @@ class KeyAccounts(ModelAccounts[ApiKeyAccount, KeyAccount]):
         async with client(config.timeouts, proxy=settings.proxy, ca_file=config.ca_file) as http:
             api = ApiClient(http, f"{config.base_url}/{VERSION}/", authorize, config.timeouts, self._deps.clock)
             account = ACCOUNTS.account_of(settings, self._deps.name, lambda: facts, api.reach)
-            yield KeyAccount(account, api, self._deps, config.models_seconds)
+            yield KeyAccount(account, api, self._deps, config.models_seconds, lambda: self.listed)
 
 
 @asynccontextmanager

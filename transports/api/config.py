@@ -1,7 +1,9 @@
 """Settings of the api transport: the official Gemini API with the operator's keys."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from transports.accounts.configured import AccountSettings
 from transports.generate_content.config import Address, ModelsConfig, Proxy
@@ -16,6 +18,8 @@ class ApiKeyAccount(AccountSettings, frozen=True, kw_only=True, forbid_unknown_f
     """The key as text; `key_file` is safer."""
     tier: Literal["free", "paid"] = "free"
     """Whether the key's project pays. Free keys are used first; models that need a paid key never use them."""
+    project: Annotated[str, Meta(max_length=64)] = ""
+    """The key's project, if several keys are of one: they share its quotas, so a cooldown of one covers all."""
     proxy: Proxy | None = None
     """Proxy for this key only: http, https, socks5, socks5h (the proxy resolves host names) or socks4."""
 

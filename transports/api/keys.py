@@ -61,6 +61,7 @@ ACCOUNTS = AccountType(
     duplicate_advice="a second account with it has no quota of its own",
     egress=_egress,
     tier=lambda account: account.tier,
+    quota_group=lambda account: account.project,
     parts=(
         CredentialPart(
             option="key",
@@ -71,6 +72,7 @@ ACCOUNTS = AccountType(
     ),
     options=(
         AccountOption(name="tier", help="Tier of an API key: free or paid."),
+        AccountOption(name="project", help="Project of an API key; its keys share quotas."),
         AccountOption(name="proxy", help="Proxy for this account only."),
     ),
 )

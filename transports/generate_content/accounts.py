@@ -1,7 +1,7 @@
 """Accounts that ask the API's models, each with the models that it has."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -22,19 +22,28 @@ _log = structlog.get_logger()
 class ModelAccount(ConnectedAccount, ABC):
     """An account that is connected to the API; a transport's subclass reads its list of models."""
 
-    def __init__(self, account: Account, api: ApiClient, deps: Deps, models_seconds: float) -> None:
-        """Read the list of models every `models_seconds`."""
+    def __init__(
+        self,
+        account: Account,
+        api: ApiClient,
+        deps: Deps,
+        models_seconds: float,
+        listed: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        """Read the list of models every `models_seconds`; `listed` returns the models of all accounts."""
         super().__init__(msgspec.structs.replace(account, lacks=self.lacks))
         self.api = api
         self.models: Mapping[str, str] = {}
         """The names of the models that the API lists, by id; empty: not read yet."""
         self.lacking: set[str] = set()
-        """Models that the API refuses this account for good."""
-        self._deps, self._models_seconds = deps, models_seconds
+        """Models that the API did not find for this account."""
+        self._deps, self._models_seconds, self._listed = deps, models_seconds, listed
 
     def lacks(self, model: str) -> bool:
-        """Return whether the API refuses this account the model for good."""
-        return model in self.lacking
+        """Return whether the API has the model for other accounts only, or for none."""
+        if model in self.lacking:
+            return True
+        return bool(self.models) and model not in self.models and model in self._listed()
 
     async def run(self) -> None:
         """Read the list of models again and again."""

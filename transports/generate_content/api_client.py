@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import anyio
 
-from protocol.model import GatewayError, RateLimited, UpstreamFailed
+from protocol.model import GatewayError, Overloaded, RateLimited, UpstreamFailed
 from transports.clock import Clock
 from transports.generate_content.errors import error_for_body
 from transports.http import CLIENT_ERRORS, Timeouts, login_refused, mapped, retry_after
@@ -119,6 +119,6 @@ class ApiClient:
             return login_refused()
         body = await response.content.read(_LONGEST_ERROR)
         error = error_for_body(response.status, body, now=self._clock.wall())
-        if isinstance(error, RateLimited) and error.retry_after is None:
+        if isinstance(error, RateLimited | Overloaded) and error.retry_after is None:
             error.retry_after = retry_after(response.headers)
         return error

@@ -15,6 +15,8 @@ from protocol.model import (
     Blocked,
     Certainty,
     GatewayError,
+    NotIncluded,
+    Overloaded,
     RateLimited,
     SignedOut,
     Throttled,
@@ -28,6 +30,7 @@ PACIFIC = ZoneInfo("America/Los_Angeles")
 """Quotas per day begin again at midnight there."""
 _MINUTE = 60.0
 _NEVER = 86400.0
+"""A project that begins to pay gets quotas, so a key is tried again each day."""
 _SHOWN = 300
 _NEEDS_ATTENTION = "The upstream's account needs its operator's attention before it can serve requests."
 
@@ -77,10 +80,6 @@ class ModelMissing(Unsupported):
     """The API does not have the model, or not for this key."""
 
 
-class ModelNeverAllowed(RateLimited):
-    """The key's quota for the model is 0: it never has this model."""
-
-
 def needs_attention(reason: KeyReason) -> SignedOut:
     """Return the error that marks a key as needing attention."""
     return SignedOut(_NEEDS_ATTENTION, reason=reason, advice=ADVICE[reason])
@@ -125,8 +124,7 @@ def _error_without_details(status: int) -> GatewayError:
         case 413:
             return BadRequest("The request is too large for the upstream.", code="request_too_large")
         case 503:
-            overloaded = "The model is overloaded at the upstream. Try again later."
-            return UpstreamFailed(overloaded, code="upstream_overloaded", certainty=Certainty.REFUSED)
+            return Overloaded("The model is overloaded at the upstream. Try again later.")
         case 504:
             return UpstreamTimeout("The upstream did not answer in time.")
         case _:
@@ -156,7 +154,7 @@ def _rate_limited(error: wire.RpcStatus, now: float) -> RateLimited:
     violations = [violation for detail in error.details for violation in detail.violations]
     delays = [delay for detail in error.details if (delay := _seconds(detail.retry_delay)) is not None]
     if any(str(violation.get("quotaValue", "")) == "0" for violation in violations):
-        return ModelNeverAllowed("The upstream's key does not include this model.", retry_after=_NEVER)
+        return NotIncluded("The upstream's key does not include this model.", retry_after=_NEVER)
     quotas = [str(violation.get("quotaId", "")) for violation in violations]
     if any("PerDay" in quota for quota in quotas):  # the delay that comes with it can be that of the minute
         return RateLimited("The upstream's quota of the day is used up.", retry_after=until_midnight(now))

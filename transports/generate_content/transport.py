@@ -24,7 +24,7 @@ from transports.base import Deps
 from transports.generate_content import models
 from transports.generate_content.accounts import ModelAccounts
 from transports.generate_content.config import ModelsConfig
-from transports.generate_content.errors import ModelMissing, ModelNeverAllowed
+from transports.generate_content.errors import ModelMissing
 from transports.generate_content.kept_media import KeptMedia, open_kept
 from transports.generate_content.model_call import ModelCall
 from transports.generate_content.signatures import Signatures
@@ -54,7 +54,7 @@ class ModelTransport(ABC, Generic[AccountsT]):
         model = self._model(selection)
         if model is None or selection.capability not in OFFERED:
             return False
-        return any(model not in account.lacking for account in self.connected.all)
+        return any(not account.lacks(model) for account in self.connected.all)
 
     def served_by(self, selection: Selection, account: Account) -> UpstreamModel | None:
         """See `transports.base.Transport.served_by`."""
@@ -83,7 +83,7 @@ class ModelTransport(ABC, Generic[AccountsT]):
         call = ModelCall(self._config, connected, model, self._signatures, media)
         try:
             return await call.open(stack, request, self.name)
-        except (ModelMissing, ModelNeverAllowed):
+        except ModelMissing:
             connected.lacking.add(model.id)
             raise
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.model import Capability
+from protocol.model import Capability, Catalogue
 from transports.account import Account, AccountKind, Facts
 from transports.accounts.availability import EVERYTHING, AccountState, Cooldown, Requirement, Throttle
 from transports.accounts.records import AttentionRecord, CooldownReason
@@ -27,6 +27,21 @@ def test_a_rate_limit_cools_down_its_family_only():
     assert one.available_at(CHAT, 10.0) == 50.0
     assert one.available_at(IMAGE, 10.0) == 10.0
     assert one.available_at(FLASH, 10.0) == 10.0
+
+
+def test_a_model_with_a_quota_of_nothing_is_not_served_and_no_cooldown_of_the_others():
+    one = state()
+    one.cool_down(50.0, CHAT.scope, CooldownReason.NEVER, 0.0)
+    assert [want for want in (CHAT, IMAGE, FLASH) if one.supports(want)] == [IMAGE, FLASH]
+    assert one.cooldowns_of(Capability.CHAT, 10.0) == []
+    one.sweep(50.0)
+    assert one.supports(CHAT)
+
+
+def test_the_quota_of_a_model_is_one_for_all_capabilities():
+    selection = Catalogue.build().resolve("gemini-3-pro")
+    assert Requirement.of(selection, "pro").scope == ("pro", Capability.CHAT)
+    assert Requirement.of(selection, "gemini-pro-latest").scope == ("gemini-pro-latest", None)
 
 
 @pytest.mark.parametrize(

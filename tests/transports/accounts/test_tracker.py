@@ -6,6 +6,8 @@ from tests.clock import ManualClock
 from tests.pools import GatewayProcess, leasing
 from transports.account import Account, Facts, Report
 from transports.accounts import LeaseRequest, Reports, Requirement
+from transports.accounts.availability import EVERYTHING
+from transports.accounts.records import CooldownReason
 from transports.accounts.registry import AccountRegistry
 from transports.store import MemoryStore
 
@@ -191,3 +193,19 @@ async def test_a_renewed_credential_alone_does_not_end_a_failure():
     assert state.attention is not None
     pool.accounts.apply_report(found(check="session"))
     assert state.attention is None
+
+
+async def test_a_cooldown_of_a_quota_covers_the_accounts_that_share_it():
+    process, groups = GatewayProcess(), {"a": "first", "b": "first", "c": "second", "d": "", "e": ""}
+    accounts = [Account(id=name, transport="t", quota_group=group) for name, group in groups.items()]
+    tracker = process.pool(lambda: accounts).accounts
+
+    def cooling():
+        return {state.account.id for state in tracker.states if state.cooldowns}
+
+    tracker.cool_down(tracker.state_of("a"), EVERYTHING, 9.0, CooldownReason.ERRORS)
+    assert cooling() == {"a"}
+    tracker.cool_down(tracker.state_of("a"), WANT.scope, 60.0, CooldownReason.QUOTA)
+    assert cooling() == {"a", "b"}
+    tracker.cool_down(tracker.state_of("d"), WANT.scope, 60.0, CooldownReason.PACE)
+    assert cooling() == {"a", "b", "d"}

@@ -8,6 +8,8 @@ from protocol.model import (
     BadRequest,
     Blocked,
     Certainty,
+    NotIncluded,
+    Overloaded,
     RateLimited,
     SignedOut,
     Throttled,
@@ -18,7 +20,6 @@ from protocol.model import (
 from transports.generate_content.errors import (
     KeyReason,
     ModelMissing,
-    ModelNeverAllowed,
     SignatureRefused,
     error_for_body,
     until_midnight,
@@ -59,7 +60,7 @@ def retry(delay):
         (429, body("quota"), RateLimited),
         (500, body("Internal"), UpstreamFailed),
         (502, b"", UpstreamFailed),
-        (503, body("The model is overloaded."), UpstreamFailed),
+        (503, body("The model is overloaded."), Overloaded),
         (504, body("Deadline"), UpstreamTimeout),
     ],
 )  # fmt: skip
@@ -103,7 +104,7 @@ def test_the_quota_of_a_minute_lasts_as_long_as_the_api_says():
 
 
 def test_a_quota_of_nothing_means_that_the_key_never_has_the_model():
-    assert isinstance(error_for_body(429, body("q", quota("PerDay", value="0"), retry("30s"))), ModelNeverAllowed)
+    assert isinstance(error_for_body(429, body("q", quota("PerDay", value="0"), retry("30s"))), NotIncluded)
 
 
 def test_an_overloaded_model_has_not_begun_the_work():
