@@ -218,8 +218,8 @@ def test_every_endpoint_takes_every_way_to_write_a_model(paths, endpoint, model,
         ("google/gemini-3-por", "gemini-3-pro"),
         ("GEMINI_3_PRO", "gemini-3-pro"),
         ("gemini-3-pro-imagne", "gemini-3-pro-imagen"),
-        ("gemini-2.5-flash:free", "gemini-2.5-flash-free"),
-        ("gemini-3-pro:thinking", "gemini-3-pro"),
+        ("gemini-2.5-flash:other", "gemini-2.5-flash"),
+        ("gemini-3-pro:deep", "gemini-3-pro"),
     ],
 )
 @pytest.mark.parametrize("endpoint", ["chat", "images", "videos", "model"])

@@ -133,7 +133,6 @@ class ContentInputFile(InputFile, frozen=True, tag="input_file"):
     """A file, as the Responses API has it."""
 
 
-Texts = ContentText | ContentInputText | ContentOutputText
 Thoughts = (
     ContentThinking
     | ContentRedactedThinking
@@ -143,7 +142,7 @@ Thoughts = (
     | ContentThink
 )
 Files = ContentImage | ContentInputImage | ContentVideo | ContentAudio | ContentFile | ContentInputFile
-Part = Texts | Thoughts | ContentRefusal | Files
+Part = ContentText | Files | ContentInputText | ContentOutputText | ContentRefusal | Thoughts
 Content = str | list[Part]
 
 
