@@ -44,7 +44,7 @@ def compose(context: TurnContext) -> tuple[SimulatedAnswer, PendingWork | None]:
     """Return a turn's answer, and the work that continues after it."""
     tool, script = context.ask.tool, context.script
     planned = context.previous.work if context.previous else None
-    if script.refuse == "safety":
+    if script.refuse in {"safety", "prompt"}:
         return SimulatedAnswer(text=_REFUSAL), None
     if tool == VIDEO and context.owner.plan == "free":
         return SimulatedAnswer(text=REFUSAL), None

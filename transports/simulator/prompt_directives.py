@@ -118,6 +118,7 @@ class PromptScript(msgspec.Struct, frozen=True, kw_only=True):
     web_images: Few | None = None
     citations: Few | None = None
     sources: Few | None = None
+    addresses: Few | None = None
     analysis: bool = False
     card: bool = False
     candidates: Few = 1
@@ -125,7 +126,7 @@ class PromptScript(msgspec.Struct, frozen=True, kw_only=True):
     envelope: bool = False
     answered_by: Literal["", "flash", "pro", "flash-thinking", "flash-lite", "unknown"] = ""
     """Family of the model that answers in place of the requested one; unknown: the site does not name it."""
-    refuse: Literal["", "safety", "video", "research"] = ""
+    refuse: Literal["", "safety", "prompt", "video", "research"] = ""
 
     @property
     def most_before(self) -> int:

@@ -23,11 +23,13 @@ def test_the_page_lists_the_settings_of_the_simulator():
     config = msgspec.convert(tree["transports"]["simulator"], SimulatorConfig)
     assert config.pace == SimulatorConfig().pace
     (account,) = config.accounts
-    assert config == msgspec.structs.replace(SimulatorConfig(), accounts=(account,))
+    (key,) = config.api_keys
+    assert config == msgspec.structs.replace(SimulatorConfig(), accounts=(account,), api_keys=(key,))
     shown = tree["transports"]["simulator"]
     unshown = {"rotate_seconds", "cookie_every"}
     assert set(SimulatorConfig.__struct_fields__) - shown.keys() == unshown
     assert set(type(account).__struct_fields__) == shown["accounts"][0].keys()
+    assert set(type(key).__struct_fields__) == shown["api_keys"][0].keys()
 
 
 def test_the_state_shows_all_counts():

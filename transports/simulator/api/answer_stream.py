@@ -13,7 +13,7 @@ import msgspec
 from transports.clock import Clock
 from transports.simulator.api import request_schema as schema
 from transports.simulator.api.api_models import SimulatedModel, version_of
-from transports.simulator.api.rpc_errors import ApiRefusal
+from transports.simulator.api.rpc_errors import overloaded
 from transports.simulator.api.simulated_model import ModelAnswer, ModelPart, count_tokens, prompt_tokens
 from transports.simulator.config import Pace
 from transports.simulator.images import draw
@@ -25,6 +25,9 @@ CUT = None
 _FOREVER = 86400.0
 _CHARACTERS_PER_CHUNK = 48
 _MOST_CHUNKS = 200
+_WHOLE = 1_000_000
+"""Chunks that an answer in one piece counts as, so that each fault reaches it."""
+_TOKENS_PER_ADDRESS = 100
 _LONGEST_SIDE = {"512": 512, "1K": 1024, "2K": 2048, "4K": 4096}
 _SOURCE = "https://example.com/simulated/{}"
 
@@ -95,6 +98,14 @@ class ModelAnswerWriter:
     async def part_json(self, one: ModelPart) -> list[dict[str, Any]]:
         """Return a part as JSON; an empty text is none."""
         signature = {"thoughtSignature": self._sign()} if one.signed and self._model.since_3 else {}
+        if one.thought and self._answer.hides_thoughts:
+            return []
+        if one.code is not None:
+            ran = {"outcome": "OUTCOME_OK", "output": one.code[1]}
+            return [
+                {"executableCode": {"language": "PYTHON", "code": one.code[0]}},
+                {"codeExecutionResult": ran},
+            ]
         if one.call is not None:
             return [{"functionCall": {"name": one.call[0], "args": one.call[1]}} | signature]
         if one.picture is not None:
@@ -107,6 +118,11 @@ class ModelAnswerWriter:
     def chunk_json(self, parts: list[dict[str, Any]], *, last: bool) -> dict[str, Any]:
         """Return a chunk with these parts as JSON."""
         answer = self._answer
+        if answer.block_reason:
+            return {
+                "promptFeedback": {"blockReason": answer.block_reason},
+                "usageMetadata": self.usage_json(),
+            } | self._common
         candidate: dict[str, Any] = {"index": 0}
         if parts:
             candidate["content"] = {"role": "model", "parts": parts}
@@ -116,7 +132,10 @@ class ModelAnswerWriter:
                 candidate["finishMessage"] = answer.finish_message
             if answer.sources:
                 candidate["groundingMetadata"] = grounding_of(answer.text, answer.sources)
-        return {"candidates": [candidate], "usageMetadata": self.usage_json()} | self._common
+            if answer.addresses:
+                candidate["urlContextMetadata"] = {"urlMetadata": addresses_of(answer.addresses)}
+        candidates = [candidate | {"index": index} for index in range(self._request.generation_config.candidate_count)]
+        return {"candidates": candidates, "usageMetadata": self.usage_json()} | self._common
 
     def finish_reason(self) -> str:
         """Return why the answer ends."""
@@ -135,14 +154,16 @@ class ModelAnswerWriter:
         written = sum(count_tokens(part.text) for part in self.limited_parts() if not part.thought)
         pictures = sum(part.picture is not None for part in self._answer.parts) * 1290
         calls = sum(count_tokens(str(part.call)) for part in self._answer.parts if part.call is not None)
-        made = written + pictures + calls
+        made = (written + pictures + calls) * self._request.generation_config.candidate_count
+        read = self._answer.addresses * _TOKENS_PER_ADDRESS
         usage = {
             "promptTokenCount": sent,
             "candidatesTokenCount": made,
-            "totalTokenCount": sent + made + thoughts,
+            "totalTokenCount": sent + made + thoughts + read,
             "promptTokensDetails": [{"modality": "TEXT", "tokenCount": sent}],
         }
-        return usage | ({"thoughtsTokenCount": thoughts} if thoughts else {})
+        more = {"thoughtsTokenCount": thoughts, "toolUsePromptTokenCount": read}
+        return usage | {name: count for name, count in more.items() if count}
 
 
 def grounding_of(text: str, sources: int) -> dict[str, Any]:
@@ -159,6 +180,12 @@ def grounding_of(text: str, sources: int) -> dict[str, Any]:
     return {"webSearchQueries": ["simulated"], "groundingChunks": chunks, "groundingSupports": supports}
 
 
+def addresses_of(number: int) -> list[dict[str, str]]:
+    """Return the addresses that were read."""
+    status = "URL_RETRIEVAL_STATUS_SUCCESS"
+    return [{"retrievedUrl": _SOURCE.format(place + 1), "urlRetrievalStatus": status} for place in range(number)]
+
+
 async def streamed(
     writer: ModelAnswerWriter, answer: ModelAnswer, pace: Pace, clock: Clock, *, sse: bool
 ) -> AsyncIterator[bytes | None]:
@@ -167,35 +194,48 @@ async def streamed(
     await clock.sleep(pace.first_token_seconds if script.delay is None else script.delay)
     number, pause = 0, pause_of(answer, pace)
     async for chunk in writer.chunks():
-        if _reached(script.stall_after, number):
-            await clock.sleep(_FOREVER)
-        if _reached(script.drop_after, number) or _reached(script.eof_after, number):
-            if script.drop_after is not None:
-                yield CUT
+        if breaks(script, number):
+            async for piece in broken(script, number, clock):
+                yield piece
             return
-        wrong = wrong_chunk(script, number, sse=sse)
-        if wrong is not None:
-            yield wrong
+        if script.error is not None and number >= script.after:
+            yield _framed(overloaded().body(), number, sse=sse)
             return
         for piece in cut_to(_framed(chunk, number, sse=sse), script.chunk or pace.chunk_bytes):
             yield piece
         number += 1
         await clock.sleep(pause) if pause else None
+    if script.late_error is not None:
+        yield _framed(overloaded().body(), number, sse=sse)
     if not sse:
         yield b"]"
 
 
+def breaks(script: PromptScript, number: int = _WHOLE) -> bool:
+    """Return whether an answer breaks off after this number of chunks, or in one piece."""
+    faults = (script.stall_after, script.garbage_after, script.drop_after, script.eof_after)
+    return any(_reached(limit, number) for limit in faults)
+
+
+async def broken(script: PromptScript, number: int, clock: Clock) -> AsyncIterator[bytes | None]:
+    """Yield what the prompt orders after this number of chunks, instead of the next one."""
+    if _reached(script.stall_after, number):
+        await clock.sleep(_FOREVER)
+    if _reached(script.garbage_after, number):
+        yield b"data: {this is not JSON\r\n\r\n"
+    elif _reached(script.drop_after, number):
+        yield CUT
+
+
+async def broken_whole(whole: bytes, script: PromptScript, clock: Clock) -> AsyncIterator[bytes | None]:
+    """Yield half of an answer in one piece, and then what the prompt orders."""
+    yield whole[: len(whole) // 2]
+    async for piece in broken(script, _WHOLE, clock):
+        yield piece
+
+
 def _reached(limit: int | None, number: int) -> bool:
     return limit is not None and number >= limit
-
-
-def wrong_chunk(script: PromptScript, number: int, *, sse: bool) -> bytes | None:
-    """Return what comes in place of a chunk: garbage or an error; None: the chunk."""
-    if _reached(script.garbage_after, number):
-        return b"data: {this is not JSON\r\n\r\n"
-    if script.error is not None and number >= script.after:
-        return _framed(ApiRefusal(503, "The model is overloaded. Please try again later.").body(), number, sse=sse)
-    return None
 
 
 def _framed(chunk: dict[str, Any], number: int, *, sse: bool) -> bytes:

@@ -3,6 +3,7 @@
 Source: "GenerateContentRequest", "Thinking".
 """
 
+import base64
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
@@ -15,7 +16,9 @@ from transports.simulator.api.rpc_errors import ApiRefusal, invalid
 
 RequestT = TypeVar("RequestT")
 
-SKIPPED = "skip_thought_signature_validator"
+_LITERAL = "skip_thought_signature_validator"
+SKIPPED = frozenset({_LITERAL.encode(), base64.urlsafe_b64decode(_LITERAL)})
+"""Signatures that are not checked: the literal, written as it is or in base64. Source: "Thinking"."""
 _SNAKE = re.compile(r"(?<=[a-zA-Z0-9])_([a-z0-9])")
 _CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$\.?([^`]*)`)?")
@@ -66,7 +69,12 @@ def _in_camel_case(value: Any, *, names: bool = True) -> Any:
     found: dict[str, Any] = {}
     for written, one in cast("dict[str, Any]", value).items():
         name = _SNAKE.sub(lambda part: part[1].upper(), written) if names else written
-        found[name] = one if name in schema.FREE_FORM else _in_camel_case(one, names=name not in schema.NAMED)
+        if names and name in schema.FREE_FORM:
+            found[name] = one
+        elif names and name in schema.BASE64 and isinstance(one, str):
+            found[name] = one.replace("-", "+").replace("_", "/").rstrip("=") + "=" * (-len(one.rstrip("=")) % 4)
+        else:
+            found[name] = _in_camel_case(one, names=not names or name not in schema.NAMED)
     return found
 
 
@@ -77,7 +85,7 @@ class RequestCheck:
         self,
         request: schema.Request,
         model: SimulatedModel,
-        issued: Callable[[str], bool],
+        issued: Callable[[bytes], bool],
         has_file: Callable[[str], bool],
     ) -> None:
         """`issued` returns whether a signature is one that this API has issued, `has_file` whether a file is there."""
@@ -92,6 +100,8 @@ class RequestCheck:
         """
         if not self._request.contents:
             raise invalid("* GenerateContentRequest.contents: contents is not specified")
+        if self._request.cached_content:
+            raise ApiRefusal(403, "CachedContent not found (or permission denied)")
         for place, message in enumerate(self._request.contents):
             self.check_message(message, f"contents[{place}]")
         self.check_turns()
@@ -151,7 +161,7 @@ class RequestCheck:
         for message in self._request.contents:
             for part in message.parts:
                 signature = part.thought_signature
-                if signature and signature != SKIPPED and not self._issued(signature):
+                if signature and signature not in SKIPPED and not self._issued(signature):
                     raise invalid("Corrupted thought signature.")
 
     def current_turn(self) -> Iterator[schema.SentMessage]:

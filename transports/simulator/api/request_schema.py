@@ -43,6 +43,8 @@ FREE_FORM = frozenset(
     {"args", "response", "parametersJsonSchema", "responseJsonSchema", "labels", "example", "default"}
 )
 """Fields whose objects have names of the client's own."""
+BASE64 = frozenset({"data", "thoughtSignature"})
+"""Fields with bytes: in either alphabet of base64, with or without padding."""
 NAMED = frozenset({"properties"})
 """Fields whose objects have names of the client's own, and structs as values."""
 
@@ -131,7 +133,7 @@ class SentPart(Strict, frozen=True):
     executable_code: RanCode | None = None
     code_execution_result: CodeOutput | None = None
     thought: bool = False
-    thought_signature: str = ""
+    thought_signature: bytes = b""
     video_metadata: VideoClip | None = None
     media_resolution: PartDetail | None = None
 

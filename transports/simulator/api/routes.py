@@ -3,6 +3,7 @@
 Source: "Base", "Errors", "Models".
 """
 
+import base64
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
@@ -14,16 +15,18 @@ from starlette.routing import Route
 
 from transports.clock import Clock
 from transports.simulator.api import api_models, request_schema
-from transports.simulator.api.answer_stream import ModelAnswerWriter, streamed
+from transports.simulator.api.answer_stream import ModelAnswerWriter, breaks, broken_whole, streamed
 from transports.simulator.api.api_keys import KeyRing
 from transports.simulator.api.request_reader import RequestCheck, decode
-from transports.simulator.api.rpc_errors import ApiRefusal, invalid
+from transports.simulator.api.rpc_errors import ApiRefusal, invalid, overloaded, quota_exceeded
 from transports.simulator.api.simulated_model import ModelAnswer, answer, prompt_tokens
 from transports.simulator.breakable_stream import BreakableStream
 from transports.simulator.config import SimulatorConfig
 
 _MOST_BODY = 100 * 1024 * 1024
 _MOST_SIGNATURES = 100_000
+_QUOTA, _DELAY = 10, 26
+"""What the error says that `http="429"` orders."""
 
 Handler = Callable[[Request], Awaitable[Response | BreakableStream]]
 
@@ -35,7 +38,7 @@ class SimulatedApi:
         """Count requests in `seen`."""
         self._config, self._clock, self._seen = config, clock, seen
         self.keys = KeyRing(config.api_keys, clock)
-        self._signatures: OrderedDict[str, None] = OrderedDict()
+        self._signatures: OrderedDict[bytes, None] = OrderedDict()
         self._once: set[str] = set()
 
     def routes(self) -> list[Route]:
@@ -62,8 +65,7 @@ class SimulatedApi:
         """Answer `GET models`."""
         self.keys.find(_key_of(request))
         entries = [model.listed() for model in api_models.models()]
-        size = int(request.query_params.get("pageSize") or 50)
-        start = int(request.query_params.get("pageToken") or 0)
+        size, start = number_of(request, "pageSize") or 50, number_of(request, "pageToken")
         page: dict[str, Any] = {"models": entries[start : start + size]}
         if start + size < len(entries):
             page["nextPageToken"] = str(start + size)
@@ -108,33 +110,57 @@ class SimulatedApi:
     ) -> Response | BreakableStream:
         """Answer a checked request."""
         made = answer(sent, model)
-        self.refuse_as_ordered(made)
+        self.refuse_as_ordered(made, model, streams=streams)
         writer = ModelAnswerWriter(sent, model, made, secrets.token_urlsafe(16), self.sign)
         if not streams:
             await self._clock.sleep(self._config.pace.first_token_seconds)
-            return JSONResponse(await writer.whole())
+            whole = JSONResponse(await writer.whole())
+            if not breaks(made.script):
+                return whole
+            return BreakableStream(broken_whole(bytes(whole.body), made.script, self._clock), self._seen, lambda: None)
         sse = request.query_params.get("alt") == "sse"
         chunks = streamed(writer, made, self._config.pace, self._clock, sse=sse)
         stream = BreakableStream(chunks, self._seen, lambda: None)
         stream.headers = {"content-type": "text/event-stream" if sse else "application/json; charset=utf-8"}
         return stream
 
-    def refuse_as_ordered(self, made: ModelAnswer) -> None:
-        """Answer with the HTTP status that a prompt orders; with `once`, only the first time."""
+    def refuse_as_ordered(self, made: ModelAnswer, model: api_models.SimulatedModel, *, streams: bool) -> None:
+        """Raise the error that a prompt orders for the begin of an answer; with `once`, only the first time."""
         script = made.script
-        if script.http is None or (script.once and script.once in self._once):
+        failed = script.error is not None and not (streams and script.after)
+        if (script.http is None and not failed) or (script.once and script.once in self._once):
             return
         if script.once:
             self._once.add(script.once)
-        raise ApiRefusal(script.http, f"The prompt ordered the status {script.http}.")
+        match script.http:
+            case None | 503:
+                raise overloaded()
+            case 429:
+                delay = float(script.retry_after or _DELAY)
+                raise quota_exceeded(model.id, per="Minute", tier="paid", value=_QUOTA, delay=delay)
+            case status:
+                raise ApiRefusal(status, f"The prompt ordered the status {status}.")
 
     def sign(self) -> str:
         """Issue a signature."""
-        signature = secrets.token_urlsafe(48)
+        signature = secrets.token_bytes(48)
         self._signatures[signature] = None
         while len(self._signatures) > _MOST_SIGNATURES:
             self._signatures.popitem(last=False)
-        return signature
+        return base64.b64encode(signature).decode()
+
+
+def number_of(request: Request, name: str) -> int:
+    """Return a number of the query; 0: it has none.
+
+    Raises:
+        ApiRefusal: it is not a number.
+
+    """
+    text = request.query_params.get(name, "") or "0"
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise invalid(f"Invalid value at '{name}' (TYPE_INT32), \"{text[:40]}\"")
+    return int(text)
 
 
 def _key_of(request: Request) -> str | None:

@@ -58,6 +58,11 @@ def missing_key() -> ApiRefusal:
     return ApiRefusal(403, message)
 
 
+def overloaded() -> ApiRefusal:
+    """Return the error of a model that has too much to do."""
+    return ApiRefusal(503, "The model is overloaded. Please try again later.")
+
+
 def quota_exceeded(model: str, *, per: str, tier: str, value: int, delay: float) -> ApiRefusal:
     """Return the error of a quota; `per` is `Day` or `Minute`, `delay` the seconds that it names."""
     free = "-FreeTier" if tier == "free" else ""

@@ -21,6 +21,7 @@ _JSON = re.compile(r"<json>(.*?)</json>", re.DOTALL)
 _BAD_JSON, _MALFORMED, _PROSE = "<badjson/>", "<malformed-call/>", "<prose-then-call/>"
 _REPAIR = "Your last answer cannot be used"
 _BYTES_PER_TOKEN = 4
+_CODE = ("print(6 * 7)", "42\n")
 
 
 class ModelPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +30,8 @@ class ModelPart(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     thought: bool = False
     call: tuple[str, dict[str, Any]] | None = None
+    code: tuple[str, str] | None = None
+    """Code that the model has run, and what it has printed."""
     picture: DrawnPicture | None = None
     signed: bool = False
     """Whether the API signs it."""
@@ -43,6 +46,10 @@ class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     block_reason: str = ""
     sources: int = 0
     """Number of sources, one for each of as many sentences of the text."""
+    addresses: int = 0
+    """Number of addresses that were read."""
+    hides_thoughts: bool = True
+    """Whether the thoughts are counted only."""
     script: PromptScript
 
     @property
@@ -85,17 +92,26 @@ class _Answering:
             script = PromptScript(text=f"The simulator cannot read the prompt: {error}")
         if script.refuse == "safety":
             return ModelAnswer(finish_reason="SAFETY", script=script)
+        if script.refuse == "prompt":
+            return ModelAnswer(block_reason="PROHIBITED_CONTENT", script=script)
+        thinking = self._request.generation_config.thinking_config
+        hides = thinking is None or not thinking.include_thoughts
+        return msgspec.structs.replace(self.answer_to(script), script=script, hides_thoughts=hides)
+
+    def answer_to(self, script: PromptScript) -> ModelAnswer:
         calls = self.in_calls()
         if calls is not None:
-            return msgspec.structs.replace(calls, script=script, parts=self.in_thoughts(script) + calls.parts)
+            return msgspec.structs.replace(calls, parts=self.in_thoughts(script) + calls.parts)
         if self._model.kind == "image" and self._request.generation_config.response_modalities != ["TEXT"]:
             return ModelAnswer(parts=self.in_pictures(script), script=script)
-        parts = (*self.in_thoughts(script), ModelPart(text=self.in_words(script), signed=True))
-        return ModelAnswer(parts=parts, sources=script.citations or script.sources or 0, script=script)
+        code = (ModelPart(code=_CODE),) if script.analysis else ()
+        parts = (*self.in_thoughts(script), *code, ModelPart(text=self.in_words(script), signed=True))
+        sources = script.citations or script.sources or 0
+        return ModelAnswer(parts=parts, sources=sources, addresses=script.addresses or 0, script=script)
 
     def in_thoughts(self, script: PromptScript) -> tuple[ModelPart, ...]:
         config = self._request.generation_config.thinking_config
-        if config is None or not config.include_thoughts or not script.thoughts:
+        if not script.thoughts or not self._model.thinks or (config is not None and config.thinking_budget == 0):
             return ()
         return (ModelPart(text=script.thoughts, thought=True),)
 
@@ -133,8 +149,13 @@ class _Answering:
     def in_words(self, script: PromptScript) -> str:
         if self._said.lstrip().startswith("<echo>"):
             return script.text
-        if self._request.generation_config.response_mime_type == "application/json":
-            return self.in_json()
+        match self._request.generation_config.response_mime_type:
+            case "application/json":
+                return self.in_json()
+            case "text/x.enum":
+                return self.in_json().strip('"')
+            case _:
+                pass
         if self._results:
             return "The results are:\n\n" + "\n\n".join(result_text(one.response) for one in self._results)
         files = "\n".join(file_lines(self._asked))
@@ -185,10 +206,9 @@ def prompt_tokens(messages: list[schema.SentMessage]) -> int:
     parts = [part for message in messages for part in message.parts]
     files = sum(part.inline_data is not None or part.file_data is not None for part in parts)
     words = sum(count_tokens(part.text or "") for part in parts)
-    tools = sum(
-        count_tokens(_shown(one)) for part in parts for one in (part.function_call, part.function_response) if one
-    )
-    return words + tools + 258 * files
+    calls = sum(count_tokens(one.name + _shown(one.args)) for part in parts if (one := part.function_call))
+    results = sum(count_tokens(one.name + _shown(one.response)) for part in parts if (one := part.function_response))
+    return words + calls + results + 258 * files
 
 
 def file_lines(message: schema.SentMessage) -> list[str]:
