@@ -1,17 +1,18 @@
 """Failover: sends a request with one account after the other until one answers.
 
-Theory of operation. An attempt leases an account from the pool and opens the exchange, which waits for the first event.
-For an error before it, `retry_policy.decide` says what follows: the account gets a cooldown or needs attention, and
-another one is asked. Retries are limited by the number of attempts, by the deadline, and by a budget over all requests,
-so that a failing upstream is not flooded. After the first event the client has a part of the answer, so an error ends
-it.
+Theory of operation. `transports.router` asks one transport after the other, and this module the accounts of one. An
+attempt leases an account from the pool and opens the exchange, which waits for the first event. For an error before it,
+`retry_policy.decide` says what follows: the account gets a cooldown or needs attention, and another one is asked.
+Retries are limited by the number of attempts, by the deadline, and by a budget over all requests, so that a failing
+upstream is not flooded. Attempts count over all transports, but each transport may be asked once. After the first event
+the client has a part of the answer, so an error ends it.
 
 Example: `a` answers 429, so it cools down for the model family; `b` is leased and its first event arrives. The client
 sees one answer, and `gateway_retries_total` has counted one.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import Annotated
 
@@ -84,24 +85,38 @@ class FailoverPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class Call:
-    """One request to an upstream, over all its attempts."""
+    """One request, over all its attempts and all transports that are asked."""
 
-    __slots__ = ("begun", "deadline", "failure", "lease", "request", "requirement", "span", "stack", "timeout")
+    __slots__ = (
+        *("attempts", "begun", "deadline", "failed", "failover", "failure", "last_retry", "lease", "request"),
+        *("requirement", "span", "stack", "timeout", "tried"),
+    )
 
-    def __init__(self, request: GenerationRequest, deadline: float) -> None:
-        """Cancel what runs inside `timeout` at `deadline`, a time of the event loop's clock."""
-        self.request, self.deadline = request, deadline
+    def __init__(self, request: GenerationRequest, seconds: float) -> None:
+        """Cancel what runs inside `timeout` after some seconds."""
+        now = asyncio.get_running_loop().time()
+        self.request, self.deadline = request, now + seconds
+        self.last_retry = now + (1 - _LEAST_LEFT) * seconds
+        """No retry after this time."""
+        self.attempts = 0
+        """How often an account was asked; a proxy that does not connect does not count."""
+        self.tried: frozenset[str] = frozenset()
+        """The accounts that were asked."""
+        self.failed: set[str] = set()
+        """The transports whose upstream has failed."""
+        self.failover: Failover | None = None
+        """The transport that is asked."""
         self.requirement = Requirement.of(request.selection)
         """What it requires of an account of the transport that is asked."""
         self.stack = AsyncExitStack()
         """Holds the account and the upstream's response."""
-        self.timeout = anyio.CancelScope(deadline=deadline)
+        self.timeout = anyio.CancelScope(deadline=self.deadline)
         self.lease: Lease | None = None
         """The account that is asked."""
         self.begun = False
         """Whether the first event has arrived."""
         self.failure: GatewayError | None = None
-        """The error of the previous attempt."""
+        """The error of the previous attempt at this transport."""
         self.span = Span()
         """The span of the current attempt."""
 
@@ -123,6 +138,9 @@ class Failover:
         self._clock, self._observer, self._rng, self._tracer = deps.clock, deps.observer, deps.rng, deps.tracer
         self._throttle = Throttle(pool.config.throttle_ratio)
         self._in_flight = self._retrying = 0
+        self._accounts: Sequence[Account] = ()
+        self._tiers: frozenset[str] = frozenset()
+        """The tiers of `_accounts`."""
 
     async def open(self, call: Call, tier: str = "", home: str | None = None) -> Exchange:
         """Open the request with the first account that accepts it; call this inside `call.timeout`.
@@ -134,16 +152,24 @@ class Failover:
 
         """
         request, transport = call.request, self.transport
-        time = asyncio.get_running_loop().time
-        least = call.deadline - _LEAST_LEFT * (call.deadline - time())
         only = request.handle.account if request.handle is not None else None
-        call.failure, retrying, attempts = None, 0, 0
+        call.failover, call.failure = self, None
         call.requirement = self._requirement(request.selection, tier)
+        lease_request = LeaseRequest(
+            requirement=call.requirement,
+            license=request.caller.id,
+            tried=call.tried,
+            home=home,
+            only=only,
+            until=call.deadline,
+        )
+        if call.attempts:
+            _log.info("request_rerouted", request=request.id, transport=transport.name, tier=tier or None)
+            self._observer.retried(transport.name)
+        retrying = transport.name in call.failed
         self._in_flight += 1
+        self._retrying += retrying
         try:
-            lease_request = LeaseRequest(
-                requirement=call.requirement, license=request.caller.id, home=home, only=only, until=call.deadline
-            )
             while True:
                 lease = await self._lease(call, lease_request)
                 try:
@@ -156,12 +182,12 @@ class Failover:
                     decision = self._failed(error, call, lease)
                     await call.stack.aclose()
                     costs = decision.next is not NextStep.OTHER_EGRESS
-                    attempts += costs
-                    tried = {lease.account.id} if costs else self.pool.accounts.behind(lease.account.egress)
-                    lease_request = msgspec.structs.replace(lease_request, tried=lease_request.tried | tried)
-                    if decision.next is NextStep.RETRY_ONCE and not _may_run_twice(request):
+                    call.attempts += costs
+                    call.tried |= {lease.account.id} if costs else self.pool.accounts.behind(lease.account.egress)
+                    lease_request = msgspec.structs.replace(lease_request, tried=call.tried)
+                    if decision.next is NextStep.RETRY_ONCE and not may_run_twice(request):
                         raise _unknown(error) from None
-                    if time() > least or not self._may_retry(decision, request, attempts):
+                    if not _in_time(call) or not self._may_retry(decision, call, retrying=retrying):
                         raise
                     call.failure = released(error)
                 self._observer.retried(transport.name)
@@ -212,18 +238,29 @@ class Failover:
             return error
         error = UpstreamTimeout("The upstream did not answer in time.")
         self._failed(error, call, lease)
-        return error if _may_run_twice(call.request) else _unknown(error)
+        return error if may_run_twice(call.request) else _unknown(error)
 
-    def served_by(self, selection: Selection) -> Iterator[UpstreamModel]:
+    def served_by(self, selection: Selection, tier: str = "") -> Iterator[UpstreamModel]:
         """Yield the upstream model that each account that can serve a selection would be asked for."""
-        for account in self.usable(selection):
+        for account in self.usable(selection, tier):
             found = self.transport.served_by(selection, account)
             if found is not None:
                 yield found
 
-    def available(self, selection: Selection) -> bool:
+    def available(self, selection: Selection, tier: str = "") -> bool:
         """Return whether an account can serve a selection now."""
-        return self.transport.offers(selection) and bool(self.free(selection))
+        return self.transport.offers(selection) and bool(self.free(selection, tier))
+
+    def ready(self, selection: Selection, tier: str = "") -> bool:
+        """Return whether an account can take a request at once."""
+        return self.pool.ready(self._requirement(selection, tier))
+
+    def has_tier(self, tier: str) -> bool:
+        """Return whether there are accounts of a tier; empty: any accounts."""
+        accounts = self.transport.accounts
+        if accounts is not self._accounts:
+            self._accounts, self._tiers = accounts, frozenset(account.tier for account in accounts)
+        return not tier or tier in self._tiers
 
     def usable(self, selection: Selection, tier: str = "") -> list[Account]:
         """Return the accounts that can serve a selection and need no attention."""
@@ -298,6 +335,7 @@ class Failover:
         if unrelated or not isinstance(error, UpstreamFailed):
             self._withdraw(lease)  # says nothing about the health of the account or the upstream
             return decision
+        call.failed.add(self.transport.name)
         now = self._clock.monotonic()
         self._throttle.fail(now)
         lease.state.throttle.fail(now)
@@ -354,8 +392,18 @@ class Failover:
         )
         return reset_seconds(reset, self._clock.wall())
 
-    def _may_retry(self, decision: RetryDecision, request: GenerationRequest, attempts: int) -> bool:
-        policy = self._policy
+    def may_move_on(self, call: Call) -> bool:
+        """Return whether another transport may be asked after this one's upstream has failed."""
+        return _in_time(call) and not self._draining()
+
+    def may_ask(self, call: Call) -> bool:
+        """Return whether a request may come here; for one whose upstream has failed it before, that is a retry."""
+        if self.transport.name not in call.failed:
+            return True
+        return call.request.attempts_before < _MAX_SDK_RETRIES and self._within_budget()
+
+    def _may_retry(self, decision: RetryDecision, call: Call, *, retrying: bool) -> bool:
+        policy, request = self._policy, call.request
         if decision.next is NextStep.OTHER_EGRESS:
             return request.handle is None
         if decision.next in {NextStep.FAIL, NextStep.OTHER_TRANSPORT} or self._draining():
@@ -363,8 +411,11 @@ class Failover:
         if request.handle is not None or request.attempts_before >= _MAX_SDK_RETRIES:
             return False
         most = min(policy.attempts, 2) if decision.next is NextStep.RETRY_ONCE else policy.attempts
-        budget = max(policy.min_retry_concurrency, policy.retry_budget * self._in_flight)
-        return attempts < most and (attempts > 1 or self._retrying < budget)
+        return call.attempts < most and (retrying or self._within_budget())
+
+    def _within_budget(self) -> bool:
+        policy = self._policy
+        return self._retrying < max(policy.min_retry_concurrency, policy.retry_budget * self._in_flight)
 
 
 def _cooldown_reason(error: GatewayError) -> CooldownReason:
@@ -374,7 +425,12 @@ def _cooldown_reason(error: GatewayError) -> CooldownReason:
     return CooldownReason.NEVER if isinstance(error, NotIncluded) else CooldownReason.QUOTA
 
 
-def _may_run_twice(request: GenerationRequest) -> bool:
+def _in_time(call: Call) -> bool:
+    """Return whether enough time is left for another attempt."""
+    return asyncio.get_running_loop().time() <= call.last_retry
+
+
+def may_run_twice(request: GenerationRequest) -> bool:
     """Return whether two accounts may do the work: a second text costs little, a second picture or video a quota."""
     return request.handle is not None or request.selection.capability in {Capability.CHAT, Capability.CANVAS}
 

@@ -1,8 +1,8 @@
 """The engine: from a request's model and capability to the transports that have it, in the order of the routes."""
 
-import asyncio
+import math
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated
 
@@ -11,25 +11,33 @@ from msgspec import Meta
 
 from protocol.model import (
     BadRequest,
+    Blocked,
     Capability,
     Catalogue,
     Certainty,
     Exchange,
     GatewayError,
     GenerationRequest,
+    MediaPart,
     MediaRef,
     MediaStream,
     RateLimited,
     Refused,
     Rendition,
+    Saturated,
     Selection,
-    SignedOut,
     Unsupported,
     UpstreamFailed,
     UpstreamModel,
+    released,
 )
-from transports.failover import Call, Failover
+from transports.failover import Call, Failover, may_run_twice
 from transports.routes import RequestTraits, Rng, RouteTable
+
+_FAILED_SECONDS = 5.0
+_UNKNOWN_SECONDS = 3600.0
+_CHANGED_SECONDS = 1e9
+"""After which time a retry makes sense: after a failure, after a limit that does not say, and never as it is."""
 
 Seconds = Annotated[float, Meta(gt=0)]
 
@@ -64,6 +72,14 @@ class RouteStop(msgspec.Struct, frozen=True):
     home: str | None = None
     """The account that has the conversation."""
 
+    def has_all(self, owners: set[str]) -> bool:
+        """Return whether it has the media of all these transports."""
+        return owners <= {self.failover.transport.name}
+
+    def ready(self, selection: Selection) -> bool:
+        """Return whether an account of it can take a request at once."""
+        return self.failover.ready(selection, self.tier)
+
 
 class Router:
     """Implements `protocol.model.Engine` over the transports of the settings."""
@@ -88,17 +104,25 @@ class Router:
         return self._failovers
 
     def offers(self, selection: Selection) -> bool:
-        """Return whether a transport has this model and capability now."""
-        return any(failover.transport.offers(selection) for failover in self._failovers)
+        """Return whether a transport that the routes lead to has this model and capability now."""
+        return any(failover.transport.offers(selection) for failover, _ in self._reachable(selection))
 
     def available(self, selection: Selection) -> bool:
         """Return whether an account can serve this now; as `Engine.available`."""
-        return any(failover.available(selection) for failover in self._failovers)
+        return any(failover.available(selection, tier) for failover, tier in self._reachable(selection))
 
     def served_by(self, selection: Selection) -> Sequence[UpstreamModel]:
         """Return the upstream models that would be asked for this now, each once; as `Engine.served_by`."""
-        offering = (failover for failover in self._failovers if failover.transport.offers(selection))
-        return tuple(dict.fromkeys(model for failover in offering for model in failover.served_by(selection)))
+        found = dict[UpstreamModel, None]()
+        for failover, tier in self._reachable(selection):
+            if failover.transport.offers(selection):
+                found |= dict.fromkeys(failover.served_by(selection, tier))
+        return tuple(found)
+
+    def _reachable(self, selection: Selection) -> Iterator[tuple[Failover, str]]:
+        """Yield the transports, and the tier of each, that some request for a selection may be sent to."""
+        for hop in self.routes.reachable(selection):
+            yield self._by_name[hop.transport], hop.tier
 
     @asynccontextmanager
     async def open(self, request: GenerationRequest) -> AsyncGenerator[Exchange]:
@@ -109,25 +133,22 @@ class Router:
             GatewayError: as `Engine.open`.
 
         """
-        seconds = self._deadlines.seconds(request.selection.capability)
-        call = Call(request, asyncio.get_running_loop().time() + seconds)
-        stop, *others = await self._stops(request)
+        stops = await self._stops(request)
+        call = Call(request, self._deadlines.seconds(request.selection.capability))
+        errors: list[GatewayError] = []
         async with call.stack:
             with call.timeout:
-                while True:
-                    try:
-                        exchange = await stop.failover.open(call, stop.tier, stop.home)
-                        break
-                    except GatewayError as error:
-                        if not others or not _elsewhere(error):
-                            raise
-                        stop = others.pop(0)
-                yield exchange
-            if call.timeout.cancelled_caught:
-                raise stop.failover.timed_out(call)
+                yield await _first_answer(call, stops, errors)
+            if call.timeout.cancelled_caught and call.failover is not None:
+                waiting = call.lease is None
+                error = call.failover.timed_out(call)
+                raise _most_useful([*errors, error]) if waiting else error
 
     async def _stops(self, request: GenerationRequest) -> list[RouteStop]:
-        """Return the transports to ask, in their order and at least one; one that has the conversation comes first.
+        """Return the transports to ask, in their order and at least one.
+
+        One that has the conversation comes first, then those that have all pictures of earlier turns, and of these the
+        ones that have a free account.
 
         Raises:
             GatewayError: no account can be asked; as `open`.
@@ -140,8 +161,14 @@ class Router:
             return [RouteStop(failover, "", home)]
         hops = self.routes.hops(RequestTraits.of(request), self._rng)
         stops = [RouteStop(offering[hop.transport], hop.tier) for hop in hops if hop.transport in offering]
+        stops = [stop for stop in stops if stop.failover.has_tier(stop.tier)] or stops
         if not stops:
             raise _unavailable(request.selection)
+        if len(stops) > 1:
+            media = {part.ref.transport for turn in request.turns for part in turn.parts if isinstance(part, MediaPart)}
+            stops.sort(
+                key=lambda stop: (not media <= {stop.failover.transport.name}, not stop.ready(request.selection))
+            )
         for failover in dict.fromkeys(stop.failover for stop in stops):
             home = await failover.transport.home(request)
             if home is not None:
@@ -183,8 +210,47 @@ def _unavailable(selection: Selection) -> Unsupported:
     return Unsupported(message, param="model")
 
 
-def _elsewhere(error: GatewayError) -> bool:
-    """Return whether to try another transport: it may help, and no upstream is working on the request."""
+async def _first_answer(call: Call, stops: Sequence[RouteStop], errors: list[GatewayError]) -> Exchange:
+    """Return the answer of the first transport that accepts the request; add the errors of the others to `errors`.
+
+    Raises:
+        GatewayError: none accepted it; the most useful error, or one after which no other may be asked.
+
+    """
+    for stop in stops:
+        if not stop.failover.may_ask(call):
+            continue
+        try:
+            return await stop.failover.open(call, stop.tier, stop.home)
+        except GatewayError as error:
+            if not _may_move_on(error, call, stop.failover):
+                raise
+            errors.append(released(error))
+    raise _most_useful(errors)
+
+
+def _may_move_on(error: GatewayError, call: Call, failover: Failover) -> bool:
+    """Return whether to try another transport: it may help, and no upstream does expensive work twice."""
     if isinstance(error, BadRequest | Refused):
         return isinstance(error, Unsupported)
-    return isinstance(error, RateLimited | SignedOut) or error.certainty is not Certainty.MAYBE_ACCEPTED
+    if not isinstance(error, UpstreamFailed):
+        return True
+    unknown = error.certainty is Certainty.MAYBE_ACCEPTED
+    return failover.may_move_on(call) and not (unknown and (call.attempts > 1 or not may_run_twice(call.request)))
+
+
+def _most_useful(errors: Sequence[GatewayError]) -> GatewayError:
+    """Return the error that helps the client most: the one after which a retry makes sense soonest."""
+
+    def seconds(error: GatewayError) -> float:
+        match error:
+            case RateLimited() | Blocked() | Saturated():
+                return _UNKNOWN_SECONDS if error.retry_after is None else error.retry_after
+            case UpstreamFailed():
+                return _FAILED_SECONDS
+            case Unsupported():
+                return _CHANGED_SECONDS
+            case _:
+                return math.inf
+
+    return min(errors, key=seconds)

@@ -126,6 +126,14 @@ class RouteTable:
                 return (number if number < len(self._routes) - 1 else None), route
         raise AssertionError("the route by default has no conditions")
 
+    def reachable(self, selection: Selection) -> Iterator[Hop]:
+        """Yield each hop that some request for a selection may be sent to."""
+        for route in self._routes:
+            if _names(route, selection):
+                yield from route.hops()
+                if msgspec.structs.replace(route, models=_ANY.models, to=_ANY.to) == _ANY:
+                    return
+
     def hops(self, traits: RequestTraits, rng: Rng) -> list[Hop]:
         """Return the hops for a request, each once, in the order in which they are asked."""
         _, route = self.find(traits)
@@ -135,11 +143,18 @@ class RouteTable:
         return [Hop.read(text) for text in dict.fromkeys(found)]
 
 
+_ANY = RouteSettings(to=())
+"""A route without conditions."""
+
+
+def _names(route: RouteSettings, selection: Selection) -> bool:
+    return any(fnmatchcase(name, pattern) for name in (selection.id, selection.name) for pattern in route.models)
+
+
 def _holds(route: RouteSettings, traits: RequestTraits) -> bool:
     """Return whether all conditions of a route hold."""
-    names = (traits.selection.id, traits.selection.name)
     return (
-        any(fnmatchcase(name, pattern) for name in names for pattern in route.models)
+        _names(route, traits.selection)
         and any(fnmatchcase(traits.license, pattern) for pattern in route.licenses)
         and route.tools in {None, traits.tools}
         and route.json_schema in {None, traits.json_schema}

@@ -26,10 +26,9 @@ from protocol.model import (
     Usage,
 )
 from tests.clock import ManualClock
-from tests.pools import GatewayProcess, leasing
+from tests.pools import GatewayProcess
 from tests.transports.conftest import CATALOGUE, opened, request_for
 from transports.account import Account, Facts, Quota
-from transports.accounts import LeaseRequest, Requirement
 from transports.failover import Failover, FailoverPolicy
 from transports.router import Deadlines, Router
 
@@ -253,21 +252,6 @@ async def test_an_expensive_request_is_never_sent_twice(model):
     assert transport.asked == ["a"]
 
 
-async def test_an_unknown_outcome_prevents_another_transport_even_if_the_pool_is_busy():
-    first = Scripted("first", a=[MAYBE], b=["hang"])
-    first.accounts = [msgspec.structs.replace(account, concurrency=1) for account in first.accounts]
-    second = Scripted("second", b=[WHOLE])
-    failover = failover_of(first)
-    router = Router(CATALOGUE, [failover, failover_of(second)], Deadlines(chat_seconds=30))
-    async with leasing(
-        failover.pool, LeaseRequest(requirement=Requirement.of(request_for("x").selection), tried=frozenset({"a"}))
-    ):
-        with pytest.raises(UpstreamFailed):
-            async with router.open(request_for("x")):
-                pass
-    assert second.asked == []
-
-
 async def test_a_client_on_its_third_attempt_gets_no_gateway_retry():
     transport = Scripted(a=[RateLimited("x")], b=[WHOLE])
     with pytest.raises(RateLimited):
@@ -293,24 +277,6 @@ async def test_the_deadline_ends_an_open_answer():
     with pytest.raises(UpstreamTimeout):
         await ask(failover_of(transport), seconds=0.05)
     assert transport.closed == ["a"]
-
-
-async def test_the_next_transport_is_tried_if_the_first_does_not_support_the_request():
-    first = Scripted("first", a=[Unsupported("x")])
-    second = Scripted("second", b=[WHOLE])
-    router = Router(CATALOGUE, [failover_of(first), failover_of(second)], Deadlines(chat_seconds=30))
-    async with router.open(request_for("x")) as exchange:
-        assert exchange.served.transport == "second"
-
-
-async def test_an_unknown_outcome_prevents_another_transport():
-    first = Scripted("first", a=[MAYBE])
-    second = Scripted("second", b=[WHOLE])
-    router = Router(CATALOGUE, [failover_of(first), failover_of(second)], Deadlines(chat_seconds=30))
-    with pytest.raises(UpstreamFailed):
-        async with router.open(request_for("x")):
-            pass
-    assert second.asked == []
 
 
 async def test_dead_proxies_cost_neither_attempts_nor_the_budget_and_are_asked_once():

@@ -87,6 +87,12 @@ class Pool:
         fit = (state for state in self.states if usable(state, requirement))
         return [state.account for state in fit if state.active_cooldown(requirement, now) is None]
 
+    def ready(self, requirement: Requirement) -> bool:
+        """Return whether an account can take such a request at once."""
+        self.accounts.sync()
+        now = self._clock.monotonic()
+        return any(state.ready(requirement, now) for state in self.states)
+
     async def run(self) -> None:
         """Serve the queue, publish account statistics and probe proxies until cancelled."""
         async with background_tasks() as tasks:
