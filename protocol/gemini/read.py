@@ -131,6 +131,7 @@ async def read(  # noqa: PLR0913 -- the parts of one request
         output=json_output(body.generation_config) if chat else None,
         attempts_before=context.attempts_before,
         aspect=pictures.aspect,
+        pixels=pictures.image_format.pixels,
     )
 
 

@@ -106,6 +106,10 @@ class RequestRecord(msgspec.Struct, kw_only=True):
         self.reasoning_tokens += usage.reasoning_tokens
 
 
+ORIGINAL_PIXELS = 2048 * 2048
+"""About how many pixels an image has for which the best quality is requested, and no size."""
+
+
 class ImageFormat(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """The requested form of a piece of media: rendition, size, format, quality."""
 
@@ -128,6 +132,15 @@ class ImageFormat(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         across, down = self.aspect or (width, height)
         scale = (self.longest or max(width, height)) / max(across, down)
         return max(1, round(across * scale)), max(1, round(down * scale))
+
+    @property
+    def pixels(self) -> int | None:
+        """About how many pixels the upstream's picture should have for this form; None: what is usual."""
+        if self.size is not None:
+            return self.size[0] * self.size[1]
+        if self.longest is not None:
+            return self.longest**2
+        return ORIGINAL_PIXELS if self.rendition is Rendition.ORIGINAL else None
 
     @property
     def keeps_pictures(self) -> bool:

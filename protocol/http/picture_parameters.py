@@ -62,7 +62,10 @@ _NEAR = math.log(1.05)
 """Sizes such as 1344x768 count as 16:9."""
 _SAME_CLASS = math.log(2) / 2
 """A size belongs to the nearest of 1K, 2K and 4K."""
-_ASPECTS = ((1, 1), (5, 4), (4, 3), (3, 2), (16, 9), (21, 9), (4, 5), (3, 4), (2, 3), (9, 16))
+_ASPECTS = (
+    *((1, 1), (5, 4), (4, 3), (3, 2), (16, 9), (21, 9), (4, 1), (8, 1)),
+    *((4, 5), (3, 4), (2, 3), (9, 16), (1, 4), (1, 8)),
+)
 """The aspect ratios that the models draw."""
 
 _FILMS = ((16, 9), (9, 16))

@@ -34,6 +34,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """The part of `output_tokens` that is thoughts."""
     cached_tokens: int = 0
     """The part of `input_tokens` that the upstream already holds: the turns of a continued conversation."""
+    image_input_tokens: int = 0
+    """The part of `input_tokens` that is images, if the upstream counts them."""
+    image_output_tokens: int = 0
+    """The part of `output_tokens` that is images, if the upstream counts them."""
 
     def __add__(self, other: "Usage") -> "Usage":
         """Return the sum."""
@@ -42,6 +46,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
             output_tokens=self.output_tokens + other.output_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
+            image_input_tokens=self.image_input_tokens + other.image_input_tokens,
+            image_output_tokens=self.image_output_tokens + other.image_output_tokens,
         )
 
 

@@ -216,6 +216,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The number of earlier attempts, as the client's SDK reports it."""
     aspect: tuple[int, int] | None = None
     """The aspect ratio of the image or video, such as (16, 9)."""
+    pixels: int | None = None
+    """About how many pixels each image should have; None: what is usual."""
     streamed: bool = False
     """Whether the caller receives the answer as a stream."""
     tools: ToolChoice | None = None

@@ -107,6 +107,68 @@ def test_a_picture_is_drawn_edited_and_shown_to_the_model(client):
     assert "image/png" in asked(client, user([{"type": "text", "text": "?"}, shown])).choices[0].message.content
 
 
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        ({}, (1024, 1024)),
+        ({"quality": "hd"}, (2048, 2048)),
+        ({"size": "2048x1152"}, (2048, 1152)),
+        ({"extra_body": {"image_size": "4K", "aspect_ratio": "21:9"}}, (4096, 1755)),
+        ({"extra_body": {"aspect_ratio": "1:8"}}, (128, 1024)),
+        ({"extra_body": {"return_origin_image": True}}, (2048, 2048)),
+        ({"size": "500x300"}, (500, 300)),
+    ],
+)
+def test_a_picture_has_the_size_that_is_asked_for(client, fields, size):
+    made = client.images.generate(model="gemini-3-flash-imagen", prompt="a cat", response_format="b64_json", **fields)
+    assert Image.open(BytesIO(base64.b64decode(made.data[0].b64_json))).size == size
+
+
+def test_pictures_are_counted_and_drafts_are_left_out(client):
+    picture = base64.b64decode(client.images.generate(model="gemini-3-pro-imagen", prompt="a cat").data[0].b64_json)
+    mask = BytesIO()
+    Image.new("RGBA", Image.open(BytesIO(picture)).size).save(mask, "PNG")
+    files = [("a.png", picture), ("b.png", picture)]
+    edited = client.images.edit(model="gemini-3-pro-imagen", image=files, mask=mask.getvalue(), prompt="a hat")
+    usage = edited.usage
+    assert [one.revised_prompt.partition("\n")[0] for one in edited.data] == ["a hat"]
+    assert (usage.input_tokens_details.image_tokens, usage.output_tokens_details.image_tokens) == (3 * 258, 1290)
+    assert usage.input_tokens_details.text_tokens == usage.input_tokens - 3 * 258
+
+
+@pytest.mark.parametrize(
+    ("tag", "said"),
+    [
+        ('<sim refuse="image"/>', "NO_IMAGE"),
+        ('<sim refuse="safety"/>', "IMAGE_SAFETY"),
+        ('<sim refuse="image" text="I draw no cats."/>', "I draw no cats."),
+    ],
+)
+def test_a_refused_picture_says_why(client, tag, said):
+    with pytest.raises(
+        openai.BadRequestError, match=said.replace("_", " ").lower() if "_" in said else said
+    ) as refused:
+        client.images.generate(model="gemini-3-flash-imagen", prompt=tag)
+    assert refused.value.code == "content_filter"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_pictures_are_drawn_in_chat(client, stream):
+    asks = user('<sim images="2"/> a cat')
+    answer = asked(client, asks, model="gemini-3-pro-imagen", stream=stream)
+    if stream:
+        images = [one for chunk in answer for choice in chunk.choices for one in getattr(choice.delta, "images", [])]
+    else:
+        images = answer.choices[0].message.images
+    assert len(images) == 2
+
+
+def test_the_image_tool_of_responses_draws(client):
+    made = client.responses.create(model="gemini-3-pro-imagen", input="a cat", tools=[{"type": "image_generation"}])
+    (drawn,) = (one for one in made.output if one.type == "image_generation_call")
+    assert Image.open(BytesIO(base64.b64decode(drawn.result))).size == (1024, 1024)
+
+
 def test_a_model_that_free_keys_lack_is_served_by_a_paid_one(client, official_gateway):
     client.images.generate(model="gemini-3-pro-imagen", prompt="a cat")
     lines = [json.loads(line) for line in official_gateway.text().splitlines() if "request_finished" in line]

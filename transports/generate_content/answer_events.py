@@ -5,7 +5,7 @@ Chunks are deltas. Finish reasons, sources and token counts come with the last o
 Source: "GenerateContentResponse".
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 
 import msgspec
@@ -119,6 +119,8 @@ class ChunkReader:
             input_tokens=counts.prompt_token_count + counts.tool_use_prompt_token_count,
             output_tokens=counts.candidates_token_count + counts.thoughts_token_count,
             reasoning_tokens=counts.thoughts_token_count,
+            image_input_tokens=_image_tokens(counts.prompt_tokens_details),
+            image_output_tokens=_image_tokens(counts.candidates_tokens_details),
         )
 
     def _finish_reason(self) -> FinishReason:
@@ -172,6 +174,10 @@ class ChunkReader:
                     source = chunks[index].source if 0 <= index < len(chunks) else None
                     if source is not None and source.uri.startswith(("https://", "http://")):
                         yield Citation(start=span[0], end=span[1], url=source.uri, title=source.title)
+
+
+def _image_tokens(details: Iterable[wire.ModalityTokens]) -> int:
+    return sum(one.token_count for one in details if one.modality == "IMAGE")
 
 
 def new_call_ids(prefix: str) -> Callable[[], str]:

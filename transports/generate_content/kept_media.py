@@ -16,6 +16,7 @@ from protocol.model import (
     MediaKind,
     MediaRef,
     MediaStream,
+    Role,
     UpstreamFailed,
     media_type_of,
 )
@@ -32,6 +33,7 @@ class KeptMedia:
     def __init__(self, blobs: Blobs, transport: str, account: str, request: GenerationRequest) -> None:
         """Keep files that `account` gets for a request."""
         self._blobs, self._transport, self._account = blobs, transport, account
+        self._prompt = next((turn.text for turn in reversed(request.turns) if turn.role is Role.USER), "")
         self._owner, capability = request.caller.owner, request.selection.capability
         self._part_of = Feature.STORYBOOK if capability is Capability.STORYBOOK else None
         self._waiting: list[tuple[Blob, bytes]] = []
@@ -52,7 +54,8 @@ class KeptMedia:
                 kind=kind,
                 url=f"{_SCHEME}{kept.token}",
                 part_of=self._part_of,
-            )
+            ),
+            revised_prompt=self._prompt,
         )
 
     async def save(self) -> None:

@@ -42,6 +42,10 @@ _LONGEST_EVENT = 64 * 1024 * 1024
 _HIGH_BUDGET = 24_576
 """Tokens of thoughts that a model without levels may use for extended thinking."""
 
+_IMAGE_SIZES = (("512", 512), ("1K", 1024), ("2K", 2048), ("4K", 4096))
+_ALMOST = 1.1
+"""Images with up to this many times the pixels of a size are enlarged from it."""
+
 
 class MediaKeeper(Protocol):
     """Keeps the files of an answer."""
@@ -176,11 +180,23 @@ def options_of(request: GenerationRequest, traits: ModelTraits) -> wire.Generati
     if request.selection.capability is not Capability.IMAGEN:
         return wire.GenerationConfig(thinking_config=thinking)
     width, height = request.aspect or (0, 0)
+    form = wire.ImageConfig(f"{width}:{height}" if width else "", image_size(request.pixels, traits))
     return wire.GenerationConfig(
         response_modalities=("TEXT", "IMAGE"),
-        image_config=wire.ImageConfig(f"{width}:{height}") if width and height else None,
+        image_config=form if form != wire.ImageConfig() else None,
         thinking_config=thinking,
     )
+
+
+def image_size(pixels: int | None, traits: ModelTraits) -> str:
+    """Return the smallest size of the API's images that has about this number of pixels; empty: the default.
+
+    A size names the side of a square; other shapes have about as many pixels. Source: "Images".
+    """
+    if pixels is None:
+        return ""
+    sizes = _IMAGE_SIZES if traits.small_images else _IMAGE_SIZES[1:]
+    return next((name for name, side in sizes if pixels <= _ALMOST * side**2), sizes[-1][0])
 
 
 def inline_files(request: GenerationRequest) -> dict[int, wire.ContentPart]:

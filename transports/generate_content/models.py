@@ -57,7 +57,8 @@ def traits_of(model: str) -> ModelTraits:
         return ModelTraits(thinking="gemma" not in model, signatures="gemma" not in model)
     since_3 = int(found[1]) >= 3
     return ModelTraits(
-        thinking=int(found[1]) >= 3 or found[2] == "5",
+        thinking=(int(found[1]) >= 3 or found[2] == "5") and "lite-image" not in model,
+        small_images="flash-image" in model,
         levels=since_3,
         signatures=since_3,
         json_with_tools=since_3,

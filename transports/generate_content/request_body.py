@@ -34,6 +34,8 @@ class ModelTraits(msgspec.Struct, frozen=True, kw_only=True):
     """Whether thinking is set by a level (Gemini 3 and later) or by a budget of tokens."""
     signatures: bool = True
     """Whether calls in the history need a thought signature."""
+    small_images: bool = False
+    """Whether its images may have the size 512."""
     json_with_tools: bool = True
     """Whether it accepts functions and a form of the answer together."""
 

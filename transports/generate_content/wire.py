@@ -235,6 +235,13 @@ class PromptFeedback(msgspec.Struct, frozen=True, rename="camel"):
     block_reason: str = ""
 
 
+class ModalityTokens(msgspec.Struct, frozen=True, rename="camel"):
+    """The tokens of one modality: `TEXT`, `IMAGE`, `AUDIO`, `VIDEO` or `DOCUMENT`."""
+
+    modality: str = ""
+    token_count: int = 0
+
+
 class UsageMetadata(msgspec.Struct, frozen=True, rename="camel"):
     """Counts of tokens; those of a stream grow from chunk to chunk."""
 
@@ -245,6 +252,8 @@ class UsageMetadata(msgspec.Struct, frozen=True, rename="camel"):
     """Without thoughts."""
     thoughts_token_count: int = 0
     tool_use_prompt_token_count: int = 0
+    prompt_tokens_details: tuple[ModalityTokens, ...] = ()
+    candidates_tokens_details: tuple[ModalityTokens, ...] = ()
 
 
 class RpcDetail(msgspec.Struct, frozen=True, rename="camel"):

@@ -126,7 +126,7 @@ class PromptScript(msgspec.Struct, frozen=True, kw_only=True):
     envelope: bool = False
     answered_by: Literal["", "flash", "pro", "flash-thinking", "flash-lite", "unknown"] = ""
     """Family of the model that answers in place of the requested one; unknown: the site does not name it."""
-    refuse: Literal["", "safety", "prompt", "video", "research"] = ""
+    refuse: Literal["", "safety", "prompt", "image", "video", "research"] = ""
 
     @property
     def most_before(self) -> int:

@@ -218,6 +218,7 @@ async def read(
         output=json_output(body.response_format) if chat else None,
         attempts_before=context.attempts_before,
         aspect=pictures.aspect,
+        pixels=pictures.image_format.pixels,
     )
 
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from protocol.http.context import ImageForm, ImageFormat, RequestContext, caller_of
+from protocol.http.context import ORIGINAL_PIXELS, ImageForm, ImageFormat, RequestContext, caller_of
 from protocol.http.ignored import IgnoredFields
 from protocol.http.picture_parameters import read_picture_parameters
 from protocol.model import (
@@ -21,13 +21,15 @@ from protocol.openai.images import wire
 from protocol.openai.images.inputs import Inputs
 
 _QUALITIES = ("low", "medium", "high")
+_BEST_QUALITIES = ("high", "hd")
+"""These ask for larger images where an upstream has several sizes, and the request has none."""
 _IGNORED = IgnoredFields(
     {
         "complexity": ("auto",),
         "input_fidelity": ("low",),
         "moderation": ("auto",),
         "partial_images": (0,),
-        "quality": ("auto",),
+        "quality": ("auto", *_BEST_QUALITIES),
     }
 )
 """Fields that have no effect, since the website has no such options. No partial image is sent: it shows none."""
@@ -40,6 +42,8 @@ class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str
     n: int
     aspect: tuple[int, int] | None
+    pixels: int | None
+    """About how many pixels the upstream's images should have; None: what is usual."""
     image_format: ImageFormat
     linked: bool
     """Whether the response contains links to the images."""
@@ -61,6 +65,7 @@ class ImageOptions(msgspec.Struct, frozen=True, kw_only=True):
             turns=(Turn(role=Role.USER, parts=(*inputs.pictures, TextPart(text=text))),),
             attempts_before=context.attempts_before,
             aspect=self.aspect,
+            pixels=self.pixels,
         )
 
 
@@ -88,6 +93,7 @@ def read_options(
         prompt="\n\n".join((body.prompt, *pictures.sentences)),
         n=body.n or pictures.n or 1,
         aspect=pictures.aspect,
+        pixels=pictures.image_format.pixels or (ORIGINAL_PIXELS if body.quality in _BEST_QUALITIES else None),
         image_format=pictures.image_format,
         linked=form != "b64_json",
         inline=form != "url",

@@ -87,7 +87,7 @@ class OutputDetails(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Token counts; estimates without images, which the site does not count."""
+    """Token counts; estimates without images where the upstream does not count, as the site."""
 
     input_tokens: int
     output_tokens: int

@@ -59,8 +59,12 @@ def usage_of(usage: Usage) -> wire.Usage:
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         total_tokens=usage.input_tokens + usage.output_tokens,
-        input_tokens_details=wire.InputDetails(text_tokens=usage.input_tokens),
-        output_tokens_details=wire.OutputDetails(text_tokens=usage.output_tokens),
+        input_tokens_details=wire.InputDetails(
+            text_tokens=usage.input_tokens - usage.image_input_tokens, image_tokens=usage.image_input_tokens
+        ),
+        output_tokens_details=wire.OutputDetails(
+            text_tokens=usage.output_tokens - usage.image_output_tokens, image_tokens=usage.image_output_tokens
+        ),
     )
 
 

@@ -212,6 +212,7 @@ def read(
         output=json_output(body.text) if chat else None,
         attempts_before=context.attempts_before,
         aspect=pictures.aspect,
+        pixels=pictures.image_format.pixels,
     )
 
 

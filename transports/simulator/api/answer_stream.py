@@ -14,7 +14,7 @@ from transports.clock import Clock
 from transports.simulator.api import request_schema as schema
 from transports.simulator.api.api_models import SimulatedModel, version_of
 from transports.simulator.api.rpc_errors import overloaded
-from transports.simulator.api.simulated_model import ModelAnswer, ModelPart, count_tokens, prompt_tokens
+from transports.simulator.api.simulated_model import ModelAnswer, ModelPart, count_tokens, image_tokens, prompt_tokens
 from transports.simulator.config import Pace
 from transports.simulator.images import draw
 from transports.simulator.prompt_directives import PromptScript
@@ -23,6 +23,7 @@ CUT = None
 """Yielded in place of bytes to cut the connection."""
 
 _FOREVER = 86400.0
+_TOKENS_OF_DRAWN = 1290
 _CHARACTERS_PER_CHUNK = 48
 _MOST_CHUNKS = 200
 _WHOLE = 1_000_000
@@ -112,7 +113,8 @@ class ModelAnswerWriter:
             options = self._request.generation_config.image_config
             longest = _LONGEST_SIDE[(options.image_size if options is not None else None) or "1K"]
             png = await anyio.to_thread.run_sync(lambda: draw(one.picture, longest, png=True, mark=False))  # pyright: ignore[reportArgumentType]
-            return [{"inlineData": {"mimeType": "image/png", "data": base64.b64encode(png).decode()}} | signature]
+            picture = {"inlineData": {"mimeType": "image/png", "data": base64.b64encode(png).decode()}}
+            return [picture | ({"thought": True} if one.thought else {}) | signature]
         return [{"text": one.text} | ({"thought": True} if one.thought else {}) | signature] if one.text else []
 
     def chunk_json(self, parts: list[dict[str, Any]], *, last: bool) -> dict[str, Any]:
@@ -151,8 +153,10 @@ class ModelAnswerWriter:
         if self._request.system_instruction is not None:
             messages.append(self._request.system_instruction)
         sent, thoughts = prompt_tokens(messages), count_tokens(self._answer.thoughts)
+        images = image_tokens(messages)
         written = sum(count_tokens(part.text) for part in self.limited_parts() if not part.thought)
-        pictures = sum(part.picture is not None for part in self._answer.parts) * 1290
+        drawn = sum(part.picture is not None and not part.thought for part in self._answer.parts)
+        pictures = drawn * _TOKENS_OF_DRAWN
         calls = sum(count_tokens(str(part.call)) for part in self._answer.parts if part.call is not None)
         made = (written + pictures + calls) * self._request.generation_config.candidate_count
         read = self._answer.addresses * _TOKENS_PER_ADDRESS
@@ -160,8 +164,11 @@ class ModelAnswerWriter:
             "promptTokenCount": sent,
             "candidatesTokenCount": made,
             "totalTokenCount": sent + made + thoughts + read,
-            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": sent}],
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": sent - images}]
+            + ([{"modality": "IMAGE", "tokenCount": images}] if images else []),
         }
+        if pictures:
+            usage["candidatesTokensDetails"] = [{"modality": "IMAGE", "tokenCount": pictures}]
         more = {"thoughtsTokenCount": thoughts, "toolUsePromptTokenCount": read}
         return usage | {name: count for name, count in more.items() if count}
 

@@ -21,6 +21,7 @@ _JSON = re.compile(r"<json>(.*?)</json>", re.DOTALL)
 _BAD_JSON, _MALFORMED, _PROSE = "<badjson/>", "<malformed-call/>", "<prose-then-call/>"
 _REPAIR = "Your last answer cannot be used"
 _BYTES_PER_TOKEN = 4
+_TOKENS_PER_FILE = 258
 _CODE = ("print(6 * 7)", "42\n")
 
 
@@ -91,18 +92,25 @@ class _Answering:
         except ValueError as error:
             script = PromptScript(text=f"The simulator cannot read the prompt: {error}")
         if script.refuse == "safety":
-            return ModelAnswer(finish_reason="SAFETY", script=script)
+            return ModelAnswer(finish_reason="IMAGE_SAFETY" if self.draws else "SAFETY", script=script)
         if script.refuse == "prompt":
             return ModelAnswer(block_reason="PROHIBITED_CONTENT", script=script)
         thinking = self._request.generation_config.thinking_config
         hides = thinking is None or not thinking.include_thoughts
         return msgspec.structs.replace(self.answer_to(script), script=script, hides_thoughts=hides)
 
+    @property
+    def draws(self) -> bool:
+        return self._model.kind == "image" and self._request.generation_config.response_modalities != ["TEXT"]
+
     def answer_to(self, script: PromptScript) -> ModelAnswer:
         calls = self.in_calls()
         if calls is not None:
             return msgspec.structs.replace(calls, parts=self.in_thoughts(script) + calls.parts)
-        if self._model.kind == "image" and self._request.generation_config.response_modalities != ["TEXT"]:
+        if self.draws and script.refuse == "image":
+            parts = (ModelPart(text=script.text),) if script.given and script.text else ()
+            return ModelAnswer(parts=parts, finish_reason="STOP" if parts else "NO_IMAGE", script=script)
+        if self.draws:
             return ModelAnswer(parts=self.in_pictures(script), script=script)
         code = (ModelPart(code=_CODE),) if script.analysis else ()
         parts = (*self.in_thoughts(script), *code, ModelPart(text=self.in_words(script), signed=True))
@@ -185,6 +193,9 @@ class _Answering:
             )
             for number in range(1, (script.images or 1) + 1)
         )
+        if options.thinking_config is not None and options.thinking_config.include_thoughts:
+            draft = DrawnPicture(prompt=f"draft: {words}", number=0, aspect=width / height)
+            drawn = (ModelPart(text="I sketch it first.", thought=True), ModelPart(picture=draft, thought=True), *drawn)
         if "TEXT" not in (options.response_modalities or ["TEXT"]):
             return drawn
         text = script.text if script.given else "Here is what you asked for, as simulated."
@@ -208,7 +219,13 @@ def prompt_tokens(messages: list[schema.SentMessage]) -> int:
     words = sum(count_tokens(part.text or "") for part in parts)
     calls = sum(count_tokens(one.name + _shown(one.args)) for part in parts if (one := part.function_call))
     results = sum(count_tokens(one.name + _shown(one.response)) for part in parts if (one := part.function_response))
-    return words + calls + results + 258 * files
+    return words + calls + results + _TOKENS_PER_FILE * files
+
+
+def image_tokens(messages: list[schema.SentMessage]) -> int:
+    """Return the tokens of the images of messages, which `prompt_tokens` includes."""
+    files = (part.inline_data or part.file_data for message in messages for part in message.parts)
+    return _TOKENS_PER_FILE * sum(file is not None and (file.mime_type or "").startswith("image/") for file in files)
 
 
 def file_lines(message: schema.SentMessage) -> list[str]:
