@@ -38,6 +38,10 @@ Threshold = Literal[
 Aspect = Literal[
     "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9", "1:4", "4:1", "1:8", "8:1",
 ]  # fmt: skip
+Duration = Annotated[str, Meta(pattern=r"\A-?\d{1,12}(\.\d{1,9})?s\Z")]
+Timestamp = Annotated[str, Meta(pattern=r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)\Z")]
+LongInt = int | Annotated[str, Meta(pattern=r"\A-?\d{1,19}\Z")]
+"""An integer of 64 bits, which JSON may have as a text."""
 JsonType = Literal["TYPE_UNSPECIFIED", "STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL"]
 FREE_FORM = frozenset(
     {"args", "response", "parametersJsonSchema", "responseJsonSchema", "labels", "example", "default"}
@@ -91,7 +95,7 @@ class Result(Strict, frozen=True):
     id: str = ""
     parts: list[ResultFile] = []
     will_continue: bool = False
-    scheduling: str = ""
+    scheduling: Literal["SCHEDULING_UNSPECIFIED", "SILENT", "WHEN_IDLE", "INTERRUPT"] = "SCHEDULING_UNSPECIFIED"
 
 
 class RanCode(Strict, frozen=True):
@@ -111,8 +115,8 @@ class CodeOutput(Strict, frozen=True):
 class VideoClip(Strict, frozen=True):
     """Which part of a video is meant."""
 
-    start_offset: str = ""
-    end_offset: str = ""
+    start_offset: Duration | None = None
+    end_offset: Duration | None = None
     fps: float = 1.0
 
 
@@ -155,16 +159,16 @@ class ApiSchema(Strict, frozen=True):
     nullable: bool = False
     enum: list[str] = []
     items: "ApiSchema | None" = None
-    min_items: int | str = 0
-    max_items: int | str = 0
+    min_items: LongInt = 0
+    max_items: LongInt = 0
     properties: "dict[str, ApiSchema]" = {}
     required: list[str] = []
-    min_properties: int | str = 0
-    max_properties: int | str = 0
+    min_properties: LongInt = 0
+    max_properties: LongInt = 0
     minimum: float | None = None
     maximum: float | None = None
-    min_length: int | str = 0
-    max_length: int | str = 0
+    min_length: LongInt = 0
+    max_length: LongInt = 0
     pattern: str = ""
     example: Any = None
     any_of: "list[ApiSchema]" = []
@@ -184,10 +188,17 @@ class SentFunction(Strict, frozen=True):
     behavior: Literal["UNSPECIFIED", "BLOCKING", "NON_BLOCKING"] = "UNSPECIFIED"
 
 
+class TimeRange(Strict, frozen=True):
+    """The time that search results are of."""
+
+    start_time: Timestamp | None = None
+    end_time: Timestamp | None = None
+
+
 class SearchTool(Strict, frozen=True):
     """The API's search."""
 
-    time_range_filter: dict[str, str] | None = None
+    time_range_filter: TimeRange | None = None
     search_types: dict[str, Any] | None = None
 
 
@@ -253,6 +264,39 @@ class PictureOptions(Strict, frozen=True):
     image_size: Literal["512", "1K", "2K", "4K"] | None = None
 
 
+class PrebuiltVoice(Strict, frozen=True):
+    """A voice of the API."""
+
+    voice_name: str = ""
+
+
+class Voice(Strict, frozen=True):
+    """A voice."""
+
+    prebuilt_voice_config: PrebuiltVoice | None = None
+
+
+class Speaker(Strict, frozen=True):
+    """A speaker of a dialogue."""
+
+    speaker: str
+    voice_config: Voice
+
+
+class Speakers(Strict, frozen=True):
+    """The speakers of a dialogue."""
+
+    speaker_voice_configs: list[Speaker]
+
+
+class SpeechOptions(Strict, frozen=True):
+    """How a text is spoken."""
+
+    voice_config: Voice | None = None
+    multi_speaker_voice_config: Speakers | None = None
+    language_code: str = ""
+
+
 class Options(Strict, frozen=True):
     """Options of the answer."""
 
@@ -261,7 +305,7 @@ class Options(Strict, frozen=True):
     max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    top_k: Annotated[float, Meta(ge=0)] | None = None
+    top_k: Annotated[int, Meta(ge=0)] | None = None
     seed: int | None = None
     response_mime_type: Literal["", "text/plain", "application/json", "text/x.enum"] = ""
     response_schema: ApiSchema | None = None
@@ -271,7 +315,7 @@ class Options(Strict, frozen=True):
     response_logprobs: bool = False
     logprobs: int | None = None
     response_modalities: list[Modality] = []
-    speech_config: dict[str, Any] | None = None
+    speech_config: SpeechOptions | None = None
     thinking_config: SentThinking | None = None
     image_config: PictureOptions | None = None
     media_resolution: Resolution = ""
