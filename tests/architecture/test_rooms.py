@@ -121,8 +121,6 @@ TESTED_ELSEWHERE = {
     "transports/simulator/api/answer_stream.py",
     "transports/simulator/api/api_keys.py",
     "transports/simulator/api/api_models.py",
-    "transports/simulator/api/request_reader.py",
-    "transports/simulator/api/routes.py",
     "transports/simulator/api/simulated_model.py",
     "transports/simulator/tool_use.py",
     "transports/store/memory.py",

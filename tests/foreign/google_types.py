@@ -1,7 +1,8 @@
 """Judge bodies of the official API by Google's own packages; runs in an environment that has them.
 
 Reads a JSON list of `[type, body]` from stdin and writes a list of problems, null for a valid body. `request` and
-`response` are parsed strictly by the published protos, and by the types of `google-genai`, which knows newer fields.
+`response` are parsed strictly by the published protos, and by the types of `google-genai`, which knows newer fields;
+`error`, `models`, `model` and `count` by the protos alone.
 What only the newer types know is removed before the protos judge (`NEWER`).
 """
 
@@ -12,6 +13,7 @@ import sys
 import google.ai.generativelanguage_v1beta as protos
 from google.genai import types
 from google.protobuf import json_format
+from google.rpc import error_details_pb2, status_pb2  # the details of errors are of these types
 
 NEWER = {"imageSize", "thinkingLevel", "mediaResolution", "includeServerSideToolInvocations"}
 """Fields that the published protos do not have yet."""
@@ -23,6 +25,15 @@ REQUEST_PARTS = {
     "safetySettings": [types.SafetySetting],
     "generationConfig": types.GenerationConfig,
 }
+
+
+OTHERS = {
+    "error": status_pb2.Status,
+    "models": protos.ListModelsResponse.pb(),
+    "model": protos.Model.pb(),
+    "count": protos.CountTokensResponse.pb(),
+}
+assert error_details_pb2.RetryInfo
 
 
 def without_newer(value):
@@ -53,6 +64,8 @@ def judge(kind, body):
         for field in REQUEST_PARTS.keys() & body.keys():
             known(field, body[field])
         message = protos.GenerateContentRequest.pb()()
+    elif kind in OTHERS:
+        message = OTHERS[kind]()
     else:
         types.GenerateContentResponse.model_validate(copy.deepcopy(body), by_alias=True)
         message = protos.GenerateContentResponse.pb()()

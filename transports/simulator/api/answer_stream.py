@@ -206,13 +206,12 @@ async def streamed(
                 yield piece
             return
         if script.error is not None and number >= script.after:
-            yield _framed(overloaded().body(), number, sse=sse)
-            return
+            break
         for piece in cut_to(_framed(chunk, number, sse=sse), script.chunk or pace.chunk_bytes):
             yield piece
         number += 1
         await clock.sleep(pause) if pause else None
-    if script.late_error is not None:
+    if script.late_error is not None or script.error is not None:
         yield _framed(overloaded().body(), number, sse=sse)
     if not sse:
         yield b"]"

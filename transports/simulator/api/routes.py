@@ -9,6 +9,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -22,11 +23,15 @@ from transports.simulator.api.rpc_errors import ApiRefusal, invalid, overloaded,
 from transports.simulator.api.simulated_model import ModelAnswer, answer, prompt_tokens
 from transports.simulator.breakable_stream import BreakableStream
 from transports.simulator.config import SimulatorConfig
+from transports.simulator.prompt_directives import PromptScript
 
 _MOST_BODY = 100 * 1024 * 1024
 _MOST_SIGNATURES = 100_000
 _QUOTA, _DELAY = 10, 26
 """What the error says that `http="429"` orders."""
+
+_FAULTS = ("http", "error", "late_error", "drop_after", "eof_after", "stall_after", "garbage_after")
+_NO_FAULTS: dict[str, None] = dict.fromkeys(_FAULTS)
 
 Handler = Callable[[Request], Awaitable[Response | BreakableStream]]
 
@@ -109,8 +114,8 @@ class SimulatedApi:
         self, request: Request, sent: request_schema.Request, model: api_models.SimulatedModel, *, streams: bool
     ) -> Response | BreakableStream:
         """Answer a checked request."""
-        made = answer(sent, model)
-        self.refuse_as_ordered(made, model, streams=streams)
+        made = self.with_faults_once(answer(sent, model))
+        refuse_as_ordered(made.script, model, streams=streams)
         writer = ModelAnswerWriter(sent, model, made, secrets.token_urlsafe(16), self.sign)
         if not streams:
             await self._clock.sleep(self._config.pace.first_token_seconds)
@@ -124,22 +129,13 @@ class SimulatedApi:
         stream.headers = {"content-type": "text/event-stream" if sse else "application/json; charset=utf-8"}
         return stream
 
-    def refuse_as_ordered(self, made: ModelAnswer, model: api_models.SimulatedModel, *, streams: bool) -> None:
-        """Raise the error that a prompt orders for the begin of an answer; with `once`, only the first time."""
-        script = made.script
-        failed = script.error is not None and not (streams and script.after)
-        if (script.http is None and not failed) or (script.once and script.once in self._once):
-            return
-        if script.once:
-            self._once.add(script.once)
-        match script.http:
-            case None | 503:
-                raise overloaded()
-            case 429:
-                delay = float(script.retry_after or _DELAY)
-                raise quota_exceeded(model.id, per="Minute", tier="paid", value=_QUOTA, delay=delay)
-            case status:
-                raise ApiRefusal(status, f"The prompt ordered the status {status}.")
+    def with_faults_once(self, made: ModelAnswer) -> ModelAnswer:
+        """Return an answer without its faults if those of this name have happened."""
+        once = made.script.once
+        if not once or once not in self._once:
+            self._once.add(once)
+            return made
+        return msgspec.structs.replace(made, script=msgspec.structs.replace(made.script, **_NO_FAULTS))
 
     def sign(self) -> str:
         """Issue a signature."""
@@ -148,6 +144,21 @@ class SimulatedApi:
         while len(self._signatures) > _MOST_SIGNATURES:
             self._signatures.popitem(last=False)
         return base64.b64encode(signature).decode()
+
+
+def refuse_as_ordered(script: PromptScript, model: api_models.SimulatedModel, *, streams: bool) -> None:
+    """Raise the error that a prompt orders for the begin of an answer."""
+    match script.http:
+        case None:
+            if script.error is not None and not (streams and script.after):
+                raise overloaded()
+        case 503:
+            raise overloaded()
+        case 429:
+            delay = float(script.retry_after if script.retry_after.isdecimal() else _DELAY)
+            raise quota_exceeded(model.id, per="Minute", tier="paid", value=_QUOTA, delay=delay)
+        case status:
+            raise ApiRefusal(status, f"The prompt ordered the status {status}.")
 
 
 def number_of(request: Request, name: str) -> int:
