@@ -55,6 +55,7 @@ DIALECTS = (
 TRANSPORTS: dict[str, TransportType[Any]] = {
     "web": _transport("web"),
     "api": _transport("api"),
+    "vertex": _transport("vertex"),
     "simulator": _transport("simulator"),
 }
 

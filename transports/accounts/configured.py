@@ -113,6 +113,10 @@ class AccountType(msgspec.Struct, Generic[SettingsT], frozen=True, kw_only=True)
     ones."""
     identity: Callable[[str], str] = str
     """Returns what no two accounts may have in common, from the normal form: secret."""
+    realm: Callable[[SettingsT], str] = lambda _: ""
+    """Returns where an account uses its credential: accounts may share one if their realms differ."""
+    check: Callable[[SettingsT, str], None] = lambda _settings, _credential: None
+    """Raises ValueError, which contains no secret, for settings that do not go with a credential in its normal form."""
     kind: AccountKind = AccountKind.API_KEY
     noun: str = "credential"
     """What the credential is called in messages."""
@@ -222,7 +226,7 @@ class AccountType(msgspec.Struct, Generic[SettingsT], frozen=True, kw_only=True)
             DuplicateCredential: another account owns it; names both.
 
         """
-        owner = owners.setdefault(self.identity(account.credential), account.id)
+        owner = owners.setdefault(f"{self.identity(account.credential)} {self.realm(account.settings)}", account.id)
         if owner != account.id:
             raise DuplicateCredential(
                 f"account {account.id!r} has the same {self.noun} as account {owner!r}; {self.duplicate_advice}"
@@ -293,4 +297,6 @@ class AccountType(msgspec.Struct, Generic[SettingsT], frozen=True, kw_only=True)
         if settings.id.endswith(GUEST):
             raise ValueError(f"ids that end in {GUEST!r} are reserved; choose another id")
         self.egress(settings)
-        return ConfiguredAccount(settings=settings, credential=self.parse(text))
+        credential = self.parse(text)
+        self.check(settings, credential)
+        return ConfiguredAccount(settings=settings, credential=credential)

@@ -11,7 +11,7 @@ from transports.api.config import ApiConfig, ApiKeyAccount
 from transports.api.keys import ACCOUNTS, fingerprint
 from transports.base import Deps
 from transports.generate_content.accounts import ModelAccount, ModelAccounts
-from transports.generate_content.api_client import ApiClient
+from transports.generate_content.api_client import ApiAccess, ApiClient
 from transports.http import client
 
 VERSION = "v1beta"
@@ -75,8 +75,9 @@ class KeyAccounts(ModelAccounts[ApiKeyAccount, KeyAccount]):
         async def authorize() -> Mapping[str, str]:
             return {_KEY_HEADER: key}
 
+        access = ApiAccess(f"{config.base_url}/{VERSION}/", authorize)
         async with client(config.timeouts, proxy=settings.proxy, ca_file=config.ca_file) as http:
-            api = ApiClient(http, f"{config.base_url}/{VERSION}/", authorize, config.timeouts, self._deps.clock)
+            api = ApiClient(http, access, config.timeouts, self._deps.clock)
             account = ACCOUNTS.account_of(settings, self._deps.name, lambda: facts, api.reach)
             yield KeyAccount(account, api, self._deps, config.models_seconds, lambda: self.listed)
 

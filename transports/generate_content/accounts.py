@@ -12,6 +12,7 @@ from transports.account import Account, Report
 from transports.accounts.configured import SettingsT
 from transports.accounts.connected import ConnectedAccount, ConnectedAccounts
 from transports.base import Deps
+from transports.generate_content import wire
 from transports.generate_content.api_client import ApiClient
 from transports.tasks import every
 
@@ -61,6 +62,10 @@ class ModelAccount(ConnectedAccount, ABC):
     @abstractmethod
     async def list_models(self) -> Mapping[str, str]:
         """Return the names of the models that the API lists, by id; raises as `read_models`."""
+
+    def adapted(self, body: wire.GenerateContentRequest) -> wire.GenerateContentRequest:
+        """Return a request in the form that this API takes; raises Unsupported if it cannot take it."""
+        return body
 
     async def _refresh_models(self) -> None:
         try:

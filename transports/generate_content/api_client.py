@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import anyio
+import msgspec
 
 from protocol.model import GatewayError, Overloaded, RateLimited, UpstreamFailed
 from transports.clock import Clock
@@ -24,14 +25,23 @@ _LONGEST_ANSWER = 256 * 1024 * 1024
 """Of an answer in one piece: pictures come in base64."""
 
 
+class ApiAccess(msgspec.Struct, frozen=True):
+    """Where and how an account asks the API."""
+
+    base: str
+    """The address that paths are added to; it ends in a slash."""
+    authorize: Authorize
+    meant: Callable[[GatewayError], GatewayError] = lambda error: error
+    """Returns what a refusal of the API means here."""
+
+
 class ApiClient:
     """Calls of one account; the HTTP client belongs to it."""
 
-    def __init__(
-        self, http: aiohttp.ClientSession, base: str, authorize: Authorize, timeouts: Timeouts, clock: Clock
-    ) -> None:
-        """Send requests through `http` to addresses below `base`, which ends in a slash."""
-        self._http, self._base, self._authorize = http, base, authorize
+    def __init__(self, http: aiohttp.ClientSession, access: ApiAccess, timeouts: Timeouts, clock: Clock) -> None:
+        """Send requests through `http`."""
+        self._http, self._base = http, access.base
+        self._authorize, self._meant = access.authorize, access.meant
         self._timeouts, self._clock = timeouts, clock
 
     @asynccontextmanager
@@ -121,4 +131,4 @@ class ApiClient:
         error = error_for_body(response.status, body, now=self._clock.wall())
         if isinstance(error, RateLimited | Overloaded) and error.retry_after is None:
             error.retry_after = retry_after(response.headers)
-        return error
+        return self._meant(error)

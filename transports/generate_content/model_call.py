@@ -94,7 +94,7 @@ class ModelCall:
         return Exchange(served, answer.events)
 
     async def _send(self, stack: AsyncExitStack, request: GenerationRequest, signatures: dict[str, str]) -> "_Answer":
-        body = wire.encode_request(self._body(request, signatures))
+        body = wire.encode_request(self._account.adapted(self._body(request, signatures)))
         verb = "streamGenerateContent?alt=sse" if request.streamed else "generateContent"
         response = await stack.enter_async_context(self._account.api.post(f"models/{self._model.id}:{verb}", body))
         answer = _Answer(self._account, request, self._signatures, self._media)

@@ -31,7 +31,13 @@ class ApiModel(msgspec.Struct, frozen=True):
     label: str = ""
 
 
-def choose(selection: Selection, transport: str, config: Mapping[str, str], listed: Collection[str]) -> str | None:
+def choose(
+    selection: Selection,
+    transport: str,
+    config: Mapping[str, str],
+    listed: Collection[str],
+    defaults: Mapping[str, str] = DEFAULTS,
+) -> str | None:
     """Return the id of the model to ask; None: there is none.
 
     The settings of the model come first, then those of the transport, then a model of the same name that the API lists,
@@ -47,7 +53,7 @@ def choose(selection: Selection, transport: str, config: Mapping[str, str], list
         for ending in _PREVIEW:
             if f"{model.id}{ending}" in listed:
                 return f"{model.id}{ending}"
-    return DEFAULTS.get(key)
+    return defaults.get(key)
 
 
 def traits_of(model: str) -> ModelTraits:

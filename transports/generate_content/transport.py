@@ -4,7 +4,7 @@ Source: "Base".
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Generic, TypeVar
 
@@ -36,6 +36,9 @@ AccountsT = TypeVar("AccountsT", bound=ModelAccounts[Any, Any])
 
 class ModelTransport(ABC, Generic[AccountsT]):
     """Serve requests by models of the API."""
+
+    defaults: Mapping[str, str] = models.DEFAULTS
+    """The models that are asked by default."""
 
     def __init__(self, config: ModelsConfig, site: str, accounts: AccountsT, deps: Deps) -> None:
         """Use the given connected accounts."""
@@ -88,7 +91,7 @@ class ModelTransport(ABC, Generic[AccountsT]):
             raise
 
     def _model(self, selection: Selection) -> str | None:
-        return models.choose(selection, self.name, self._config.models, self.connected.listed)
+        return models.choose(selection, self.name, self._config.models, self.connected.listed, self.defaults)
 
     def media(self, ref: MediaRef, rendition: Rendition) -> AbstractAsyncContextManager[MediaStream]:
         """Open a file; it has one rendition. See `protocol.model.Engine.media`."""

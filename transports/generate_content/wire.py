@@ -176,6 +176,8 @@ class GenerateContentRequest(msgspec.Struct, frozen=True, rename="camel", omit_d
     safety_settings: tuple[SafetySetting, ...] = ()
     generation_config: GenerationConfig | None = None
     cached_content: str = ""
+    labels: dict[str, str] = {}
+    """By which Google Cloud divides the bill."""
 
 
 class Segment(msgspec.Struct, frozen=True, rename="camel"):

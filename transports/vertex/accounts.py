@@ -1,0 +1,167 @@
+"""Connects service accounts to Vertex AI, and reads the models that it lists."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol
+
+import anyio
+import msgspec
+import structlog
+
+from protocol.model import GatewayError, SignedOut
+from transports.account import Facts, Report
+from transports.accounts.configured import ConfiguredAccount
+from transports.base import Deps
+from transports.generate_content import wire
+from transports.generate_content.accounts import ModelAccount, ModelAccounts
+from transports.generate_content.api_client import ApiAccess, ApiClient
+from transports.http import client
+from transports.tasks import every
+from transports.vertex.config import VertexAccount, VertexConfig, origin_of
+from transports.vertex.dialect import to_vertex
+from transports.vertex.errors import on_vertex
+from transports.vertex.service_accounts import ACCOUNTS, fingerprint, project_of
+
+CHECK_TOKEN = "token"  # noqa: S105 -- the name of a check
+VERSION = "v1"
+_LISTING_VERSION = "v1beta1"
+"""Only this version lists models."""
+_PAGE = "models?pageSize=300"
+_MOST_PAGES = 20
+_SHORT = b'{"contents":[{"role":"user","parts":[{"text":"Hello"}]}]}'
+_TOKEN_SECONDS = 60.0
+"""How often it is checked whether the token expires soon."""
+
+_log = structlog.get_logger()
+
+
+class Tokens(Protocol):
+    """Fetches tokens; see `transports.vertex.token_source.TokenSource`, which needs google-auth."""
+
+    async def authorize(self) -> Mapping[str, str]:
+        """Return the headers that name the account."""
+        ...
+
+    async def keep_fresh(self) -> None:
+        """Renew the token if it is about to expire."""
+        ...
+
+
+class _PublisherModel(msgspec.Struct, frozen=True):
+    name: str
+
+
+class _PublisherPage(msgspec.Struct, frozen=True, rename="camel"):
+    publisher_models: tuple[_PublisherModel, ...] = ()
+    next_page_token: str = ""
+
+
+_decode_page = msgspec.json.Decoder(_PublisherPage, strict=False).decode
+
+
+class ConnectedServiceAccount(ModelAccount):
+    """A service account that is connected to Vertex AI."""
+
+    tokens: Tokens
+    catalogue: ApiClient
+    """Lists models."""
+    labels: Mapping[str, str]
+
+    def adapted(self, body: wire.GenerateContentRequest) -> wire.GenerateContentRequest:
+        """Return a request in the form of Vertex AI."""
+        return to_vertex(body, self.labels)
+
+    async def run(self) -> None:
+        """Keep the token fresh, and read the list of models again and again."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(super().run)
+            await every(_TOKEN_SECONDS, self.refresh_token, self._deps.clock)
+
+    async def refresh_token(self) -> None:
+        """Renew the token if it is due, and report the outcome."""
+        try:
+            await self.tokens.keep_fresh()
+        except SignedOut as error:
+            self._deps.report(Report(account=self.account.id, check=CHECK_TOKEN, error=error))
+        except GatewayError as error:
+            _log.warning("token_refresh_failed", account=self.account.id, error=type(error).__name__)
+        else:
+            self._deps.report(Report(account=self.account.id, check=CHECK_TOKEN))
+
+    async def count_tokens(self, model: str) -> None:
+        """Ask a model to count tokens, which costs nothing; raises GatewayError if it does not."""
+        async with self.api.post(f"models/{model}:countTokens", _SHORT) as response:
+            await self.api.whole(response)
+
+    async def list_models(self) -> Mapping[str, str]:
+        """Return Google's models that Vertex AI lists, without names; none, if the account may not list models."""
+        await self.tokens.authorize()
+        found: dict[str, str] = {}
+        page = _PublisherPage()
+        for _ in range(_MOST_PAGES):
+            token = f"&pageToken={page.next_page_token}" if page.next_page_token else ""
+            try:
+                page = _decode_page(await self.catalogue.get(f"{_PAGE}{token}"))
+            except SignedOut:
+                return found
+            found |= {model.name.rpartition("/")[2]: "" for model in page.publisher_models}
+            if not page.next_page_token:
+                break
+        return found
+
+
+class ServiceAccounts(ModelAccounts[VertexAccount, ConnectedServiceAccount]):
+    """The connected service accounts of one vertex transport."""
+
+    def __init__(self, config: VertexConfig, deps: Deps) -> None:
+        """Read the service accounts of the settings.
+
+        Raises:
+            ValueError: a service account of the settings is invalid.
+
+        """
+        super().__init__(ACCOUNTS, config.accounts, deps)
+        self._config, self._deps = config, deps
+
+    @asynccontextmanager
+    async def connect_account(
+        self, configured: ConfiguredAccount[VertexAccount] | None
+    ) -> AsyncGenerator[ConnectedServiceAccount]:
+        """Open the HTTP client of a service account."""
+        from transports.vertex.token_source import TokenSource
+
+        if configured is None:
+            raise ValueError("Vertex AI has no guests")
+        config, settings, timeouts = self._config, configured.settings, self._config.timeouts
+        facts = Facts(plan="paid", credential=fingerprint(configured.credential))
+        origin = origin_of(config, settings.location)
+        project = project_of(settings, configured.credential)
+        place = f"{origin}/{VERSION}/projects/{project}/locations/{settings.location}/publishers/google/"
+        async with AsyncExitStack() as stack:
+            http = direct = await stack.enter_async_context(
+                client(timeouts, proxy=settings.proxy, ca_file=config.ca_file)
+            )
+            if settings.proxy is not None:
+                direct = await stack.enter_async_context(client(timeouts, ca_file=config.ca_file))
+            tokens = TokenSource(configured.credential, http, direct, timeouts)
+            api, catalogue = (
+                ApiClient(http, ApiAccess(base, tokens.authorize, on_vertex), timeouts, self._deps.clock)
+                for base in (place, f"{origin}/{_LISTING_VERSION}/publishers/google/")
+            )
+            account = ACCOUNTS.account_of(settings, self._deps.name, lambda: facts, api.reach)
+            connected = ConnectedServiceAccount(account, api, self._deps, config.models_seconds)
+            connected.tokens, connected.catalogue, connected.labels = tokens, catalogue, config.labels
+            yield connected
+
+
+@asynccontextmanager
+async def open_accounts(config: VertexConfig, deps: Deps) -> AsyncGenerator[ServiceAccounts]:
+    """Connect the service accounts for the duration of the context.
+
+    Raises:
+        ValueError: a service account of the settings is invalid.
+
+    """
+    accounts = ServiceAccounts(config, deps)
+    async with accounts.open():
+        yield accounts
