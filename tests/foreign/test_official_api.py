@@ -20,7 +20,10 @@ MODEL = "gemini-3.6-flash"
 PAID = API_KEYS[1].partition(":")[0]
 
 ALWAYS = (
-    (r".*\.usage\.prompt_tokens_details", "the gateway does not tell the tokens of texts and pictures apart"),
+    (
+        r".*\.usage\.(prompt|candidates)_tokens_details",
+        "the gateway does not tell the tokens of texts and pictures apart",
+    ),
     (r".*\.reasons", "the gateway's errors have reasons of its own, as in its other dialects"),
     (r".*\.quotas", "the quotas are those of the operator's keys, which clients do not see"),
 )

@@ -109,6 +109,8 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A video that is refused with 1053 is made and counted nevertheless, and its conversation is kept."""
     temporary_code: Annotated[int, msgspec.Meta(ge=0)] = 1096
     """Error code after answers of temporary chats that are requested as browsers do, in `site`; 0: none."""
+    file_seconds: Seconds = 0.2
+    """How long the official API processes an uploaded file."""
     video_seconds: Seconds = 4.0
     """How long a video takes."""
     research_seconds: Seconds = 5.0

@@ -86,10 +86,9 @@ class RequestCheck:
         request: schema.Request,
         model: SimulatedModel,
         issued: Callable[[bytes], bool],
-        has_file: Callable[[str], bool],
     ) -> None:
-        """`issued` returns whether a signature is one that this API has issued, `has_file` whether a file is there."""
-        self._request, self._model, self._issued, self._has_file = request, model, issued, has_file
+        """`issued` returns whether a signature is one that this API has issued."""
+        self._request, self._model, self._issued = request, model, issued
 
     def run(self) -> None:
         """Check everything.
@@ -127,13 +126,9 @@ class RequestCheck:
 
     def check_file(self, part: schema.SentPart) -> None:
         """Check a file, if the part is one."""
-        inline, reference = part.inline_data, part.file_data
+        inline = part.inline_data
         if inline is not None and (not inline.mime_type or not inline.data):
             raise invalid("Unable to process input file: it has no type or no data.")
-        if reference is not None and "/files/" in reference.file_uri and not self._has_file(reference.file_uri):
-            name = reference.file_uri.rpartition("/")[2]
-            message = f"You do not have permission to access the File {name} or it may not exist."
-            raise ApiRefusal(403, message)
 
     def check_turns(self) -> None:
         """Check that the results of calls follow them, as many as there are calls."""

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from transports.clock import Clock
 from transports.simulator.api import api_models, request_schema
 from transports.simulator.api.answer_stream import ModelAnswerWriter, breaks, broken_whole, streamed
+from transports.simulator.api.api_files import ApiFiles
 from transports.simulator.api.api_keys import KeyRing
 from transports.simulator.api.request_reader import RequestCheck, decode
 from transports.simulator.api.rpc_errors import ApiRefusal, invalid, overloaded, quota_exceeded
@@ -45,6 +46,7 @@ class SimulatedApi:
         self.keys = KeyRing(config.api_keys, clock)
         self._signatures: OrderedDict[bytes, None] = OrderedDict()
         self._once: set[str] = set()
+        self.files = ApiFiles(clock, self.keys.find, config.file_seconds)
 
     def routes(self) -> list[Route]:
         """Return the routes of the API, below its version."""
@@ -52,6 +54,10 @@ class SimulatedApi:
             Route("/v1beta/models", self._guarded(self.list_models)),
             Route("/v1beta/models/{name}", self._guarded(self.get_model), methods=["GET"]),
             Route("/v1beta/models/{name}:{verb}", self._guarded(self.call), methods=["POST"]),
+            Route("/upload/v1beta/files", self._guarded(self.files.upload), methods=["POST"]),
+            Route("/v1beta/files", self._guarded(self.files.list_files)),
+            Route("/v1beta/files/{name}", self._guarded(self.files.get_file), methods=["GET"]),
+            Route("/v1beta/files/{name}", self._guarded(self.files.delete_file), methods=["DELETE"]),
         ]
 
     def _guarded(self, handler: Handler) -> Handler:
@@ -97,7 +103,7 @@ class SimulatedApi:
                 messages = inner.contents if inner is not None else counted.contents
                 return JSONResponse({"totalTokens": prompt_tokens(messages)})
             case "generateContent" | "streamGenerateContent":
-                sent = decode(body, request_schema.Request)
+                sent = self.files.resolved(decode(body, request_schema.Request), key)
                 self.check_request(sent, model)
                 self.keys.use(key, model)
                 return await self.generate(request, sent, model, streams=verb.startswith("stream"))
@@ -108,7 +114,7 @@ class SimulatedApi:
         """Check a request to a model; raise ApiRefusal if it is wrong."""
         if model.kind == "interaction":
             raise invalid("This model only supports Interactions API.")
-        RequestCheck(sent, model, self._signatures.__contains__, lambda _: False).run()
+        RequestCheck(sent, model, self._signatures.__contains__).run()
 
     async def generate(
         self, request: Request, sent: request_schema.Request, model: api_models.SimulatedModel, *, streams: bool

@@ -193,7 +193,7 @@ class _Answering:
             )
             for number in range(1, (script.images or 1) + 1)
         )
-        if options.thinking_config is not None and options.thinking_config.include_thoughts:
+        if self._model.thinks:
             draft = DrawnPicture(prompt=f"draft: {words}", number=0, aspect=width / height)
             drawn = (ModelPart(text="I sketch it first.", thought=True), ModelPart(picture=draft, thought=True), *drawn)
         if "TEXT" not in (options.response_modalities or ["TEXT"]):
