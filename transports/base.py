@@ -134,9 +134,19 @@ class TransportType(msgspec.Struct, Generic[ConfigT], frozen=True):
     """The model families that it has: `Model.family` of the catalogue is one of them."""
     is_simulated: Callable[[ConfigT], bool] = lambda _: False
     """Whether only a simulator on this machine answers with these settings: secrets may be samples then."""
+    chosen_model: Callable[[ConfigT, str, Selection], str | None] | None = None
+    """Returns the upstream's model that the settings of a transport, by name, choose for a selection; None: it does not
+    offer the selection. Without it: the model family."""
     reload: Callable[[Any, ConfigT], Awaitable[Sequence[str]]] = _reload_nothing
     """Makes a transport that `connect` yielded use the accounts of these settings, whose files may have changed; open
     requests continue. Returns the files or accounts that are invalid: they keep their earlier configuration."""
+
+    def model_of(self, config: ConfigT, name: str, selection: Selection) -> str | None:
+        """Return what a transport would ask its upstream for, by its settings alone; None: it offers no such model."""
+        if self.chosen_model is not None:
+            return self.chosen_model(config, name, selection)
+        family = selection.model.family
+        return family if family in self.families else None
 
     def account_settings(self, config: Any) -> Sequence[AccountSettings]:
         """Return the accounts of the settings."""

@@ -40,7 +40,7 @@ class NewAccountRequest(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     secret: str
     transport: str = ""
-    """Empty: the only transport of the settings that has accounts."""
+    """Empty: the one whose credentials have this form, or the only one of the settings that has accounts."""
     options: dict[str, Any] = {}
     replace: bool = False
 
@@ -108,7 +108,8 @@ class AccountService:
                 "defined_in_settings",
                 f"account {request.id!r} is defined in the settings; choose another id or change it there",
             )
-        name, account_type, settings = account_type_of(self._configs, request.transport)
+        transport = request.transport or transport_for(self._configs, request.secret)
+        name, account_type, settings = account_type_of(self._configs, transport)
         record = self._record(request, name, by)
         others = [other for other in await self._registry.records(name) if other.id != record.id]
         is_simulated = wiring.TRANSPORTS[name].is_simulated(self._configs[name])
@@ -261,6 +262,13 @@ class AccountService:
             processes=await read_processes(self._records),
             facts=facts,
         )
+
+
+def transport_for(configs: Mapping[str, msgspec.Struct], secret: str) -> str:
+    """Return the only transport whose credentials have this form; empty: there is none, or several."""
+    types = {name: wiring.TRANSPORTS[name].accounts for name in configs}
+    found = [name for name, one in types.items() if one is not None and one.recognizes(secret)]
+    return found[0] if len(found) == 1 else ""
 
 
 def account_type_of(

@@ -66,6 +66,8 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str = ""
     """Proxy that its requests use, without credentials."""
     plan: str = ""
+    tier: str = ""
+    """Whether its use costs money: free or paid; empty: the transport has no tiers."""
     quotas: tuple[Quota, ...] = ()
     rotated_at: float | None = None
     expires_at: float | None = None
@@ -117,7 +119,8 @@ def account_view(account: Account, record: AccountRecord | None, shared: SharedF
         **_added(record),
         **_state(account.id, cooldowns, shared),
         in_flight=sum(load.in_flight for load in loads),
-        plan=next((load.plan for load in loads if load.plan), facts.plan),
+        tier=account.tier,
+        plan=next((load.plan for load in loads if load.plan), facts.plan or account.tier),
         quotas=next((load.quotas for load in loads if load.quotas), facts.quotas),
         rotated_at=newest.rotated_at,
         expires_at=newest.expires_at,

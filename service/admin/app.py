@@ -14,7 +14,7 @@ from protocol.http.context import context_of
 from protocol.http.errors import ASGIResponse, HttpError
 from protocol.http.operation import Endpoint
 from protocol.http.response import WholeResponse
-from protocol.model import GatewayError
+from protocol.model import BadRequest, GatewayError
 from service.admin.errors import refusal
 from service.admin.handlers import AdminDeps, AdminHandlers, AdminRequest
 from service.admin.operations import OPERATIONS, STREAM, AdminOperation
@@ -82,6 +82,7 @@ class _OperationEndpoint:
             identity=who,
             account=request.path_params.get("id", ""),
             body=await self._body(request),
+            query=self._query(request),
             last_event_id=request.headers.get("last-event-id"),
         )
         if self._streams:
@@ -95,6 +96,15 @@ class _OperationEndpoint:
                 self._drain.count_out()
 
         return WholeResponse(answer, refusal)
+
+    def _query(self, request: Request) -> Any:
+        kind = self._operation.query_type
+        if kind is None:
+            return None
+        try:
+            return msgspec.convert(dict(request.query_params), kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise BadRequest(f"Invalid query parameter: {error}.") from None
 
     async def _body(self, request: Request) -> Any:
         if self._decode is None:

@@ -9,7 +9,7 @@ import structlog
 from starlette.responses import Response
 
 from protocol.http.errors import HttpError
-from protocol.model import BadRequest, GatewayError, Saturated, Unauthorized
+from protocol.model import BadRequest, GatewayError, ModelUnknown, Saturated, Unauthorized
 from service.accounts.service import AccountError
 from service.admin.wire import AdminError, AdminErrorBody
 
@@ -28,6 +28,8 @@ def status_of(error: GatewayError) -> int:
             return error.status
         case BadRequest():
             return 400 if error.code in _MALFORMED else 422
+        case ModelUnknown():
+            return 422
         case Unauthorized():
             return 401
         case Saturated():

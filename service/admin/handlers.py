@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from protocol.http.errors import ASGIResponse, shutting_down
 from service import VERSION
+from service.accounts.route_view import RouteExplainer
 from service.accounts.service import AccountService, NewAccountRequest
 from service.accounts.views import AccountView
 from service.admin.errors import map_errors
@@ -44,6 +45,8 @@ class AdminRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Account id from the path."""
     body: Any = None
     """Decoded body, of the operation's request type."""
+    query: Any = None
+    """Decoded query parameters, of the operation's query type."""
     last_event_id: str | None = None
     """`Last-Event-ID` of the client."""
 
@@ -53,6 +56,7 @@ class AdminDeps(msgspec.Struct, frozen=True, kw_only=True):
 
     accounts: AccountService
     records: Records
+    routes: RouteExplainer
     change_feed: ChangeFeed
     """Polled after each change, so that this process applies it at once."""
     kind: str
@@ -128,6 +132,11 @@ class AdminHandlers:
         with map_errors():
             secret = await self._accounts.export(request.account, by=request.identity.actor)
         return _json(ExportedCredential(account=request.account, secret=secret))
+
+    async def route(self, request: AdminRequest) -> ASGIResponse:
+        """Return the route that a request would take."""
+        with map_errors():
+            return _json(self._deps.routes.explain(request.query, await self._accounts.list_accounts()))
 
     async def status(self, _: AdminRequest) -> ASGIResponse:
         """Return the gateway's status, also when the store does not answer."""

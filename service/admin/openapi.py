@@ -53,6 +53,8 @@ def _operation(operation: AdminOperation, schema_of: dict[str, Any]) -> dict[str
     parameters: list[dict[str, Any]] = []
     if "{id}" in operation.path:
         parameters.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
+    if operation.query_type is not None:
+        parameters += _query_parameters(operation.query_type)
     if any(kind == STREAM for kind, _ in operation.responses.values()):
         parameters.append({"name": "Last-Event-ID", "in": "header", "required": False, "schema": {"type": "string"}})
     if parameters:
@@ -68,6 +70,16 @@ def _operation(operation: AdminOperation, schema_of: dict[str, Any]) -> dict[str
     }
     described["responses"] = {str(status): answer for status, answer in sorted((answers | errors).items())}
     return described
+
+
+def _query_parameters(kind: type[msgspec.Struct]) -> list[dict[str, Any]]:
+    """Return the fields of a query type as parameters."""
+    found = msgspec.json.schema(kind)
+    fields = found["$defs"][kind.__name__]
+    return [
+        {"name": name, "in": "query", "required": name in fields["required"], "schema": schema}
+        for name, schema in fields["properties"].items()
+    ]
 
 
 def _response(kind: Any, description: str, schema_of: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from protocol.http.errors import ASGIResponse
+from service.accounts.route_view import RouteQuery, RouteView
 from service.accounts.views import AccountView
 from service.admin.handlers import AdminHandlers, AdminRequest
 from service.admin.wire import AccountList, CheckResult, ExportedCredential, NewAccount, PauseRequest, Status
@@ -28,6 +29,7 @@ _READS = {
     415: "The body is not JSON, or it is compressed.",
     422: "A value is invalid.",
 }
+_QUERY = {422: "A parameter is unknown, missing or invalid, or the model does not exist."}
 _CONFLICT = {
     409: "The account exists already, shares a session with another one, is defined in the settings, or is unusable."
 }
@@ -47,6 +49,8 @@ class AdminOperation(msgspec.Struct, frozen=True):
     changes: bool = True
     """Whether it changes or exports something and needs more than a read-only token."""
     request_type: type[msgspec.Struct] | None = None
+    query_type: type[msgspec.Struct] | None = None
+    """Type of the query parameters."""
     body_optional: bool = False
     """Whether the body may be omitted."""
     conflicts: bool = False
@@ -56,7 +60,12 @@ class AdminOperation(msgspec.Struct, frozen=True):
     def errors(self) -> Mapping[int, str]:
         """Descriptions of the possible errors by status."""
         found = dict(_ANY)
-        for applies, more in ((self.changes, _CHANGES), (self.request_type, _READS), (self.conflicts, _CONFLICT)):
+        for applies, more in (
+            (self.changes, _CHANGES),
+            (self.request_type, _READS),
+            (self.conflicts, _CONFLICT),
+            (self.query_type, _QUERY),
+        ):
             if applies:
                 found |= more
         return found
@@ -110,6 +119,13 @@ OPERATIONS = (
         "Return an account's current session in a form that can be added again. It is secret.",
         {200: (ExportedCredential, "The session.")},
         conflicts=True,
+    ),
+    AdminOperation(
+        "GET", "/v1/route", "explainRoute", AdminHandlers.route,
+        "Explain which route a request would take, its transports in their order, and which of their accounts can "
+        "serve it now, as `gemini-gateway route explain --json` does. Nothing is sent.",
+        {200: (RouteView, "The route.")},
+        changes=False, query_type=RouteQuery,
     ),
     AdminOperation(
         "GET", "/v1/status", "showStatus", AdminHandlers.status,

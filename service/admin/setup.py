@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
+from protocol.model import Selection
 from service import wiring
+from service.accounts.route_view import RouteExplainer, UpstreamModelOf
 from service.accounts.service import AccountError, AccountService, OpenTransport
 from service.admin.app import BODY_BYTES, admin_app
 from service.admin.errors import refusal
@@ -50,6 +52,7 @@ def create_admin_app(settings: Settings, origin: Origin, records: Records, runni
             configs, records, request_deps.clock, running_transport_opener(running.engine, running.change_feed)
         ),
         records=records,
+        routes=RouteExplainer(running.engine.catalogue, running.engine.routes, running_model_of(running.engine)),
         change_feed=running.change_feed,
         kind="redis" if location_of(settings.store, origin, Path()).path is None else "sqlite",
         encrypted=cipher_of(settings.store, origin).can_encrypt,
@@ -77,6 +80,17 @@ def token_reload(tokens: AdminTokens, settings: Settings, origin: Origin) -> Rel
         return []
 
     return ReloadPart(files, reload)
+
+
+def running_model_of(engine: Router) -> UpstreamModelOf:
+    """Return a function that says which model a transport of the running gateway asks its upstream for."""
+    transports = {failover.transport.name: failover.transport for failover in engine.failovers}
+
+    def model_of(name: str, selection: Selection) -> str | None:
+        transport = transports[name]
+        return transport.quota_of(selection) if transport.offers(selection) else None
+
+    return model_of
 
 
 def running_transport_opener(engine: Router, change_feed: ChangeFeed) -> OpenTransport:

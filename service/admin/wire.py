@@ -21,10 +21,10 @@ class NewAccount(RequestBody, frozen=True):
 
     id: AccountId
     secret: Annotated[str, Meta(min_length=1)]
-    """The credential. For a website account: the session cookies, as a Cookie header, a browser's JSON or Netscape
-    export, or the two values on two lines."""
+    """The credential. For the official API: the key. For a website account: the session cookies, as a Cookie header,
+    a browser's JSON or Netscape export, or the two values on two lines."""
     transport: str = ""
-    """Name of the transport in the settings; empty: the only one that has accounts."""
+    """Name of the transport in the settings; empty: the one whose credentials have this form."""
     options: dict[str, Any] = {}
     """Other account settings of the transport, such as `concurrency`, `weight` or `proxy`."""
     replace: bool = False

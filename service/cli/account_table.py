@@ -122,11 +122,11 @@ def _state(row: AccountView, now: float) -> str:
     lines = [f"[{color}]{row.state.label}[/]"]
     if row.state is AccountStatus.NEEDS_ATTENTION:
         lines[0] += f": {escape(row.reason)}"
-    if row.state is AccountStatus.COOLING_DOWN:
-        lines += [
-            f"{cooldown.scope} {cooldown.reason.value}, {ahead_short(cooldown.until, now)}"
-            for cooldown in row.cooldowns
-        ]
+    lines += [
+        f"{escape(cooldown.scope)} {cooldown.reason.value}, {ahead_short(cooldown.until, now)}"
+        for cooldown in row.cooldowns
+        if row.state is AccountStatus.COOLING_DOWN or cooldown.reason is CooldownReason.NEVER
+    ]
     return "\n".join(lines)
 
 

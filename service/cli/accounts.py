@@ -4,7 +4,7 @@ import getpass
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import msgspec
 from protocol.model import Capability
 from service import wiring
 from service.accounts.offline import transport_opener
-from service.accounts.service import AccountError, AccountService, NewAccountRequest, account_type_of
+from service.accounts.service import AccountError, AccountService, NewAccountRequest, account_type_of, transport_for
 from service.cli.account_table import account_details, account_notes, accounts_table, console, finding_line
-from service.cli.credentials import read_credential
+from service.cli.credentials import read_credential, read_to_recognize
 from service.cli.options import ResultT, config_option, settings_at, store_path_of
 from service.server.hypercorn import run_loop
 from service.storage.factory import location_of, open_local_replica, open_store
@@ -51,7 +51,7 @@ def _transport_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @accounts.command("add")
 @click.argument("account", metavar="ID")
-@click.option("--transport", help="Name of the transport in the settings, if several have accounts.")
+@click.option("--transport", help="Name of the transport in the settings; default: by the credential's form.")
 @click.option("--secret-file", type=click.Path(path_type=Path), help="File with the credential, such as cookies.")
 @click.option("--secret-stdin", is_flag=True, help="Read the credential from standard input.")
 @click.option("--concurrency", type=click.IntRange(1), help="Concurrency limit over all processes.")
@@ -78,15 +78,29 @@ def add_account(account: str, transport: str | None, config_path: Path | None, *
     options = {name: value for name, value in given.items() if value not in (None, ())}
 
     _, settings, origin = settings_at(config_path)
+    configs = wiring.transport_settings(settings, origin)
+    first: str | None = None
+    if transport is None and sum(wiring.TRANSPORTS[name].accounts is not None for name in configs) > 1:
+        transport = _transport_of_option(configs, values)
+        if not transport:
+            first = read_to_recognize(file, stdin=stdin)
+            transport = transport_for(configs, first or "")
     try:
-        transport, account_type, _ = account_type_of(wiring.transport_settings(settings, origin), transport or "")
+        transport, account_type, _ = account_type_of(configs, transport or "")
     except AccountError as error:
         raise click.ClickException(str(error)) from None
-    secret = read_credential(account_type, file, values, stdin=stdin)
+    secret = read_credential(account_type, file, values, stdin=stdin, first=first)
     request = NewAccountRequest(id=account, secret=secret, transport=transport, options=options, replace=replace)
-    added = _with_accounts(config_path, lambda service: service.add(request, by=current_user()), writes=True)
+    added = with_accounts(config_path, lambda service: service.add(request, by=current_user()), writes=True)
     click.echo(f"{'Changed' if added is AddResult.CHANGED else 'Added'} {account}; running gateways will use it now.")
     click.echo(f"Next: gemini-gateway accounts check {account}")
+
+
+def _transport_of_option(configs: Mapping[str, Any], values: Mapping[str, str | None]) -> str:
+    """Return the transport whose credential was given by an option of its own; empty: none was."""
+    types = ((name, wiring.TRANSPORTS[name].accounts) for name in configs)
+    given = [name for name, one in types if one and any(values.get(part.option) for part in one.parts)]
+    return given[0] if len(given) == 1 else ""
 
 
 @accounts.command("list")
@@ -94,7 +108,7 @@ def add_account(account: str, transport: str | None, config_path: Path | None, *
 @config_option
 def list_accounts(config_path: Path | None, *, as_json: bool) -> None:
     """List accounts with state, load and quota."""
-    rows = _with_accounts(config_path, lambda service: service.list_accounts())
+    rows = with_accounts(config_path, lambda service: service.list_accounts())
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)))
         return
@@ -113,7 +127,7 @@ def list_accounts(config_path: Path | None, *, as_json: bool) -> None:
 @config_option
 def show_account(account: str, config_path: Path | None, *, as_json: bool) -> None:
     """Show an account's details (no secrets)."""
-    row = _with_accounts(config_path, lambda service: service.get_account(account))
+    row = with_accounts(config_path, lambda service: service.get_account(account))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(row)))
         return
@@ -143,7 +157,7 @@ def check_account(account: str | None, config_path: Path | None, *, every: bool)
                 passed = passed and finding.level is not Level.FAILED
         return passed
 
-    sys.exit(0 if _with_accounts(config_path, work) else 1)
+    sys.exit(0 if with_accounts(config_path, work) else 1)
 
 
 @accounts.command("pause")
@@ -155,7 +169,7 @@ def pause_account(account: str, reason: str, config_path: Path | None) -> None:
 
     Open requests continue. `accounts resume` ends the pause.
     """
-    _with_accounts(config_path, lambda service: service.pause(account, by=current_user(), reason=reason), writes=True)
+    with_accounts(config_path, lambda service: service.pause(account, by=current_user(), reason=reason), writes=True)
     click.echo(f"Paused {account}.")
 
 
@@ -167,7 +181,7 @@ def resume_account(account: str, config_path: Path | None) -> None:
 
     Also clears the state "needs attention".
     """
-    resumed = _with_accounts(config_path, lambda service: service.resume(account, by=current_user()), writes=True)
+    resumed = with_accounts(config_path, lambda service: service.resume(account, by=current_user()), writes=True)
     click.echo(
         f"Resumed {account}." if resumed else f"{account} was neither paused, cooling down nor in need of attention."
     )
@@ -181,7 +195,7 @@ def remove_account(account: str, config_path: Path | None, *, yes: bool) -> None
     """Remove an account and its session."""
     if not yes:
         click.confirm(f"Remove {account} and its session?", abort=True, err=True)
-    _with_accounts(config_path, lambda service: service.remove(account, by=current_user()), writes=True)
+    with_accounts(config_path, lambda service: service.remove(account, by=current_user()), writes=True)
     click.echo(f"Removed {account}.")
 
 
@@ -198,7 +212,7 @@ def export_account(account: str, output: Path | None, config_path: Path | None, 
     click.echo("warning: the session is secret: it gives full access to the account", err=True)
     if output is None and not yes and sys.stdout.isatty():
         click.confirm("Print the session to this terminal?", abort=True, err=True)
-    secret = _with_accounts(config_path, lambda service: service.export(account, by=current_user()), writes=True)
+    secret = with_accounts(config_path, lambda service: service.export(account, by=current_user()), writes=True)
     if output is None:
         click.echo(secret)
         return
@@ -217,13 +231,13 @@ def current_user() -> str:
     return f"cli:{user}@{socket.gethostname()}"
 
 
-def _with_accounts(
+def with_accounts(
     config_path: Path | None,
     work: Callable[[AccountService], Awaitable[ResultT]],
     *,
     writes: bool = False,
 ) -> ResultT:
-    """Run `work` on the accounts; report an error in one line."""
+    """Run `work` on the accounts and return its result; report an error in one line."""
     path, settings, origin = settings_at(config_path)
     log = settings.log if writes else msgspec.structs.replace(settings.log, level="error")
     logs.configure(log)

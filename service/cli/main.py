@@ -36,6 +36,7 @@ _SUBCOMMANDS = {
     "init": _Subcommand("service.cli.init.command", "init", "Set up a gateway step by step."),
     "licenses": _Subcommand("service.cli.licenses", "licenses", "Add, list and revoke licenses."),
     "probe": _Subcommand("service.cli.main", "probe_url", "Exit with 0 if a health URL answers 200."),
+    "route": _Subcommand("service.cli.route", "route", "Explain which way a request takes."),
     "serve": _Subcommand("service.cli.serve", "serve", "Run the gateway."),
     "simulate": _Subcommand("service.cli.demo", "simulate", "Run the simulated Gemini site alone."),
     "store": _Subcommand("service.cli.store", "store", "Inspect and migrate the store."),

@@ -111,6 +111,8 @@ class AccountType(msgspec.Struct, Generic[SettingsT], frozen=True, kw_only=True)
     """Raises ValueError, which contains no secret, for a credential that `parse` accepts, but that cannot be one of a
     new account: it has expired by the time in epoch seconds, or is a placeholder. Simulated accounts may have short
     ones."""
+    recognizes: Callable[[str], bool] = lambda _: False
+    """Whether a text has the form of such a credential, and of no other transport's."""
     identity: Callable[[str], str] = str
     """Returns what no two accounts may have in common, from the normal form: secret."""
     realm: Callable[[SettingsT], str] = lambda _: ""

@@ -12,6 +12,8 @@ _KEY = re.compile(r"[!-~]{8,512}")
 _GOOGLE_KEY = re.compile(r"AIza[0-9A-Za-z_-]{35}|AQ\.[0-9A-Za-z._-]{20,}")
 """The forms of keys that Google AI Studio has handed out."""
 
+_LIKE_A_KEY = re.compile(r"(AIza|AQ\.)[!-~]{4,}")
+
 
 def parse_key(text: str) -> str:
     """Return a key without blanks around it.
@@ -24,6 +26,11 @@ def parse_key(text: str) -> str:
     if not _KEY.fullmatch(key):
         raise ValueError("expected one key of 8 to 512 visible characters, such as AIza…")
     return key
+
+
+def recognizes_key(text: str) -> bool:
+    """Return whether a text is a key, by its beginning."""
+    return _LIKE_A_KEY.fullmatch(text.strip().strip("\"'")) is not None
 
 
 def check_new_key(text: str, _now: float, is_simulated: bool) -> None:
@@ -57,6 +64,7 @@ ACCOUNTS = AccountType(
     kind=AccountKind.API_KEY,
     noun="key",
     parse=parse_key,
+    recognizes=recognizes_key,
     check_new=check_new_key,
     duplicate_advice="a second account with it has no quota of its own",
     egress=_egress,

@@ -15,7 +15,7 @@ from transports.api.config import ApiConfig
 from transports.api.keys import ACCOUNTS
 from transports.base import Deps, TransportType
 from transports.generate_content.config import on_this_machine
-from transports.generate_content.transport import ModelTransport
+from transports.generate_content.transport import ModelTransport, chosen_model
 from transports.http import trusted
 
 
@@ -76,5 +76,6 @@ TRANSPORT_TYPE = TransportType(
     tiers=frozenset({"free", "paid"}),
     families=frozenset({"pro", "flash", "flash-lite"}),
     is_simulated=lambda config: on_this_machine(config.base_url),
+    chosen_model=chosen_model,
     reload=ApiTransport.reload,
 )

@@ -34,6 +34,11 @@ OFFERED = frozenset({Capability.CHAT, Capability.IMAGEN})
 AccountsT = TypeVar("AccountsT", bound=ModelAccounts[Any, Any])
 
 
+def chosen_model(config: ModelsConfig, name: str, selection: Selection) -> str | None:
+    """Return the model that the settings choose; see `transports.base.TransportType.chosen_model`."""
+    return models.choose(selection, name, config.models, ()) if selection.capability in OFFERED else None
+
+
 class ModelTransport(ABC, Generic[AccountsT]):
     """Serve requests by models of the API."""
 

@@ -64,6 +64,14 @@ def stored_facts(value: bytes) -> Facts:
         return Facts()
 
 
+def recognizes_session(text: str) -> bool:
+    """Return whether a text holds the cookies of a session, other than a value that could be any."""
+    try:
+        return bool(parse_export(text)) and (wire.PSID in text or text.lstrip().startswith("g.a"))
+    except ValueError:
+        return False
+
+
 def _egress(account: WebAccount) -> str:
     try:
         return egress_of(account.proxy)
@@ -77,6 +85,7 @@ ACCOUNTS = AccountType(
     kind=AccountKind.SESSION,
     noun="session",
     parse=lambda export: header(parse_export(export)),
+    recognizes=recognizes_session,
     check_new=check_new,
     identity=lambda cookies: parse_export(cookies)[wire.PSID],
     duplicate_advice=(

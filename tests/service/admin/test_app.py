@@ -43,6 +43,18 @@ def test_accounts_are_added_paused_resumed_exported_and_removed_while_the_gatewa
 DOING = ("pause", "resume", "check")
 
 
+def test_a_route_is_explained_to_any_token(start):
+    gateway = start()
+    gateway.add("one")
+    answer = gateway("GET", "/v1/route?model=gemini-3-pro&tools=true", token=EYE_TOKEN)
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["model"], found["route"]) == ("gemini-3-pro", None)
+    assert [(hop["hop"], [one["state"] for one in hop["accounts"]]) for hop in found["hops"]] == [("web", ["ready"])]
+    for query in ("", "?model=none-such", "?model=gemini-3-pro&tools=perhaps", "?model=gemini-3-pro&other=1"):
+        assert gateway("GET", f"/v1/route{query}").status_code == 422
+
+
 def test_an_account_of_the_settings_is_not_removed_but_paused(start):
     more = f'[[transports.web.accounts]]\nid = "one"\ncookies = "{session_of("one")}"'
     gateway = start(more=more)

@@ -43,6 +43,7 @@ async def test_openapi_describes_exactly_the_routes():
     deps = AdminDeps(
         accounts=None,
         records=None,
+        routes=None,
         change_feed=None,
         kind="",
         encrypted=True,

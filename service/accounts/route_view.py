@@ -1,0 +1,145 @@
+"""Explains a route: which transports a request would be asked of, in which order, and with which accounts.
+
+It sends nothing. The states of the accounts are those of the store, so a command sees what running gateways know.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from protocol.model import Capability, Catalogue, Selection
+from service.accounts.views import AccountStatus, AccountView, CooldownView
+from transports.accounts.records import CooldownReason
+from transports.routes import Hop, RequestTraits, RouteSettings, RouteTable
+
+UpstreamModelOf = Callable[[str, Selection], str | None]
+"""Returns the upstream's model that a transport, by name, is asked for; None: it does not offer the selection."""
+HopAccountState = Literal["ready", "cooling_down", "needs_attention", "paused", "unusable", "not_included"]
+
+
+class RouteQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request as routes see it."""
+
+    model: str
+    """Name of a model, as clients write it."""
+    license: str = ""
+    """Id of the license."""
+    tools: bool = False
+    """Whether it offers tools."""
+    json_schema: bool = False
+    """Whether its answer must be JSON."""
+    images: bool = False
+    """Whether it has pictures."""
+    files: bool = False
+    """Whether it has other files."""
+
+
+class HopAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """An account of a hop, and whether it can serve the request."""
+
+    id: str
+    state: HopAccountState
+    """`not_included`: the account never has the model, or may not serve the capability."""
+    reason: str = ""
+    until: float | None = None
+    """End of the cooldown, in epoch seconds."""
+
+
+class HopView(msgspec.Struct, frozen=True, kw_only=True):
+    """A place of a route: a transport, or its accounts of one tier."""
+
+    hop: str
+    place: int
+    """Its place in the order, from 1; hops of the same place share the requests."""
+    share: float = 1.0
+    """Share of the requests for which it comes first in its place."""
+    offered: bool = True
+    """Whether the transport has the model and capability; otherwise the hop is skipped."""
+    model: str = ""
+    """The upstream's model."""
+    accounts: tuple[HopAccount, ...] = ()
+
+
+class RouteView(msgspec.Struct, frozen=True, kw_only=True):
+    """The route that a request takes."""
+
+    model: str
+    """Canonical name of the model."""
+    family: str
+    capability: str
+    route: int | None
+    """Number of the route in the settings, from 0; None: the default one."""
+    hops: tuple[HopView, ...]
+
+
+class RouteExplainer:
+    """Explains routes of one gateway."""
+
+    def __init__(self, catalogue: Catalogue, routes: RouteTable, model_of: UpstreamModelOf) -> None:
+        """Use these models and routes."""
+        self._catalogue, self._routes, self._model_of = catalogue, routes, model_of
+
+    def explain(self, query: RouteQuery, accounts: Sequence[AccountView]) -> RouteView:
+        """Return the route for a request.
+
+        Raises:
+            ModelUnknown: there is no such model.
+
+        """
+        selection = self._catalogue.resolve(query.model)
+        traits = RequestTraits(
+            selection=selection,
+            license=query.license,
+            tools=query.tools,
+            json_schema=query.json_schema,
+            images=query.images,
+            files=query.files,
+        )
+        number, route = self._routes.find(traits)
+        return RouteView(
+            model=selection.id,
+            family=selection.model.family,
+            capability=selection.capability.value,
+            route=number,
+            hops=tuple(self._hops(route, selection, accounts)),
+        )
+
+    def _hops(self, route: RouteSettings, selection: Selection, accounts: Sequence[AccountView]) -> list[HopView]:
+        found: dict[str, HopView] = {}
+        for place, entry in enumerate(route.to, 1):
+            weights: Mapping[str, float] = {entry: 1.0} if isinstance(entry, str) else entry
+            for text, weight in weights.items():
+                if text not in found:  # a later place of the same hop is never reached
+                    share = weight / sum(weights.values())
+                    found[text] = self._hop(Hop.read(text), place, share, selection, accounts)
+        return list(found.values())
+
+    def _hop(
+        self, hop: Hop, place: int, share: float, selection: Selection, accounts: Sequence[AccountView]
+    ) -> HopView:
+        model = self._model_of(hop.transport, selection)
+        if model is None:
+            return HopView(hop=str(hop), place=place, share=share, offered=False)
+        own = [row for row in accounts if row.transport == hop.transport and hop.tier in {"", row.tier}]
+        states = tuple(_account(row, model, selection.capability) for row in own)
+        return HopView(hop=str(hop), place=place, share=share, model=model, accounts=states)
+
+
+def _account(row: AccountView, model: str, capability: Capability) -> HopAccount:
+    cooldowns = [cooldown for cooldown in row.cooldowns if _covers(cooldown, model, capability)]
+    if row.capabilities and capability.value not in row.capabilities:
+        return HopAccount(id=row.id, state="not_included", reason="capability")
+    if any(cooldown.reason is CooldownReason.NEVER for cooldown in cooldowns):
+        return HopAccount(id=row.id, state="not_included", reason="model")
+    if row.state in {AccountStatus.PAUSED, AccountStatus.NEEDS_ATTENTION, AccountStatus.UNUSABLE}:
+        return HopAccount(id=row.id, state=row.state.value, reason=row.reason)
+    if cooldowns:
+        last = max(cooldowns, key=lambda cooldown: cooldown.until)
+        return HopAccount(id=row.id, state="cooling_down", reason=last.reason.value, until=last.until)
+    return HopAccount(id=row.id, state="ready")
+
+
+def _covers(cooldown: CooldownView, model: str, capability: Capability) -> bool:
+    family, _, of = cooldown.scope.rpartition("/")
+    return family in {"*", model} and of in {"*", capability.value}
