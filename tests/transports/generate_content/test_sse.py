@@ -1,9 +1,15 @@
 """Server-sent events, cut anywhere."""
 
+import json
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.model import UpstreamFailed
+from transports.generate_content import wire
+from transports.generate_content.answer_events import ChunkReader, new_call_ids
 from transports.generate_content.sse import SseReader, SseTooLong
 
 LINES = st.lists(st.sampled_from(["a", "bé", '{"x":1}', " blank", ""]), min_size=1, max_size=3)
@@ -34,3 +40,32 @@ def test_an_event_that_is_too_long_is_refused(piece):
     with pytest.raises(SseTooLong):
         for _ in range(3):
             reader.feed(piece)
+
+
+CHUNKS = [
+    {"candidates": [{"content": {"role": "model", "parts": [{"text": "Hm.", "thought": True}]}}]},
+    {"candidates": [{"content": {"role": "model", "parts": [{"text": "Grüße 你好 😀\r\n"}]}}]},
+    {"candidates": [{"content": {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {"a": "é"}}}]}}]},
+    {"candidates": [{"finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 1}},
+]
+RECORDED = "".join(f"data: {json.dumps(chunk, ensure_ascii=False)}\r\n\r\n" for chunk in CHUNKS).encode()
+
+
+def events_of(*pieces):
+    sse, reader = SseReader(10_000), ChunkReader(lambda _: None, new_call_ids("c"))
+    datas = [data for piece in pieces for data in sse.feed(piece)] + sse.end()
+    return [event for data in datas for event in reader.read(wire.decode_response(data))] + list(reader.end())
+
+
+def test_an_answer_is_the_same_wherever_its_bytes_are_cut():
+    whole = events_of(RECORDED)
+    assert len(whole) == 5
+    for place in range(len(RECORDED) + 1):
+        assert events_of(RECORDED[:place], RECORDED[place:]) == whole
+    assert events_of(*(RECORDED[place : place + 1] for place in range(len(RECORDED)))) == whole
+
+
+@pytest.mark.parametrize("end", [0, 10, 100, len(RECORDED) // 2, len(RECORDED) - 40])
+def test_an_answer_that_is_cut_off_is_an_error(end):
+    with pytest.raises((msgspec.DecodeError, UpstreamFailed)):
+        events_of(RECORDED[:end])

@@ -258,9 +258,9 @@ def cut_to(data: bytes, size: int) -> list[bytes]:
 
 def pause_of(answer: ModelAnswer, pace: Pace) -> float:
     """Return the seconds between two chunks."""
-    rate = answer.script.tokens_per_second if answer.script.tokens_per_second is not None else pace.tokens_per_second
-    tokens = count_tokens(answer.text)
+    ordered, tokens = answer.script.tokens_per_second, count_tokens(answer.text)
+    rate = pace.tokens_per_second if ordered is None else ordered
     if not rate:
         return 0.0
-    seconds = min(tokens / rate, pace.max_seconds or tokens / rate)
+    seconds = tokens / rate if ordered is not None or not pace.max_seconds else min(tokens / rate, pace.max_seconds)
     return seconds / max(1, min(_MOST_CHUNKS, len(answer.text) // _CHARACTERS_PER_CHUNK))
