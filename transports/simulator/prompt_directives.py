@@ -127,6 +127,8 @@ class PromptScript(msgspec.Struct, frozen=True, kw_only=True):
     answered_by: Literal["", "flash", "pro", "flash-thinking", "flash-lite", "unknown"] = ""
     """Family of the model that answers in place of the requested one; unknown: the site does not name it."""
     refuse: Literal["", "safety", "prompt", "image", "video", "research"] = ""
+    ends: Literal["", "failed", "incomplete", "budget_exceeded"] = ""
+    poll_errors: Count = 0
 
     @property
     def most_before(self) -> int:

@@ -15,7 +15,7 @@ class SimulatedModel(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     kind: str = "text"
-    """What it makes: `text`, `image`, `speech`, `transcript`, `embedding` or `interaction`."""
+    """What it makes: `text`, `image`, `speech`, `transcript`, `embedding`, `interaction` or `agent`."""
     thinks: bool = True
     paid: bool = False
     """Whether free keys have no quota for it."""
@@ -74,6 +74,13 @@ _ALIASES = {
     "gemini-pro-latest": "gemini-3.1-pro-preview",
 }
 """Names that stand for another model, which the answer names."""
+_AGENTS = frozenset(
+    {
+        "deep-research-preview-04-2026",
+        "deep-research-max-preview-04-2026",
+        "deep-research-pro-preview-12-2025",
+    }
+)
 _RETIRED = frozenset({"gemini-2.0-flash", "gemini-1.5-pro", "gemini-1.5-flash", "veo-3.1-generate-preview"})
 
 
@@ -96,6 +103,18 @@ def find(name: str, method: str) -> SimulatedModel:
         raise ApiRefusal(404, f"This model models/{name} is no longer available. Please use a newer model.")
     message = f"models/{name} is not found for API version v1beta, or is not supported for {method}."
     raise ApiRefusal(404, f"{message} Call ModelService.ListModels to see the list of available models.")
+
+
+def find_agent(name: str) -> SimulatedModel:
+    """Return an agent by its name.
+
+    Raises:
+        ApiRefusal: there is none.
+
+    """
+    if name not in _AGENTS:
+        raise ApiRefusal(404, f"Agent {name} is not found.")
+    return SimulatedModel(id=name, kind="agent")
 
 
 def version_of(model: SimulatedModel) -> str:

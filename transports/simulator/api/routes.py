@@ -19,21 +19,16 @@ from transports.simulator.api import api_models, request_schema
 from transports.simulator.api.answer_stream import ModelAnswerWriter, breaks, broken_whole, streamed
 from transports.simulator.api.api_files import ApiFiles
 from transports.simulator.api.api_keys import KeyRing
+from transports.simulator.api.interactions import SimulatedInteractions
+from transports.simulator.api.ordered_faults import OrderedFaults, refuse_as_ordered
 from transports.simulator.api.request_reader import RequestCheck, decode
-from transports.simulator.api.rpc_errors import ApiRefusal, invalid, overloaded, quota_exceeded
-from transports.simulator.api.simulated_model import ModelAnswer, answer, prompt_tokens
+from transports.simulator.api.rpc_errors import ApiRefusal, invalid
+from transports.simulator.api.simulated_model import answer, prompt_tokens
 from transports.simulator.breakable_stream import BreakableStream
 from transports.simulator.config import SimulatorConfig
-from transports.simulator.prompt_directives import PromptScript
 
 _MOST_BODY = 100 * 1024 * 1024
 _MOST_SIGNATURES = 100_000
-_QUOTA, _DELAY = 10, 26
-"""What the error says that `http="429"` orders."""
-
-_FAULTS = ("http", "error", "late_error", "drop_after", "eof_after", "stall_after", "garbage_after")
-_NO_FAULTS: dict[str, None] = dict.fromkeys(_FAULTS)
-
 Handler = Callable[[Request], Awaitable[Response | BreakableStream]]
 
 
@@ -45,7 +40,8 @@ class SimulatedApi:
         self._config, self._clock, self._seen = config, clock, seen
         self.keys = KeyRing(config.api_keys, clock)
         self._signatures: OrderedDict[bytes, None] = OrderedDict()
-        self._once: set[str] = set()
+        self._faults = OrderedFaults()
+        self._interactions = SimulatedInteractions(config, clock, seen, self.keys, self._faults)
         self.files = ApiFiles(clock, self.keys.find, config.file_seconds)
 
     def routes(self) -> list[Route]:
@@ -54,6 +50,7 @@ class SimulatedApi:
             Route("/v1beta/models", self._guarded(self.list_models)),
             Route("/v1beta/models/{name}", self._guarded(self.get_model), methods=["GET"]),
             Route("/v1beta/models/{name}:{verb}", self._guarded(self.call), methods=["POST"]),
+            *self._interactions.routes(),
             Route("/upload/v1beta/files", self._guarded(self.files.upload), methods=["POST"]),
             Route("/v1beta/files", self._guarded(self.files.list_files)),
             Route("/v1beta/files/{name}", self._guarded(self.files.get_file), methods=["GET"]),
@@ -120,8 +117,9 @@ class SimulatedApi:
         self, request: Request, sent: request_schema.Request, model: api_models.SimulatedModel, *, streams: bool
     ) -> Response | BreakableStream:
         """Answer a checked request."""
-        made = self.with_faults_once(answer(sent, model))
-        refuse_as_ordered(made.script, model, streams=streams)
+        made = answer(sent, model)
+        made = msgspec.structs.replace(made, script=self._faults.once(made.script))
+        refuse_as_ordered(made.script, model.id, streams=streams)
         writer = ModelAnswerWriter(sent, model, made, secrets.token_urlsafe(16), self.sign)
         if not streams:
             await self._clock.sleep(self._config.pace.first_token_seconds)
@@ -135,14 +133,6 @@ class SimulatedApi:
         stream.headers = {"content-type": "text/event-stream" if sse else "application/json; charset=utf-8"}
         return stream
 
-    def with_faults_once(self, made: ModelAnswer) -> ModelAnswer:
-        """Return an answer without its faults if those of this name have happened."""
-        once = made.script.once
-        if not once or once not in self._once:
-            self._once.add(once)
-            return made
-        return msgspec.structs.replace(made, script=msgspec.structs.replace(made.script, **_NO_FAULTS))
-
     def sign(self) -> str:
         """Issue a signature."""
         signature = secrets.token_bytes(48)
@@ -150,21 +140,6 @@ class SimulatedApi:
         while len(self._signatures) > _MOST_SIGNATURES:
             self._signatures.popitem(last=False)
         return base64.b64encode(signature).decode()
-
-
-def refuse_as_ordered(script: PromptScript, model: api_models.SimulatedModel, *, streams: bool) -> None:
-    """Raise the error that a prompt orders for the begin of an answer."""
-    match script.http:
-        case None:
-            if script.error is not None and not (streams and script.after):
-                raise overloaded()
-        case 503:
-            raise overloaded()
-        case 429:
-            delay = float(script.retry_after if script.retry_after.isdecimal() else _DELAY)
-            raise quota_exceeded(model.id, per="Minute", tier="paid", value=_QUOTA, delay=delay)
-        case status:
-            raise ApiRefusal(status, f"The prompt ordered the status {status}.")
 
 
 def number_of(request: Request, name: str) -> int:

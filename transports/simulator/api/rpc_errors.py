@@ -36,6 +36,17 @@ class ApiRefusal(Exception):
         return JSONResponse(self.body(), self.code)
 
 
+_SHORT_CODES = {400: "invalid_request", 403: "permission_denied", 404: "not_found", 429: "too_many_requests"}
+
+
+def interaction_response(error: ApiRefusal) -> JSONResponse:
+    """Return an error as interactions answer it: its code is a word. A key is checked before, in the usual form."""
+    if error.code == 403 or any(detail["@type"] == f"{_TYPE}ErrorInfo" for detail in error.details):
+        return error.response()
+    code = _SHORT_CODES.get(error.code, "api_error")
+    return JSONResponse({"error": {"message": error.message, "code": code}}, error.code)
+
+
 def invalid(message: str) -> ApiRefusal:
     """Return the error of a wrong request."""
     return ApiRefusal(400, message)
