@@ -155,6 +155,7 @@ async def open_app(
             open_jobs(JobStore(store, clock), CheckedEngine(engine), licenses, settings.jobs) as jobs,
         ):
             jobs.leaving = base.shutdown.is_leaving
+            base.reload.follow_routes(engine)
             yield _running(base, engine, fetch, jobs)
 
 

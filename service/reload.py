@@ -26,11 +26,12 @@ from service.licenses.auth import Licenses, fixed_licenses
 from service.licenses.store import License
 from transports.base import Transport
 from transports.clock import Clock
+from transports.router import Router
 from transports.tasks import background_tasks, every
 
 _SETTLE_SECONDS = 1.0
 """A file that changed more recently than this may be incomplete."""
-_LIVE = frozenset({"licenses", "transports"})
+_LIVE = frozenset({"licenses", "transports", "routes"})
 """The sections that can be reloaded."""
 
 _log = structlog.get_logger()
@@ -62,6 +63,7 @@ class Reload:
         self._settings, self._origin, self._licenses = settings, origin, licenses
         self._configs = wiring.transport_settings(settings, origin)
         self._transports: dict[str, Transport] = {}
+        self._router: Router | None = None
         self._parts: list[ReloadPart] = []
         self._marks = self._marks_now()
         self._lock = anyio.Lock()
@@ -75,6 +77,10 @@ class Reload:
     def follow(self, transport: Transport) -> None:
         """Reload the accounts of a transport too."""
         self._transports[transport.name] = transport
+
+    def follow_routes(self, router: Router) -> None:
+        """Reload the routes of the settings too."""
+        self._router = router
 
     def add(self, part: ReloadPart) -> None:
         """Reload another part too."""
@@ -157,7 +163,9 @@ class Reload:
         if at_start:
             _log.warning("config_restart_required", settings=at_start)
         self._configs = configs
-        return msgspec.structs.replace(self._settings, licenses=settings.licenses)
+        if self._router is not None:
+            self._router.routes = wiring.routes_of(settings, self._origin)
+        return msgspec.structs.replace(self._settings, licenses=settings.licenses, routes=settings.routes)
 
     def _refuse_loss(self, settings: Settings, configs: dict[str, msgspec.Struct]) -> None:
         """Raise SettingsError if these settings have other transports, or lost all licenses or accounts."""

@@ -40,6 +40,7 @@ from protocol.model import (
     Text,
     Thought,
     Throttled,
+    Unsupported,
     UpstreamFailed,
     UpstreamModel,
     UpstreamTimeout,
@@ -447,4 +448,6 @@ def _sum_up(failure: GatewayError | None, pool_error: GatewayError) -> GatewayEr
     """Return the more useful error for the client: the pool's about quotas, else that of the last attempt."""
     if failure is None or isinstance(failure, RateLimited | SignedOut):
         return pool_error
+    if isinstance(failure, Unsupported) and isinstance(pool_error, SignedOut):
+        return failure
     return failure if isinstance(failure, UpstreamFailed) else pool_error

@@ -75,7 +75,7 @@ def decide(error: GatewayError, failures: int, *, jitter: float = 1.0, proxied: 
             problem = problem_of_proxy(error)
             return RetryDecision(next=NextStep.OTHER_EGRESS, cooldown=PROXY_SECONDS, message=problem)
         case Unsupported():
-            return RetryDecision(next=NextStep.OTHER_TRANSPORT)
+            return RetryDecision(next=NextStep.OTHER_ACCOUNT if error.of_account else NextStep.OTHER_TRANSPORT)
         case BadRequest() | ModelUnknown() | Refused() | Saturated():
             return RetryDecision(next=NextStep.FAIL)
         case RateLimited() | Blocked():

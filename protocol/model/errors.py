@@ -95,6 +95,8 @@ class Unsupported(BadRequest):
     """The request is well-formed, but the model or transport cannot do it. Another transport might."""
 
     code = "unsupported_value"
+    of_account = False
+    """Whether it is the account that lacks something: another one might have it."""
 
 
 class ModelUnknown(GatewayError):

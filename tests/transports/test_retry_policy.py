@@ -14,6 +14,7 @@ from protocol.model import (
     Unsupported,
     UpstreamFailed,
 )
+from transports.generate_content.errors import ModelMissing
 from transports.retry_policy import NextStep, decide
 
 
@@ -26,6 +27,7 @@ from transports.retry_policy import NextStep, decide
         (Saturated("x"), NextStep.FAIL),
         (Blocked("x"), NextStep.OTHER_ACCOUNT),
         (Unsupported("x"), NextStep.OTHER_TRANSPORT),
+        (ModelMissing("x"), NextStep.OTHER_ACCOUNT),
         (RateLimited("x"), NextStep.OTHER_ACCOUNT),
         (SignedOut("x"), NextStep.OTHER_ACCOUNT),
         (UpstreamFailed("x", certainty=Certainty.NOT_SENT), NextStep.OTHER_ACCOUNT),

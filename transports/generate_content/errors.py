@@ -79,6 +79,8 @@ class SignatureRefused(UpstreamFailed):
 class ModelMissing(Unsupported):
     """The API does not have the model, or not for this key."""
 
+    of_account = True
+
 
 def needs_attention(reason: KeyReason) -> SignedOut:
     """Return the error that marks a key as needing attention."""

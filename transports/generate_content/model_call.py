@@ -124,7 +124,7 @@ class _Answer:
         self, account: ModelAccount, request: GenerationRequest, signatures: Signatures, media: MediaKeeper
     ) -> None:
         """Read what `account` gets for a request; keep the signatures of its calls, and its files."""
-        self._api, self._owner = account.api, request.caller.owner
+        self._api, self._account, self._owner = account.api, account.account.id, request.caller.owner
         self._signatures, self._media = signatures, media
         self._signed: dict[str, str] = {}
         prefix = f"call_{uuid.uuid4().hex[:20]}_"
@@ -153,7 +153,7 @@ class _Answer:
         for data in last:
             for event in await self._read(data):
                 yield event
-        await self._signatures.keep(self._owner, self._signed)
+        await self._signatures.keep(self._owner, self._account, self._signed)
         for event in self.reader.end():
             yield event
 

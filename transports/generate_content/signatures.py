@@ -1,6 +1,7 @@
 """Keeps the thought signatures of calls, because clients of other dialects do not send them back.
 
-A signature is found by the id of its call and the license that got it: first in the memory of this process, then in
+A signature is valid for the account that got it, so the account is kept, too, and is asked again. A signature is found
+by the id of its call and the license that got it: first in the memory of this process, then in
 the store, which other processes read. One that is lost does little harm: the call is sent with the literal that the API
 does not check.
 
@@ -30,12 +31,13 @@ class Signatures:
         """Keep them in the records of the store, too."""
         self._records = records
         self._known: OrderedDict[str, str] = OrderedDict()
+        """The account and the signature of a call, in two lines; empty: it has none."""
 
-    async def keep(self, owner: str, signatures: Mapping[str, str]) -> None:
-        """Keep the signatures of an answer's calls, by the ids of the calls; `owner` is the license's."""
+    async def keep(self, owner: str, account: str, signatures: Mapping[str, str]) -> None:
+        """Keep the signatures that an account got for calls, by the ids of the calls; `owner` is the license's."""
         if not signatures:
             return
-        found = {_key(owner, call): signature for call, signature in signatures.items()}
+        found = {_key(owner, call): f"{account}\n{signature}" for call, signature in signatures.items()}
         self._remember(found)
         changes = [
             Change(collection=SIGNATURES, key=key, value=signature.encode(), seconds=_KEPT_SECONDS)
@@ -50,13 +52,21 @@ class Signatures:
         """Return the known signatures by the ids of the calls."""
         found: dict[str, str] = {}
         for call in calls:
-            signature = await self._find(_key(owner, call.id))
+            _, _, signature = (await self._find(_key(owner, call.id))).partition("\n")
             if signature:
                 found[call.id] = signature
         return found
 
+    async def account_of(self, owner: str, calls: Iterable[ToolCall]) -> str:
+        """Return the account that got the first known signature of the calls; empty: none is known."""
+        for call in calls:
+            account, _, _ = (await self._find(_key(owner, call.id))).partition("\n")
+            if account:
+                return account
+        return ""
+
     async def _find(self, key: str) -> str:
-        """Return a signature; empty: not known. That a call has none is remembered as well."""
+        """Return the entry of `_known`, or of the store. That a call has none is remembered as well."""
         if key in self._known:
             self._known.move_to_end(key)
             return self._known[key]
@@ -64,9 +74,9 @@ class Signatures:
             record = await self._records.get(SIGNATURES, key)
         except OSError:
             return ""
-        signature = record.value.decode() if record is not None else ""
-        self._remember({key: signature})
-        return signature
+        found = record.value.decode() if record is not None else ""
+        self._remember({key: found})
+        return found
 
     def _remember(self, found: Mapping[str, str]) -> None:
         self._known |= found

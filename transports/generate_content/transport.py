@@ -15,7 +15,9 @@ from protocol.model import (
     MediaRef,
     MediaStream,
     Rendition,
+    Role,
     Selection,
+    ToolCall,
     Unsupported,
     UpstreamModel,
 )
@@ -76,9 +78,14 @@ class ModelTransport(ABC, Generic[AccountsT]):
         return self._model(selection) or selection.model.family
 
     async def home(self, request: GenerationRequest) -> str | None:
-        """Return None: the API keeps no conversations."""
-        del request
-        return None
+        """Return the account that made the calls of the current turn: their signatures may be valid for it alone."""
+        calls: list[ToolCall] = []
+        for turn in reversed(request.turns):
+            if turn.role is Role.USER:
+                break
+            calls += turn.tool_calls
+        account = await self._signatures.account_of(request.caller.owner, calls)
+        return account if self.connected.get(account) is not None else None
 
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
         """Send the request with an account; see `transports.base.Transport.open`."""
