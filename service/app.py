@@ -69,6 +69,7 @@ _CONTAINER_FRACTION = 4
 _EXPOSED = (
     "x-request-id",
     "request-id",
+    "x-gateway-transport",
     "x-gateway-upstream-model",
     "x-gateway-fallback",
     "x-gateway-usage",

@@ -56,6 +56,10 @@ class Transport(Protocol):
         """Return the upstream model that the account would be asked for; None: not known yet. No I/O."""
         ...
 
+    def applies(self, selection: Selection) -> frozenset[str]:
+        """Return the names of the `AnswerOptions` that it applies to requests of the selection. No I/O."""
+        ...
+
     def quota_of(self, selection: Selection) -> str:
         """Return the name of the quota that the selection uses: its model family, or the upstream's model. No I/O."""
         ...

@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import reduce
 from typing import Annotated
 
 import msgspec
@@ -123,6 +124,14 @@ class Router:
         """Yield the transports, and the tier of each, that some request for a selection may be sent to."""
         for hop in self.routes.reachable(selection):
             yield self._by_name[hop.transport], hop.tier
+
+    def applies(self, selection: Selection) -> frozenset[str]:
+        """Return the options that every transport which may be asked applies; as `Engine.applies`."""
+        if len(self._failovers) == 1:
+            return self._failovers[0].transport.applies(selection)
+        reachable = {failover.transport.name: failover.transport for failover, _ in self._reachable(selection)}
+        sets = [transport.applies(selection) for transport in reachable.values() if transport.offers(selection)]
+        return reduce(frozenset[str].intersection, sets) if sets else frozenset()
 
     @asynccontextmanager
     async def open(self, request: GenerationRequest) -> AsyncGenerator[Exchange]:

@@ -4,7 +4,7 @@ They are accepted, because clients send them with every request, and named in a 
 setting `api.strict` they are refused instead.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from operator import attrgetter
 
 from protocol.http.context import ApiSettings
@@ -29,8 +29,8 @@ class IgnoredFields:
         self._values_of = attrgetter(*neutral)
         self._unset = (None,) * len(neutral)
 
-    def sent(self, body: object) -> list[str]:
-        """Return the fields of a body that ask for something."""
+    def sent(self, body: object, applied: Container[str] = ()) -> list[str]:
+        """Return the fields of a body that ask for something, without those that have an effect after all."""
         values = self._values_of(body)
         if values == self._unset:
             return []
@@ -38,7 +38,7 @@ class IgnoredFields:
         return [
             name
             for (name, neutral), value in fields
-            if value is not False and value not in _EMPTY and value not in neutral
+            if value is not False and value not in _EMPTY and value not in neutral and name not in applied
         ]
 
 

@@ -33,7 +33,7 @@ from protocol.http.errors import CLIENT_GONE, ASGIResponse, ClientGone, Refuse
 from protocol.http.fallback import FallbackAnswer, stand_ins
 from protocol.http.ignored import warning
 from protocol.http.response import Payload, WholeResponse
-from protocol.http.stream import SSE, EventStream, EventWriter, Steps, StreamFraming
+from protocol.http.stream import SSE, EventStream, EventWriter, Steps, StreamFraming, usage_header
 from protocol.http.unfinished import prompt_usage
 from protocol.http.withhold import withholding
 from protocol.model import (
@@ -158,9 +158,6 @@ Headers = list[tuple[bytes, bytes]]
 
 _ATTEMPTS = b"x-stainless-retry-count"
 """The header in which the SDKs of several vendors count their retries."""
-_ESTIMATED = (b"x-gateway-usage", b"estimate")
-"""Says how the tokens of an answer were counted: none of the transports has real counts."""
-
 _log = structlog.get_logger()
 
 
@@ -280,7 +277,7 @@ class Operation(Generic[BodyT]):
         if isinstance(answer, Accepted):
             answer.response.raw_headers += headers
             return answer.response
-        headers += [_ESTIMATED, *map(warning, answer.notices)]
+        headers += map(warning, answer.notices)
         record.stream = answer.streamed
         if others:
 
@@ -309,6 +306,7 @@ async def _whole(answer: Answer[StepT, ReplyT], context: RequestContext, headers
         finally:
             context.record.note_served(exchange.served)
     context.record.note_usage(reply.usage)
+    headers = [*headers, usage_header(exact=reply.usage.exact)]
     body = answer.writer.whole(reply)
     headers = [(b"content-type", answer.media_type), *headers]
     return Payload(body, headers) if isinstance(body, bytes) else PiecesResponse(body, headers)

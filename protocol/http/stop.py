@@ -1,4 +1,4 @@
-"""Ends the text of an answer at its first stop sequence or token limit, which the upstream does not support.
+"""Ends the text of an answer at its first stop sequence or token limit, unless the upstream has done so.
 
 Only the words end there. The answer is read to its end, because the pictures, films and documents that the upstream
 makes come after the words, and are delivered.
@@ -8,7 +8,7 @@ piece decides. Example with the stop "END": the pieces "The E" and "ND." yield "
 "The E" and "gg" yield "The " and "Egg".
 """
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Container, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
@@ -24,6 +24,7 @@ from protocol.model import (
     Media,
     Piece,
     Rewritten,
+    Served,
     Text,
     Thought,
     Usage,
@@ -46,6 +47,14 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """Stop sequences; none is empty."""
     tokens: int | None = None
     """The limit of estimated text tokens; thoughts do not count."""
+
+    def without(self, applied: Container[str]) -> "Bounds":
+        """Return the bounds that remain if an upstream applies these options."""
+        if self == Bounds():
+            return self
+        return Bounds(
+            stops=() if "stops" in applied else self.stops, tokens=None if "max_tokens" in applied else self.tokens
+        )
 
 
 class _Stop:
@@ -221,4 +230,12 @@ def bounded(engine: Engine, request: GenerationRequest, bounds: Bounds) -> Abstr
 async def open_cut(engine: Engine, request: GenerationRequest, bounds: Bounds) -> AsyncGenerator[Exchange]:
     """Open an exchange that is cut at its bounds."""
     async with engine.open(request) as exchange:
-        yield exchange.over(cut(exchange.events, bounds))
+        left = bounds.without(exchange.served.applied)
+        if left == Bounds():
+            yield exchange
+            return
+
+        def served() -> Served:
+            return msgspec.structs.replace(exchange.served, counts=False)  # those of the text that is cut off, too
+
+        yield Exchange(served, cut(exchange.events, left))

@@ -45,6 +45,11 @@ class StreamFraming(msgspec.Struct, frozen=True, kw_only=True):
 SSE = StreamFraming(media_type=b"text/event-stream; charset=utf-8", heartbeat=b": keep-alive\n\n")
 
 
+def usage_header(*, exact: bool) -> tuple[bytes, bytes]:
+    """Return the header that says how the tokens of an answer are counted."""
+    return (b"x-gateway-usage", b"exact" if exact else b"estimate")
+
+
 class Steps(Protocol[StepT_co]):
     """The steps of an answer: the events of an `Exchange`, or a dialect's own; its `usage` has the tokens of a step."""
 
@@ -105,7 +110,9 @@ class EventStream(Generic[StepT]):
             with watcher:
                 try:
                     async with self._exchange as exchange:
-                        record.note_served(exchange.served)
+                        served = exchange.served
+                        record.note_served(served)
+                        self._headers.append(usage_header(exact=served.counts))
                         try:
                             await self._write(exchange, context, sender)
                         finally:

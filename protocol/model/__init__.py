@@ -80,14 +80,19 @@ from protocol.model.request import (
     arranged,
     canonical_json,
 )
+from protocol.model.request_options import EVERY_OPTION, NO_OPTIONS, SAMPLING, AnswerOptions, Effort
 from protocol.model.response_store import ResponseStore
 from protocol.model.stored import Content, FileKeeper, StoredFile, TooLong, View, viewed
 from protocol.model.tokens import estimate_tokens, prompt_tokens, tokens_of, weight_limit, weight_of, within_tokens
 from protocol.model.tools import JsonOutput, Schema, Tool, ToolChoice
 
 __all__ = [
+    "EVERY_OPTION",
     "NOTICE",
+    "NO_OPTIONS",
     "NO_USAGE",
+    "SAMPLING",
+    "AnswerOptions",
     "BadRequest",
     "Blocked",
     "CallArguments",
@@ -104,6 +109,7 @@ __all__ = [
     "Disconnected",
     "Document",
     "DriftDetected",
+    "Effort",
     "Engine",
     "Event",
     "Exchange",

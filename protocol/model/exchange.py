@@ -25,7 +25,7 @@ FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Token counts; estimates if the upstream does not count."""
+    """Token counts."""
 
     input_tokens: int
     output_tokens: int
@@ -38,6 +38,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """The part of `input_tokens` that is images, if the upstream counts them."""
     image_output_tokens: int = 0
     """The part of `output_tokens` that is images, if the upstream counts them."""
+    exact: bool = False
+    """Whether the upstream has counted; otherwise the counts are estimates."""
 
     def __add__(self, other: "Usage") -> "Usage":
         """Return the sum."""
@@ -48,10 +50,11 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
             cached_tokens=self.cached_tokens + other.cached_tokens,
             image_input_tokens=self.image_input_tokens + other.image_input_tokens,
             image_output_tokens=self.image_output_tokens + other.image_output_tokens,
+            exact=self.exact and other.exact,
         )
 
 
-NO_USAGE = Usage(input_tokens=0, output_tokens=0)
+NO_USAGE = Usage(input_tokens=0, output_tokens=0, exact=True)
 
 
 def estimated_usage(text: str, thoughts: str, prompt: Usage = NO_USAGE) -> Usage:
@@ -227,6 +230,10 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     """The requested upstream model."""
     answered: UpstreamModel | None = None
     """The model that answered, as the upstream reports it; None until it does."""
+    applied: frozenset[str] = frozenset()
+    """The names of the `AnswerOptions` that the request sets and the upstream applies."""
+    counts: bool = False
+    """Whether the upstream counts tokens."""
 
     @property
     def model(self) -> str:

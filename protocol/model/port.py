@@ -30,6 +30,10 @@ class Engine(Protocol):
         """Return the upstream models that would serve this now, as far as they are known; no I/O."""
         ...
 
+    def applies(self, selection: Selection) -> frozenset[str]:
+        """Return the names of the `AnswerOptions` that every transport which may serve this applies; no I/O."""
+        ...
+
     def open(self, request: GenerationRequest) -> AbstractAsyncContextManager[Exchange]:
         """Open an exchange; leaving the context closes the upstream response, then releases the lease.
 

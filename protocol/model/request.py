@@ -13,6 +13,7 @@ from protocol.model.errors import Forbidden
 from protocol.model.features import FEATURE_OF, Feature
 from protocol.model.media import MediaRef
 from protocol.model.names import Selection
+from protocol.model.request_options import NO_OPTIONS, AnswerOptions
 from protocol.model.stored import Content, StoredFile
 from protocol.model.tools import JsonOutput, ToolChoice
 
@@ -224,6 +225,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The tools that the model may call; None: none."""
     output: JsonOutput | None = None
     """The JSON that the answer must be; None: free text."""
+    options: AnswerOptions = NO_OPTIONS
     counted: bool = False
     """Whether another request counts the prompt: this one asks for a further answer to it, or for a repair."""
     unseen: int = 0

@@ -95,6 +95,10 @@ class CheckedEngine:
         """As `Engine.served_by`."""
         return self._engine.served_by(selection)
 
+    def applies(self, selection: Selection) -> frozenset[str]:
+        """As `Engine.applies`."""
+        return self._engine.applies(selection)
+
     def media(self, ref: MediaRef, rendition: Rendition = Rendition.USUAL) -> AbstractAsyncContextManager[MediaStream]:
         """As `Engine.media`."""
         return self._engine.media(ref, rendition)

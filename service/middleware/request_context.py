@@ -36,6 +36,8 @@ from transports.clock import Clock
 
 UPSTREAM_MODEL = b"x-gateway-upstream-model"
 """Response header with the model that answered, as reported by the upstream; omitted while it is unknown."""
+TRANSPORT = b"x-gateway-transport"
+"""Response header with the transport that answered."""
 
 _QUIET = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
 
@@ -212,9 +214,11 @@ class _ResponseSender:
         self.status = status = message["status"]
         request_id = self._context.id.encode()
         headers = [*message["headers"], (b"x-request-id", request_id), (b"request-id", request_id)]  # Anthropic's name
-        model = self._context.record.upstream_model
-        if model and status < 400:
-            headers.append((UPSTREAM_MODEL, model.encode()))
+        record = self._context.record
+        if record.upstream_model and status < 400:
+            headers.append((UPSTREAM_MODEL, record.upstream_model.encode()))
+        if record.transport and status < 400:
+            headers.append((TRANSPORT, record.transport.encode()))
         if self._shutdown.leaving and b"connection" not in {name for name, _ in headers}:
             headers.append((b"connection", b"close"))
         message["headers"] = headers

@@ -60,6 +60,9 @@ class Scripted:
     def offers(self, selection):
         return self.capabilities
 
+    def applies(self, selection):
+        return frozenset()
+
     def quota_of(self, selection):
         return selection.model.family
 

@@ -48,6 +48,10 @@ class Upstream:
         ids = [account.partition(":") for account in accounts]
         self.accounts = [Account(id=one, transport=name, tier=tier, concurrency=1) for one, _, tier in ids]
         self.asked, self.at_home, self.offers = [], home, offers
+        self.applied = frozenset()
+
+    def applies(self, selection):
+        return self.applied
 
     def quota_of(self, selection):
         return selection.model.family
@@ -346,3 +350,11 @@ async def test_a_timeout_while_waiting_says_what_happened_before():
     async with leasing(api.pool, LeaseRequest(requirement=requirement)):
         assert round((await refusal(router)).retry_after) == 2
     assert asked() == ["f", "s"]
+
+
+def test_options_apply_if_every_transport_applies_them():
+    first, second = Upstream("first", "a"), Upstream("second", "b")
+    first.applied, second.applied = frozenset({"seed", "top_p"}), frozenset({"seed"})
+    selection = CATALOGUE.resolve("gemini-3-pro")
+    assert router_of(first).applies(selection) == {"seed", "top_p"}
+    assert router_of(first, second).applies(selection) == {"seed"}

@@ -56,6 +56,9 @@ class Upstream:
     def offers(self, selection):
         return True
 
+    def applies(self, selection):
+        return frozenset()
+
     def quota_of(self, selection):
         return selection.model.family
 

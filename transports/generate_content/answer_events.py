@@ -121,6 +121,8 @@ class ChunkReader:
             reasoning_tokens=counts.thoughts_token_count,
             image_input_tokens=_image_tokens(counts.prompt_tokens_details),
             image_output_tokens=_image_tokens(counts.candidates_tokens_details),
+            cached_tokens=counts.cached_content_token_count,
+            exact=True,
         )
 
     def _finish_reason(self) -> FinishReason:

@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import ClientResponse
 
 from protocol.model import (
+    AnswerOptions,
     Capability,
     DriftDetected,
     Event,
@@ -31,6 +32,7 @@ from protocol.model import (
 from transports.generate_content import wire
 from transports.generate_content.accounts import ModelAccount
 from transports.generate_content.answer_events import ChunkReader, new_call_ids
+from transports.generate_content.answer_options import config_of, effective_options, own_tools
 from transports.generate_content.config import ModelsConfig
 from transports.generate_content.errors import SignatureRefused
 from transports.generate_content.models import traits_of
@@ -39,8 +41,6 @@ from transports.generate_content.signatures import Signatures
 from transports.generate_content.sse import SseReader, SseTooLong
 
 _LONGEST_EVENT = 64 * 1024 * 1024
-_HIGH_BUDGET = 24_576
-"""Tokens of thoughts that a model without levels may use for extended thinking."""
 
 _IMAGE_SIZES = (("512", 512), ("1K", 1024), ("2K", 2048), ("4K", 4096))
 _ALMOST = 1.1
@@ -73,6 +73,7 @@ class ModelCall:
         """Ask `model` with `account`."""
         self._config, self._account, self._model = config, account, model
         self._signatures, self._media = signatures, media
+        self._traits = traits_of(model.id)
 
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, transport: str) -> Exchange:
         """Send the request and wait for the first event; as `transports.base.Transport.open`."""
@@ -86,10 +87,17 @@ class ModelCall:
                 raise
             answer = await self._send(stack, request, {})  # without them, once
 
+        _, applied = effective_options(request, self._traits)
+
         def served() -> Served:
-            answered = UpstreamModel(id=answer.reader.model) if answer.reader.model else None
-            account = self._account.account.id
-            return Served(transport=transport, account=account, requested=self._model, answered=answered)
+            return Served(
+                transport=transport,
+                account=self._account.account.id,
+                requested=self._model,
+                answered=UpstreamModel(id=answer.reader.model) if answer.reader.model else None,
+                applied=applied,
+                counts=True,
+            )
 
         return Exchange(served, answer.events)
 
@@ -105,14 +113,14 @@ class ModelCall:
         return answer
 
     def _body(self, request: GenerationRequest, signatures: dict[str, str]) -> wire.GenerateContentRequest:
-        traits = traits_of(self._model.id)
-
         def signature(call: ToolCall) -> str:
             return signatures.get(call.id, "")
 
-        inserts = Inserts(files=inline_files(request), signature=signature)
-        body = generate_request(request, traits, options_of(request, traits), inserts)
-        return msgspec.structs.replace(body, safety_settings=self._config.safety_settings)
+        options, _ = effective_options(request, self._traits)
+        inserts = Inserts(files=inline_files(request), signature=signature, tools=own_tools(options))
+        body = generate_request(request, self._traits, options_of(request, options, self._traits), inserts)
+        safety = tuple(wire.SafetySetting(category, threshold) for category, threshold in options.safety)
+        return msgspec.structs.replace(body, safety_settings=self._config.safety_settings or safety)
 
 
 class _Answer:
@@ -167,25 +175,15 @@ class _Answer:
         return events
 
 
-def options_of(request: GenerationRequest, traits: ModelTraits) -> wire.GenerationConfig:
-    """Return the options of an answer."""
-    thinking: wire.ThinkingConfig | None = None
-    if traits.thinking:
-        extended = request.selection.extended
-        thinking = wire.ThinkingConfig(
-            include_thoughts=True,
-            thinking_level="HIGH" if extended and traits.levels else "",
-            thinking_budget=_HIGH_BUDGET if extended and not traits.levels else None,
-        )
+def options_of(request: GenerationRequest, options: AnswerOptions, traits: ModelTraits) -> wire.GenerationConfig:
+    """Return the options of an answer; those of pictures depend on the request."""
+    config = config_of(options, traits, extended=request.selection.extended)
     if request.selection.capability is not Capability.IMAGEN:
-        return wire.GenerationConfig(thinking_config=thinking)
+        return config
     width, height = request.aspect or (0, 0)
     form = wire.ImageConfig(f"{width}:{height}" if width else "", image_size(request.pixels, traits))
-    return wire.GenerationConfig(
-        response_modalities=("TEXT", "IMAGE"),
-        image_config=form if form != wire.ImageConfig() else None,
-        thinking_config=thinking,
-    )
+    image = form if form != wire.ImageConfig() else None
+    return msgspec.structs.replace(config, response_modalities=("TEXT", "IMAGE"), image_config=image)
 
 
 def image_size(pixels: int | None, traits: ModelTraits) -> str:

@@ -60,7 +60,8 @@ def traits_of(model: str) -> ModelTraits:
     """Return what a model can do, by its name; an unknown one is as the newest are."""
     found = _VERSION.match(model)
     if found is None:
-        return ModelTraits(thinking="gemma" not in model, signatures="gemma" not in model)
+        known = "gemma" not in model
+        return ModelTraits(thinking=known, signatures=known, minimal="-pro" not in model, mixed_tools=known)
     since_3 = int(found[1]) >= 3
     return ModelTraits(
         thinking=(int(found[1]) >= 3 or found[2] == "5") and "lite-image" not in model,
@@ -68,6 +69,8 @@ def traits_of(model: str) -> ModelTraits:
         levels=since_3,
         signatures=since_3,
         json_with_tools=since_3,
+        minimal="-pro" not in model,
+        mixed_tools=since_3,
     )
 
 

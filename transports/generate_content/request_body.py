@@ -38,6 +38,10 @@ class ModelTraits(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its images may have the size 512."""
     json_with_tools: bool = True
     """Whether it accepts functions and a form of the answer together."""
+    minimal: bool = True
+    """Whether it can do with the least thinking, or with none."""
+    mixed_tools: bool = True
+    """Whether it accepts tools of the API together with functions or a form of the answer."""
 
 
 class Inserts(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +53,8 @@ class Inserts(msgspec.Struct, frozen=True, kw_only=True):
     """Returns the thought signature of a call; empty: not known."""
     instructions: str = ""
     """Instructions of the gateway for this kind of answer."""
+    tools: tuple[wire.Tool, ...] = ()
+    """Tools of the API."""
 
 
 def generate_request(
@@ -71,7 +77,7 @@ def generate_request(
         system.append(_json_instructions(output))
     if inserts.instructions:
         system.append(inserts.instructions)
-    offered, calling = tools_of(tools)
+    offered, calling = tools_of(tools, inserts.tools)
     return wire.GenerateContentRequest(
         contents=tuple(contents_of(request.turns, traits, inserts)),
         system_instruction=wire.Content(tuple(wire.ContentPart(text=text) for text in system)) if system else None,
@@ -158,10 +164,15 @@ def _exact_object(text: str) -> dict[str, Any] | None:
     return value if value is not None and json.dumps(value, separators=(",", ":"), ensure_ascii=False) == text else None
 
 
-def tools_of(choice: ToolChoice | None) -> tuple[tuple[wire.Tool, ...], wire.ToolConfig | None]:
-    """Return the functions, and how they may be called: only the modes VALIDATED and ANY can exclude some."""
+def tools_of(
+    choice: ToolChoice | None, own: tuple[wire.Tool, ...] = ()
+) -> tuple[tuple[wire.Tool, ...], wire.ToolConfig | None]:
+    """Return the functions with the API's own tools, and how they may be called.
+
+    Only the modes VALIDATED and ANY can exclude some functions.
+    """
     if choice is None:
-        return (), None
+        return own, None
     declared = tuple(
         wire.FunctionDeclaration(
             tool.name, tool.description, tool.parameters or None if isinstance(tool.parameters, dict) else None
@@ -169,8 +180,8 @@ def tools_of(choice: ToolChoice | None) -> tuple[tuple[wire.Tool, ...], wire.Too
         for tool in choice.tools
     )
     mode = "ANY" if choice.mode == "required" else "VALIDATED" if choice.allowed else "AUTO"
-    return (wire.Tool(function_declarations=declared),), wire.ToolConfig(
-        wire.FunctionCallingConfig(mode, choice.allowed)
+    return (wire.Tool(function_declarations=declared), *own), wire.ToolConfig(
+        wire.FunctionCallingConfig(mode, choice.allowed), include_server_side_tool_invocations=bool(own)
     )
 
 

@@ -25,6 +25,7 @@ from transports.account import Account, Finding
 from transports.base import Deps
 from transports.generate_content import models
 from transports.generate_content.accounts import ModelAccounts
+from transports.generate_content.answer_options import options_applied
 from transports.generate_content.config import ModelsConfig
 from transports.generate_content.errors import ModelMissing
 from transports.generate_content.kept_media import KeptMedia, open_kept
@@ -72,6 +73,13 @@ class ModelTransport(ABC, Generic[AccountsT]):
         if connected is None or model is None:
             return None
         return UpstreamModel(id=model, name=connected.models.get(model, ""), family=selection.model.family)
+
+    def applies(self, selection: Selection) -> frozenset[str]:
+        """Return the options that the model has; see `transports.base.Transport.applies`."""
+        model = self._model(selection)
+        if model is None:
+            return frozenset()
+        return options_applied(selection, models.traits_of(model)) - ({"safety"} if self._config.safety else set())
 
     def quota_of(self, selection: Selection) -> str:
         """Return the model, since each has its own quotas."""

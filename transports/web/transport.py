@@ -91,6 +91,11 @@ class WebTransport:
         chosen = models.choose(selection.model, self.name, ready.status)
         return models.asked(selection.model, chosen, ready.status)
 
+    def applies(self, selection: Selection) -> frozenset[str]:
+        """Return no names: the site has no such options. See `transports.base.Transport.applies`."""
+        del selection
+        return frozenset()
+
     def quota_of(self, selection: Selection) -> str:
         """Return the model family, for which the site has a quota."""
         return selection.model.family

@@ -47,10 +47,13 @@ async def _answer(
     engine: Engine, body: wire.ChatRequest, selection: Selection, context: RequestContext
 ) -> Answer[Any, Any]:
     pictures = read.read_pictures(body, selection, context)
-    notices = ignored.notices([*read.ignored_fields(body, selection), *pictures.ignored], context.api)
+    applied = engine.applies(selection)
+    notices = ignored.notices([*read.ignored_fields(body, selection, applied), *pictures.ignored], context.api)
     choices = read.choices(body, selection, pictures)
-    request = await read.read(body, selection, engine.catalogue, context, pictures)
     bounds = read.bounds(body)
+    options = read.read_options(body, bounds, selection, applied)
+    request = await read.read(body, selection, engine.catalogue, context, pictures)
+    request = msgspec.structs.replace(request, options=options)
     head = write.Head.new(selection.id, context.created)
     usage_in_stream = bool(body.stream_options and body.stream_options.include_usage)
     offered = None if request.tools is None else "tools" if body.tools else "functions"

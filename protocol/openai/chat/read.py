@@ -8,13 +8,16 @@ from protocol.http.context import RequestContext, caller_of
 from protocol.http.conversation import Attachment, Message, Source, read_turns
 from protocol.http.data_urls import is_data_url
 from protocol.http.ignored import IgnoredFields
+from protocol.http.option_fields import bounded_options, effort_of, with_sampling
 from protocol.http.picture_parameters import PictureParameters, read_picture_parameters, refuse_for_films
 from protocol.http.stop import Bounds
 from protocol.model import (
+    AnswerOptions,
     BadRequest,
     Caller,
     Capability,
     Catalogue,
+    Effort,
     GenerationRequest,
     Role,
     Selection,
@@ -147,7 +150,7 @@ IGNORED = IgnoredFields(
         "web_search_options": (),
     }
 )
-"""Fields that have no effect: the website has no such options, and decides itself when to search the web."""
+"""Fields that have no effect with the website: it has no such options, and decides itself when to search the web."""
 _CALLING = ("tools", "functions", "response_format")
 """Fields that have an effect in plain chat only: other models answer with what they make, and call nothing."""
 
@@ -162,10 +165,15 @@ def select(body: wire.ChatRequest, catalogue: Catalogue, caller: Caller) -> Sele
     return with_effort(catalogue.resolve(body.model), body.reasoning_effort, caller)
 
 
-def ignored_fields(body: wire.ChatRequest, selection: Selection) -> list[str]:
-    """Return the fields that would change the answer, and have no effect with the model that `select` returned."""
-    fields = IGNORED.sent(body)
-    if not has_effect(selection, body.reasoning_effort):
+def ignored_fields(body: wire.ChatRequest, selection: Selection, applied: frozenset[str] = frozenset()) -> list[str]:
+    """Return the fields that would change the answer, and have no effect with the model that `select` returned.
+
+    `applied` are the options that each upstream of the model applies.
+    """
+    fields = IGNORED.sent(body, applied)
+    if "search" in applied and "web_search_options" in fields:
+        fields.remove("web_search_options")
+    if not has_effect(selection, body.reasoning_effort, applied):
         fields.append("reasoning_effort")
     if selection.capability is not Capability.CHAT:
         fields += [name for name in _CALLING if getattr(body, name)]
@@ -248,6 +256,21 @@ def refuse_sound(body: wire.ChatRequest) -> None:
     if field is not None:
         message = f"'{field}' asks for sound, and the models answer in text and images: leave it out."
         raise BadRequest(message, param=field, code="unsupported_parameter")
+
+
+def read_options(
+    body: wire.ChatRequest, bounds: Bounds, selection: Selection, applied: frozenset[str]
+) -> AnswerOptions:
+    """Return the options of a request; `applied` are those that each upstream of the model applies.
+
+    Raises:
+        BadRequest: a field that is applied has a wrong value; `param` is its path.
+
+    """
+    options = with_sampling(bounded_options(bounds), body, applied) if applied else bounded_options(bounds)
+    effort: Effort = effort_of(body.reasoning_effort, selection, applied) if body.reasoning_effort else ""
+    search = body.web_search_options is not None
+    return msgspec.structs.replace(options, effort=effort, search=search) if effort or search else options
 
 
 def bounds(body: wire.ChatRequest) -> Bounds:

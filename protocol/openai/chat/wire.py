@@ -311,11 +311,11 @@ class ChatRequest(PictureFields, frozen=True, kw_only=True):
     modalities: list[str] | None = None
     audio: dict[str, Any] | None = None
     reasoning_effort: str | None = None
-    """Chooses extended thinking, or has no effect; see `read.select`."""
+    """Chooses how long the model thinks, as far as its upstream can; see `read.select`."""
     max_tokens: Positive | None = None
     max_completion_tokens: Positive | None = None
 
-    # these have no effect, since the site has no such options; see `read.IGNORED`
+    # these have no effect at the site, which has no such options; see `read.IGNORED`, `read.read_options`
     frequency_penalty: Any = None
     logit_bias: Any = None
     logprobs: Any = None

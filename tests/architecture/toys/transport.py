@@ -105,6 +105,10 @@ class ToyTransport:
         """The upstream has one model."""
         return UpstreamModel(id="toy-1", name="Toy 1", family="toy")
 
+    def applies(self, selection: Selection) -> frozenset[str]:
+        """The upstream has no options."""
+        return frozenset()
+
     def quota_of(self, selection: Selection) -> str:
         return selection.model.family
 

@@ -5,6 +5,7 @@ import pytest
 from protocol.gemini.deliver import FetchedPicture, collect_answer, delivered
 from protocol.http.side_by_side import Numbered
 from protocol.model import (
+    NO_USAGE,
     Declined,
     Exchange,
     Finish,
@@ -20,7 +21,7 @@ from protocol.model import (
 
 USAGE = Usage(input_tokens=1, output_tokens=2)
 DONE = Finish(reason="stop", usage=USAGE)
-REFUSED = [Declined("No."), Finish(reason="content_filter", usage=Usage(input_tokens=0, output_tokens=0))]
+REFUSED = [Declined("No."), Finish(reason="content_filter", usage=NO_USAGE)]
 
 
 def media(kind):

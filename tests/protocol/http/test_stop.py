@@ -1,14 +1,19 @@
+from contextlib import asynccontextmanager
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.http.stop import Bounds, Cutter, cut
+from protocol.http.stop import Bounds, Cutter, bounded, cut
 from protocol.model import (
     Document,
+    Exchange,
     Finish,
     Media,
     MediaKind,
     MediaRef,
     Rewritten,
+    Served,
     Text,
     Thought,
     Usage,
@@ -157,3 +162,24 @@ async def test_a_rewritten_answer_is_cut_in_its_final_form():
     assert (short.rewritten.usage.output_tokens, short.rewritten.usage.reasoning_tokens) == (2, 1)
     (*_, same) = [event async for event in cut(events(finish), Bounds())]
     assert same.rewritten == whole
+
+
+class Engine:
+    def __init__(self, *applied):
+        self._served = Served(transport="t", account="a", applied=frozenset(applied), counts=True)
+
+    @asynccontextmanager
+    async def open(self, _request):
+        yield Exchange(lambda: self._served, events(Text(text="one two three"), END))
+
+
+@pytest.mark.parametrize(
+    ("applied", "text", "counts"),
+    [((), "one ", False), (("stops",), "one two", False), (("max_tokens",), "one ", False),
+     (("stops", "max_tokens"), "one two three", True)],
+)  # fmt: skip
+async def test_only_what_the_upstream_has_not_applied_is_cut(applied, text, counts):
+    bounds = Bounds(stops=("two",), tokens=1)
+    async with bounded(Engine(*applied), None, bounds) as exchange:
+        got = [event.text async for event in exchange if isinstance(event, Text)]
+    assert ("".join(got), exchange.served.counts) == (text, counts)

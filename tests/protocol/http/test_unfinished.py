@@ -22,7 +22,7 @@ def test_an_answer_that_did_not_end_counts_its_prompt_and_what_was_delivered():
     assert total(Thought(text="hm"), Text(text="four"), Text(text="teen words")) == Usage(
         input_tokens=prompt_usage(REQUEST).input_tokens, output_tokens=4, reasoning_tokens=1
     )
-    assert total(Text(text="words"), request=None) == Usage(input_tokens=0, output_tokens=0)
+    assert total(Text(text="words"), request=None) == NO_USAGE
 
 
 def test_an_answer_of_which_nothing_was_delivered_counts_its_prompt():

@@ -26,7 +26,7 @@ from transports.generate_content.answer_events import ChunkReader, new_call_ids
 
 PYTHON = ROOT / ".venv-foreign" / "bin" / "python"
 PICTURE = Media(ref=MediaRef(transport="api", account="a", kind=MediaKind.IMAGE, url="blob:x"))
-NOTHING = Usage(input_tokens=0, output_tokens=0)
+NOTHING = Usage(input_tokens=0, output_tokens=0, exact=True)
 
 
 def part(**fields):
@@ -108,7 +108,10 @@ CASES = {
                 }
             },
         ],
-        [Text("x"), Finish("stop", Usage(input_tokens=12, output_tokens=12, reasoning_tokens=7))],
+        [
+            Text("x"),
+            Finish("stop", Usage(input_tokens=12, output_tokens=12, reasoning_tokens=7, cached_tokens=4, exact=True)),
+        ],
     ),
     "sources count bytes": (
         [part(text="Größe 😀 ist"), part(text=" da."), last(**grounded("ist da.", 13, 20))],

@@ -1,0 +1,128 @@
+"""Options of requests in all dialects, as they arrive at the official API; Google's own packages judge the bodies."""
+
+import json
+import subprocess
+
+import httpx2 as httpx
+import openai
+import pytest
+
+from tests.conftest import BASE_SETTINGS, KEY, OFFICIAL, ROOT, Gateway
+from tests.recorder import recording
+
+MODEL, LITE = "gemini-3.6-flash", "gemini-2.5-flash-lite"
+TOOLS = [{"type": "function", "function": {"name": "clock"}}]
+OLD = f'\n[transports.api.models]\nflash-lite = "{LITE}"\n'
+
+
+@pytest.fixture(scope="module")
+def api(official_api):
+    with recording(official_api.url) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gateway(api, tmp_path_factory):
+    settings = BASE_SETTINGS.format(key=KEY) + OFFICIAL.format(url=api.url) + OLD
+    process = Gateway(tmp_path_factory.mktemp("gateway"), settings)
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def client(gateway):
+    with openai.OpenAI(base_url=gateway.base_url, api_key=KEY, max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def http(gateway):
+    with httpx.Client(base_url=gateway.origin, headers={"authorization": f"Bearer {KEY}"}) as client:
+        yield client
+
+
+def asked(client, prompt="<echo>one two three four</echo>", **fields):
+    fields = {"model": MODEL, "messages": [{"role": "user", "content": prompt}]} | fields
+    answer = client.chat.completions.with_raw_response.create(**fields)
+    return answer.parse(), answer.headers
+
+
+def test_options_of_a_chat_arrive(client, api):
+    options = {"temperature": 0.3, "top_p": 0.9, "seed": 7, "presence_penalty": 0.5, "frequency_penalty": 2}
+    answer, headers = asked(client, **options, max_tokens=500, stop=["never"], extra_body={"top_k": 40})
+    assert api.bodies[-1]["generationConfig"] == {
+        "temperature": 0.3,
+        "topP": 0.9,
+        "topK": 40,
+        "seed": 7,
+        "presencePenalty": 0.5,
+        "frequencyPenalty": 1.99,
+        "maxOutputTokens": 500,
+        "stopSequences": ["never"],
+        "thinkingConfig": {"includeThoughts": True},
+    }
+    assert answer.choices[0].message.content == "one two three four"
+    assert "warning" not in headers
+    assert (headers["x-gateway-transport"], headers["x-gateway-usage"]) == ("api", "exact")
+
+
+def test_the_api_ends_the_answer_and_counts_it(client):
+    answer, headers = asked(client, "<echo>one two three four five</echo>", max_tokens=3)
+    assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == ("one two thre", "length")
+    assert (answer.usage.completion_tokens, headers["x-gateway-usage"]) == (3, "exact")
+    answer, headers = asked(client, stop=" three")
+    assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == ("one two", "stop")
+    assert headers["x-gateway-usage"] == "exact"
+
+
+def test_fields_that_the_api_lacks_are_named(client):
+    _, headers = asked(client, logit_bias={"1": 5}, temperature=0.5, web_search_options={"search_context_size": "low"})
+    assert headers["warning"] == '299 - "These fields have no effect here: logit_bias."'
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("temperature", 3), ("top_p", "much"), ("seed", 1.5), ("presence_penalty", -5)]
+)
+def test_a_wrong_value_is_refused_by_name(client, field, value):
+    with pytest.raises(openai.BadRequestError) as refused:
+        asked(client, extra_body={field: value})
+    assert refused.value.param == field
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "sent"),
+    [
+        (MODEL, "none", {"thinkingLevel": "MINIMAL"}),
+        (MODEL, "low", {"thinkingLevel": "LOW"}),
+        (MODEL, "high", {"thinkingLevel": "HIGH"}),
+        ("gemini-3-pro", "minimal", {"thinkingLevel": "LOW"}),
+        ("gemini-3.5-flash-lite", "medium", {"thinkingBudget": 8192}),
+        ("gemini-3.5-flash-lite", "none", {"thinkingBudget": 0}),
+    ],
+)
+def test_an_effort_is_the_nearest_that_the_model_has(client, api, model, effort, sent):
+    _, headers = asked(client, model=model, reasoning_effort=effort)
+    thinking = api.bodies[-1]["generationConfig"]["thinkingConfig"]
+    thinking.pop("includeThoughts", None)
+    assert thinking == sent
+    assert "warning" not in headers
+
+
+def test_a_search_is_a_tool_of_the_api_in_addition_to_functions(client, api):
+    asked(client, web_search_options={}, tools=TOOLS)
+    sent = api.bodies[-1]
+    assert sent["tools"][1] == {"googleSearch": {}}
+    assert sent["toolConfig"]["includeServerSideToolInvocations"] is True
+    asked(client, web_search_options={}, tools=TOOLS, model="gemini-3.5-flash-lite")
+    assert len(api.bodies[-1]["tools"]) == 1
+
+
+def test_google_s_own_packages_accept_all_that_arrived(api):
+    judged = subprocess.run(
+        [ROOT / ".venv-foreign" / "bin" / "python", ROOT / "tests" / "foreign" / "google_types.py"],
+        input=json.dumps([("request", body) for body in api.bodies]),
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    problems = json.loads(judged.stdout)
+    assert len(problems) > 10
+    assert not any(problems), [pair for pair in zip(problems, api.bodies, strict=True) if pair[0]]
