@@ -39,7 +39,7 @@ def commands(name):
     return [re.sub(r"\s*#.*", "", block) for block in blocks]
 
 
-PAGES = ["README.md", "docs/capabilities.md"]
+PAGES = ["README.md", "docs/capabilities.md", "docs/two-ways.md"]
 
 
 def chinese(name):

@@ -86,3 +86,35 @@ def test_the_commands_of_the_accounts_page_work(here):
     )
     assert answer.status_code == 200
     assert answer.json()["choices"][0]["message"]["content"] == "here"
+
+
+def test_the_commands_of_the_page_on_two_ways_work(tmp_path):
+    simulate, *others = commands("docs/two-ways.md")
+    (settings,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/two-ways.md").read_text(), re.DOTALL)
+    words = simulate.removeprefix("gemini-gateway ").replace("8765", "0").split()
+    site = Process(*words, cwd=tmp_path)
+    try:
+        address = re.search(r"http://[\d.:]+", site.wait_for("http://"))[0]
+        (tmp_path / "gateway.toml").write_text(settings.replace("http://127.0.0.1:8765", address))
+        said = {}
+        for command in others:
+            done = run(command, tmp_path)
+            assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+            said[" ".join(command.split()[1:4])] = done.stdout
+    finally:
+        site.stop()
+    assert "accepts the key and lists" in said["accounts check --all"]
+    assert "paid" in said["accounts list"]
+    assert (
+        "1. api:free: gemini-pro-latest, 1 ready (free)" in said["route explain --model"]
+        or '"hops"' in (said["route explain --model"])
+    )
+
+
+def test_the_routes_of_the_page_on_two_ways_are_valid(tmp_path):
+    (settings,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/two-ways.md").read_text(), re.DOTALL)
+    (tmp_path / "gateway.toml").write_text(re.sub(r"(?m)^#(?! )", "", settings))
+    assert run("gemini-gateway config check", tmp_path).returncode == 0
+    explained = run("gemini-gateway route explain --model gemini-3-pro", tmp_path).stdout
+    assert "routes[1] of the settings" in explained
+    assert "api:free (50%)" in explained

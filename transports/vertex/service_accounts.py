@@ -103,12 +103,18 @@ def _egress(account: VertexAccount) -> str:
         raise ValueError(f"proxy: {error}") from None
 
 
+def recognizes_service_account(text: str) -> bool:
+    """Return whether a text is the JSON key of a service account, or names the credentials of the machine."""
+    return '"service_account"' in text or text.strip() == "adc"
+
+
 ACCOUNTS = AccountType(
     settings=VertexAccount,
     field="credentials",
     kind=AccountKind.SERVICE_ACCOUNT,
     noun="service account",
     parse=parse_credential,
+    recognizes=recognizes_service_account,
     check=_check_project,
     identity=_identity,
     realm=lambda account: f"{account.project} {account.location}",

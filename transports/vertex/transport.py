@@ -16,7 +16,7 @@ from transports.account import Finding, failed, ok
 from transports.base import Deps, TransportType
 from transports.generate_content import models
 from transports.generate_content.config import on_this_machine
-from transports.generate_content.transport import ModelTransport
+from transports.generate_content.transport import ModelTransport, chosen_model
 from transports.http import trusted
 from transports.vertex.accounts import ServiceAccounts, open_accounts
 from transports.vertex.config import VertexConfig, origin_of
@@ -109,5 +109,6 @@ TRANSPORT_TYPE = TransportType(
     tiers=frozenset({"paid"}),
     families=frozenset({"pro", "flash", "flash-lite"}),
     is_simulated=lambda config: on_this_machine(config.base_url),
+    chosen_model=chosen_model,
     reload=VertexTransport.reload,
 )
