@@ -32,6 +32,8 @@ class SseReader:
             SseTooLong: an event is too long.
 
         """
+        if not piece:
+            return []
         if self._after_return:
             piece = piece.removeprefix(b"\n")
         self._after_return = piece.endswith(b"\r")

@@ -28,6 +28,12 @@ def test_events_are_the_same_however_the_bytes_are_cut(events, end, data):
     assert found + reader.end() == [joined for lines in events if (joined := "\n".join(lines).encode())]
 
 
+def test_an_empty_piece_does_not_part_a_line_end():
+    reader = SseReader(100)
+    pieces = [b"data:1\r", b"", b"\ndata:2\r\n\r\n"]
+    assert [found for piece in pieces for found in reader.feed(piece)] == [b"1\n2"]
+
+
 def test_an_event_at_the_end_of_the_stream_needs_no_blank_line():
     reader = SseReader(100)
     assert reader.feed(b"data:1\n") == []
