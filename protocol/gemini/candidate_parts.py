@@ -70,8 +70,8 @@ class CandidateParts:
         """Whether a call was written."""
         self._quoted: list[str] = []
         """The JSON string of an enum's member so far."""
-        self.declined = ""
-        """The words with which the model declines to answer."""
+        self.declined = Declined("")
+        """What the model says if it declines to answer."""
         self._begun = False
         """Whether a part of the answer was written."""
 
@@ -92,7 +92,7 @@ class CandidateParts:
             case Citation():
                 self._sources.cite(event)
             case Declined():
-                self.declined = event.text
+                self.declined = event
             case FetchedPicture():
                 data = placeholder(event.content)
                 yield AnswerPart(inline_data=InlineData(mime_type=event.mime, data=data))
@@ -126,7 +126,7 @@ class CandidateParts:
         return AnswerCandidate(
             content=AnswerContent(parts=[*parts] or [AnswerPart(text="")]),  # SDKs drop a chat whose chunk has no part
             finish_reason=reason,
-            finish_message=self.declined or None,
+            finish_message=self.declined.text or None,
             grounding_metadata=self._sources.metadata(self._content) if reason is not None else None,
             index=self._index,
         )
@@ -134,9 +134,10 @@ class CandidateParts:
     def last(self, parts: Sequence[AnswerPart], reason: str) -> AnswerCandidate | None:
         """Return a candidate with its last parts, or None if the prompt was refused."""
         if reason == "content_filter" and not parts and not self._begun:
-            return None
-        if self.declined:
-            parts, reason = [*parts, AnswerPart(text=self.declined)], "content_filter"
+            withheld = AnswerCandidate(finish_reason=self.declined.reason, index=self._index)
+            return withheld if self.declined.withheld else None
+        if self.declined.text:
+            parts, reason = [*parts, AnswerPart(text=self.declined.text)], "content_filter"
         return self.next(parts, _REASONS[reason])
 
 

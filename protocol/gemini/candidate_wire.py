@@ -86,7 +86,7 @@ class GroundingMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel
 class AnswerCandidate(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """An answer, or its next part."""
 
-    content: AnswerContent
+    content: AnswerContent | None = None
     finish_reason: str | None = None
     finish_message: str | None = None
     grounding_metadata: GroundingMetadata | None = None

@@ -106,7 +106,7 @@ class DeliveredSteps:
                     yield step
         except Refused as error:
             self._context.record.error = error.code
-            yield Declined(text=error.message)
+            yield Declined(text=error.message, reason=error.reason, withheld=error.withheld)
             yield Finish(reason="content_filter", usage=NO_USAGE)
 
 
@@ -116,6 +116,8 @@ class WholeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     replies: tuple[Reply, ...]
     """The candidates."""
     pictures: dict[MediaRef, FetchedPicture]
+    declined: tuple[Declined, ...] = ()
+    """What the model says of its refusals."""
 
     @property
     def usage(self) -> Usage:
@@ -123,9 +125,11 @@ class WholeAnswer(msgspec.Struct, frozen=True, kw_only=True):
         return Replies(self.replies).usage
 
 
-async def numbered(steps: AsyncIterable[Any]) -> AsyncIterator[Numbered]:
-    """Yield events with the number of their candidate; those without are of the first."""
+async def numbered(steps: AsyncIterable[Any], declined: list[Declined]) -> AsyncIterator[Numbered]:
+    """Yield events with the number of their candidate; those without are of the first. Refusals are noted as well."""
     async for step in steps:
+        if isinstance(step, Declined):
+            declined.append(step)
         yield step if isinstance(step, Numbered) else Numbered(0, step)
 
 
@@ -136,8 +140,10 @@ async def collect_answer(fetch: Fetcher, steps: AsyncIterable[Any]) -> WholeAnsw
         GatewayError: the answer breaks off, or a picture cannot be fetched.
 
     """
-    replies = (await fold_each(numbered(steps))).replies
+    declined: list[Declined] = []
+    replies = (await fold_each(numbered(steps, declined))).replies
     shown = [media for reply in replies for media in reply.media]
     found = {media.ref: media for media in shown if media.ref.kind is MediaKind.IMAGE}
     pictures = await gather([partial(fetch, media) for media in found.values()])
-    return WholeAnswer(replies=replies, pictures=dict(zip(found, pictures, strict=True)))
+    fetched = dict(zip(found, pictures, strict=True))
+    return WholeAnswer(replies=replies, pictures=fetched, declined=tuple(declined))

@@ -88,14 +88,14 @@ class GeminiWriter:
             for call in answer.calls:
                 events += [CallStarted(id=call.id, name=call.name), CallArguments(call.arguments)]
             if answer.declined:
-                events.append(Declined(answer.declined))
+                events += reply.declined or [Declined(answer.declined)]
             events.append(Finish(reason=answer.finish, usage=answer.usage))
             parts = [part for event in events for part in candidate.add(event, self._embedding.placeholder)]
             done.append(candidate.last(joined(parts), answer.finish))
         self._usage = reply.usage
         return self._filled(b"", self._complete(done, self._candidates[0].declined), b"")
 
-    def _complete(self, done: Sequence[AnswerCandidate | None], declined: str) -> GenerateResponse:
+    def _complete(self, done: Sequence[AnswerCandidate | None], declined: Declined) -> GenerateResponse:
         """Return a response with the last parts of candidates, and the usage so far."""
         usage = self._usage
         counts = UsageMetadata(
@@ -108,7 +108,7 @@ class GeminiWriter:
         answered = [candidate for candidate in done if candidate is not None]
         if answered:
             return self._response(candidates=answered, usage=counts)
-        feedback = PromptFeedback(block_reason="SAFETY", block_reason_message=declined)
+        feedback = PromptFeedback(block_reason=declined.reason or "SAFETY", block_reason_message=declined.text)
         return self._response(feedback=feedback, usage=counts)
 
     def _response(
@@ -140,7 +140,8 @@ class GeminiWriter:
     def _filled(self, before: bytes, response: GenerateResponse, after: bytes) -> bytes | Pieces:
         """Return a response with its pictures."""
         text = before + encode_json(response) + after
-        if not any(part.inline_data for candidate in response.candidates or () for part in candidate.content.parts):
+        contents = [one.content for one in response.candidates or () if one.content is not None]
+        if not any(part.inline_data for content in contents for part in content.parts):
             return text
         embedding, self._embedding = self._embedding, Embedding()
         return embedding.fill(text)

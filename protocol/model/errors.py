@@ -124,6 +124,11 @@ class Refused(GatewayError):
 
     code = "content_filter"
 
+    def __init__(self, message: str, *, reason: str = "", withheld: bool = False) -> None:
+        """Set the upstream's name of the reason, if it has one, and whether it is an answer that is withheld."""
+        super().__init__(message)
+        self.reason, self.withheld = reason, withheld
+
 
 class RateLimited(GatewayError):
     """The account's quota is used up; `retry_after` is in seconds, None if the upstream did not say."""

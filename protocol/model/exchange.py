@@ -151,6 +151,10 @@ class Declined(msgspec.Struct, frozen=True, tag="declined"):
     """The model declines, in words, to answer in the form that the client requires."""
 
     text: str
+    reason: str = ""
+    """The upstream's name of the reason, as in `Refused`."""
+    withheld: bool = False
+    """Whether it is an answer that is withheld, and not the prompt that is refused."""
 
 
 class WorkStarted(msgspec.Struct, frozen=True, tag="work_started"):

@@ -82,7 +82,8 @@ class ChunkReader:
         if chunk.usage_metadata is not None:
             self._usage = chunk.usage_metadata
         if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
-            raise Refused(f"The model refuses this prompt ({_readable(chunk.prompt_feedback.block_reason)}).")
+            reason = chunk.prompt_feedback.block_reason
+            raise Refused(f"The model refuses this prompt ({_readable(reason)}).", reason=reason)
         for candidate in chunk.candidates[:1]:
             self._reason = candidate.finish_reason or self._reason
             self._message = candidate.finish_message or self._message
@@ -107,7 +108,8 @@ class ChunkReader:
         elif not self._reason or self._reason == "MISSING_THOUGHT_SIGNATURE":
             raise UpstreamFailed("The upstream ended its answer too early.", code="upstream_reset")
         elif self._reason in _BLOCKED and not self._shown:
-            raise Refused(f"The model declined to answer ({_readable(self._reason)}).")
+            message = f"The model declined to answer ({_readable(self._reason)})."
+            raise Refused(message, reason=self._reason, withheld=True)
         yield from self._citations()
         yield Finish(self._finish_reason(), self.usage)
 
