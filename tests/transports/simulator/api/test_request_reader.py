@@ -307,7 +307,7 @@ REFUSED = {
 
 def check(body, model="gemini-3.6-flash"):
     request = decode(json.dumps({"contents": said(("user", {"text": "a"}))} | body).encode(), schema.Request)
-    RequestCheck(request, find(model, "generateContent"), lambda _: False, lambda _: False).run()
+    RequestCheck(request, find(model, "generateContent"), lambda _: False).run()
 
 
 @pytest.mark.parametrize("name", REFUSED)
