@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from protocol.http.operation import Dialect
-from protocol.model import Catalogue, FileKeeper
+from protocol.model import Catalogue, FileKeeper, Rendition
 from service.config.schema import Origin, Settings, SettingsError, convert
 from transports.accounts import (
     AccountTracker,
@@ -220,6 +220,7 @@ async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> 
     """
     catalogue = build_catalogue(settings, origin)
     failovers: list[Failover] = []
+    routers: list[Router] = []
     process_id = uuid.uuid4().hex
     registry = AccountRegistry(parts.store.records, parts.clock)
     change_feed = parts.change_feed or ChangeFeed(parts.store.records, parts.clock)
@@ -243,6 +244,7 @@ async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> 
                 shutting_down=parts.shutting_down,
                 serve=parts.serve,
                 files=parts.files,
+                media=lambda ref: routers[0].media(ref, Rendition.LARGE),
             )
             with _naming(name, origin):
                 transport = await stack.enter_async_context(TRANSPORTS[name].connect(config, deps))
@@ -250,7 +252,8 @@ async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> 
             pool = pools(transport)
             reports.connect(pool.accounts.apply_report)
             failovers.append(Failover(transport, pool, settings.failover, parts.draining))
-        yield Router(catalogue, failovers, settings.deadlines, routes_of(settings, origin))
+        routers.append(Router(catalogue, failovers, settings.deadlines, routes_of(settings, origin)))
+        yield routers[0]
 
 
 @asynccontextmanager

@@ -209,6 +209,7 @@ API_KEYS = ("AIzaSimulatedFree-0", "AIzaSimulatedPaid-0:paid")
 OFFICIAL = """
 [transports.api]
 base_url = "{url}"
+inline_bytes = 200_000
 [[transports.api.accounts]]
 id = "free"
 key = "AIzaSimulatedFree-0"

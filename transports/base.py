@@ -1,7 +1,7 @@
 """The interface of a transport, and how it is registered."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -15,6 +15,7 @@ from protocol.model import (
     MediaStream,
     Rendition,
     Selection,
+    UpstreamFailed,
     UpstreamModel,
 )
 from transports.account import Account, Finding, Report
@@ -95,6 +96,18 @@ class Transport(Protocol):
         ...
 
 
+@asynccontextmanager
+async def no_media(ref: MediaRef) -> AsyncGenerator[MediaStream]:
+    """Open nothing: there is no other transport.
+
+    Raises:
+        UpstreamFailed: always.
+
+    """
+    raise UpstreamFailed(f"The transport '{ref.transport}' is not open here.", code="media_gone")
+    yield
+
+
 class Deps(ConnectionDeps, frozen=True, kw_only=True):
     """Dependencies of a transport."""
 
@@ -113,6 +126,8 @@ class Deps(ConnectionDeps, frozen=True, kw_only=True):
     """Serves an ASGI app on a loopback port."""
     files: FileKeeper
     """Collects files within the process's budgets."""
+    media: Callable[[MediaRef], AbstractAsyncContextManager[MediaStream]] = no_media
+    """Opens a media file that another transport has."""
 
 
 async def _reload_nothing(_transport: object, _config: object) -> Sequence[str]:

@@ -343,3 +343,13 @@ class Files:
             yield await collect(pieces, hold, self._spool.of(owner), most)
         finally:
             hold.release()
+
+    @asynccontextmanager
+    async def reserved(self, size: int, *, owner: str) -> AsyncGenerator[None]:
+        """Reserve memory; as `protocol.model.FileKeeper`."""
+        hold = Reservation(self._memory, owner)
+        try:
+            await hold.raise_to(min(size, self._memory.total))
+            yield
+        finally:
+            hold.release()

@@ -92,6 +92,15 @@ class FileKeeper(Protocol):
         """
         ...
 
+    def reserved(self, size: int, *, owner: str) -> AbstractAsyncContextManager[None]:
+        """Reserve memory for a license until the context ends, at most all that there is.
+
+        Raises:
+            Saturated: the memory budget is full.
+
+        """
+        ...
+
 
 @contextmanager
 def viewed(content: Content) -> Generator[View]:

@@ -110,6 +110,7 @@ TESTED_ELSEWHERE = {
     "protocol/structured/tool_checks.py",
     "service/config/loader.py",
     "transports/api/accounts.py",
+    "transports/api/key_uploads.py",  # tests/flows/test_official_api.py
     "transports/api/transport.py",
     "transports/base.py",
     "transports/generate_content/accounts.py",
@@ -120,6 +121,7 @@ TESTED_ELSEWHERE = {
     "transports/generate_content/transport.py",
     "transports/observer.py",
     "transports/simulator/api/answer_stream.py",
+    "transports/simulator/api/api_files.py",  # tests/foreign/test_google_genai_files.py
     "transports/simulator/api/api_keys.py",
     "transports/simulator/api/api_models.py",
     "transports/simulator/api/generated_files.py",

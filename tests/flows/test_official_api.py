@@ -4,6 +4,7 @@ import base64
 import json
 from io import BytesIO
 
+import httpx2 as httpx
 import openai
 import pytest
 from PIL import Image
@@ -167,6 +168,37 @@ def test_the_image_tool_of_responses_draws(client):
     made = client.responses.create(model="gemini-3-pro-imagen", input="a cat", tools=[{"type": "image_generation"}])
     (drawn,) = (one for one in made.output if one.type == "image_generation_call")
     assert Image.open(BytesIO(base64.b64decode(drawn.result))).size == (1024, 1024)
+
+
+def attached(text):
+    data = base64.b64encode(text.encode()).decode()
+    return {"type": "file", "file": {"filename": "a.txt", "file_data": f"data:text/plain;base64,{data}"}}
+
+
+def test_long_files_are_uploaded_once(client, official_api):
+    long = attached("words " * 50_000)
+    for _ in range(2):
+        answer = asked(client, user([{"type": "text", "text": "?"}, long, attached("short")]))
+        assert "text/plain, 300000 bytes" in answer.choices[0].message.content
+        assert "text/plain, 5 bytes" in answer.choices[0].message.content
+    headers = {"x-goog-api-key": "AIzaSimulatedFree-0"}
+    files = httpx.get(f"{official_api.url}/v1beta/files", headers=headers).json()["files"]
+    assert [file["sizeBytes"] for file in files] == ["300000"]
+
+
+def test_a_file_that_cannot_be_processed_is_refused(client):
+    with pytest.raises(openai.BadRequestError) as refused:
+        asked(client, user([{"type": "text", "text": "?"}, attached("<file-fails/>" + "words " * 50_000)]))
+    assert refused.value.code == "unsupported_file"
+
+
+def test_a_picture_of_an_earlier_answer_is_sent_again(client):
+    fields = {"model": "gemini-3-flash-imagen", "prompt": "a cat", "response_format": "url"}
+    link = {"type": "image_url", "image_url": {"url": client.images.generate(**fields).data[0].url}}
+    assert "image/png" in asked(client, user([{"type": "text", "text": "?"}, link])).choices[0].message.content
+    drawn = asked(client, user("a cat"), model="gemini-3-flash-imagen").choices[0].message
+    again = asked(client, user("a cat"), {"role": "assistant", "content": drawn.content}, user("?"))
+    assert again.usage.prompt_tokens > 258
 
 
 def test_a_model_that_free_keys_lack_is_served_by_a_paid_one(client, official_gateway):

@@ -8,6 +8,7 @@ import msgspec
 from transports.account import Facts
 from transports.accounts.configured import ConfiguredAccount
 from transports.api.config import ApiConfig, ApiKeyAccount
+from transports.api.key_uploads import KeyUploads
 from transports.api.keys import ACCOUNTS, fingerprint
 from transports.base import Deps
 from transports.generate_content.accounts import ModelAccount, ModelAccounts
@@ -79,7 +80,9 @@ class KeyAccounts(ModelAccounts[ApiKeyAccount, KeyAccount]):
         async with client(config.timeouts, proxy=settings.proxy, ca_file=config.ca_file) as http:
             api = ApiClient(http, access, config.timeouts, self._deps.clock)
             account = ACCOUNTS.account_of(settings, self._deps.name, lambda: facts, api.reach)
-            yield KeyAccount(account, api, self._deps, config.models_seconds, lambda: self.listed)
+            connected = KeyAccount(account, api, self._deps, config.models_seconds, lambda: self.listed)
+            connected.uploader = KeyUploads(config, api, facts.credential, self._deps.store.records, self._deps.clock)
+            yield connected
 
 
 @asynccontextmanager

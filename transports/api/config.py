@@ -30,3 +30,7 @@ class ApiConfig(ModelsConfig, frozen=True, kw_only=True, forbid_unknown_fields=T
     accounts: tuple[ApiKeyAccount, ...] = ()
     base_url: Address = "https://generativelanguage.googleapis.com"
     """The API's origin, without a version."""
+    inline_bytes: Annotated[int, Meta(ge=0, le=48 * 1024 * 1024)] = 16 * 1024 * 1024
+    """Bytes of files that a request contains; longer ones are uploaded before, and kept there for 48 hours."""
+    upload_seconds: Annotated[float, Meta(gt=0)] = 300.0
+    """How long the upload of a file may take, and its processing."""

@@ -14,6 +14,7 @@ from transports.accounts.connected import ConnectedAccount, ConnectedAccounts
 from transports.base import Deps
 from transports.generate_content import wire
 from transports.generate_content.api_client import ApiClient
+from transports.generate_content.request_files import Uploader
 from transports.tasks import every
 
 CHECK_MODELS = "models"
@@ -34,6 +35,8 @@ class ModelAccount(ConnectedAccount, ABC):
         """Read the list of models every `models_seconds`; `listed` returns the models of all accounts."""
         super().__init__(msgspec.structs.replace(account, lacks=self.lacks))
         self.api = api
+        self.uploader: Uploader | None = None
+        """Uploads long files; None: all are sent within the requests."""
         self.models: Mapping[str, str] = {}
         """The names of the models that the API lists, by id; empty: not read yet."""
         self.lacking: set[str] = set()

@@ -8,12 +8,14 @@ Source: "Base", "Errors".
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from io import BytesIO
+from types import MappingProxyType
 
 import aiohttp
 import anyio
 import msgspec
 
-from protocol.model import GatewayError, Overloaded, RateLimited, UpstreamFailed
+from protocol.model import GatewayError, Overloaded, RateLimited, StoredFile, UpstreamFailed
 from transports.clock import Clock
 from transports.generate_content.errors import error_for_body
 from transports.http import CLIENT_ERRORS, Timeouts, login_refused, mapped, retry_after
@@ -97,19 +99,36 @@ class ApiClient:
         return bytes(body)
 
     async def get(self, path: str) -> bytes:
-        """Make a short call and return its body.
+        """Make a short call below the base and return its body.
+
+        Raises:
+            GatewayError: as `post`.
+
+        """
+        return (await self.send("GET", f"{self._base}{path}"))[1]
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        data: bytes | BytesIO | StoredFile | None = None,
+        seconds: float | None = None,
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Make a call of at most `seconds` (None: a short one), and return the headers and body of its answer.
 
         Raises:
             GatewayError: as `post`.
 
         """
         try:
-            with anyio.fail_after(self._timeouts.call):
-                headers = await self._authorize()
-                async with self._http.get(f"{self._base}{path}", headers=headers, allow_redirects=False) as response:
+            with anyio.fail_after(seconds or self._timeouts.call):
+                sent = {**headers, **await self._authorize()}
+                async with self._http.request(method, url, data=data, headers=sent, allow_redirects=False) as response:
                     if response.status != 200:
                         raise await self._refusal(response)
-                    return await self.whole(response)
+                    return response.headers, await self.whole(response)
         except CLIENT_ERRORS as error:
             raise mapped(error) from None
 

@@ -108,5 +108,10 @@ async def open_kept(blobs: Blobs, ref: MediaRef) -> AsyncGenerator[MediaStream]:
     yield _Stream(blobs, blob)
 
 
+def is_kept(ref: MediaRef) -> bool:
+    """Return whether `KeptMedia` has stored a file."""
+    return ref.url.startswith(_SCHEME)
+
+
 def _gone() -> UpstreamFailed:
     return UpstreamFailed("This file has expired.", code="media_gone")

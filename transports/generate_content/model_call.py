@@ -4,10 +4,11 @@ Source: "GenerateContentRequest", "GenerateContentResponse", "Thinking".
 """
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from typing import Protocol
 
+import anyio.to_thread
 import msgspec
 from aiohttp import ClientResponse
 
@@ -17,14 +18,11 @@ from protocol.model import (
     DriftDetected,
     Event,
     Exchange,
-    FilePart,
     GenerationRequest,
     Media,
-    MediaPart,
     PutBack,
     Served,
     ToolCall,
-    Unsupported,
     UpstreamFailed,
     UpstreamModel,
     peek,
@@ -37,6 +35,7 @@ from transports.generate_content.config import ModelsConfig
 from transports.generate_content.errors import SignatureRefused
 from transports.generate_content.models import traits_of
 from transports.generate_content.request_body import Inserts, ModelTraits, generate_request
+from transports.generate_content.request_files import RequestFiles, is_long
 from transports.generate_content.signatures import Signatures
 from transports.generate_content.sse import SseReader, SseTooLong
 
@@ -59,6 +58,14 @@ class MediaKeeper(Protocol):
         ...
 
 
+class CallDeps(msgspec.Struct, frozen=True, kw_only=True):
+    """Dependencies of a call."""
+
+    signatures: Signatures
+    media: MediaKeeper
+    files: RequestFiles
+
+
 class ModelCall:
     """One request to one model with one account."""
 
@@ -67,12 +74,11 @@ class ModelCall:
         config: ModelsConfig,
         account: ModelAccount,
         model: UpstreamModel,
-        signatures: Signatures,
-        media: MediaKeeper,
+        deps: CallDeps,
     ) -> None:
         """Ask `model` with `account`."""
         self._config, self._account, self._model = config, account, model
-        self._signatures, self._media = signatures, media
+        self._signatures, self._media, self._files = deps.signatures, deps.media, deps.files
         self._traits = traits_of(model.id)
 
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, transport: str) -> Exchange:
@@ -102,9 +108,14 @@ class ModelCall:
         return Exchange(served, answer.events)
 
     async def _send(self, stack: AsyncExitStack, request: GenerationRequest, signatures: dict[str, str]) -> "_Answer":
-        body = wire.encode_request(self._account.adapted(self._body(request, signatures)))
         verb = "streamGenerateContent?alt=sse" if request.streamed else "generateContent"
-        response = await stack.enter_async_context(self._account.api.post(f"models/{self._model.id}:{verb}", body))
+        async with self._files.taken(request, self._account.uploader) as files:
+            message = self._account.adapted(self._body(request, signatures, files))
+            if is_long(files):
+                body = await anyio.to_thread.run_sync(wire.encode_request, message)
+            else:
+                body = wire.encode_request(message)
+            response = await stack.enter_async_context(self._account.api.post(f"models/{self._model.id}:{verb}", body))
         answer = _Answer(self._account, request, self._signatures, self._media)
         read = answer.streamed(response) if request.streamed else answer.whole(response)
         answer.events = PutBack(await stack.enter_async_context(aclosing(read)))
@@ -112,12 +123,14 @@ class ModelCall:
             raise UpstreamFailed("The upstream sent no answer.")
         return answer
 
-    def _body(self, request: GenerationRequest, signatures: dict[str, str]) -> wire.GenerateContentRequest:
+    def _body(
+        self, request: GenerationRequest, signatures: dict[str, str], files: Mapping[int, wire.ContentPart]
+    ) -> wire.GenerateContentRequest:
         def signature(call: ToolCall) -> str:
             return signatures.get(call.id, "")
 
         options, _ = effective_options(request, self._traits)
-        inserts = Inserts(files=inline_files(request), signature=signature, tools=own_tools(options))
+        inserts = Inserts(files=files, signature=signature, tools=own_tools(options))
         body = generate_request(request, self._traits, options_of(request, options, self._traits), inserts)
         safety = tuple(wire.SafetySetting(category, threshold) for category, threshold in options.safety)
         return msgspec.structs.replace(body, safety_settings=self._config.safety_settings or safety)
@@ -195,20 +208,3 @@ def image_size(pixels: int | None, traits: ModelTraits) -> str:
         return ""
     sizes = _IMAGE_SIZES if traits.small_images else _IMAGE_SIZES[1:]
     return next((name for name, side in sizes if pixels <= _ALMOST * side**2), sizes[-1][0])
-
-
-def inline_files(request: GenerationRequest) -> dict[int, wire.ContentPart]:
-    """Return the files of a request, each within the request.
-
-    Raises:
-        Unsupported: a picture of an earlier turn was made by another upstream.
-
-    """
-    found: dict[int, wire.ContentPart] = {}
-    for part in (part for turn in request.turns for part in turn.parts):
-        if isinstance(part, MediaPart):
-            message = "A picture of an earlier turn was generated by another upstream. Send it as a file instead."
-            raise Unsupported(message, param="messages")
-        if isinstance(part, FilePart):
-            found[id(part)] = wire.ContentPart(inline_data=wire.Blob(part.mime, part.loaded().data))
-    return found

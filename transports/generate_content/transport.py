@@ -28,8 +28,9 @@ from transports.generate_content.accounts import ModelAccounts
 from transports.generate_content.answer_options import options_applied
 from transports.generate_content.config import ModelsConfig
 from transports.generate_content.errors import ModelMissing
-from transports.generate_content.kept_media import KeptMedia, open_kept
-from transports.generate_content.model_call import ModelCall
+from transports.generate_content.kept_media import KeptMedia, is_kept, open_kept
+from transports.generate_content.model_call import CallDeps, ModelCall
+from transports.generate_content.request_files import RequestFiles
 from transports.generate_content.signatures import Signatures
 from transports.store.blobs import Blobs
 
@@ -54,6 +55,7 @@ class ModelTransport(ABC, Generic[AccountsT]):
         self.connected, self._config = accounts, config
         self._signatures = Signatures(deps.store.records)
         self._blobs = Blobs(deps.store.records, config.media_seconds, config.media_bytes)
+        self._others, self._files = deps.media, RequestFiles(self._opened, deps.files)
 
     @property
     def accounts(self) -> Sequence[Account]:
@@ -103,7 +105,8 @@ class ModelTransport(ABC, Generic[AccountsT]):
         connected.use()
         stack.callback(connected.unuse)
         media = KeptMedia(self._blobs, self.name, account.id, request)
-        call = ModelCall(self._config, connected, model, self._signatures, media)
+        deps = CallDeps(signatures=self._signatures, media=media, files=self._files)
+        call = ModelCall(self._config, connected, model, deps)
         try:
             return await call.open(stack, request, self.name)
         except ModelMissing:
@@ -117,6 +120,10 @@ class ModelTransport(ABC, Generic[AccountsT]):
         """Open a file; it has one rendition. See `protocol.model.Engine.media`."""
         del rendition
         return open_kept(self._blobs, ref)
+
+    def _opened(self, ref: MediaRef) -> AbstractAsyncContextManager[MediaStream]:
+        """Open media of an earlier answer: all transports of the API keep theirs in the store."""
+        return open_kept(self._blobs, ref) if is_kept(ref) else self._others(ref)
 
     @abstractmethod
     def examine(self, account: str) -> AsyncGenerator[Finding]:

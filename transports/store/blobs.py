@@ -91,10 +91,7 @@ class Blobs:
             oldest = next(entry for entry in others if entry.split("/")[1] == owner)
             over -= sizes[oldest]
             held[owner] -= sizes.pop(oldest)
-            await self._remove(oldest)
-
-    async def _remove(self, entry: str) -> None:
-        _, _, token, size = entry.split("/")
-        await self._records.remove(BLOBS, token)
-        await self._pieces.remove(token, int(size))
-        await self._records.remove(BLOB_INDEX, entry)
+            _, _, token, size = oldest.split("/")
+            await self._records.remove(BLOBS, token)
+            await self._pieces.remove(token, int(size))
+            await self._records.remove(BLOB_INDEX, oldest)

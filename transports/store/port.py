@@ -78,6 +78,8 @@ BLOB_INDEX = Collection("blob-index", durable=False)
 """Time, license, token and size of each of these files, in the keys."""
 BLOB_PIECES = Collection("blob-piece", durable=False, encrypted=True)
 """The contents of these files, in pieces, by token and number."""
+UPLOADED_FILES = Collection("uploaded-file", durable=False)
+"""Files that an upstream has, by the account's project and the digest of the content."""
 LICENSES = Collection("license")
 JOBS = Collection("job", encrypted=True)
 RESPONSES = Collection("response", durable=False, encrypted=True)
@@ -103,8 +105,8 @@ MARKS = Collection("mark")
 
 COLLECTIONS = (
     ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, SIGNATURES, BLOBS, BLOB_INDEX,
-    BLOB_PIECES, LICENSES, JOBS, RESPONSES, RESPONSE_INDEX, FILES, FILE_INDEX, FILE_PIECES, UPLOAD_TICKETS, JOB_INDEX,
-    KEYS, PROCESSES, MARKS,
+    BLOB_PIECES, UPLOADED_FILES, LICENSES, JOBS, RESPONSES, RESPONSE_INDEX, FILES, FILE_INDEX, FILE_PIECES,
+    UPLOAD_TICKETS, JOB_INDEX, KEYS, PROCESSES, MARKS,
 )  # fmt: skip
 
 
