@@ -147,7 +147,19 @@ class Router:
         errors: list[GatewayError] = []
         async with call.stack:
             with call.timeout:
-                yield await _first_answer(call, stops, errors)
+                for stop in stops:
+                    if call.failed and not stop.failover.may_ask(call):
+                        continue
+                    try:
+                        exchange = await stop.failover.open(call, stop.tier, stop.home)
+                        break
+                    except GatewayError as error:
+                        if not _may_move_on(error, call, stop.failover):
+                            raise
+                        errors.append(released(error))
+                else:
+                    raise _most_useful(errors)
+                yield exchange
             if call.timeout.cancelled_caught and call.failover is not None:
                 waiting = call.lease is None
                 error = call.failover.timed_out(call)
@@ -217,25 +229,6 @@ class Router:
 def _unavailable(selection: Selection) -> Unsupported:
     message = f"The model '{selection.id}' is not available here: no upstream of this gateway offers it."
     return Unsupported(message, param="model")
-
-
-async def _first_answer(call: Call, stops: Sequence[RouteStop], errors: list[GatewayError]) -> Exchange:
-    """Return the answer of the first transport that accepts the request; add the errors of the others to `errors`.
-
-    Raises:
-        GatewayError: none accepted it; the most useful error, or one after which no other may be asked.
-
-    """
-    for stop in stops:
-        if not stop.failover.may_ask(call):
-            continue
-        try:
-            return await stop.failover.open(call, stop.tier, stop.home)
-        except GatewayError as error:
-            if not _may_move_on(error, call, stop.failover):
-                raise
-            errors.append(released(error))
-    raise _most_useful(errors)
 
 
 def _may_move_on(error: GatewayError, call: Call, failover: Failover) -> bool:

@@ -1,5 +1,7 @@
 """The fake upstream's answers as ready HTTP bytes, and the words that request and identify them."""
 
+import json
+
 from transports.simulator import batch, encode, request_checks
 from transports.simulator.accounts import SimulatedSession
 from transports.simulator.config import SimulatedAccount
@@ -118,6 +120,39 @@ def long() -> list[bytes]:
     frames[-1] += encode.end(FRAMES)
     chunks = [_chunk(frame) for frame in frames]
     return [_OK + _STREAM_HEAD + chunks[0], *chunks[1:-1], chunks[-1] + LAST_CHUNK]
+
+
+def _delta(number: int, *, last: bool) -> dict:
+    """Return a chunk of the official API, which holds only what is new."""
+    reason = {"finishReason": "STOP"} if last else {}
+    content = {"role": "model", "parts": [{"text": text_of(number + 1)[len(text_of(number)) :]}]}
+    counts = {"promptTokenCount": 4, "candidatesTokenCount": 8, "totalTokenCount": 12}
+    return {
+        "candidates": [{"content": content, "index": 0, **reason}],
+        "usageMetadata": counts,
+        "modelVersion": "gemini-bench",
+        "responseId": "bench",
+    }
+
+
+def official_short() -> bytes:
+    """Return the official API's answer that is like `short`."""
+    answer = _delta(0, last=True)
+    answer["candidates"][0]["content"]["parts"][0]["text"] = SHORT_TEXT
+    return _whole(b"application/json; charset=UTF-8", json.dumps(answer).encode())
+
+
+def official_long() -> list[bytes]:
+    """Return the official API's stream that is like `long`."""
+    deltas = (json.dumps(_delta(number, last=number == FRAMES - 1)) for number in range(FRAMES))
+    chunks = [_chunk(f"data: {delta}\r\n\r\n".encode()) for delta in deltas]
+    head = b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return [_OK + head + chunks[0], *chunks[1:-1], chunks[-1] + LAST_CHUNK]
+
+
+def official_models() -> bytes:
+    """Return the official API's list of models."""
+    return _whole(b"application/json; charset=UTF-8", b'{"models": [{"name": "models/gemini-pro-latest"}]}')
 
 
 def hold() -> bytes:

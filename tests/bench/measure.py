@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.bench import answers, load, processes, sampler
-from tests.bench.samples import GATEWAY, PASS, UPSTREAM, VALKEY, Samples, part
+from tests.bench.samples import GATEWAY, OFFICIAL, PASS, UPSTREAM, VALKEY, Samples, part
 from tests.bench.scale import compared
 from tests.bench.subjects import Subject
 from tests.servers import programs, servers_of
@@ -89,6 +89,7 @@ class Bench:
         else:
             if name == VALKEY:
                 setup["store"] = f'url = "{self._valkey}"'
+            setup["official"] = name == OFFICIAL
             folder = setup.pop("folder", None) or self.folder / f"gateway-{time.monotonic_ns()}"
             arguments = processes.Setup(self.upstream, **setup).arguments(folder)
         cpus = self._cpus | self._others if everywhere else self._cpus
@@ -102,7 +103,7 @@ class Bench:
 
     async def _speed(self, direct):
         with ExitStack() as stack:
-            subjects = [self.start(stack, name) for name in (PASS, GATEWAY, VALKEY)]
+            subjects = [self.start(stack, name) for name in (PASS, GATEWAY, VALKEY, OFFICIAL)]
             for subject in subjects:
                 await self.warm(subject)
             for _ in self.rounds(self.plan.rounds, "round"):

@@ -40,7 +40,9 @@ grace_seconds = 1
 
 [store]
 {store}
+"""
 
+_SITE = """
 [transports.web]
 rotate_seconds = 0
 activity_seconds = 0
@@ -60,6 +62,16 @@ id = "bench-{number}"
 cookies = "__Secure-1PSID=a{number}; __Secure-1PSIDTS=b"
 concurrency = 100000
 per_minute = 0
+"""
+
+
+_OFFICIAL = """
+[transports.api]
+base_url = "{upstream}"
+[[transports.api.accounts]]
+id = "bench"
+key = "AIzaBench"
+concurrency = 100000
 """
 
 
@@ -174,15 +186,19 @@ class Setup(NamedTuple):
     accounts: int = 1
     licenses: int = 1
     runner: tuple = ("-m", "service")
+    official: bool = False
+    """Whether it asks the official API instead of the site."""
 
     def arguments(self, folder):
         """Return the arguments of its process, whose files are in a folder of its own."""
         folder.mkdir(exist_ok=True)
         settings = folder / "gateway.toml"
-        text = _SETTINGS.format(upstream=self.upstream, store=self.store, workers=self.workers)
+        text = _SETTINGS.format(store=self.store, workers=self.workers)
         keys = [KEY, *(f"sk-bench-other-{number:012}" for number in range(1, self.licenses))]
         text += "".join(_LICENSE.format(number=number, key=key) for number, key in enumerate(keys))
-        text += "".join(_ACCOUNT.format(number=number) for number in range(self.accounts))
+        text += (_OFFICIAL if self.official else _SITE).format(upstream=self.upstream)
+        if not self.official:
+            text += "".join(_ACCOUNT.format(number=number) for number in range(self.accounts))
         settings.write_text(text)
         return [*self.runner, "serve", "--config", str(settings)]
 

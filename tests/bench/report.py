@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tests.bench import answers, processes
-from tests.bench.samples import FEW, GATEWAY, PASS, UPSTREAM, VALKEY
+from tests.bench.samples import FEW, GATEWAY, OFFICIAL, PASS, UPSTREAM, VALKEY
 
 _ENOUGH = 2.0
 """An upstream that is this many times as fast as the pass-through does not limit it."""
@@ -155,6 +155,9 @@ def _comparisons(samples, plan):
             "The gateway's processor time, one situation against another; half of the rounds lie in the span:",
             _compared("Valkey as store against SQLite, short chat", samples.ratios("short", VALKEY, GATEWAY), 1.0),
             _compared("… a chat of two turns", samples.ratios("talk", VALKEY, GATEWAY), 1.0),
+            _compared("the official API against the site, short chat", samples.ratios("short", OFFICIAL, GATEWAY), 1.0),
+            _compared("… an answer of 100 events", samples.ratios("hundred", OFFICIAL, GATEWAY), 1.0),
+            _compared("… a paced chunk", samples.ratios("paced", OFFICIAL, GATEWAY), 1.0),
             _compared(f"{plan.accounts} accounts against 3", samples.ratios("accounts", GATEWAY, FEW), 1.05),
             _compared(f"{plan.licenses:,} licenses against 1", samples.ratios("licenses", GATEWAY, FEW), 1.05),
             _compared(f"{plan.kept:,} kept conversations against 100", samples.ratios("kept", GATEWAY, FEW), 1.05),

@@ -2,7 +2,7 @@
 
 import statistics
 
-UPSTREAM, PASS, GATEWAY, VALKEY = "upstream", "pass-through", "gateway", "on Valkey"
+UPSTREAM, PASS, GATEWAY, VALKEY, OFFICIAL = "upstream", "pass-through", "gateway", "on Valkey", "official API"
 FEW = "few"
 """The smaller of two gateways that are compared."""
 

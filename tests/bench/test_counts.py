@@ -31,6 +31,9 @@ CALLS, LIBRARY_CALLS = 870, 733
 """Of a chat: how often functions of ours, and of installed packages, begin or go on."""
 CHUNK_CALLS, CHUNK_LIBRARY_CALLS = 93, 42
 """The same of a paced chunk."""
+OFFICIAL_CALLS, OFFICIAL_LIBRARY_CALLS = 640, 760
+OFFICIAL_CHUNK_CALLS, OFFICIAL_CHUNK_LIBRARY_CALLS = 60, 46
+"""The same of a chat, and of a paced chunk, by the official API."""
 CHUNK_GENERATORS = 9
 """How often generators of ours go on for a paced chunk: they are the layers that an event passes."""
 CHUNK_ITERATORS = 3
@@ -60,6 +63,12 @@ async def on_valkey(tmp_path, monkeypatch):
     with servers_of(programs()["valkey"]) as start:
         async with stand(tmp_path, monkeypatch, store=f'url = "{start().url}"') as one:
             yield one
+
+
+@pytest.fixture
+async def official(tmp_path, monkeypatch):
+    async with stand(tmp_path, monkeypatch, official=True) as one:
+        yield one
 
 
 def prompt(word=answers.SHORT):
@@ -101,6 +110,26 @@ async def test_a_chat_makes_few_tasks_and_calls_few_functions(gateway):
     assert counts.tasks <= TASKS
     assert counts.calls <= CALLS
     assert counts.libraries <= LIBRARY_CALLS
+
+
+async def test_a_chat_by_the_official_api_calls_no_more_than_by_the_site(official):
+    with Client(official) as client:
+        for _ in range(3):
+            await client.chat(prompt())
+        counts = await official.least(lambda: client.chat(prompt()), CHATS)
+    assert round(counts.store) == 0
+    assert counts.tasks <= TASKS
+    assert counts.calls <= OFFICIAL_CALLS <= CALLS
+    assert counts.libraries <= OFFICIAL_LIBRARY_CALLS
+
+
+async def test_a_paced_chunk_of_the_official_api_calls_no_more_than_of_the_site(official):
+    with Client(official) as client:
+        response = await client.begin(prompt(answers.PACED), stream=True)
+        await chunks(response, 5)
+        counts = await official.least(lambda: chunks(response, CHUNKS), 1)
+    assert counts.calls / CHUNKS <= OFFICIAL_CHUNK_CALLS <= CHUNK_CALLS
+    assert counts.libraries / CHUNKS <= OFFICIAL_CHUNK_LIBRARY_CALLS
 
 
 async def test_a_short_stream_makes_as_few_tasks(gateway):

@@ -28,6 +28,8 @@ _WHOLE = {
     answers.HOLD.encode(): answers.hold(),
     answers.LARGE.encode(): _LARGE,
 }
+_OFFICIAL_SHORT, _OFFICIAL_MODELS = answers.official_short(), answers.official_models()
+_OFFICIAL_PATH = b"/v1beta/models"
 MISSING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 _UPLOADED = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n/bench/upload"
 
@@ -35,7 +37,9 @@ _UPLOADED = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n/bench/upload"
 class Connection(asyncio.Protocol):
     """One connection; requests come one after the other."""
 
-    frames = answers.long()
+    frames = site_frames = answers.long()
+    """The chunks of the long answer that was asked for last."""
+    official_frames = answers.official_long()
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -84,6 +88,8 @@ class Connection(asyncio.Protocol):
             self._generate(request)
         elif b"/batchexecute" in path:
             self._transport.write(_CALLS)
+        elif path.startswith(_OFFICIAL_PATH):
+            self._official(path, request)
         elif path.startswith(b"/upload"):
             self._upload(request)
         elif path.startswith(answers.PICTURE_PATH):
@@ -99,15 +105,22 @@ class Connection(asyncio.Protocol):
         address = f"X-Goog-Upload-Url: {self._origin}/upload/bench-session\r\n".encode()
         self._transport.write(b"HTTP/1.1 200 OK\r\n" + address + b"Content-Length: 0\r\n\r\n")
 
+    def _official(self, path, request):
+        """Answer as the official API does."""
+        if b":streamGenerateContent" in path:
+            self.frames = self.official_frames
+            self._frame(0, answers.PACE_SECONDS if answers.PACED.encode() in request else 0.0)
+        else:
+            self._transport.write(_OFFICIAL_SHORT if b":generateContent" in path else _OFFICIAL_MODELS)
+
     def _generate(self, request):
         found = WORD.search(request, request.index(END_OF_HEAD))
         word = found[0] if found else b""
         if word in _WHOLE:
             self._transport.write(_WHOLE[word])
-        elif word == b"bench-long":
-            self._frame(0, 0.0)
-        elif word == b"bench-paced":
-            self._frame(0, answers.PACE_SECONDS)
+        elif word in {b"bench-long", b"bench-paced"}:
+            self.frames = self.site_frames
+            self._frame(0, answers.PACE_SECONDS if word == b"bench-paced" else 0.0)
         elif word == b"bench-picture":
             self._transport.write(answers.picture(self._origin))
         elif word in _MEGABYTES:
