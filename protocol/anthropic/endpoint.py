@@ -23,8 +23,11 @@ _SHOWING = frozenset({"enabled", "adaptive"})
 async def _answer(
     engine: Engine, body: wire.CreateMessage, selection: Selection, context: RequestContext
 ) -> Answer[Event, Reply]:
-    notices = ignored.notices(read.IGNORED.sent(body), context.api)
+    applied = engine.applies(selection)
+    notices = ignored.notices(read.IGNORED.sent(body, applied), context.api)
+    options = read.read_options(body, selection, applied)
     request = await read.read(body, selection, engine.catalogue, context)
+    request = msgspec.structs.replace(request, options=options)
     thinking = body.thinking
     about = MessageContext(
         id=f"msg_{secrets.token_hex(12)}",

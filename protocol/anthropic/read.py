@@ -12,9 +12,20 @@ from protocol.anthropic.tool_fields import json_output, tool_choice
 from protocol.http.context import RequestContext, caller_of
 from protocol.http.conversation import Attachment, Message, Source, read_turns
 from protocol.http.ignored import IgnoredFields
+from protocol.http.option_fields import effort_of, thinking_tokens_of, with_sampling
 from protocol.http.stop import Bounds
 from protocol.http.thinking import think_longer
-from protocol.model import BadRequest, Caller, Capability, Catalogue, GenerationRequest, Role, Selection, ToolCall
+from protocol.model import (
+    AnswerOptions,
+    BadRequest,
+    Caller,
+    Capability,
+    Catalogue,
+    GenerationRequest,
+    Role,
+    Selection,
+    ToolCall,
+)
 
 _ATTRIBUTION = re.compile(r"\s*x-anthropic-billing-header:[^\n]*\n*")
 """Claude Code begins the system prompt with this line. It differs in every request, so none would continue a chat."""
@@ -22,7 +33,7 @@ _FAILED = "The tool failed:"
 _DEEP = frozenset({"xhigh", "max"})
 """Efforts that stand for extended thinking; `high` is the usual one of the API."""
 IGNORED = IgnoredFields({"temperature": (1,), "top_k": (0,), "top_p": (1,), "container": (), "mcp_servers": ()})
-"""Fields that have no effect: the website has no such options."""
+"""Fields that have no effect with the website, which has no such options."""
 
 Part = str | Attachment
 Blocks = Sequence[wire.Block | wire.TextBlock | wire.ImageBlock]
@@ -190,6 +201,35 @@ async def read(
         output=output,
         attempts_before=context.attempts_before,
     )
+
+
+def read_options(body: wire.CreateMessage, selection: Selection, applied: frozenset[str]) -> AnswerOptions:
+    """Return the options of a request; `applied` are those that each upstream of the model applies.
+
+    Stop sequences are left to the gateway, which knows the one that ended the text.
+
+    Raises:
+        BadRequest: a field that is applied has a wrong value; `param` is its path.
+
+    """
+    thinking = body.thinking or wire.ThinkingField(type="adaptive")
+    effort = body.output_config.effort if body.output_config is not None else None
+    if thinking.type == "disabled":
+        effort = "none"
+    elif effort == "high":  # the usual one of the API
+        effort = None
+    budget = thinking.budget_tokens if thinking.type == "enabled" else None
+    kinds = (
+        [tool.type for tool in body.tools or ()] if body.tool_choice is None or body.tool_choice.type != "none" else []
+    )
+    options = AnswerOptions(
+        max_tokens=body.max_tokens,
+        effort=effort_of(effort, selection, applied),
+        thinking_tokens=thinking_tokens_of(budget, selection, applied, "thinking.budget_tokens"),
+        search=any(kind.startswith("web_search_") for kind in kinds),
+        open_urls=any(kind.startswith("web_fetch_") for kind in kinds),
+    )
+    return with_sampling(options, body, applied)
 
 
 def bounds(body: wire.CreateMessage) -> Bounds:

@@ -147,9 +147,10 @@ class ToolChoiceField(msgspec.Struct, frozen=True):
 
 
 class ThinkingField(msgspec.Struct, frozen=True):
-    """Whether the answer shows thoughts."""
+    """Whether the answer shows thoughts, and how long they may be."""
 
     type: str
+    budget_tokens: Any = None
     display: str | None = None
 
 

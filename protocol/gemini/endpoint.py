@@ -53,9 +53,12 @@ async def _answer(
 ) -> Answer[Any, WholeAnswer]:
     config, caller = asked.body.generation_config, caller_of(context)
     pictures = read.read_pictures(config, selection, context.query)
-    notices = ignored.notices([*read.ignored_fields(config, selection), *pictures.ignored], context.api)
+    applied = engine.applies(selection)
+    notices = ignored.notices([*read.ignored_fields(config, selection, applied), *pictures.ignored], context.api)
+    options = read.read_options(asked.body, selection, applied)
     count = read.candidates(config, selection)
     request = await read.read(asked.body, selection, engine.catalogue, context, pictures, streamed=asked.streamed)
+    request = msgspec.structs.replace(request, options=options)
     form = AnswerForm(
         model=selection.id,
         thoughts=bool(config.thinking_config.include_thoughts),

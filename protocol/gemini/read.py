@@ -8,6 +8,13 @@ from protocol.gemini.read_contents import messages_of
 from protocol.http.context import RequestContext, caller_of
 from protocol.http.conversation import read_turns
 from protocol.http.ignored import IgnoredFields
+from protocol.http.option_fields import (
+    HIGH_BUDGET,
+    bounded_options,
+    effort_of,
+    thinking_tokens_of,
+    with_sampling,
+)
 from protocol.http.picture_parameters import (
     PictureFields,
     PictureParameters,
@@ -16,12 +23,19 @@ from protocol.http.picture_parameters import (
 )
 from protocol.http.stop import Bounds
 from protocol.http.thinking import think_longer
-from protocol.model import BadRequest, Caller, Capability, Catalogue, GenerationRequest, Selection, Unsupported
+from protocol.model import (
+    AnswerOptions,
+    BadRequest,
+    Caller,
+    Capability,
+    Catalogue,
+    GenerationRequest,
+    Selection,
+    Unsupported,
+)
 
 _DRAWING = frozenset({Capability.IMAGEN, Capability.STORYBOOK})
 _HIGH = frozenset({"HIGH", "XHIGH"})
-_HIGH_BUDGET = 24_576
-"""What Google takes for a high level of thinking."""
 _NO_LEVEL = frozenset({"", "THINKING_LEVEL_UNSPECIFIED"})
 _NO_BUDGET = frozenset({None, -1})
 """Values that let the model decide how long it thinks."""
@@ -41,6 +55,7 @@ _IGNORED = IgnoredFields(
 """Options that the website does not have."""
 _MOST_CANDIDATES = 8
 _MODALITIES = {"TEXT", "IMAGE", "MODALITY_UNSPECIFIED"}
+_BUDGET_FIELD = "generationConfig.thinkingConfig.thinkingBudget"
 _MODALITY_FIELD = "generationConfig.responseModalities"
 
 
@@ -57,7 +72,7 @@ def select(name: str, config: wire.GenerationConfig, catalogue: Catalogue, calle
     """
     selection = catalogue.resolve(name)
     thinking = config.thinking_config
-    if thinking.thinking_level.upper() in _HIGH or (thinking.thinking_budget or 0) >= _HIGH_BUDGET:
+    if thinking.thinking_level.upper() in _HIGH or (thinking.thinking_budget or 0) >= HIGH_BUDGET:
         selection = think_longer(selection, caller)
     wanted = {modality.upper() for modality in config.response_modalities}
     if "IMAGE" not in wanted or selection.capability is not Capability.CHAT:
@@ -87,14 +102,59 @@ def read_pictures(config: wire.GenerationConfig, selection: Selection, query: by
     return pictures
 
 
-def ignored_fields(config: wire.GenerationConfig, selection: Selection) -> list[str]:
-    """Return the paths of the fields that would change the answer, and have no effect with this model."""
-    fields = [wire.camel(name) for name in _IGNORED.sent(config)]
+def read_options(body: wire.GenerateRequest, selection: Selection, applied: frozenset[str]) -> AnswerOptions:
+    """Return the options of a request; `applied` are those that each upstream of the model applies.
+
+    Raises:
+        BadRequest: a field that is applied has a wrong value; `param` is its path.
+
+    """
+    config, thinking = body.generation_config, body.generation_config.thinking_config
+    options = with_sampling(bounded_options(bounds(config)), config, applied, _path)
+    return msgspec.structs.replace(
+        options,
+        effort=effort_of(thinking.thinking_level.lower(), selection, applied),
+        thinking_tokens=thinking_tokens_of(thinking.thinking_budget, selection, applied, _BUDGET_FIELD),
+        search=any(
+            msgspec.UNSET is not one.google_search or msgspec.UNSET is not one.google_search_retrieval
+            for one in body.tools
+        ),
+        open_urls=any(one.url_context is not msgspec.UNSET for one in body.tools),
+        run_code=any(one.code_execution is not msgspec.UNSET for one in body.tools),
+        safety=tuple((str(one.category), str(one.threshold)) for one in body.safety_settings)
+        if "safety" in applied
+        else (),
+        media_resolution=_resolution(config.media_resolution) if "media_resolution" in applied else "",
+    )
+
+
+def _path(name: str) -> str:
+    return f"generationConfig.{wire.camel(name)}"
+
+
+def _resolution(value: object) -> str:
+    if not value or value == wire.RESOLUTIONS[0]:
+        return ""
+    if value not in wire.RESOLUTIONS:
+        param = "generationConfig.mediaResolution"
+        raise BadRequest(f"'{param}' must be one of: {', '.join(wire.RESOLUTIONS[1:])}.", param=param)
+    return str(value)
+
+
+def ignored_fields(
+    config: wire.GenerationConfig, selection: Selection, applied: frozenset[str] = frozenset()
+) -> list[str]:
+    """Return the paths of the fields that would change the answer, and have no effect with this model.
+
+    `applied` are the options that each upstream of the model applies.
+    """
+    fields = [wire.camel(name) for name in _IGNORED.sent(config, applied)]
     thinking = config.thinking_config
     if not selection.extended:
-        if thinking.thinking_level.upper() not in _NO_LEVEL:
+        level, budget = thinking.thinking_level, thinking.thinking_budget
+        if level.upper() not in _NO_LEVEL and not effort_of(level.lower(), selection, applied):
             fields.append("thinkingConfig.thinkingLevel")
-        if thinking.thinking_budget not in _NO_BUDGET:
+        if budget not in _NO_BUDGET and thinking_tokens_of(budget, selection, applied, _BUDGET_FIELD) is None:
             fields.append("thinkingConfig.thinkingBudget")
     if config.image_config and selection.capability is Capability.CHAT:
         fields.append("imageConfig")

@@ -22,9 +22,21 @@ _OWN_NAMES = frozenset(
     }
 )
 """Fields whose value has names that Google does not define."""
+RESOLUTIONS = tuple(f"MEDIA_RESOLUTION_{name}" for name in ("UNSPECIFIED", "LOW", "MEDIUM", "HIGH"))
+_CATEGORIES = (
+    *(f"HARM_CATEGORY_{name}" for name in ("UNSPECIFIED", "DEROGATORY", "TOXICITY", "VIOLENCE", "SEXUAL", "MEDICAL")),
+    *(f"HARM_CATEGORY_{name}" for name in ("DANGEROUS", "HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT")),
+    *(f"HARM_CATEGORY_{name}" for name in ("DANGEROUS_CONTENT", "CIVIC_INTEGRITY")),
+)
+_THRESHOLDS = (
+    *("HARM_BLOCK_THRESHOLD_UNSPECIFIED", "BLOCK_LOW_AND_ABOVE", "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_ONLY_HIGH"),
+    *("BLOCK_NONE", "OFF"),
+)
 _ENUMS = {
     "mode": ("MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED"),
-    "mediaResolution": ("MEDIA_RESOLUTION_UNSPECIFIED",),
+    "mediaResolution": RESOLUTIONS,
+    "category": _CATEGORIES,
+    "threshold": _THRESHOLDS,
     "responseModalities": ("MODALITY_UNSPECIFIED", "TEXT", "IMAGE", "AUDIO"),
     "language": ("LANGUAGE_UNSPECIFIED", "PYTHON"),
 }
@@ -125,6 +137,11 @@ class ToolEntry(msgspec.Struct, frozen=True, rename="camel"):
     """
 
     function_declarations: list[FunctionDeclaration] = []
+    google_search: Any = msgspec.UNSET
+    google_search_retrieval: Any = msgspec.UNSET
+    """The older form of `google_search`."""
+    url_context: Any = msgspec.UNSET
+    code_execution: Any = msgspec.UNSET
     file_search: Any = msgspec.UNSET
     computer_use: Any = msgspec.UNSET
     mcp_servers: Any = msgspec.UNSET
@@ -155,7 +172,7 @@ class ThinkingConfig(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class GenerationConfig(msgspec.Struct, frozen=True, rename="camel"):
-    """The options of an answer; the last ones have no effect, because the site does not have them."""
+    """The options of an answer; the last ones have no effect at the site, which does not have them."""
 
     stop_sequences: Annotated[list[str], Meta(max_length=_MOST_STOPS)] = []
     max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
@@ -180,6 +197,13 @@ class GenerationConfig(msgspec.Struct, frozen=True, rename="camel"):
     logprobs: Any = None
 
 
+class SafetyField(msgspec.Struct, frozen=True):
+    """From which probability on a category of harm is blocked."""
+
+    category: Any = None
+    threshold: Any = None
+
+
 class GenerateRequest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """The body of `:generateContent`, `:streamGenerateContent` and, in part, `:countTokens`."""
 
@@ -189,6 +213,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, rename="camel", kw_only=True)
     tool_config: ToolConfig = ToolConfig()
     generation_config: GenerationConfig = GenerationConfig()
     cached_content: str | None = None
+    safety_settings: list[SafetyField] = []
 
 
 class CountRequest(GenerateRequest, frozen=True, rename="camel", kw_only=True):

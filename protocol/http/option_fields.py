@@ -4,7 +4,7 @@ A field that no upstream of the model applies may have any value; `protocol.http
 applied must have a value that the upstreams take.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -78,10 +78,12 @@ def bounded_options(bounds: Bounds) -> AnswerOptions:
     return AnswerOptions(max_tokens=bounds.tokens, stops=bounds.stops)
 
 
-def with_sampling(options: AnswerOptions, body: object, applied: frozenset[str], where: str = "{}") -> AnswerOptions:
+def with_sampling(
+    options: AnswerOptions, body: object, applied: frozenset[str], where: Callable[[str], str] = str
+) -> AnswerOptions:
     """Return the options with those fields of a body that change how words are chosen, if they are applied.
 
-    `where` makes the path of a field of its name.
+    `where` returns the path of a field by its name.
 
     Raises:
         BadRequest: a field that is applied has a wrong value; `param` is its path.
@@ -93,7 +95,7 @@ def with_sampling(options: AnswerOptions, body: object, applied: frozenset[str],
     found = {
         name: value
         for name in sorted(wanted)
-        if (value := _RANGES[name].read(getattr(body, name, None), where.format(name))) is not None
+        if (value := _RANGES[name].read(getattr(body, name, None), where(name))) is not None
     }
     return msgspec.structs.replace(options, **found) if found else options
 

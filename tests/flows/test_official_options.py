@@ -117,6 +117,92 @@ def test_a_search_is_a_tool_of_the_api_in_addition_to_functions(client, api):
     assert len(api.bodies[-1]["tools"]) == 1
 
 
+def test_options_of_a_response_and_of_a_text_completion_arrive(client, api):
+    response = client.responses.create(
+        model=MODEL, input="<echo>one two three four five</echo>", temperature=0.3, top_p=0.9, max_output_tokens=3,
+        reasoning={"effort": "low"}, tools=[{"type": "web_search"}],
+    )  # fmt: skip
+    assert api.bodies[-1]["generationConfig"] == {
+        "temperature": 0.3, "topP": 0.9, "maxOutputTokens": 3,
+        "thinkingConfig": {"includeThoughts": True, "thinkingLevel": "LOW"},
+    }  # fmt: skip
+    assert api.bodies[-1]["tools"] == [{"googleSearch": {}}]
+    assert (response.output_text, response.status, response.usage.output_tokens) == ("one two thre", "incomplete", 3)
+    text = client.completions.create(model=MODEL, prompt="<echo>one two three</echo>", seed=5, max_tokens=2, stop="x")
+    config = api.bodies[-1]["generationConfig"]
+    assert (config["seed"], config["maxOutputTokens"], config["stopSequences"]) == (5, 2, ["x"])
+    assert (text.choices[0].text, text.choices[0].finish_reason) == ("one two ", "length")
+
+
+def message(http, **fields):
+    said = {"role": "user", "content": "<echo>one two three</echo>"}
+    return http.post("/v1/messages", json={"model": MODEL, "max_tokens": 50, "messages": [said]} | fields)
+
+
+def test_options_of_an_anthropic_message_arrive(http, api):
+    tools = [{"type": "web_search_20250305", "name": "web_search"}, {"type": "web_fetch_20250910", "name": "web_fetch"}]
+    answer = message(http, temperature=0.3, top_k=40, tools=tools, stop_sequences=[" three"])
+    assert api.bodies[-1]["generationConfig"] == {
+        "temperature": 0.3, "topK": 40, "maxOutputTokens": 50, "thinkingConfig": {"includeThoughts": True},
+    }  # fmt: skip
+    assert api.bodies[-1]["tools"] == [{"googleSearch": {}}, {"urlContext": {}}]
+    found = answer.json()
+    assert (found["content"][0]["text"], found["stop_reason"], found["stop_sequence"]) == (
+        "one two",
+        "stop_sequence",
+        " three",
+    )
+    assert "warning" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("fields", "sent"),
+    [
+        ({"thinking": {"type": "disabled"}}, {"thinkingLevel": "MINIMAL"}),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2048}}, {"thinkingBudget": 2048}),
+        ({"output_config": {"effort": "low"}}, {"thinkingLevel": "LOW"}),
+        ({"output_config": {"effort": "high"}}, {}),
+        ({"output_config": {"effort": "max"}}, {"thinkingLevel": "HIGH"}),
+    ],
+)
+def test_thinking_of_an_anthropic_message_arrives(http, api, fields, sent):
+    assert message(http, **fields).status_code == 200
+    assert api.bodies[-1]["generationConfig"]["thinkingConfig"] == {"includeThoughts": True} | sent
+
+
+def generated(http, **fields):
+    contents = [{"role": "user", "parts": [{"text": "<echo>one two three</echo>"}]}]
+    return http.post(f"/v1beta/models/{MODEL}:generateContent", json={"contents": contents} | fields)
+
+
+def test_options_of_gemini_s_own_api_arrive_as_they_are(http, api):
+    config = {
+        "temperature": 0.3, "topP": 0.9, "topK": 40, "seed": 3, "presencePenalty": 1, "maxOutputTokens": 500,
+        "stopSequences": [" three"], "mediaResolution": "MEDIA_RESOLUTION_LOW",
+        "thinkingConfig": {"includeThoughts": True, "thinkingLevel": "LOW"},
+    }  # fmt: skip
+    safety = [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}]
+    tools = [{"googleSearch": {}}, {"urlContext": {}}, {"code_execution": {}}]
+    answer = generated(http, generationConfig=config, safetySettings=safety, tools=tools)
+    sent = api.bodies[-1]
+    assert sent["generationConfig"] == config
+    assert sent["safetySettings"] == safety
+    assert sent["tools"] == [{"googleSearch": {}}, {"urlContext": {}}, {"codeExecution": {}}]
+    found = answer.json()
+    assert found["candidates"][0]["content"]["parts"][0]["text"] == "one two"
+    assert (answer.headers["x-gateway-usage"], "warning" in answer.headers) == ("exact", False)
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [({"topK": -5}, "topK"), ({"mediaResolution": "HUGE"}, "mediaResolution"), ({"temperature": "hot"}, "temperature")],
+)
+def test_a_wrong_value_of_gemini_s_own_api_is_refused_by_name(http, config, named):
+    refused = generated(http, generationConfig=config)
+    assert refused.status_code == 400
+    assert f"generationConfig.{named}" in refused.text
+
+
 def test_google_s_own_packages_accept_all_that_arrived(api):
     judged = subprocess.run(
         [ROOT / ".venv-foreign" / "bin" / "python", ROOT / "tests" / "foreign" / "google_types.py"],

@@ -45,8 +45,8 @@ def prompts_of(body: wire.CompletionRequest) -> list[str]:
     return prompts
 
 
-def ignored_fields(body: wire.CompletionRequest) -> list[str]:
-    """Return the fields of a request that have no effect.
+def ignored_fields(body: wire.CompletionRequest, applied: frozenset[str]) -> list[str]:
+    """Return the fields of a request that have no effect; `applied` are the options that have one.
 
     Raises:
         BadRequest: `best_of` is below `n`.
@@ -55,7 +55,7 @@ def ignored_fields(body: wire.CompletionRequest) -> list[str]:
     best_of, n = body.best_of or body.n or 1, body.n or 1
     if best_of < n:
         raise BadRequest("'best_of' must not be below 'n'.", param="best_of")
-    return [*IGNORED.sent(body), *(["best_of"] if best_of > n else [])]
+    return [*IGNORED.sent(body, applied), *(["best_of"] if best_of > n else [])]
 
 
 def request_of(

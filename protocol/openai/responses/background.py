@@ -58,7 +58,8 @@ async def _answer(job: Job | None, tokens: int | None) -> AsyncGenerator[Exchang
         if job.reply is None:
             error = job.error or JobError(code=UpstreamFailed.code, message="The upstream failed.")
             raise UpstreamFailed(error.message, code=error.code)
-        async for event in cut(job.reply.each(), Bounds(tokens=tokens)):
+        # an upstream that counts has ended the text itself
+        async for event in cut(job.reply.each(), Bounds(tokens=None if job.reply.usage.exact else tokens)):
             yield event
 
     yield Exchange(lambda: served, events())

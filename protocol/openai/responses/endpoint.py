@@ -56,7 +56,12 @@ async def _answer(
 ) -> ResponseAnswer | Accepted:
     read.refuse_unsupported(body)
     tools = read_tools(body)
-    fields = [*read.ignored_fields(body, selection), *(tools.pictures.ignored if tools.pictures is not None else ())]
+    applied = engine.applies(selection)
+    options = read.read_options(body, tools, selection, applied)
+    fields = [
+        *read.ignored_fields(body, selection, applied),
+        *(tools.pictures.ignored if tools.pictures is not None else ()),
+    ]
     notices = ignored.notices(fields, context.api)
     state = state_of(engine, context)
     own = await state.resolved(read.items_of(body))
@@ -66,7 +71,7 @@ async def _answer(
     turns = await read_turns(messages, selection, engine.catalogue, context)
     del conversation, messages
     state.drop()
-    request = read.read(body, turns, tools, selection, context)
+    request = msgspec.structs.replace(read.read(body, turns, tools, selection, context), options=options)
     response = read.new_response(body, selection, context)
     stored = StoredResponse(
         response=response,

@@ -22,7 +22,7 @@ from protocol.structured.tool_checks import (
 )
 
 _SEARCHES = ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
-"""The site searches without being asked."""
+"""The site searches without being asked; the API does not."""
 _PICTURES = "image_generation"
 _IGNORED_OPTIONS = IgnoredFields(
     {
@@ -53,6 +53,8 @@ class OfferedTools(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of pictures that are returned as items; None: the client did not ask for such."""
     draws: bool
     """Whether the answer must be a picture."""
+    searches: bool = False
+    """Whether the model may search the web."""
 
 
 def read_tools(body: wire.ResponseRequest) -> OfferedTools:
@@ -90,6 +92,7 @@ def read_tools(body: wire.ResponseRequest) -> OfferedTools:
         functions=chosen(functions, mode, allowed, "tool_choice", parallel=parallel) if not draws else None,
         pictures=pictures if mode != "none" else None,
         draws=draws,
+        searches=body.tool_choice != "none" and any(tool.type in _SEARCHES for tool in body.tools or ()),
     )
 
 

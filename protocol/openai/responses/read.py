@@ -9,8 +9,11 @@ import msgspec
 from protocol.http.context import RequestContext, caller_of
 from protocol.http.conversation import Attachment, Message, Source
 from protocol.http.ignored import IgnoredFields
+from protocol.http.option_fields import bounded_options, effort_of, with_sampling
 from protocol.http.picture_parameters import PictureParameters
+from protocol.http.stop import Bounds
 from protocol.model import (
+    AnswerOptions,
     BadRequest,
     Capability,
     GenerationRequest,
@@ -55,7 +58,7 @@ IGNORED = IgnoredFields(
         "top_p": (1,),
     }
 )
-"""Fields that have no effect: the website has no such options."""
+"""Fields that have no effect with the website, which has no such options."""
 
 
 class PlacedItem(NamedTuple):
@@ -251,10 +254,27 @@ def _one_of(known: Collection[str], value: str | None) -> str | None:
     return value if value in known else None
 
 
-def ignored_fields(body: wire.ResponseRequest, selection: Selection) -> list[str]:
-    """Return the fields that would change the answer, and have no effect with the selected model."""
-    fields = [*IGNORED.sent(body), *ignored_options(body)]
-    if body.reasoning is not None and not has_effect(selection, body.reasoning.effort):
+def read_options(
+    body: wire.ResponseRequest, tools: OfferedTools, selection: Selection, applied: frozenset[str]
+) -> AnswerOptions:
+    """Return the options of a request; `applied` are those that each upstream of the model applies.
+
+    Raises:
+        BadRequest: a field that is applied has a wrong value; `param` is its path.
+
+    """
+    options = with_sampling(bounded_options(Bounds(tokens=body.max_output_tokens)), body, applied)
+    effort = effort_of(body.reasoning.effort if body.reasoning is not None else None, selection, applied)
+    return msgspec.structs.replace(options, effort=effort, search=tools.searches)
+
+
+def ignored_fields(body: wire.ResponseRequest, selection: Selection, applied: frozenset[str]) -> list[str]:
+    """Return the fields that would change the answer, and have no effect with the selected model.
+
+    `applied` are the options that each upstream of the model applies.
+    """
+    fields = [*IGNORED.sent(body, applied), *ignored_options(body)]
+    if body.reasoning is not None and not has_effect(selection, body.reasoning.effort, applied):
         fields.append("reasoning.effort")
     if body.text is not None and body.text.verbosity not in _USUAL_VERBOSITY:
         fields.append("text.verbosity")

@@ -16,6 +16,9 @@ class FakeEngine:
 
     catalogue = Catalogue.build()
 
+    def applies(self, _selection):
+        return frozenset()
+
     @asynccontextmanager
     async def open(self, request):
         async def events():

@@ -12,7 +12,7 @@ EXTENDED = Catalogue.build().resolve("gemini-3-pro-extended")
 
 
 def sampled(applied=SAMPLING, **fields):
-    return with_sampling(NO_OPTIONS, SimpleNamespace(**fields), applied, "config.{}")
+    return with_sampling(NO_OPTIONS, SimpleNamespace(**fields), applied, "config.{}".format)
 
 
 def test_values_that_are_applied_are_read():
