@@ -76,8 +76,8 @@ class RouteView(msgspec.Struct, frozen=True, kw_only=True):
 class RouteExplainer:
     """Explains routes of one gateway."""
 
-    def __init__(self, catalogue: Catalogue, routes: RouteTable, model_of: UpstreamModelOf) -> None:
-        """Use these models and routes."""
+    def __init__(self, catalogue: Catalogue, routes: Callable[[], RouteTable], model_of: UpstreamModelOf) -> None:
+        """Use these models, and the routes that `routes` returns."""
         self._catalogue, self._routes, self._model_of = catalogue, routes, model_of
 
     def explain(self, query: RouteQuery, accounts: Sequence[AccountView]) -> RouteView:
@@ -96,7 +96,7 @@ class RouteExplainer:
             images=query.images,
             files=query.files,
         )
-        number, route = self._routes.find(traits)
+        number, route = self._routes().find(traits)
         return RouteView(
             model=selection.id,
             family=selection.model.family,

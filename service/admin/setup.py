@@ -52,7 +52,9 @@ def create_admin_app(settings: Settings, origin: Origin, records: Records, runni
             configs, records, request_deps.clock, running_transport_opener(running.engine, running.change_feed)
         ),
         records=records,
-        routes=RouteExplainer(running.engine.catalogue, running.engine.routes, running_model_of(running.engine)),
+        routes=RouteExplainer(
+            running.engine.catalogue, lambda: running.engine.routes, running_model_of(running.engine)
+        ),
         change_feed=running.change_feed,
         kind="redis" if location_of(settings.store, origin, Path()).path is None else "sqlite",
         encrypted=cipher_of(settings.store, origin).can_encrypt,

@@ -35,9 +35,10 @@ def explain(config_path: Path | None, *, as_json: bool, **request: str | bool) -
     """
     _, settings, origin = settings_at(config_path)
     configs = wiring.transport_settings(settings, origin)
+    table = wiring.routes_of(settings, origin)
     explainer = RouteExplainer(
         wiring.build_catalogue(settings, origin),
-        wiring.routes_of(settings, origin),
+        lambda: table,
         lambda name, selection: wiring.TRANSPORTS[name].model_of(configs[name], name, selection),
     )
     rows = with_accounts(config_path, lambda service: service.list_accounts())

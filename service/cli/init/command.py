@@ -33,24 +33,31 @@ from service.telemetry import logs
     type=click.Path(path_type=Path),
     help="File with the cookies, in any form that a browser's tools and extensions copy.",
 )
+@click.option("--key-file", type=click.Path(path_type=Path), help="File with a key of the Gemini API.")
 @click.option("--account", help="Name of the account; default: first.")
 @click.option("--license", "license_id", help="Name of the first license; default: me.")
 @click.option("--replace", is_flag=True, help="Replace existing settings and an existing account.")
 @click.option("--yes", is_flag=True, help="Do not prompt; use the options and defaults.")
 def init(
-    config_path: Path | None, cookies_file: Path | None, *, simulator: bool, yes: bool, **given: str | None
+    config_path: Path | None,
+    cookies_file: Path | None,
+    key_file: Path | None,
+    *,
+    simulator: bool,
+    yes: bool,
+    **given: str | None,
 ) -> None:
     """Set up a gateway step by step.
 
-    Asks for an account, writes and tests the settings, and prints the next steps. The session can also come from the
-    environment variables GEMINI_GATEWAY_PSID and GEMINI_GATEWAY_PSIDTS.
+    Asks for an account or a key, writes and tests the settings, and prints the next steps. The session can also come
+    from the environment variables GEMINI_GATEWAY_PSID and GEMINI_GATEWAY_PSIDTS, a key from GEMINI_GATEWAY_API_KEY.
     """
-    if simulator and cookies_file is not None:
-        raise click.UsageError("give one of --simulator and --cookies-file")
+    if sum((simulator, cookies_file is not None, key_file is not None)) > 1:
+        raise click.UsageError("give one of --simulator, --cookies-file and --key-file")
     logs.configure(LogSettings(level="error"))
     answers = Answers(asks=not yes, replaces=bool(given["replace"]))
     path = answers.path(config_path)
-    account = None if simulator else answers.account(given["account"], cookies_file)
+    account = None if simulator else answers.account(given["account"], cookies_file or key_file)
     name, session = account or ("", None)
     plan = SetupPlan(path=path, license=answers.license(given["license_id"]), account=name, session=session)
     try:
@@ -79,7 +86,7 @@ def _print_check(result: SetupResult, account: str) -> bool:
     if not passed:
         path = result.target.path
         click.echo("\nThe gateway is set up, but the account does not work yet. Fix the problem and check it again;")
-        click.echo("the second command replaces its cookies:\n")
+        click.echo("the second command replaces its credential:\n")
         click.echo(f"  {command_line(path, 'accounts', 'check', account)}")
         click.echo(f"  {command_line(path, 'accounts', 'add', account, '--replace')}")
     return passed

@@ -7,11 +7,11 @@ from typing import Any, cast
 import msgspec
 import tomli_w
 
+from service import wiring
 from transports.accounts.registry import AccountId, AccountRecord
-from transports.web import ACCOUNTS
 
 KEY_FILE = "gateway.key"
-_TRANSPORT = "web"
+_KEYS, _WEBSITE, _SIMULATED = "api", "web", "simulator"
 
 _HEAD = """\
 # Written by `gemini-gateway init`. Run `gemini-gateway config check` after changes; all settings are listed in
@@ -19,14 +19,20 @@ _HEAD = """\
 
 # The key encrypts secrets in the store: back up both, in separate places.
 """
-_SITE = """
-# Accounts are kept in the store: see `gemini-gateway accounts`.
+_SECTIONS = {
+    _WEBSITE: """
+# Accounts are kept in the store: see `gemini-gateway accounts`. For keys of the Gemini API, too: [transports.api]
 [transports.web]
-"""
-_SIMULATOR = """
-# Answers are simulated. To use your own account: gemini-gateway init --replace
+""",
+    _KEYS: """
+# Keys are kept in the store: see `gemini-gateway accounts`. For accounts of the website, too: [transports.web]
+[transports.api]
+""",
+    _SIMULATED: """
+# Answers are simulated. To use your own account or key: gemini-gateway init --replace
 [transports.simulator]
-"""
+""",
+}
 
 
 class SetupPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +43,12 @@ class SetupPlan(msgspec.Struct, frozen=True, kw_only=True):
     license: str = "me"
     account: str = "first"
     session: str | None = None
-    """The account's session; None: use the simulator."""
+    """The account's session or key; None: use the simulator."""
+
+    @property
+    def transport(self) -> str:
+        """The transport that it sets up."""
+        return _SIMULATED if self.session is None else transport_of(self.session)
 
     def __repr__(self) -> str:
         """Hide the session."""
@@ -61,7 +72,13 @@ def store_section(path: Path) -> dict[str, Any]:
 
 def settings_text(plan: SetupPlan, store: dict[str, Any]) -> str:
     """Return the text of the settings file."""
-    return _HEAD + tomli_w.dumps({"store": store}) + (_SIMULATOR if plan.session is None else _SITE)
+    return _HEAD + tomli_w.dumps({"store": store}) + _SECTIONS[plan.transport]
+
+
+def transport_of(secret: str) -> str:
+    """Return the transport of a credential: that of keys if it has their form, otherwise the website's."""
+    keys = wiring.TRANSPORTS[_KEYS].accounts
+    return _KEYS if keys is not None and keys.recognizes(secret) else _WEBSITE
 
 
 def valid_account_name(account: str) -> str:
@@ -79,12 +96,13 @@ def valid_account_name(account: str) -> str:
 
 
 def account_problem(account: str, session: str) -> str | None:
-    """Return why an account is invalid, or None; it contacts no upstream and never quotes the session."""
+    """Return why an account is invalid, or None; it contacts no upstream and never quotes the session or key."""
+    name = transport_of(session)
+    account_type = wiring.TRANSPORTS[name].accounts
     try:
-        record = AccountRecord(
-            id=valid_account_name(account), transport=_TRANSPORT, secret=session, created=0.0, by="init"
-        )
-        ACCOUNTS.from_record(record)
+        record = AccountRecord(id=valid_account_name(account), transport=name, secret=session, created=0.0, by="init")
+        if account_type is not None:
+            account_type.from_record(record)
     except ValueError as error:
         return str(error)
     return None

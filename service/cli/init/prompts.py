@@ -7,17 +7,19 @@ from pathlib import Path
 import click
 
 from service.cli.credentials import read_file
-from service.cli.init.plan import account_problem, valid_account_name
+from service.cli.init.plan import account_problem, transport_of, valid_account_name
 from service.cli.options import DEFAULT_CONFIG
 from service.cli.paste import paste
 from service.licenses.store import valid_license_id
 from transports.web import ACCOUNTS
 
 VARIABLES = [part.variable for part in ACCOUNTS.parts]
-_ACCOUNT, _NOTHING = "account", "nothing"
+KEY_VARIABLE = "GEMINI_GATEWAY_API_KEY"
+_ACCOUNT, _KEY, _NOTHING = "account", "key", "nothing"
 _HAVE = f"""
 What do you have?
   {_ACCOUNT}  a Google account that uses gemini.google.com
+  {_KEY}      a key of the Gemini API, from Google AI Studio
   {_NOTHING}  nothing yet: use a simulator"""
 _HOW = """
 Sign in at https://gemini.google.com with that account in a private window. Open the developer tools (F12),
@@ -51,12 +53,16 @@ class Answers:
     def account(self, given: str | None, file: Path | None) -> tuple[str, str] | None:
         """Return an account's name and session, or None to use the simulator."""
         variables = [value for value in map(os.environ.get, VARIABLES) if value]
+        variables = variables or [value for value in (os.environ.get(KEY_VARIABLE),) if value]
+        kind = _ACCOUNT
         if file is None and not variables:
             if not self._asks:
-                missing = f"give --simulator or --cookies-file, or set {' and '.join(VARIABLES)}"
+                names = f"{' and '.join(VARIABLES)}, or {KEY_VARIABLE}"
+                missing = f"give --simulator or --cookies-file or --key-file, or set {names}"
                 raise click.UsageError(f"with --yes, {missing}")
             click.echo(_HAVE)
-            if click.prompt("You have", type=click.Choice([_ACCOUNT, _NOTHING]), default=_ACCOUNT) == _NOTHING:
+            kind = click.prompt("You have", type=click.Choice([_ACCOUNT, _KEY, _NOTHING]), default=_ACCOUNT)
+            if kind == _NOTHING:
                 return None
         name = given or self._text("Name of the account", "first", valid_account_name)
         if file is not None or variables:
@@ -64,7 +70,7 @@ class Answers:
             if wrong := account_problem(name, session):
                 raise click.ClickException(wrong)
             return name, session
-        return name, _ask_session(name)
+        return name, _ask_key(name) if kind == _KEY else _ask_session(name)
 
     def license(self, given: str | None) -> str:
         """Return the name of the first license."""
@@ -86,6 +92,15 @@ class Answers:
                 raise click.UsageError(str(error)) from None
 
         return click.prompt(question, default=default, value_proc=checked) if self._asks else default
+
+
+def _ask_key(name: str) -> str:
+    """Prompt until the key has the form of one."""
+    while True:
+        key: str = click.prompt("Key, which begins with AIza or AQ. (not shown)", hide_input=True)
+        if transport_of(key) == transport_of("AIza-of-this-form") and not account_problem(name, key):
+            return key
+        click.echo("This does not have the form of a key. Try again:", err=True)
 
 
 def _ask_session(name: str) -> str:

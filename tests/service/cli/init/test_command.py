@@ -324,3 +324,19 @@ def test_ctrl_c_in_a_terminal_leaves_nothing(open_terminal, tmp_path, questions)
     assert terminal.text.strip().endswith("Aborted!")
     assert "canary" not in terminal.text
     assert files(tmp_path) == set()
+
+
+def test_a_key_is_recognized_checked_and_shown_as_a_key(run, tmp_path):
+    key = "AIza" + "c" * 35
+    site = Process("simulate", "--port", "0", "--api-key", key, cwd=tmp_path)
+    try:
+        url = site.wait_for("Base URL").rpartition(" ")[2].strip()
+        (tmp_path / "key").write_text(key)
+        env = {"GEMINI_GATEWAY__TRANSPORTS__API__BASE_URL": url}
+        done = run("--yes", "--key-file", "key", env=env)
+    finally:
+        site.stop()
+    assert done.exit_code == 0, done.output
+    assert "The API accepts the key" in done.output
+    assert key not in done.output
+    assert list(tomllib.loads((tmp_path / "gateway.toml").read_text())["transports"]) == ["api"]

@@ -30,7 +30,7 @@ def test_the_store_of_an_existing_file_is_kept_and_a_local_one_gets_a_key(tmp_pa
     assert store_section(path) == section
 
 
-@pytest.mark.parametrize(("session", "transport"), [(None, "simulator"), (HEADER, "web")])
+@pytest.mark.parametrize(("session", "transport"), [(None, "simulator"), (HEADER, "web"), ("AIza-canary-key", "api")])
 def test_the_settings_name_the_upstream_and_hold_no_session(session, transport):
     text = settings_text(SetupPlan(path=Path("gateway.toml"), session=session), {"key_file": "gateway.key"})
     assert list(tomllib.loads(text)["transports"]) == [transport]

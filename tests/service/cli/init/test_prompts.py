@@ -10,7 +10,7 @@ HEADER = "__Secure-1PSID=canary; __Secure-1PSIDTS=canary"
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("GEMINI_GATEWAY_PSID", "GEMINI_GATEWAY_PSIDTS"):
+    for name in ("GEMINI_GATEWAY_PSID", "GEMINI_GATEWAY_PSIDTS", "GEMINI_GATEWAY_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -70,3 +70,16 @@ def test_an_invalid_license_name_is_prompted_for_again():
 ])  # fmt: skip
 def test_the_session_of_an_existing_account_is_replaced_only_with_consent(asks, replaces, typed, may):
     assert answer(lambda answers: answers.may_change("first"), typed, asks=asks, replaces=replaces)[0] is may
+
+
+def test_a_key_is_prompted_for_until_it_has_the_form_of_one():
+    account, output = answer(lambda answers: answers.account("mine", None), "key\ncanary\nAIza-canary\n")
+    assert account == ("mine", "AIza-canary")
+    assert "canary" not in output
+
+
+def test_a_key_can_come_from_the_environment_or_a_file(folder, monkeypatch):
+    (folder / "key").write_text("AIza-canary-1\n")
+    assert answer(lambda answers: answers.account(None, folder / "key"), asks=False)[0] == ("first", "AIza-canary-1")
+    monkeypatch.setenv("GEMINI_GATEWAY_API_KEY", "AIza-canary-2")
+    assert answer(lambda answers: answers.account(None, None), asks=False)[0] == ("first", "AIza-canary-2")
