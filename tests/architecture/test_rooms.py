@@ -111,6 +111,11 @@ TESTED_ELSEWHERE = {
     "service/config/loader.py",
     "transports/api/accounts.py",
     "transports/api/key_uploads.py",  # tests/flows/test_official_api.py
+    "transports/api/generated_file.py",
+    "transports/api/interaction_request.py",
+    "transports/api/interaction_result.py",
+    "transports/api/interaction_run.py",
+    "transports/api/interaction_wire.py",
     "transports/api/transport.py",
     "transports/base.py",
     "transports/generate_content/accounts.py",

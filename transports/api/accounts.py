@@ -8,6 +8,7 @@ import msgspec
 from transports.account import Facts
 from transports.accounts.configured import ConfiguredAccount
 from transports.api.config import ApiConfig, ApiKeyAccount
+from transports.api.interaction_request import needs_paid_key
 from transports.api.key_uploads import KeyUploads
 from transports.api.keys import ACCOUNTS, fingerprint
 from transports.base import Deps
@@ -38,6 +39,10 @@ _decode_page = msgspec.json.Decoder(_ModelPage, strict=False).decode
 
 class KeyAccount(ModelAccount):
     """A key that is connected to the API."""
+
+    def lacks(self, model: str) -> bool:
+        """Return whether the key never has the model: free keys lack those that must be paid for."""
+        return (needs_paid_key(model) and self.account.tier == "free") or super().lacks(model)
 
     async def list_models(self) -> Mapping[str, str]:
         """Return the names of the models that the API lists for the key, by id."""

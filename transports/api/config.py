@@ -34,3 +34,5 @@ class ApiConfig(ModelsConfig, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Bytes of files that a request contains; longer ones are uploaded before, and kept there for 48 hours."""
     upload_seconds: Annotated[float, Meta(gt=0)] = 300.0
     """How long the upload of a file may take, and its processing."""
+    poll_seconds: Annotated[float, Meta(ge=0.05, le=600)] = 5.0
+    """How often the API is asked for a film or research in progress."""

@@ -5,22 +5,78 @@
 Source: "Base".
 """
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
-from protocol.model import GatewayError, SignedOut
-from transports.account import Finding, failed, ok
+from protocol.model import (
+    Capability,
+    Exchange,
+    GatewayError,
+    GenerationRequest,
+    MediaRef,
+    MediaStream,
+    Rendition,
+    Selection,
+    Served,
+    SignedOut,
+)
+from transports.account import Account, Finding, failed, ok
 from transports.api.accounts import KeyAccounts, open_accounts
 from transports.api.config import ApiConfig
+from transports.api.generated_file import is_generated, open_generated
+from transports.api.interaction_request import INTERACTION_DEFAULTS
+from transports.api.interaction_run import InteractionRun, Polling
 from transports.api.keys import ACCOUNTS
 from transports.base import Deps, TransportType
+from transports.generate_content import models
 from transports.generate_content.config import on_this_machine
-from transports.generate_content.transport import ModelTransport, chosen_model
+from transports.generate_content.errors import ModelMissing
+from transports.generate_content.kept_media import KeptMedia
+from transports.generate_content.transport import OFFERED, ModelTransport
 from transports.http import trusted
+
+_LONG_RUNNING = frozenset({Capability.VIDEO, Capability.DEEPSEARCH})
 
 
 class ApiTransport(ModelTransport[KeyAccounts]):
     """Serve requests through the official API."""
+
+    defaults: Mapping[str, str] = {**models.DEFAULTS, **INTERACTION_DEFAULTS}
+    offered = OFFERED | _LONG_RUNNING
+
+    def __init__(self, config: ApiConfig, accounts: KeyAccounts, deps: Deps) -> None:
+        """Use the given connected keys."""
+        super().__init__(config, config.base_url, accounts, deps)
+        self._polling = Polling(deps.clock, config.poll_seconds)
+
+    async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
+        """Send the request with a key; see `transports.base.Transport.open`."""
+        model = self.served_by(request.selection, account)
+        if request.selection.capability not in _LONG_RUNNING or model is None:
+            return await super().open(stack, request, account)
+        key = self.connected.of(account.id)
+        key.use()
+        stack.callback(key.unuse)
+        served = Served(transport=self.name, account=account.id, requested=model, answered=model)
+        media = KeptMedia(self._blobs, self.name, account.id, request)
+        run = InteractionRun(key.api, served, request, media, self._polling)
+        try:
+            return await run.open(stack)
+        except ModelMissing:
+            key.lacking.add(model.id)
+            raise
+
+    @asynccontextmanager
+    async def media(self, ref: MediaRef, rendition: Rendition) -> AsyncGenerator[MediaStream]:
+        """Open a file of the store, or one that the API keeps; see `protocol.model.Engine.media`."""
+        if not is_generated(ref):
+            async with super().media(ref, rendition) as kept:
+                yield kept
+            return
+        key = self.connected.of(ref.account)
+        with key.used():
+            async with open_generated(key.api, ref) as stream:
+                yield stream
 
     async def examine(self, account: str) -> AsyncGenerator[Finding]:
         """Check that the API accepts a key; see `transports.base.Transport.examine`."""
@@ -44,6 +100,13 @@ class ApiTransport(ModelTransport[KeyAccounts]):
         return await self.connected.reload(config.accounts)
 
 
+def chosen_model(config: ApiConfig, name: str, selection: Selection) -> str | None:
+    """Return the model that the settings choose; see `transports.base.TransportType.chosen_model`."""
+    if selection.capability not in ApiTransport.offered:
+        return None
+    return models.choose(selection, name, config.models, (), ApiTransport.defaults)
+
+
 def check(config: ApiConfig) -> None:
     """Check the settings other than the keys.
 
@@ -64,7 +127,7 @@ async def connect(config: ApiConfig, deps: Deps) -> AsyncGenerator[ApiTransport]
     """
     check(config)
     async with open_accounts(config, deps) as accounts:
-        yield ApiTransport(config, config.base_url, accounts, deps)
+        yield ApiTransport(config, accounts, deps)
 
 
 TRANSPORT_TYPE = TransportType(

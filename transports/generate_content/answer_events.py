@@ -77,7 +77,7 @@ class ChunkReader:
 
         """
         if chunk.error is not None:
-            raise error_for(chunk.error.code, chunk.error)
+            raise error_for(chunk.error.number, chunk.error)
         self.model = chunk.model_version or self.model
         if chunk.usage_metadata is not None:
             self._usage = chunk.usage_metadata

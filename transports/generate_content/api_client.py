@@ -7,7 +7,7 @@ Source: "Base", "Errors".
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from io import BytesIO
 from types import MappingProxyType
 
@@ -46,21 +46,28 @@ class ApiClient:
         self._authorize, self._meant = access.authorize, access.meant
         self._timeouts, self._clock = timeouts, clock
 
-    @asynccontextmanager
-    async def post(self, path: str, body: bytes) -> AsyncGenerator[aiohttp.ClientResponse]:
+    def post(self, path: str, body: bytes) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """Send a request below the base and yield the response, which has the status 200.
 
         Raises:
             GatewayError: the API refused the request, or could not be reached.
 
         """
+        return self._opened("POST", path, body)
+
+    def download(self, path: str) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Open a file below the base, which may be long; as `post`."""
+        return self._opened("GET", path, None)
+
+    @asynccontextmanager
+    async def _opened(self, method: str, path: str, body: bytes | None) -> AsyncGenerator[aiohttp.ClientResponse]:
         response: aiohttp.ClientResponse | None = None
         try:
             try:
                 with anyio.fail_after(self._timeouts.first_frame):
                     headers = {"Content-Type": "application/json", **await self._authorize()}
-                    response = await self._http.post(
-                        f"{self._base}{path}", data=body, headers=headers, allow_redirects=False
+                    response = await self._http.request(
+                        method, f"{self._base}{path}", data=body, headers=headers, allow_redirects=False
                     )
                     if response.status != 200:
                         raise await self._refusal(response)

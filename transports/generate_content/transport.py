@@ -48,6 +48,7 @@ class ModelTransport(ABC, Generic[AccountsT]):
 
     defaults: Mapping[str, str] = models.DEFAULTS
     """The models that are asked by default."""
+    offered: frozenset[Capability] = OFFERED
 
     def __init__(self, config: ModelsConfig, site: str, accounts: AccountsT, deps: Deps) -> None:
         """Use the given connected accounts."""
@@ -65,7 +66,7 @@ class ModelTransport(ABC, Generic[AccountsT]):
     def offers(self, selection: Selection) -> bool:
         """Return whether an account can serve the selection."""
         model = self._model(selection)
-        if model is None or selection.capability not in OFFERED:
+        if model is None or selection.capability not in self.offered:
             return False
         return any(not account.lacks(model) for account in self.connected.all)
 

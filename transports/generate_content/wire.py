@@ -273,10 +273,16 @@ class RpcDetail(msgspec.Struct, frozen=True, rename="camel"):
 class RpcStatus(msgspec.Struct, frozen=True):
     """An error of the API."""
 
-    code: int = 0
+    code: int | str = 0
+    """A number; a word in errors of interactions."""
     message: str = ""
     status: str = ""
     details: tuple[RpcDetail, ...] = ()
+
+    @property
+    def number(self) -> int:
+        """The code as an HTTP status."""
+        return self.code if isinstance(self.code, int) else 0
 
 
 class GenerateContentResponse(msgspec.Struct, frozen=True, rename="camel", kw_only=True):

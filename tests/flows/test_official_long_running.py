@@ -1,0 +1,150 @@
+"""Films and research over the official API: the openai SDK, a gateway and the simulated API over sockets."""
+
+import signal
+
+import httpx2 as httpx
+import openai
+import pytest
+
+from tests.conftest import BASE_SETTINGS, KEY, OFFICIAL, Gateway
+
+pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")
+
+FILM, RESEARCH = "gemini-3-pro-video", "gemini-3.5-flash-deepsearch"
+PICTURE = (
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89"
+    b"\0\0\0\rIDATx\x9cc\xf8\xcf\xc0\xf0\x1f\0\x05\0\x01\xff\x89\x99=\x1d\0\0\0\0IEND\xaeB`\x82"
+)
+
+
+@pytest.fixture(scope="module")
+def settings(official_api):
+    polling = f'base_url = "{official_api.url}"\npoll_seconds = 0.1'
+    return BASE_SETTINGS.format(key=KEY) + OFFICIAL.format(url=official_api.url).replace(
+        f'base_url = "{official_api.url}"', polling
+    )
+
+
+@pytest.fixture(scope="module")
+def gateway(settings, tmp_path_factory):
+    process = Gateway(tmp_path_factory.mktemp("films"), settings)
+    yield process
+    process.stop()
+
+
+def client_of(gateway):
+    return openai.OpenAI(base_url=gateway.base_url, api_key=KEY, max_retries=0)
+
+
+@pytest.fixture
+def client(gateway):
+    with client_of(gateway) as client:
+        yield client
+
+
+def asked(client, model, prompt, **fields):
+    return client.chat.completions.create(model=model, messages=[{"role": "user", "content": prompt}], **fields)
+
+
+def ended(client, video):
+    return client.videos.poll(video.id, poll_interval_ms=100)
+
+
+def seen(official_api):
+    return httpx.get(f"{official_api.url}/simulator/state").json()["seen"]
+
+
+def test_a_film_is_made_polled_and_fetched(client):
+    video = ended(client, client.videos.create(model=FILM, prompt='<sim ready="0.3"/> a cat', size="720x1280"))
+    assert video.status == "completed", video.error
+    assert client.videos.download_content(video.id).read()[4:8] == b"ftyp"
+
+
+def test_a_picture_begins_to_move(client):
+    picture = ("a.png", PICTURE, "image/png")
+    video = client.videos.create(model=FILM, prompt='<sim ready="0"/> wave', input_reference=picture)
+    assert ended(client, video).status == "completed"
+
+
+def test_a_long_film_is_passed_on(client):
+    prompt = '<sim ready="0" image-bytes="20000000"/> a cat'
+    video = ended(client, client.videos.create(model=FILM, prompt=prompt))
+    assert len(client.videos.download_content(video.id).read()) == 20_000_000
+
+
+def test_a_film_in_a_chat_is_a_link(client):
+    answer = asked(client, FILM, '<sim ready="0"/> a cat')
+    assert answer.usage.completion_tokens > 1000
+    address = answer.choices[0].message.content.rpartition("](")[2].rstrip(")\n")
+    assert httpx.get(address).content[4:8] == b"ftyp"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_research_has_a_plan_and_a_report_with_sources(client, stream):
+    prompt = '<sim ready="0.3"/> cats'
+    if stream:
+        deltas = [chunk.choices[0].delta for chunk in asked(client, RESEARCH, prompt, stream=True) if chunk.choices]
+        text = "".join(delta.content or "" for delta in deltas)
+        thoughts = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
+        notes = [note for delta in deltas for note in getattr(delta, "annotations", None) or ()]
+        places = [(note["url_citation"]["start_index"], note["url_citation"]["end_index"]) for note in notes]
+    else:
+        message = asked(client, RESEARCH, prompt).choices[0].message
+        text, thoughts = message.content, message.reasoning_content
+        places = [(note.url_citation.start_index, note.url_citation.end_index) for note in message.annotations]
+    assert "1. Find out what is known" in thoughts
+    assert "Comparing what they say" in thoughts
+    assert "## Conclusion" in text
+    assert text[slice(*places[0])].startswith("This report is **simulated**")
+
+
+def test_a_response_in_the_background_is_research(client):
+    made = client.responses.create(model=RESEARCH, input='<sim ready="0.3"/> cats', background=True)
+    while made.status in {"queued", "in_progress"}:
+        made = client.responses.retrieve(made.id)
+    assert "## Conclusion" in made.output_text
+
+
+@pytest.mark.parametrize(
+    ("tags", "error"),
+    [
+        ('refuse="video"', openai.InternalServerError),
+        ('refuse="safety"', openai.BadRequestError),
+        ('ends="budget_exceeded"', openai.InternalServerError),
+        ('ends="incomplete"', openai.InternalServerError),
+    ],
+)
+def test_failures_are_errors(client, tags, error):
+    with pytest.raises(error):
+        asked(client, FILM, f'<sim ready="0" {tags}/> a cat')
+
+
+def test_failed_polls_are_repeated(client):
+    assert asked(client, FILM, '<sim ready="0" poll-errors="2"/> a cat').choices[0].message.content
+
+
+def test_work_outlives_the_gateway(official_api, settings, tmp_path):
+    before = seen(official_api)["api_interaction"]
+    gateway = Gateway(tmp_path, settings)
+    try:
+        with client_of(gateway) as client:
+            video = client.videos.create(model=FILM, prompt='<sim ready="4"/> a cat')
+            while client.videos.retrieve(video.id).status == "queued" or not polled(official_api, before):
+                pass
+        gateway.signal(signal.SIGTERM)
+        gateway.status()
+    finally:
+        gateway.stop()
+    gateway = Gateway(tmp_path, settings)
+    try:
+        with client_of(gateway) as client:
+            assert ended(client, video).status == "completed"
+    finally:
+        gateway.stop()
+    assert seen(official_api)["api_interaction"] == before + 1
+
+
+def polled(official_api, before):
+    """Return whether one more interaction was begun and read: its handle is stored then."""
+    now = seen(official_api)
+    return now["api_interaction"] > before and now["api_interaction_read"] > 0
