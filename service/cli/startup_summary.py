@@ -14,11 +14,13 @@ from service.config.schema import LogSettings, Origin, Settings
 from service.licenses.store import LicenseStore
 from service.storage.factory import StoreLocation, cipher_of
 from service.telemetry import logs
+from transports.account import AccountKind
 from transports.base import Transport
 from transports.clock import Clock
 from transports.store import Records, Unreadable
 
 _MAX_NAMED = 8
+_KEYS = {AccountKind.API_KEY, AccountKind.SERVICE_ACCOUNT}
 _log = structlog.get_logger()
 
 
@@ -97,11 +99,11 @@ def summary_lines(summary: StartupSummary) -> list[str]:
 
 def _missing(found: StartupSummary, rows: list[AccountView], licenses: int) -> list[str]:
     missing = [
-        f"a working session of {row.id}: gemini-gateway accounts show {row.id}"
+        f"a working {'key' if row.kind in _KEYS else 'session'} of {row.id}: gemini-gateway accounts show {row.id}"
         for row in rows
         if row.state in {AccountStatus.NEEDS_ATTENTION, AccountStatus.UNUSABLE}
     ]
-    if not rows and "web" in found.transports:
+    if not rows and any(wiring.TRANSPORTS[name].accounts is not None for name in found.transports):
         missing.append("an account: gemini-gateway accounts add NAME")
     if not licenses:
         missing.append("a license, which clients need: gemini-gateway licenses add NAME")
