@@ -138,7 +138,7 @@ def parts_of(candidates):
 def part_shown(part):
     if part.function_call:
         call = part.function_call
-        return {"call": call.name, "args": call.args, "signature": len(part.thought_signature or b"")}
+        return {"call": call.name, "args": call.args, "signed": bool(part.thought_signature)}
     if part.inline_data:
         data = part.inline_data.data
         size = [int.from_bytes(data[at : at + 4], "big") for at in (16, 20)] if data[1:4] == b"PNG" else None
