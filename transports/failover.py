@@ -67,6 +67,8 @@ _MAX_SDK_RETRIES = 2
 _LEAST_LEFT = 0.3
 """No retry when less than this share of the time is left."""
 
+_MAY_RUN_TWICE = frozenset({Capability.CHAT, Capability.CANVAS})
+
 _log = structlog.get_logger()
 
 
@@ -433,7 +435,8 @@ def _in_time(call: Call) -> bool:
 
 def may_run_twice(request: GenerationRequest) -> bool:
     """Return whether two accounts may do the work: a second text costs little, a second picture or video a quota."""
-    return request.handle is not None or request.selection.capability in {Capability.CHAT, Capability.CANVAS}
+    capability = request.selection.capability
+    return request.handle is not None or capability in _MAY_RUN_TWICE or capability.has_own_models
 
 
 def _unknown(error: GatewayError) -> GatewayError:

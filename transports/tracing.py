@@ -19,7 +19,10 @@ from protocol.model import Capability, Finish, Selection
 
 Attributes = Mapping[str, str | int | float | Sequence[str]]
 
-_TEXT = frozenset({Capability.CHAT, Capability.CANVAS, Capability.DEEPSEARCH})
+_OPERATIONS = {
+    **dict.fromkeys((Capability.CHAT, Capability.CANVAS, Capability.DEEPSEARCH), "chat"),
+    Capability.EMBEDDING: "embeddings",
+}
 
 
 class SpanKind(StrEnum):
@@ -78,7 +81,7 @@ def upstream_attributes(selection: Selection, site: str) -> dict[str, str | int]
     """Return the attributes of an upstream call that are known in advance."""
     parts = urlsplit(site)
     return {
-        "gen_ai.operation.name": "chat" if selection.capability in _TEXT else "generate_content",
+        "gen_ai.operation.name": _OPERATIONS.get(selection.capability, "generate_content"),
         "gen_ai.provider.name": "gcp.gen_ai",
         "gen_ai.request.model": selection.id,
         "server.address": parts.hostname or "",

@@ -51,7 +51,8 @@ class AnthropicModels:
         """
         caller = caller_of(context_of(request.scope))
         catalogue = self._catalogue.with_aliases(caller.aliases)
-        data = [_info(selection) for selection in catalogue.listed() if caller.may_use(selection)]
+        chat = (one for one in catalogue.listed() if not one.capability.has_own_models)
+        data = [_info(selection) for selection in chat if caller.may_use(selection)]
         return Response(encode_json(_page(data, request.query_params)), media_type="application/json")
 
     async def retrieve(self, request: Request) -> ASGIResponse:

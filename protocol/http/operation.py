@@ -32,12 +32,14 @@ from protocol.http.embed import Pieces, PiecesResponse
 from protocol.http.errors import CLIENT_GONE, ASGIResponse, ClientGone, Refuse
 from protocol.http.fallback import FallbackAnswer, stand_ins
 from protocol.http.ignored import warning
+from protocol.http.own_models import check_own_model
 from protocol.http.response import Payload, WholeResponse
 from protocol.http.stream import SSE, EventStream, EventWriter, Steps, StreamFraming, usage_header
 from protocol.http.unfinished import prompt_usage
 from protocol.http.withhold import withholding
 from protocol.model import (
     Caller,
+    Capability,
     Catalogue,
     Engine,
     GatewayError,
@@ -251,6 +253,8 @@ class Operation(Generic[BodyT]):
     """Returns the requested model."""
     answer: Callable[[Engine, BodyT, Selection, RequestContext], Awaitable[Answer[Any, Any] | Accepted]]
     """Reads the rest of the request, such as its files, and returns its answer."""
+    own: Capability | None = None
+    """What the operation's models do alone, if it is for such models (`Capability.has_own_models`)."""
 
     def endpoint(self, engine: Engine, refuse: Refuse) -> Endpoint:
         """Return the ASGI app that runs this operation with an engine."""
@@ -265,6 +269,7 @@ class Operation(Generic[BodyT]):
         context.attempts_before = int(sent[0]) if sent and sent[0].isdigit() and len(sent[0]) < 4 else 0
         body = await self.read(request)
         selection = self.select(body, engine.catalogue.with_aliases(caller.aliases), caller)
+        check_own_model(engine, selection, self.own)
         caller.permit(selection)
         record.model = selection.id
         others = stand_ins(engine, selection, caller)

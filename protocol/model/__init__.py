@@ -45,6 +45,7 @@ from protocol.model.exchange import (
     Thought,
     UpstreamModel,
     Usage,
+    Vector,
     Waiting,
     WebImage,
     Withheld,
@@ -68,6 +69,7 @@ from protocol.model.port import Engine
 from protocol.model.reply import CallCollector, Reply, fold
 from protocol.model.request import (
     Caller,
+    EmbeddingOptions,
     FilePart,
     GenerationRequest,
     Handle,
@@ -110,6 +112,7 @@ __all__ = [
     "Document",
     "DriftDetected",
     "Effort",
+    "EmbeddingOptions",
     "Engine",
     "Event",
     "Exchange",
@@ -175,6 +178,7 @@ __all__ = [
     "UpstreamModel",
     "UpstreamTimeout",
     "Usage",
+    "Vector",
     "View",
     "Waiting",
     "WebImage",

@@ -18,6 +18,7 @@ _WILDCARDS = frozenset("*?")
 
 _PRO, _FLASH, _LITE = "gemini-3.1-pro", "gemini-3.6-flash", "gemini-3.5-flash-lite"
 _DRAWS, _FILMS = f"{_FLASH}-imagen", f"{_PRO}-video"
+_EMBEDS, _SPEAKS, _HEARS = "gemini-embedding-2", "gemini-3.8-flash-tts", "gemini-3.5-transcribe"
 
 
 def _versions(family: str) -> tuple[str, ...]:
@@ -36,11 +37,6 @@ def _versions(family: str) -> tuple[str, ...]:
 
 
 _UNAVAILABLE: Mapping[tuple[str, ...], str] = {
-    ("text-embedding-*", "*embedding-*", "embedding-*"): (
-        "This gateway computes no embeddings: point the client's embedding model at another server."
-    ),
-    ("tts-1*", "*-tts*"): "This gateway makes no speech: use a speech server of its own for it.",
-    ("whisper-*", "*-transcribe*"): "Send sound to '/v1/audio/transcriptions', or to a chat model as 'input_audio'.",
     ("*-realtime*", "gpt-realtime*", "gpt-audio*", "*-audio-preview*", "*-native-audio*", "gemini-*live*"): (
         "This gateway has no live sound: send it to a chat model as 'input_audio', and read the answer as text."
     ),
@@ -53,6 +49,11 @@ _UNAVAILABLE: Mapping[tuple[str, ...], str] = {
 
 DEFAULT_ALIASES: Mapping[str, str] = {
     **{pattern: "" for patterns in _UNAVAILABLE for pattern in patterns},
+    "*embedding-*": _EMBEDS,
+    "tts-1-hd*": _SPEAKS,
+    **dict.fromkeys(("tts-1*", "*-lite-*tts*"), "gemini-3.8-flash-lite-tts"),
+    "*-tts*": _SPEAKS,
+    **dict.fromkeys(("whisper-*", "*-transcribe*"), _HEARS),
     **dict.fromkeys(("gpt-image-*", "chatgpt-image-*", "dall-e-*", "imagen-*", "*nano-banana*"), _DRAWS),
     **dict.fromkeys(("gemini-*-pro-image", "gemini-*-pro-image-*"), f"{_PRO}-imagen"),
     **dict.fromkeys(("gemini-*-flash*-image", "gemini-*-flash*-image-*", "gemini-*-image-generation"), _DRAWS),

@@ -165,6 +165,12 @@ class WorkStarted(msgspec.Struct, frozen=True, tag="work_started"):
     """False: the request is still being sent, and the work may be lost if the connection breaks."""
 
 
+class Vector(msgspec.Struct, frozen=True, tag="vector"):
+    """The embedding of the next turn: numbers as float32 in little-endian order; together they have the length 1."""
+
+    data: bytes
+
+
 Piece = Text | Media | WebImage | Citation | Document | Withheld
 """An event that is content of the answer."""
 
@@ -207,6 +213,7 @@ Event = (
     | CallMalformed
     | Declined
     | WorkStarted
+    | Vector
     | Finish
 )
 

@@ -26,6 +26,9 @@ FEATURE_OF = {
     Capability.CANVAS: Feature.CANVAS,
     Capability.DEEPSEARCH: Feature.RESEARCH,
     Capability.STORYBOOK: Feature.STORYBOOK,
+    Capability.EMBEDDING: Feature.CHAT,
+    Capability.SPEECH: Feature.CHAT,
+    Capability.TRANSCRIPTION: Feature.CHAT,
 }
 """The feature that a request for a capability needs."""
 

@@ -3,6 +3,8 @@
 The catalogue is data: `Catalogue.build` adds the operator's models to `DEFAULT_MODELS`. The transport decides which
 upstream model a base stands for, by `Model.family`, `Model.upstream` and the models that it discovers.
 
+Models that compute embeddings, speak or write down speech do nothing else, so their names have no suffixes.
+
 Example: `gemini-3.5-flash-canvas-extended` is the base `gemini-3.5-flash` with the capability canvas and extended
 thinking.
 
@@ -42,7 +44,7 @@ _TAG = "[:@](?:latest|stable|default|free|beta|online|nitro|floor|exacto|extende
 
 
 class Capability(StrEnum):
-    """What a turn produces; `CHAT` has no suffix."""
+    """What a turn produces; `CHAT`, and what has models of its own, have no suffix."""
 
     CHAT = "chat"
     IMAGEN = "imagen"
@@ -50,6 +52,14 @@ class Capability(StrEnum):
     CANVAS = "canvas"
     DEEPSEARCH = "deepsearch"
     STORYBOOK = "storybook"
+    EMBEDDING = "embedding"
+    SPEECH = "speech"
+    TRANSCRIPTION = "transcription"
+
+    @property
+    def has_own_models(self) -> bool:
+        """Whether the models that can do it do nothing else."""
+        return self in _OWN_MODELS
 
     @property
     def long_running(self) -> bool:
@@ -63,6 +73,7 @@ class Capability(StrEnum):
 
 
 _EXTENDABLE = frozenset({Capability.CHAT, Capability.CANVAS, Capability.VIDEO})
+_OWN_MODELS = frozenset({Capability.EMBEDDING, Capability.SPEECH, Capability.TRANSCRIPTION})
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,8 +96,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Upstream model ids by transport name; they replace the search by family and discovery."""
 
 
-_ALL = tuple(Capability)
-_NO_VIDEO = tuple(capability for capability in Capability if capability is not Capability.VIDEO)
+_ALL = tuple(capability for capability in Capability if capability not in _OWN_MODELS)
+_NO_VIDEO = tuple(capability for capability in _ALL if capability is not Capability.VIDEO)
+_SUFFIXED = tuple(capability for capability in _ALL if capability is not Capability.CHAT)
 
 DEFAULT_MODELS = (
     Model(id="gemini-2.5-flash-free", family="flash", guest=True, created=1750118400),
@@ -103,6 +115,10 @@ DEFAULT_MODELS = (
     Model(id="gemini-3.5-flash", family="flash", created=1779148800),
     Model(id="gemini-3.5-flash-lite", family="flash-lite", created=1779148800),
     Model(id="gemini-3.6-flash", family="flash", created=1785196800),
+    Model(id="gemini-embedding-2", family="embedding", capabilities=(Capability.EMBEDDING,)),
+    Model(id="gemini-3.8-flash-tts", family="tts", capabilities=(Capability.SPEECH,)),
+    Model(id="gemini-3.8-flash-lite-tts", family="tts-lite", capabilities=(Capability.SPEECH,)),
+    Model(id="gemini-3.5-transcribe", family="transcribe", capabilities=(Capability.TRANSCRIPTION,)),
 )
 
 
@@ -136,7 +152,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def suffix(self) -> str:
         """Its capability and extended thinking, as its names have them at the end; empty: a plain chat."""
-        capability = "" if self.capability is Capability.CHAT else f"-{self.capability}"
+        capability = f"-{self.capability}" if self.capability in _SUFFIXED else ""
         return f"{capability}{'-' + _EXTENDED if self.extended else ''}"
 
 
@@ -152,7 +168,7 @@ def _spellings(name: str) -> Iterator[str]:
             yield spelling[end.end() :]
 
 
-_SUFFIXES = "|".join([*(one.value for one in Capability if one is not Capability.CHAT), _EXTENDED])
+_SUFFIXES = "|".join([*(one.value for one in _SUFFIXED), _EXTENDED])
 _PARTS = re.compile(rf"(.*?)((?:-(?:{_SUFFIXES}))*)({_TAG}|)\Z", re.DOTALL)
 """A name without the suffixes and the tag at its end, these suffixes, and the tag."""
 
@@ -419,7 +435,10 @@ def _parse_suffixes(model: Model, text: str) -> tuple[Capability, bool]:
 
     """
     suffixes = text.split("-")[1:]
-    allowed = {c.value: c for c in model.capabilities if c is not Capability.CHAT}
+    plain = next((c for c in model.capabilities if c.has_own_models), Capability.CHAT)
+    if plain.has_own_models and suffixes:
+        raise ValueError(f"'{model.id}' takes no suffix.")
+    allowed = {c.value: c for c in model.capabilities if c in _SUFFIXED}
     chosen = [suffix for suffix in suffixes if suffix != _EXTENDED]
     extended = len(chosen) < len(suffixes)
     wrong = (
@@ -433,7 +452,7 @@ def _parse_suffixes(model: Model, text: str) -> tuple[Capability, bool]:
         others = " or ".join(name for name, capability in allowed.items() if capability.extendable)
         takes = f"'{model.id}' takes one of: {', '.join(allowed)}; or {_EXTENDED}, alone or with {others}."
         raise ValueError(f"{_guess(near[:1])}{takes}")
-    return (allowed[chosen[0]] if chosen else Capability.CHAT), extended
+    return (allowed[chosen[0]] if chosen else plain), extended
 
 
 def _guess(near: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from protocol.model.exchange import (
     Text,
     Thought,
     Usage,
+    Vector,
     WebImage,
     Withheld,
 )
@@ -39,6 +40,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """The words with which the model declines to answer in the required form."""
     stop_sequence: str = ""
     """The stop sequence of the client that ended the text; empty: none did."""
+    vectors: tuple[bytes, ...] = ()
+    """The embeddings of the turns, as `Vector.data`."""
 
     @property
     def text(self) -> str:
@@ -120,6 +123,7 @@ class _Collector:
         self._thoughts: list[str] = []
         self._calls = CallCollector()
         self._declined: list[str] = []
+        self._vectors: list[bytes] = []
 
     def add(self, event: Event) -> None:
         match event:
@@ -131,6 +135,8 @@ class _Collector:
                 self._calls.add(event)
             case Declined():
                 self._declined.append(event.text)
+            case Vector():
+                self._vectors.append(event.data)
             case _:
                 pass
 
@@ -143,6 +149,7 @@ class _Collector:
             usage=finish.usage if whole is None else whole.usage,
             calls=self._calls.calls,
             declined="".join(self._declined),
+            vectors=tuple(self._vectors),
             stop_sequence=finish.stop_sequence if whole is None else whole.stop_sequence,
         )
 

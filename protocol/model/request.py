@@ -204,6 +204,17 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True):
     """The transport's reference: an opaque text that may be stored."""
 
 
+class EmbeddingOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of embeddings: each turn is a text of its own."""
+
+    dimensions: int | None = None
+    """The length of the vectors; None: that of the model."""
+    task: str = ""
+    """What they are for, as the upstream names it, such as `RETRIEVAL_QUERY`."""
+    title: str = ""
+    """The title of the texts, if they are documents."""
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request to a model, with its caller."""
 
@@ -232,6 +243,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The number of last turns that the client does not see: it will not send them back."""
     handle: Handle | None = None
     """Fetch the result of this work; nothing new is requested."""
+    embedding: EmbeddingOptions | None = None
+    """Options of embeddings, if the model computes some."""
 
 
 def arranged(turns: Sequence[Turn]) -> tuple[Turn, ...]:

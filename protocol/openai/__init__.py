@@ -12,6 +12,7 @@ from protocol.model import Engine
 from protocol.openai.audio import endpoint as audio
 from protocol.openai.chat import endpoint as chat
 from protocol.openai.completions import endpoint as completions
+from protocol.openai.embeddings import endpoint as embeddings
 from protocol.openai.errors import error_response
 from protocol.openai.files import endpoint as files
 from protocol.openai.images import endpoint as images
@@ -40,11 +41,12 @@ def routes(engine: Engine) -> list[Route]:
         route("GET", "/v1/responses/{response}/input_items", stored_responses.input_items),
         route("POST", "/v1/responses/{response}/cancel", stored_responses.cancel),
         route("POST", "/v1/completions", completions.CREATE),
+        route("POST", "/v1/embeddings", embeddings.create(engine)),
         route("POST", "/v1/images/generations", images.GENERATE),
         route("POST", "/v1/images/edits", images.EDIT),
         route("POST", "/v1/images/variations", images.VARY),
-        route("POST", "/v1/audio/transcriptions", audio.TRANSCRIBE),
-        route("POST", "/v1/audio/translations", audio.TRANSLATE),
+        route("POST", "/v1/audio/transcriptions", audio.transcribe(engine)),
+        route("POST", "/v1/audio/translations", audio.translate(engine)),
         route("POST", "/v1/files", files.upload),
         route("GET", "/v1/files", files.list_files),
         route("GET", "/v1/files/{file}", files.retrieve),

@@ -9,10 +9,22 @@ from starlette.responses import Response
 from protocol.http.body import encode_json
 from protocol.http.context import caller_of, context_of
 from protocol.http.errors import ASGIResponse
+from protocol.http.own_models import may_be_listed
 from protocol.model import Capability, Engine, Selection
 
-_TAKEN = ("text", "image", "file", "audio", "video")
-_PICTURES = {Capability.IMAGEN: "image", Capability.VIDEO: "video", Capability.STORYBOOK: "image"}
+_TAKEN = {
+    Capability.EMBEDDING: ("text",),
+    Capability.SPEECH: ("text",),
+    Capability.TRANSCRIPTION: ("audio", "video"),
+}
+_ALL_TAKEN = ("text", "image", "file", "audio", "video")
+_MADE = {
+    Capability.IMAGEN: ("text", "image"),
+    Capability.VIDEO: ("text", "video"),
+    Capability.STORYBOOK: ("text", "image"),
+    Capability.EMBEDDING: ("embedding",),
+    Capability.SPEECH: ("audio",),
+}
 
 
 class SiteModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +43,7 @@ class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     owned_by: str = "google"
     capability: str
-    """What it produces: chat, imagen, video, canvas, deepsearch or storybook."""
+    """What it does: chat, imagen, video, canvas, deepsearch, storybook, embedding, speech or transcription."""
     family: str
     extended_thinking: bool
     needs_account: bool
@@ -65,7 +77,8 @@ class Models:
         """Return the models that the caller may use."""
         caller = caller_of(context_of(request.scope))
         catalogue = self._engine.catalogue.with_aliases(caller.aliases)
-        data = [self._object(one) for one in catalogue.listed() if caller.may_use(one)]
+        listed = (one for one in catalogue.listed() if caller.may_use(one) and may_be_listed(self._engine, one))
+        data = [self._object(one) for one in listed]
         return Response(encode_json(ModelList(data=data)), media_type="application/json")
 
     async def retrieve(self, request: Request) -> ASGIResponse:
@@ -84,7 +97,6 @@ class Models:
     def _object(self, selection: Selection) -> ModelObject:
         model, name = selection.model, selection.alias or selection.name
         newest = msgspec.structs.replace(selection, model=self._engine.catalogue.newest(model)).id
-        pictures = _PICTURES.get(selection.capability)
         return ModelObject(
             id=name,
             created=model.created,
@@ -92,8 +104,8 @@ class Models:
             family=model.family,
             extended_thinking=selection.extended,
             needs_account=not (model.guest and selection.capability is Capability.CHAT),
-            input_modalities=["text"] if model.guest else [*_TAKEN],
-            output_modalities=["text", pictures] if pictures else ["text"],
+            input_modalities=["text"] if model.guest else [*_TAKEN.get(selection.capability, _ALL_TAKEN)],
+            output_modalities=[*_MADE.get(selection.capability, ("text",))],
             available=self._engine.available(selection),
             served_by=[
                 SiteModel(id=served.id or None, name=served.name or None)

@@ -20,7 +20,6 @@ NOT_OFFERED: Mapping[str, str] = {
     "/content_provenance_checks": "pictures keep the mark that the website puts into them",
     "/conversations": "continue a response by 'previous_response_id', or send the earlier messages",
     "/edits": "use '/v1/chat/completions'",
-    "/embeddings": "no model here computes embeddings: point the client's embedding model at another server",
     "/engines": "use '/v1/models' and '/v1/completions'",
     "/evals": "send the prompts to '/v1/chat/completions', and compare the answers there",
     "/fine_tuning": "no model here can be trained: put instructions and examples into the prompt",

@@ -31,6 +31,7 @@ OTHERS = {
     "error": status_pb2.Status,
     "models": protos.ListModelsResponse.pb(),
     "model": protos.Model.pb(),
+    "embeddings": protos.BatchEmbedContentsRequest.pb(),
     "count": protos.CountTokensResponse.pb(),
 }
 assert error_details_pb2.RetryInfo

@@ -20,8 +20,14 @@ DEFAULTS: Mapping[str, str] = {
     "pro-imagen": "gemini-3-pro-image",
     "flash-imagen": "gemini-3.1-flash-image",
     "flash-lite-imagen": "gemini-3.1-flash-lite-image",
+    "embedding": "gemini-embedding-2",
+    "tts": "gemini-3.8-flash-tts",
+    "tts-lite": "gemini-3.8-flash-lite-tts",
+    "transcribe": "gemini-3.5-transcribe",
 }
 """Models by family, and by family and capability."""
+OWN_FAMILIES = frozenset({"embedding", "tts", "tts-lite", "transcribe"})
+"""Families of models for embeddings, speech and transcripts, which only the Developer API has under these names."""
 
 
 class ApiModel(msgspec.Struct, frozen=True):
@@ -46,7 +52,7 @@ def choose(
     model, capability = selection.model, selection.capability
     if transport in model.upstream:
         return model.upstream[transport]
-    key = model.family if capability in _TEXT else f"{model.family}-{capability}"
+    key = model.family if capability in _TEXT or capability.has_own_models else f"{model.family}-{capability}"
     if key in config:
         return config[key]
     if capability in _TEXT:

@@ -27,6 +27,7 @@ from transports.generate_content import models
 from transports.generate_content.accounts import ModelAccounts
 from transports.generate_content.answer_options import options_applied
 from transports.generate_content.config import ModelsConfig
+from transports.generate_content.embedding_call import open_embeddings
 from transports.generate_content.errors import ModelMissing
 from transports.generate_content.kept_media import KeptMedia, is_kept, open_kept
 from transports.generate_content.model_call import CallDeps, ModelCall
@@ -34,7 +35,7 @@ from transports.generate_content.request_files import RequestFiles
 from transports.generate_content.signatures import Signatures
 from transports.store.blobs import Blobs
 
-OFFERED = frozenset({Capability.CHAT, Capability.IMAGEN})
+OFFERED = frozenset({Capability.CHAT, Capability.IMAGEN, Capability.EMBEDDING})
 AccountsT = TypeVar("AccountsT", bound=ModelAccounts[Any, Any])
 
 
@@ -109,6 +110,8 @@ class ModelTransport(ABC, Generic[AccountsT]):
         deps = CallDeps(signatures=self._signatures, media=media, files=self._files)
         call = ModelCall(self._config, connected, model, deps)
         try:
+            if request.selection.capability is Capability.EMBEDDING:
+                return await open_embeddings(connected, model, request, self.name)
             return await call.open(stack, request, self.name)
         except ModelMissing:
             connected.lacking.add(model.id)

@@ -23,7 +23,7 @@ from transports.vertex.config import VertexConfig, origin_of
 from transports.vertex.service_accounts import ACCOUNTS, project_of
 
 _DEFAULTS: Mapping[str, str] = {
-    **models.DEFAULTS,
+    **{key: model for key, model in models.DEFAULTS.items() if key not in models.OWN_FAMILIES},
     "pro": "gemini-3.1-pro-preview",
     "flash": "gemini-3.8-flash",
     "flash-lite": "gemini-3.5-flash-lite",

@@ -59,16 +59,23 @@ async def _read(request: Request) -> Body:
     return body, files[0]
 
 
-def _select(body: Body, catalogue: Catalogue, caller: Caller) -> Selection:
+def model_that_hears(engine: Engine, body: Body, catalogue: Catalogue, caller: Caller) -> Selection:
+    """Return the requested model; a chat model in place of one for transcripts that no transport offers."""
     name = body[0].model or _OTHERS[0]
-    able = [one for one in catalogue.selections() if not (one.suffix or one.deprecated or one.model.guest)]
+    able = [
+        one
+        for one in catalogue.selections()
+        if one.capability is Capability.CHAT and not (one.suffix or one.deprecated or one.model.guest)
+    ]
     try:
-        selection = catalogue.resolve(name)
+        selection: Selection | None = catalogue.resolve(name)
     except ModelUnknown:
         if not any(part in name.lower() for part in _OTHERS):
             raise
+        selection = None
+    if selection is None or (selection.capability is Capability.TRANSCRIPTION and not engine.offers(selection)):
         selection = next((one for one in able if caller.may_use(one)), able[0])
-    if selection.model.guest or selection.capability is not Capability.CHAT:
+    if selection.model.guest or selection.capability not in {Capability.CHAT, Capability.TRANSCRIPTION}:
         names = ", ".join(one.id for one in able)
         raise Unsupported(f"The model '{selection.id}' transcribes nothing. Use one of: {names}.", param="model")
     return selection
@@ -105,8 +112,23 @@ async def _answer(
     )
 
 
-TRANSCRIBE = Operation(read=_read, select=_select, answer=partial(_answer, _WRITE))
-TRANSLATE = Operation(read=_read, select=_select, answer=partial(_answer, _TRANSLATE))
+def transcribe(engine: Engine) -> Operation[Body]:
+    """Return the operation that writes down speech."""
+    return _operation(engine, _WRITE)
+
+
+def translate(engine: Engine) -> Operation[Body]:
+    """Return the operation that writes down speech in English."""
+    return _operation(engine, _TRANSLATE)
+
+
+def _operation(engine: Engine, work: str) -> Operation[Body]:
+    return Operation(
+        read=_read,
+        select=partial(model_that_hears, engine),
+        answer=partial(_answer, work),
+        own=Capability.TRANSCRIPTION,
+    )
 
 
 class TranscriptWriter:

@@ -266,12 +266,6 @@ def test_every_default_alias_leads_to_a_model_of_the_catalogue(target):
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("text-embedding-3-small", "no embeddings"),
-        ("models/gemini-embedding-001", "no embeddings"),
-        ("tts-1", "no speech"),
-        ("gpt-4o-mini-tts", "no speech"),
-        ("gemini-2.5-flash-preview-tts", "no speech"),
-        ("whisper-1", "/v1/audio/transcriptions"),
         ("gpt-4o-realtime-preview", "no live sound"),
         ("gemini-2.5-computer-use-preview-10-2025", "no model uses a computer"),
         ("omni-moderation-latest", "rates no content"),

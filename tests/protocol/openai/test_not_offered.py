@@ -4,7 +4,7 @@ from protocol.openai import DIALECT
 
 PATHS = """
 /assistants/{id} /audio/speech /audio/voices /batches/{id}/cancel /chat/completions/{id}/messages
-/chatkit/sessions /containers/{id}/files /content_provenance_checks /conversations/{id}/items /embeddings
+/chatkit/sessions /containers/{id}/files /content_provenance_checks /conversations/{id}/items
 /evals/{id}/runs /fine_tuning/jobs /moderations /organization/costs /projects/{id}/roles
 /realtime/calls /responses/compact /responses/input_tokens /skills/{id} /threads/{id}/runs /uploads
 /vector_stores/{id}/search /videos/characters /videos/edits /videos/extensions

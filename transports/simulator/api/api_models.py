@@ -33,7 +33,7 @@ class SimulatedModel(msgspec.Struct, frozen=True, kw_only=True):
 
     def listed(self) -> dict[str, Any]:
         """Return its entry in the list of models."""
-        methods = {"embedding": ["embedContent", "countTextTokens"]}.get(self.kind, ["generateContent", "countTokens"])
+        methods = ["embedContent", "batchEmbedContents"] if self.kind == "embedding" else ["generateContent"]
         return {
             "name": f"models/{self.id}",
             "version": "simulated",
@@ -41,7 +41,7 @@ class SimulatedModel(msgspec.Struct, frozen=True, kw_only=True):
             "description": "Simulated.",
             "inputTokenLimit": 1048576,
             "outputTokenLimit": 65536,
-            "supportedGenerationMethods": methods,
+            "supportedGenerationMethods": [*methods, "countTokens"],
             "thinking": self.thinks and self.kind == "text",
         }
 
@@ -64,6 +64,7 @@ _MODELS = {
         SimulatedModel(id="gemini-omni-1.1-flash", kind="interaction", paid=True),
         SimulatedModel(id="gemini-omni-1.2-flash", kind="interaction", paid=True),
         SimulatedModel(id="gemini-3.8-flash-tts", kind="speech", thinks=False),
+        SimulatedModel(id="gemini-3.8-flash-lite-tts", kind="speech", thinks=False),
         SimulatedModel(id="gemini-3.5-transcribe", kind="transcript", thinks=False),
         SimulatedModel(id="gemini-embedding-2", kind="embedding", thinks=False),
     )
@@ -81,6 +82,8 @@ _AGENTS = frozenset(
         "deep-research-pro-preview-12-2025",
     }
 )
+_ANY_KIND = frozenset({"getModel", "countTokens"})
+"""Methods that every model has."""
 _RETIRED = frozenset({"gemini-2.0-flash", "gemini-1.5-pro", "gemini-1.5-flash", "veo-3.1-generate-preview"})
 
 
@@ -97,7 +100,8 @@ def find(name: str, method: str) -> SimulatedModel:
 
     """
     model = _MODELS.get(name.removeprefix("models/"))
-    if model is not None:
+    embeds = "mbedContent" in method
+    if model is not None and (method in _ANY_KIND or embeds == (model.kind == "embedding")):
         return model
     if name.removeprefix("models/") in _RETIRED:
         raise ApiRefusal(404, f"This model models/{name} is no longer available. Please use a newer model.")

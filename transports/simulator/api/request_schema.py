@@ -43,6 +43,17 @@ Timestamp = Annotated[str, Meta(pattern=r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{
 LongInt = int | Annotated[str, Meta(pattern=r"\A-?\d{1,19}\Z")]
 """An integer of 64 bits, which JSON may have as a text."""
 JsonType = Literal["TYPE_UNSPECIFIED", "STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL"]
+TaskType = Literal[
+    "TASK_TYPE_UNSPECIFIED",
+    "RETRIEVAL_QUERY",
+    "RETRIEVAL_DOCUMENT",
+    "SEMANTIC_SIMILARITY",
+    "CLASSIFICATION",
+    "CLUSTERING",
+    "QUESTION_ANSWERING",
+    "FACT_VERIFICATION",
+    "CODE_RETRIEVAL_QUERY",
+]
 FREE_FORM = frozenset(
     {"args", "response", "parametersJsonSchema", "responseJsonSchema", "labels", "example", "default"}
 )
@@ -338,6 +349,22 @@ class Request(Strict, frozen=True):
     store: bool = True
     labels: dict[str, str] = {}
     continuation_token: str = ""
+
+
+class EmbedRequest(Strict, frozen=True):
+    """The body of `:embedContent`, and a request of `:batchEmbedContents`."""
+
+    content: SentMessage
+    model: str = ""
+    task_type: TaskType = "TASK_TYPE_UNSPECIFIED"
+    title: str = ""
+    output_dimensionality: Annotated[int, Meta(ge=1, le=3072)] | None = None
+
+
+class EmbedBatch(Strict, frozen=True):
+    """The body of `:batchEmbedContents`."""
+
+    requests: list[EmbedRequest] = []
 
 
 class CountedRequest(Strict, frozen=True):

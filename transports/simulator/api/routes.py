@@ -18,12 +18,13 @@ from transports.clock import Clock
 from transports.simulator.api import api_models, request_schema
 from transports.simulator.api.answer_stream import ModelAnswerWriter, breaks, broken_whole, streamed
 from transports.simulator.api.api_files import ApiFiles
-from transports.simulator.api.api_keys import KeyRing
+from transports.simulator.api.api_keys import KeyRing, SimulatedKey
 from transports.simulator.api.interactions import SimulatedInteractions
 from transports.simulator.api.ordered_faults import OrderedFaults, refuse_as_ordered
 from transports.simulator.api.request_reader import RequestCheck, decode
 from transports.simulator.api.rpc_errors import ApiRefusal, invalid
-from transports.simulator.api.simulated_model import answer, prompt_tokens
+from transports.simulator.api.simulated_embeddings import read_embeds, vector_of
+from transports.simulator.api.simulated_model import answer, prompt_tokens, script_of, texts
 from transports.simulator.breakable_stream import BreakableStream
 from transports.simulator.config import SimulatorConfig
 
@@ -104,6 +105,8 @@ class SimulatedApi:
                 self.check_request(sent, model)
                 self.keys.use(key, model)
                 return await self.generate(request, sent, model, streams=verb.startswith("stream"))
+            case "embedContent" | "batchEmbedContents":
+                return self.embed(key, model, body, verb)
             case _:
                 raise api_models.ApiRefusal(404, f"The method {verb} does not exist.")
 
@@ -132,6 +135,17 @@ class SimulatedApi:
         stream = BreakableStream(chunks, self._seen, lambda: None)
         stream.headers = {"content-type": "text/event-stream" if sse else "application/json; charset=utf-8"}
         return stream
+
+    def embed(self, key: SimulatedKey, model: api_models.SimulatedModel, body: bytes, verb: str) -> Response:
+        """Answer with embeddings."""
+        sent = read_embeds(body, model.id, verb)
+        self.keys.use(key, model)
+        for one in sent:
+            refuse_as_ordered(self._faults.once(script_of(texts(one.content))), model.id, streams=False)
+        vectors = [{"values": vector_of(one)} for one in sent]
+        tokens = prompt_tokens([one.content for one in sent])
+        found = {"embedding": vectors[0]} if verb == "embedContent" else {"embeddings": vectors}
+        return JSONResponse(found | {"usageMetadata": {"promptTokenCount": tokens, "totalTokenCount": tokens}})
 
     def sign(self) -> str:
         """Issue a signature."""

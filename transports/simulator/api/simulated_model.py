@@ -87,10 +87,7 @@ class _Answering:
         self._callable = [name for name in self._functions if not allowed or name in allowed]
 
     def answer(self) -> ModelAnswer:
-        try:
-            script = parse(self._said)
-        except ValueError as error:
-            script = PromptScript(text=f"The simulator cannot read the prompt: {error}")
+        script = script_of(self._said)
         if script.refuse == "safety":
             return ModelAnswer(finish_reason="IMAGE_SAFETY" if self.draws else "SAFETY", script=script)
         if script.refuse == "prompt":
@@ -200,6 +197,14 @@ class _Answering:
             return drawn
         text = script.text if script.given else "Here is what you asked for, as simulated."
         return (ModelPart(text=text), *drawn)
+
+
+def script_of(said: str) -> PromptScript:
+    """Return what the tags of a text order."""
+    try:
+        return parse(said)
+    except ValueError as error:
+        return PromptScript(text=f"The simulator cannot read the prompt: {error}")
 
 
 def texts(message: schema.SentMessage) -> str:
