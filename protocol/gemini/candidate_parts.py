@@ -35,7 +35,7 @@ from protocol.model import (
 
 _REASONS = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 _SIGNATURE = "skip_thought_signature_validator"
-"""Stands for the thoughts before a call, which the site does not sign.
+"""Stands for the thoughts before a call, where the upstream does not sign them, as the site.
 
 Google signs the first call of an answer, and clients warn where the signature is missing. Google's API accepts this one
 for calls that it did not sign.
@@ -81,7 +81,9 @@ class CandidateParts:
             (started, arguments), self._call = self._call, None
             args = msgspec.json.decode("".join(arguments) or "{}")
             call = AnsweredFunction(id=started.id, name=started.name, args=args)
-            yield AnswerPart(function_call=call, thought_signature="" if self._called else _SIGNATURE)
+            yield AnswerPart(
+                function_call=call, thought_signature=started.signature or ("" if self._called else _SIGNATURE)
+            )
             self._called = True
         match event:
             case CallStarted():

@@ -95,9 +95,17 @@ class _Reader:
             self._open = []
         for index, part in enumerate(parts):
             call = part.function_call if isinstance(part, wire.ContentPart) else None
-            if call is not None:
+            if call is not None and isinstance(part, wire.ContentPart):
                 identity = call.id or f"call_{len(self.messages)}_{len(calls)}"
-                calls.append(ToolCall(id=identity, name=call.name, arguments=_encode(call.args or {}).decode()))
+                arguments, signature = _encode(call.args or {}).decode(), part.thought_signature
+                calls.append(
+                    ToolCall(
+                        id=identity,
+                        name=call.name,
+                        arguments=arguments,
+                        signature=signature if isinstance(signature, str) else "",
+                    )
+                )
                 self._open.append(calls[-1])
             elif isinstance(part, str) or not part.thought:
                 read = content_of(part, f"{at}.parts[{index}]")

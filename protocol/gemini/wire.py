@@ -107,6 +107,7 @@ class ContentPart(msgspec.Struct, frozen=True, rename="camel"):
     function_response: FunctionResponse | None = None
     executable_code: ExecutableCode | None = None
     code_execution_result: CodeExecutionResult | None = None
+    thought_signature: Any = None
 
 
 Parts = list[ContentPart | str]

@@ -86,7 +86,10 @@ class GeminiWriter:
                 reply.pictures.get(piece.ref, piece) if isinstance(piece, Media) else piece for piece in answer.pieces
             ]
             for call in answer.calls:
-                events += [CallStarted(id=call.id, name=call.name), CallArguments(call.arguments)]
+                events += [
+                    CallStarted(id=call.id, name=call.name, signature=call.signature),
+                    CallArguments(call.arguments),
+                ]
             if answer.declined:
                 events += reply.declined or [Declined(answer.declined)]
             events.append(Finish(reason=answer.finish, usage=answer.usage))

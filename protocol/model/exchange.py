@@ -130,6 +130,8 @@ class CallStarted(msgspec.Struct, frozen=True, tag="call_started", kw_only=True)
     id: str
     """Unique, assigned by the gateway or the upstream."""
     name: str
+    signature: str = ""
+    """The upstream's signature of the thoughts before the call; opaque."""
 
 
 class CallArguments(msgspec.Struct, frozen=True, tag="call_arguments"):

@@ -60,7 +60,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
         for piece in self.pieces:
             yield piece
         for call in self.calls:
-            yield CallStarted(id=call.id, name=call.name)
+            yield CallStarted(id=call.id, name=call.name, signature=call.signature)
             yield CallArguments(text=call.arguments)
         if self.declined:
             yield Declined(text=self.declined)
@@ -86,7 +86,10 @@ class CallCollector:
         """The calls so far; the last one may lack the end of its arguments."""
         if not self._calls:  # as in most chats
             return ()
-        return tuple(ToolCall(id=call.id, name=call.name, arguments="".join(parts)) for call, parts in self._calls)
+        return tuple(
+            ToolCall(id=call.id, name=call.name, arguments="".join(parts), signature=call.signature)
+            for call, parts in self._calls
+        )
 
 
 class _Pieces:

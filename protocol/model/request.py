@@ -160,6 +160,8 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
     arguments: str
+    signature: str = ""
+    """The thought signature that belongs to the call, if its upstream signs and the client carries it; opaque."""
 
     @property
     def canonical_arguments(self) -> str:

@@ -203,6 +203,45 @@ def test_a_wrong_value_of_gemini_s_own_api_is_refused_by_name(http, config, name
     assert f"generationConfig.{named}" in refused.text
 
 
+ASKED = {"role": "user", "content": '<call name="clock">{}</call>'}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_may_carry_the_signature_of_a_call(client, api, stream):
+    fields = {"model": MODEL, "tools": TOOLS, "messages": [ASKED]}
+    if stream:
+        [first] = [
+            call
+            for chunk in client.chat.completions.create(**fields, stream=True)
+            for choice in chunk.choices
+            for call in choice.delta.tool_calls or ()
+            if call.id
+        ]
+    else:
+        [first] = client.chat.completions.create(**fields).choices[0].message.tool_calls
+    signature = first.model_extra["extra_content"]["google"]["thought_signature"]
+    for carried, sent in ((signature, signature), ("AAAA", "skip_thought_signature_validator")):
+        call = {"id": "call_elsewhere", "type": "function", "function": {"name": "clock", "arguments": "{}"}}
+        call["extra_content"] = {"google": {"thought_signature": carried}}
+        history = [ASKED, {"role": "assistant", "tool_calls": [call]}]
+        result = {"role": "tool", "tool_call_id": "call_elsewhere", "content": "noon"}
+        answer = client.chat.completions.create(**fields | {"messages": [*history, result]})
+        assert "noon" in answer.choices[0].message.content
+        assert api.bodies[-1]["contents"][1]["parts"][0]["thoughtSignature"] == sent
+
+
+def test_signatures_of_gemini_s_own_api_go_through(http, api):
+    tools = [{"functionDeclarations": [{"name": "clock"}]}]
+    contents = [{"role": "user", "parts": [{"text": ASKED["content"]}]}]
+    [part] = generated(http, contents=contents, tools=tools).json()["candidates"][0]["content"]["parts"]
+    assert len(part["thoughtSignature"]) > 40
+    part["functionCall"].pop("id")
+    result = {"functionResponse": {"name": "clock", "response": {"result": "noon"}}}
+    contents += [{"role": "model", "parts": [part]}, {"role": "user", "parts": [result]}]
+    assert generated(http, contents=contents, tools=tools).status_code == 200
+    assert api.bodies[-1]["contents"][1]["parts"][0]["thoughtSignature"] == part["thoughtSignature"]
+
+
 def test_google_s_own_packages_accept_all_that_arrived(api):
     judged = subprocess.run(
         [ROOT / ".venv-foreign" / "bin" / "python", ROOT / "tests" / "foreign" / "google_types.py"],

@@ -162,7 +162,7 @@ class ChunkReader:
         self._calls += 1
         if signature:
             self._signed(call_id, signature)
-        yield CallStarted(id=call_id, name=call.name)
+        yield CallStarted(id=call_id, name=call.name, signature=signature)
         yield CallArguments(msgspec.json.encode(call.args).decode())
 
     def _citations(self) -> Iterator[Citation]:

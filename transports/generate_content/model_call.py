@@ -83,9 +83,9 @@ class ModelCall:
 
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, transport: str) -> Exchange:
         """Send the request and wait for the first event; as `transports.base.Transport.open`."""
-        known = await self._signatures.of(
-            request.caller.owner, (call for turn in request.turns for call in turn.tool_calls)
-        )
+        calls = [call for turn in request.turns for call in turn.tool_calls]
+        known = await self._signatures.of(request.caller.owner, calls)
+        known |= {call.id: call.signature for call in calls if call.signature not in {"", wire.SKIP_SIGNATURE}}
         try:
             answer = await self._send(stack, request, known)
         except SignatureRefused:

@@ -71,7 +71,7 @@ def _assistant(message: wire.AssistantMessage, parts: tuple[str | Attachment, ..
         if is_data_url(image.url)
     ]
     calls = [
-        ToolCall(id=call.id, name=call.function.name, arguments=call.function.json_arguments)
+        ToolCall(id=call.id, name=call.function.name, arguments=call.function.json_arguments, signature=call.signature)
         for call in message.tool_calls or ()
     ]
     if message.function_call is not None:

@@ -92,12 +92,30 @@ class CalledFunction(msgspec.Struct, frozen=True, omit_defaults=True):
     arguments: str = msgspec.field(default_factory=str)
 
 
+class GoogleContent(msgspec.Struct, frozen=True):
+    """What Google's API has in addition to OpenAI's."""
+
+    thought_signature: str
+
+
+class ExtraContent(msgspec.Struct, frozen=True):
+    """Google's extension of a tool call."""
+
+    google: GoogleContent
+
+    @classmethod
+    def of(cls, signature: str) -> "ExtraContent":
+        """Return the extension with a thought signature."""
+        return cls(GoogleContent(signature))
+
+
 class AnsweredCall(msgspec.Struct, frozen=True, kw_only=True):
     """A tool call of a whole answer."""
 
     id: str
     type: Literal["function"] = "function"
     function: CalledFunction
+    extra_content: ExtraContent | msgspec.UnsetType = msgspec.UNSET
 
 
 class StreamedCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -107,6 +125,7 @@ class StreamedCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     id: str | None = None
     type: Literal["function"] | None = None
     function: CalledFunction
+    extra_content: ExtraContent | None = None
 
 
 class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True):

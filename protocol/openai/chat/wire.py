@@ -1,6 +1,6 @@
 """Wire structs of chat requests, with OpenAI's names."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import Meta
@@ -165,6 +165,16 @@ class ToolCall(msgspec.Struct, frozen=True):
     function: Function
     id: CallId = ""
     type: Literal["function"] = "function"
+    extra_content: Any = None
+    """Google's extension, with the thought signature of the call."""
+
+    @property
+    def signature(self) -> str:
+        """The thought signature; empty: there is none."""
+        found = self.extra_content
+        for name in ("google", "thought_signature"):
+            found = cast("dict[str, Any]", found).get(name) if isinstance(found, dict) else None
+        return found if isinstance(found, str) else ""
 
 
 class SystemMessage(msgspec.Struct, frozen=True, tag="system", tag_field="role"):

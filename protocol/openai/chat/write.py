@@ -204,6 +204,9 @@ class ChoiceWriter:
                     id=started.id if started is not None else None,
                     type="function" if started is not None else None,
                     function=function,
+                    extra_content=response_wire.ExtraContent.of(started.signature)
+                    if started is not None and started.signature
+                    else None,
                 )
                 return [response_wire.Delta(tool_calls=[call])]
             case Declined():
@@ -230,7 +233,9 @@ class ChoiceWriter:
         content = "".join(delta.content or "" for delta in deltas)
         calls = [
             response_wire.AnsweredCall(
-                id=call.id, function=response_wire.CalledFunction(name=call.name, arguments=call.arguments)
+                id=call.id,
+                function=response_wire.CalledFunction(name=call.name, arguments=call.arguments),
+                extra_content=response_wire.ExtraContent.of(call.signature) if call.signature else msgspec.UNSET,
             )
             for call in reply.calls
         ]

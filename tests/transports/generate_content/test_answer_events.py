@@ -62,7 +62,7 @@ CASES = {
             last(),
         ],
         [
-            CallStarted(id="c1", name="f"),
+            CallStarted(id="c1", name="f", signature="c2ln"),
             CallArguments('{"a":1}'),
             CallStarted(id="own", name="g"),
             CallArguments("{}"),
