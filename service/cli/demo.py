@@ -3,7 +3,7 @@
 import os
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,24 @@ def _read_each(read: Callable[[str], object]) -> Callable[..., tuple[object, ...
     return callback
 
 
+def _write_service_accounts(files: Iterable[Path], url: str) -> tuple[simulator.SimulatedServiceAccount, ...]:
+    """Write the keys of the simulated service accounts, which get their tokens at this URL."""
+    try:
+        return tuple(simulator.write_service_account(file, f"{url}/token") for file in files)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--service-account") from None
+
+
+def _accepted(config: simulator.SimulatorConfig, url: str) -> Iterator[str]:
+    """Yield lines about the accounts and keys that a simulator accepts."""
+    for account in config.accounts:
+        yield f"Account ({account.plan}): {simulator.export_of(account)}"
+    if config.api_keys:
+        yield f"Official API: {url}/v1beta, with {len(config.api_keys)} keys"
+    for account in config.service_accounts:
+        yield f"Vertex AI: {url}, project {account.project}, with the service account {account.email}"
+
+
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Listen here.")
 @click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="Listen on this port.")
@@ -123,6 +141,13 @@ def _read_each(read: Callable[[str], object]) -> Callable[..., tuple[object, ...
     metavar="KEY[:free|paid[:PER_MINUTE[:PER_DAY]]]",
     callback=_read_each(simulator.read_key),
     help="Key of the official API, which answers at /v1beta; the quotas count requests per model; repeatable.",
+)
+@click.option(
+    "--service-account",
+    "service_accounts",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the key of a service account, for Vertex AI, to this file; repeatable.",
 )
 @click.option(
     "--profile",
@@ -162,7 +187,7 @@ def simulate(
         raise click.UsageError("--tls-name requires --tls.")
     logs.configure(LogSettings())
     pace = {name: options.pop(name) for name in simulator.Pace.__struct_fields__ if name in options}
-    keys = options.pop("api_keys")
+    keys, key_files = options.pop("api_keys"), options.pop("service_accounts")
     config = msgspec.convert({"pace": pace, **options}, simulator.SimulatorConfig)
     config = simulator.with_accounts(msgspec.structs.replace(config, accounts=accounts, api_keys=keys))
     with tempfile.TemporaryDirectory(prefix="gemini-gateway-simulator-") as folder:
@@ -177,14 +202,13 @@ def simulate(
                 raise click.BadParameter(str(error), param_hint="--tls-name") from None
         listening = open_listener(host, port, 2048)
         url = url_of(listening, "https" if tls else "http")
+        config = msgspec.structs.replace(config, service_accounts=_write_service_accounts(key_files, url))
 
         def started() -> None:
             click.echo(f"Base URL: {url}")
             if files is not None:
                 click.echo(f"Certificate: {files.certificate}")
-            for account in config.accounts:
-                click.echo(f"Account ({account.plan}): {simulator.export_of(account)}")
-            if config.api_keys:
-                click.echo(f"Official API: {url}/v1beta, with {len(config.api_keys)} keys")
+            for line in _accepted(config, url):
+                click.echo(line)
 
         run_app(simulator.create_site(config, clock), listening, tls=files, started=started)

@@ -7,6 +7,7 @@ from typing import Any
 
 from transports.clock import Clock
 from transports.simulator.api.api_keys import SimulatedKey, read_key
+from transports.simulator.api.issued_tokens import SimulatedServiceAccount
 from transports.simulator.config import (
     PAGE_TOKENS,
     PLANS,
@@ -17,6 +18,7 @@ from transports.simulator.config import (
     SimulatorConfig,
     read_account,
 )
+from transports.simulator.service_account_file import write_service_account
 from transports.simulator.transport import TRANSPORT_TYPE, export_of, with_accounts
 
 __all__ = [
@@ -28,12 +30,14 @@ __all__ = [
     "Plan",
     "SimulatedAccount",
     "SimulatedKey",
+    "SimulatedServiceAccount",
     "SimulatorConfig",
     "create_site",
     "export_of",
     "read_account",
     "read_key",
     "with_accounts",
+    "write_service_account",
 ]
 
 

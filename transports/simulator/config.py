@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from transports.simulator.api.api_keys import SimulatedKey
+from transports.simulator.api.issued_tokens import SimulatedServiceAccount
 
 Plan = Literal["free", "plus", "pro", "advanced"]
 PLANS: tuple[Plan, ...] = ("free", "plus", "pro", "advanced")
@@ -67,6 +68,8 @@ class SimulatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Empty: the simulator makes one account."""
     api_keys: tuple[SimulatedKey, ...] = ()
     """Keys that the simulated official API accepts."""
+    service_accounts: tuple[SimulatedServiceAccount, ...] = ()
+    """Service accounts that the simulated Google Cloud accepts."""
     pace: Pace = Pace()
     rotate_seconds: float = 540.0
     """How often the gateway renews the rolling cookie."""

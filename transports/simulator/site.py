@@ -20,6 +20,7 @@ from transports.clock import Clock
 from transports.simulator import batch, encode, request_checks, uploads
 from transports.simulator.accounts import SimulatedAccounts, SimulatedSession
 from transports.simulator.api.routes import SimulatedApi
+from transports.simulator.api.vertex_routes import SimulatedVertex
 from transports.simulator.breakable_stream import BreakableStream
 from transports.simulator.config import PAGE_TOKENS, SimulatorConfig
 from transports.simulator.faults import Faults
@@ -347,6 +348,7 @@ def create_site(config: SimulatorConfig, clock: Clock) -> Starlette:
     """Return the simulated site as an ASGI app."""
     site = Site(config, clock)
     api = SimulatedApi(config, clock, site.seen)
+    vertex = SimulatedVertex(config, clock, site.seen, api)
 
     async def log_failure(request: Request, error: Exception) -> Response:
         """Log an unexpected error of the simulator."""
@@ -374,6 +376,7 @@ def create_site(config: SimulatorConfig, clock: Clock) -> Starlette:
             *(Route(f"/{folder}/{{name}}", site.serve_picture) for folder in FOLDERS),
             Route("/download", site.serve_clip),
             *api.routes(),
+            *vertex.routes(),
             Route("/simulator/state", site.state),
             Route("/simulator/faults", site.faults.order, methods=["POST", "DELETE"]),
         ],

@@ -372,3 +372,13 @@ class CountedRequest(Strict, frozen=True):
 
     contents: list[SentMessage] = []
     generate_content_request: Request | None = None
+
+
+class VertexCountedRequest(Strict, frozen=True):
+    """The body of `:countTokens` on Vertex AI."""
+
+    contents: list[SentMessage] = []
+    system_instruction: SentMessage | None = None
+    tools: list[SentTool] = []
+    generation_config: Options = Options()
+    model: str = ""

@@ -89,3 +89,19 @@ def quota_exceeded(model: str, *, per: str, tier: str, value: int, delay: float)
         {"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{delay:.0f}s"},
     )
     return ApiRefusal(429, "You exceeded your current quota, please check your plan and billing details.", *details)
+
+
+def missing_token() -> ApiRefusal:
+    """Return the error of a request to Vertex AI without a token."""
+    message = "Request is missing required authentication credential. Expected OAuth 2 access token."
+    return ApiRefusal(401, message, _token_info("CREDENTIALS_MISSING"))
+
+
+def bad_token() -> ApiRefusal:
+    """Return the error of a token that is not valid, or no longer."""
+    message = "Request had invalid authentication credentials. Expected OAuth 2 access token."
+    return ApiRefusal(401, message, _token_info("ACCESS_TOKEN_TYPE_UNSUPPORTED"))
+
+
+def _token_info(reason: str) -> dict[str, Any]:
+    return {"@type": f"{_TYPE}ErrorInfo", "reason": reason, "domain": "googleapis.com"}
