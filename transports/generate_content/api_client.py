@@ -22,6 +22,7 @@ from transports.http import CLIENT_ERRORS, Timeouts, login_refused, mapped, retr
 
 Authorize = Callable[[], Awaitable[Mapping[str, str]]]
 """Returns the headers that name an account; raises GatewayError if it has none now."""
+_JSON = {"Content-Type": "application/json"}
 _LONGEST_ERROR = 64 * 1024
 _LONGEST_ANSWER = 256 * 1024 * 1024
 """Of an answer in one piece: pictures come in base64."""
@@ -35,6 +36,8 @@ class ApiAccess(msgspec.Struct, frozen=True):
     authorize: Authorize
     meant: Callable[[GatewayError], GatewayError] = lambda error: error
     """Returns what a refusal of the API means here."""
+    forget: Callable[[Mapping[str, str]], bool] = lambda _: False
+    """Takes headers that the API answered 401; returns whether there are others."""
 
 
 class ApiClient:
@@ -43,7 +46,7 @@ class ApiClient:
     def __init__(self, http: aiohttp.ClientSession, access: ApiAccess, timeouts: Timeouts, clock: Clock) -> None:
         """Send requests through `http`."""
         self._http, self._base = http, access.base
-        self._authorize, self._meant = access.authorize, access.meant
+        self._authorize, self._forget, self._meant = access.authorize, access.forget, access.meant
         self._timeouts, self._clock = timeouts, clock
 
     def post(self, path: str, body: bytes) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
@@ -65,10 +68,7 @@ class ApiClient:
         try:
             try:
                 with anyio.fail_after(self._timeouts.first_frame):
-                    headers = {"Content-Type": "application/json", **await self._authorize()}
-                    response = await self._http.request(
-                        method, f"{self._base}{path}", data=body, headers=headers, allow_redirects=False
-                    )
+                    response = await self._request(method, f"{self._base}{path}", _JSON, body)
                     if response.status != 200:
                         raise await self._refusal(response)
             except CLIENT_ERRORS as error:
@@ -77,6 +77,22 @@ class ApiClient:
         finally:
             if response is not None:
                 response.close()
+
+    async def _request(
+        self, method: str, url: str, headers: Mapping[str, str], data: bytes | BytesIO | StoredFile | None
+    ) -> aiohttp.ClientResponse:
+        """Send a request; once more, with another token, if its own is no longer valid."""
+
+        async def send(access: Mapping[str, str]) -> aiohttp.ClientResponse:
+            sent = {**headers, **access}
+            return await self._http.request(method, url, data=data, headers=sent, allow_redirects=False)
+
+        access = await self._authorize()
+        response = await send(access)
+        if response.status == 401 and self._forget(access):
+            response.close()
+            response = await send(await self._authorize())
+        return response
 
     async def pieces(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """Yield the body of a response as it arrives.
@@ -131,8 +147,7 @@ class ApiClient:
         """
         try:
             with anyio.fail_after(seconds or self._timeouts.call):
-                sent = {**headers, **await self._authorize()}
-                async with self._http.request(method, url, data=data, headers=sent, allow_redirects=False) as response:
+                async with await self._request(method, url, headers, data) as response:
                     if response.status != 200:
                         raise await self._refusal(response)
                     return response.headers, await self.whole(response)

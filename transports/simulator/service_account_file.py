@@ -24,7 +24,7 @@ def write_service_account(path: Path, token_uri: str) -> SimulatedServiceAccount
     email = _EMAIL.format(path.stem)
     try:
         earlier = _read(path, email)
-        private = earlier.get("private_key") or _new_private_key()
+        private = earlier.get("private_key") or new_private_key()
         fields = {
             "type": "service_account",
             "project_id": PROJECT,
@@ -40,7 +40,7 @@ def write_service_account(path: Path, token_uri: str) -> SimulatedServiceAccount
             file.write(msgspec.json.format(msgspec.json.encode(fields), indent=2))
     except OSError as error:
         raise ValueError(f"{path} cannot be written: {error.strerror}") from None
-    return SimulatedServiceAccount(email=email, project=PROJECT, public_key=_public_key_of(private))
+    return SimulatedServiceAccount(email=email, project=PROJECT, public_key=public_key_of(private))
 
 
 def _read(path: Path, email: str) -> dict[str, Any]:
@@ -56,7 +56,8 @@ def _read(path: Path, email: str) -> dict[str, Any]:
     return found
 
 
-def _new_private_key() -> str:
+def new_private_key() -> str:
+    """Return a new RSA key in PEM."""
     from cryptography.hazmat.primitives.asymmetric import rsa
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -64,7 +65,8 @@ def _new_private_key() -> str:
     return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
-def _public_key_of(private: str) -> str:
+def public_key_of(private: str) -> str:
+    """Return the public part of a key; both in PEM."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
     public = load_pem_private_key(private.encode(), None).public_key()

@@ -46,6 +46,10 @@ class Tokens(Protocol):
         """Renew the token if it is about to expire."""
         ...
 
+    def forget(self, headers: Mapping[str, str]) -> bool:
+        """Fetch another token for the next request, because Vertex AI refused that of these headers."""
+        ...
+
 
 class _PublisherModel(msgspec.Struct, frozen=True):
     name: str
@@ -145,7 +149,7 @@ class ServiceAccounts(ModelAccounts[VertexAccount, ConnectedServiceAccount]):
                 direct = await stack.enter_async_context(client(timeouts, ca_file=config.ca_file))
             tokens = TokenSource(configured.credential, http, direct, timeouts)
             api, catalogue = (
-                ApiClient(http, ApiAccess(base, tokens.authorize, on_vertex), timeouts, self._deps.clock)
+                ApiClient(http, ApiAccess(base, tokens.authorize, on_vertex, tokens.forget), timeouts, self._deps.clock)
                 for base in (place, f"{origin}/{_LISTING_VERSION}/publishers/google/")
             )
             account = ACCOUNTS.account_of(settings, self._deps.name, lambda: facts, api.reach)

@@ -28,12 +28,12 @@ def to_vertex(body: wire.GenerateContentRequest, labels: Mapping[str, str]) -> w
     contents: list[wire.Content] = []
     order: dict[str, int] = {}
     for content in body.contents:
-        contents.append(replace(content, parts=tuple(map(_without_id, _in_order(content.parts, order)))))
+        contents.append(replace(content, parts=tuple(map(without_id, in_order(content.parts, order)))))
         order = {part.function_call.id: at for at, part in enumerate(content.parts) if part.function_call is not None}
     return replace(body, contents=tuple(contents), labels=dict(labels))
 
 
-def _in_order(parts: tuple[wire.ContentPart, ...], order: Mapping[str, int]) -> list[wire.ContentPart]:
+def in_order(parts: tuple[wire.ContentPart, ...], order: Mapping[str, int]) -> list[wire.ContentPart]:
     """Return parts with the results in the order of their calls, each followed by its files."""
     at, groups = len(order), list[tuple[int, wire.ContentPart]]()
     for part in parts:
@@ -45,7 +45,8 @@ def _in_order(parts: tuple[wire.ContentPart, ...], order: Mapping[str, int]) -> 
     return [part for _, part in sorted(groups, key=lambda group: group[0])]
 
 
-def _without_id(part: wire.ContentPart) -> wire.ContentPart:
+def without_id(part: wire.ContentPart) -> wire.ContentPart:
+    """Return a part without the id of its call or result."""
     if part.function_call is not None:
         return replace(part, function_call=replace(part.function_call, id=""))
     if part.function_response is not None:

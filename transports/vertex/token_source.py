@@ -114,6 +114,12 @@ class TokenSource:
         if self._state is not TokenState.FRESH:
             await self._renew(TokenState.STALE)
 
+    def forget(self, headers: Mapping[str, str]) -> bool:
+        """Fetch another token for the next request, because Vertex AI refused that of these headers."""
+        if self._credentials is not None and headers.get("Authorization") == f"Bearer {self._credentials.token}":
+            self._credentials.token = None
+        return True
+
     @property
     def _state(self) -> TokenState:
         return TokenState.INVALID if self._credentials is None else self._credentials.token_state

@@ -26,7 +26,7 @@ def test_the_page_lists_the_settings_of_the_simulator():
     (key,) = config.api_keys
     assert config == msgspec.structs.replace(SimulatorConfig(), accounts=(account,), api_keys=(key,))
     shown = tree["transports"]["simulator"]
-    unshown = {"rotate_seconds", "cookie_every"}
+    unshown = {"rotate_seconds", "cookie_every", "service_accounts"}
     assert set(SimulatorConfig.__struct_fields__) - shown.keys() == unshown
     assert set(type(account).__struct_fields__) == shown["accounts"][0].keys()
     assert set(type(key).__struct_fields__) == shown["api_keys"][0].keys()

@@ -5,7 +5,13 @@ import pytest
 from transports.accounts.configured import DuplicateCredential
 from transports.accounts.registry import AccountRecord
 from transports.vertex.config import VertexAccount, VertexConfig, origin_of
-from transports.vertex.service_accounts import ACCOUNTS, key_of, parse_credential, project_of
+from transports.vertex.service_accounts import (
+    ACCOUNTS,
+    key_of,
+    parse_credential,
+    project_of,
+    recognizes_service_account,
+)
 
 
 def test_a_key_is_kept_without_what_is_not_needed(key_text, service_account):
@@ -80,3 +86,8 @@ def test_a_stored_account_is_read_with_its_options(key_text):
 def test_each_location_has_its_origin(location, origin):
     assert origin_of(VertexConfig(), location) == origin
     assert origin_of(VertexConfig(base_url="http://127.0.0.1:1"), location) == "http://127.0.0.1:1"
+
+
+def test_a_credential_is_known_by_its_form(key_text):
+    assert all(map(recognizes_service_account, [key_text, "adc"]))
+    assert not any(map(recognizes_service_account, ["AIzaSyA-some-key-of-the-api", "__Secure-1PSID=a", "[]", "{}"]))

@@ -18,7 +18,7 @@ from transports.simulator.api.rpc_errors import ApiRefusal, bad_token, missing_t
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 AUDIENCE = "https://oauth2.googleapis.com/token"
-"""What Google's own libraries write as the audience, whatever the address."""
+"""What Google's own libraries write as the audience at any address."""
 _HOUR, _SKEW = 3600.0, 300.0
 _SHORT_LIVED = (
     "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp "
