@@ -11,6 +11,7 @@ from protocol.model import (
     Exchange,
     FileKeeper,
     GenerationRequest,
+    Handle,
     MediaRef,
     MediaStream,
     Rendition,
@@ -76,6 +77,10 @@ class Transport(Protocol):
             GatewayError: its class and certainty decide whether failover asks another account.
 
         """
+        ...
+
+    async def cancel(self, handle: Handle) -> None:
+        """End long-running work, if the upstream can; as `protocol.model.Engine.cancel`."""
         ...
 
     def media(self, ref: MediaRef, rendition: Rendition) -> AbstractAsyncContextManager[MediaStream]:

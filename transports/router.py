@@ -19,6 +19,7 @@ from protocol.model import (
     Exchange,
     GatewayError,
     GenerationRequest,
+    Handle,
     MediaPart,
     MediaRef,
     MediaStream,
@@ -212,6 +213,12 @@ class Router:
         if not offering:
             raise _unavailable(request.selection)
         return offering
+
+    async def cancel(self, handle: Handle) -> None:
+        """End long-running work whose result is not wanted any more; as `Engine.cancel`."""
+        failover = self._by_name.get(handle.transport)
+        if failover is not None and failover.has(handle.account):
+            await failover.transport.cancel(handle)
 
     @asynccontextmanager
     async def media(self, ref: MediaRef, rendition: Rendition = Rendition.USUAL) -> AsyncGenerator[MediaStream]:

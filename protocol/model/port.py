@@ -7,7 +7,7 @@ from typing import Protocol
 from protocol.model.exchange import Exchange, UpstreamModel
 from protocol.model.media import MediaRef, MediaStream, Rendition
 from protocol.model.names import Catalogue, Selection
-from protocol.model.request import GenerationRequest
+from protocol.model.request import GenerationRequest, Handle
 
 
 class Engine(Protocol):
@@ -41,6 +41,10 @@ class Engine(Protocol):
             GatewayError: the request was refused, or no account could serve it.
 
         """
+        ...
+
+    async def cancel(self, handle: Handle) -> None:
+        """End long-running work whose result is not wanted any more, if its upstream can; failures are only logged."""
         ...
 
     def media(self, ref: MediaRef, rendition: Rendition = Rendition.USUAL) -> AbstractAsyncContextManager[MediaStream]:

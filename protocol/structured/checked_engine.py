@@ -30,6 +30,7 @@ from protocol.model import (
     Exchange,
     Finish,
     GenerationRequest,
+    Handle,
     Media,
     MediaRef,
     MediaStream,
@@ -98,6 +99,10 @@ class CheckedEngine:
     def applies(self, selection: Selection) -> frozenset[str]:
         """As `Engine.applies`."""
         return self._engine.applies(selection)
+
+    async def cancel(self, handle: Handle) -> None:
+        """As `Engine.cancel`."""
+        await self._engine.cancel(handle)
 
     def media(self, ref: MediaRef, rendition: Rendition = Rendition.USUAL) -> AbstractAsyncContextManager[MediaStream]:
         """As `Engine.media`."""

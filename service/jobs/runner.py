@@ -102,10 +102,13 @@ class Runner:
         return await self._store.page(owner, kind, page)
 
     async def remove(self, owner: str, kind: JobKind, job_id: str) -> bool:
-        """Remove a license's job, and cancel it if it runs; return whether it existed."""
+        """Remove a license's job, and cancel it if it runs, also at the upstream; return whether it existed."""
+        job = await self._store.find(owner, kind, job_id)
         removed = await self._store.remove(owner, kind, job_id)
         if removed and job_id in self._running:
             self._running[job_id].cancel()
+        if removed and job is not None and job.handle is not None and not job.over:
+            self._tasks.start_soon(self._engine.cancel, job.handle)
         return removed
 
     @asynccontextmanager

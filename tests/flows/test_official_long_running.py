@@ -123,6 +123,19 @@ def test_failed_polls_are_repeated(client):
     assert asked(client, FILM, '<sim ready="0" poll-errors="2"/> a cat').choices[0].message.content
 
 
+def test_a_film_that_is_deleted_is_cancelled_at_the_api(client, official_api):
+    before = seen(official_api).get("api_interaction_cancelled", 0)
+    video = client.videos.create(model=FILM, prompt='<sim ready="60"/> a cat')
+    while client.videos.retrieve(video.id).status == "queued":
+        pass
+    polls = seen(official_api)["api_interaction_read"]
+    while seen(official_api)["api_interaction_read"] == polls:
+        pass
+    client.videos.delete(video.id)
+    while seen(official_api).get("api_interaction_cancelled", 0) == before:
+        pass
+
+
 def test_work_outlives_the_gateway(official_api, settings, tmp_path):
     before = seen(official_api)["api_interaction"]
     gateway = Gateway(tmp_path, settings)

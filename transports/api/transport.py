@@ -13,6 +13,7 @@ from protocol.model import (
     Exchange,
     GatewayError,
     GenerationRequest,
+    Handle,
     MediaRef,
     MediaStream,
     Rendition,
@@ -25,7 +26,7 @@ from transports.api.accounts import KeyAccounts, open_accounts
 from transports.api.config import ApiConfig
 from transports.api.generated_file import is_generated, open_generated
 from transports.api.interaction_request import INTERACTION_DEFAULTS
-from transports.api.interaction_run import InteractionRun, Polling
+from transports.api.interaction_run import InteractionRun, Polling, cancel_interaction, place_of
 from transports.api.keys import ACCOUNTS
 from transports.base import Deps, TransportType
 from transports.generate_content import models
@@ -65,6 +66,12 @@ class ApiTransport(ModelTransport[KeyAccounts]):
         except ModelMissing:
             key.lacking.add(model.id)
             raise
+
+    async def cancel(self, handle: Handle) -> None:
+        """Cancel an interaction; see `protocol.model.Engine.cancel`."""
+        key = self.connected.of(handle.account)
+        with key.used():
+            await cancel_interaction(key.api, place_of(handle).id)
 
     @asynccontextmanager
     async def media(self, ref: MediaRef, rendition: Rendition) -> AsyncGenerator[MediaStream]:

@@ -12,6 +12,7 @@ from protocol.model import (
     Capability,
     Exchange,
     GenerationRequest,
+    Handle,
     MediaRef,
     MediaStream,
     Rendition,
@@ -119,6 +120,10 @@ class ModelTransport(ABC, Generic[AccountsT]):
 
     def _model(self, selection: Selection) -> str | None:
         return models.choose(selection, self.name, self._config.models, self.connected.listed, self.defaults)
+
+    async def cancel(self, handle: Handle) -> None:
+        """Do nothing: these answers take no minutes."""
+        del handle
 
     def media(self, ref: MediaRef, rendition: Rendition) -> AbstractAsyncContextManager[MediaStream]:
         """Open a file; it has one rendition. See `protocol.model.Engine.media`."""

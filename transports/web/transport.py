@@ -20,6 +20,7 @@ from protocol.model import (
     FilePart,
     GatewayError,
     GenerationRequest,
+    Handle,
     MediaRef,
     MediaStream,
     ModelDowngraded,
@@ -237,6 +238,10 @@ class WebTransport:
         attached = layout.attached if request.handle is None else ()
         fetch = partial(self._fetch, request.caller.id)
         return Prompt(layout.prompt, await connected.uploads.bring(attached, fetch) if attached else ())
+
+    async def cancel(self, handle: Handle) -> None:
+        """Do nothing: the site cannot end work; its conversation is deleted later."""
+        del handle
 
     @asynccontextmanager
     async def media(self, ref: MediaRef, rendition: Rendition) -> AsyncGenerator[MediaStream]:

@@ -12,6 +12,7 @@ from protocol.model import (
     Exchange,
     Finish,
     GenerationRequest,
+    Handle,
     MediaRef,
     MediaStream,
     RateLimited,
@@ -146,6 +147,10 @@ class ToyTransport:
             raise mapped(error, started=True) from None
         usage = Usage(input_tokens=len(question.split()), output_tokens=words)
         yield Finish(reason="stop", usage=usage)
+
+    async def cancel(self, handle: Handle) -> None:
+        """Do nothing: it has no long-running work."""
+        del handle
 
     @asynccontextmanager
     async def media(self, ref: MediaRef, rendition: Rendition) -> AsyncGenerator[MediaStream]:

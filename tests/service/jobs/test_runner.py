@@ -63,6 +63,9 @@ class Engine:
             self.open_now -= 1
             self.closed.set()
 
+    async def cancel(self, handle):
+        self.cancelled = handle
+
 
 class Exchange:
     served = Served(transport="web", account="one")
