@@ -115,6 +115,8 @@ DEFAULT_MODELS = (
     Model(id="gemini-3.5-flash", family="flash", created=1779148800),
     Model(id="gemini-3.5-flash-lite", family="flash-lite", created=1779148800),
     Model(id="gemini-3.6-flash", family="flash", created=1785196800),
+    Model(id="gemini-3.7-flash", family="flash", created=1787529600),
+    Model(id="gemini-3.8-flash", family="flash", created=1790812800),
     Model(id="gemini-embedding-2", family="embedding", capabilities=(Capability.EMBEDDING,)),
     Model(id="gemini-3.8-flash-tts", family="tts", capabilities=(Capability.SPEECH,)),
     Model(id="gemini-3.8-flash-lite-tts", family="tts-lite", capabilities=(Capability.SPEECH,)),

@@ -161,9 +161,9 @@ def test_the_model_list_names_the_site_model_of_each_name(start_web):
         models = {model.id: model for model in client.models.list()}
     flash = [{"id": "56fdd199312815e2", "name": "3.6 Flash"}]
     assert [models[f"gemini-{version}-flash"].served_by for version in ("2.5", "3.5", "3.6")] == [flash] * 3
-    assert [models[f"gemini-{version}-flash"].alias_of for version in ("2.5", "3.5", "3.6")] == [
-        "gemini-3.6-flash",
-        "gemini-3.6-flash",
+    assert [models[f"gemini-{version}-flash"].alias_of for version in ("2.5", "3.6", "3.8")] == [
+        "gemini-3.8-flash",
+        "gemini-3.8-flash",
         None,
     ]
     assert models["gemini-3-pro-canvas-extended"].served_by == [{"id": "e6fa609c3fa255c0", "name": "3.1 Pro"}]

@@ -203,8 +203,8 @@ def test_names_of_one_family_are_one_model_with_the_newest_name():
         "gemini-2.5-flash", "gemini-3.6-flash", "gemini-2.5-flash-free", "gemini-2.5-pro", "own",
     )}  # fmt: skip
     assert newest == {
-        "gemini-2.5-flash": "gemini-3.6-flash",
-        "gemini-3.6-flash": "gemini-3.6-flash",
+        "gemini-2.5-flash": "gemini-3.8-flash",
+        "gemini-3.6-flash": "gemini-3.8-flash",
         "gemini-2.5-flash-free": "gemini-2.5-flash-free",
         "gemini-2.5-pro": "gemini-3.1-pro",
         "own": "own",
