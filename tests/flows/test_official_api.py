@@ -201,6 +201,20 @@ def test_a_picture_of_an_earlier_answer_is_sent_again(client):
     assert again.usage.prompt_tokens > 258
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_document_comes_as_from_the_website(client, stream):
+    answer = asked(client, user("A page that shows a fox"), model="gemini-3-pro-canvas", stream=stream)
+    if stream:
+        deltas = [choice.delta for chunk in answer for choice in chunk.choices]
+        content = "".join(delta.content or "" for delta in deltas)
+        (document,) = (one for delta in deltas if (one := getattr(delta, "document", None)))
+    else:
+        content, document = answer.choices[0].message.content, answer.choices[0].message.document
+    assert document == {"title": "Simulated document", "kind": "html"}
+    assert "```html\n<p>Simulated</p>\n```" in content
+    assert "<document" not in content
+
+
 def test_a_model_that_free_keys_lack_is_served_by_a_paid_one(client, official_gateway):
     client.images.generate(model="gemini-3-pro-imagen", prompt="a cat")
     lines = [json.loads(line) for line in official_gateway.text().splitlines() if "request_finished" in line]

@@ -27,7 +27,7 @@ from protocol.model import (
     UpstreamModel,
     peek,
 )
-from transports.generate_content import wire
+from transports.generate_content import canvas, wire
 from transports.generate_content.accounts import ModelAccount
 from transports.generate_content.answer_events import ChunkReader, new_call_ids
 from transports.generate_content.answer_options import config_of, effective_options, own_tools
@@ -118,7 +118,10 @@ class ModelCall:
             response = await stack.enter_async_context(self._account.api.post(f"models/{self._model.id}:{verb}", body))
         answer = _Answer(self._account, request, self._signatures, self._media)
         read = answer.streamed(response) if request.streamed else answer.whole(response)
-        answer.events = PutBack(await stack.enter_async_context(aclosing(read)))
+        await stack.enter_async_context(aclosing(read))
+        if request.selection.capability is Capability.CANVAS:
+            read = await stack.enter_async_context(aclosing(canvas.with_documents(read)))
+        answer.events = PutBack(read)
         if await peek(answer.events) is None:
             raise UpstreamFailed("The upstream sent no answer.")
         return answer
@@ -130,7 +133,8 @@ class ModelCall:
             return signatures.get(call.id, "")
 
         options, _ = effective_options(request, self._traits)
-        inserts = Inserts(files=files, signature=signature, tools=own_tools(options))
+        told = canvas.INSTRUCTIONS if request.selection.capability is Capability.CANVAS else ""
+        inserts = Inserts(files=files, signature=signature, tools=own_tools(options), instructions=told)
         body = generate_request(request, self._traits, options_of(request, options, self._traits), inserts)
         safety = tuple(wire.SafetySetting(category, threshold) for category, threshold in options.safety)
         return msgspec.structs.replace(body, safety_settings=self._config.safety_settings or safety)

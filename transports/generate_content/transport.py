@@ -36,7 +36,7 @@ from transports.generate_content.request_files import RequestFiles
 from transports.generate_content.signatures import Signatures
 from transports.store.blobs import Blobs
 
-OFFERED = frozenset({Capability.CHAT, Capability.IMAGEN, Capability.EMBEDDING})
+OFFERED = frozenset({Capability.CHAT, Capability.IMAGEN, Capability.CANVAS, Capability.EMBEDDING})
 AccountsT = TypeVar("AccountsT", bound=ModelAccounts[Any, Any])
 
 

@@ -13,13 +13,15 @@ import msgspec
 from transports.simulator.api import request_schema as schema
 from transports.simulator.api.api_models import SimulatedModel
 from transports.simulator.images import DrawnPicture
-from transports.simulator.prompt_directives import PromptScript, parse
+from transports.simulator.prompt_directives import PromptDocument, PromptScript, parse
 from transports.simulator.schema_samples import sample
 
 _CALL = re.compile(r'<call\s+name="([^"]*)"\s*>(.*?)</call>', re.DOTALL)
 _JSON = re.compile(r"<json>(.*?)</json>", re.DOTALL)
 _BAD_JSON, _MALFORMED, _PROSE = "<badjson/>", "<malformed-call/>", "<prose-then-call/>"
 _REPAIR = "Your last answer cannot be used"
+_DOCUMENT = '<document title="'
+"""Instructions with this mark ask for a document between marks."""
 _BYTES_PER_TOKEN = 4
 _TOKENS_PER_FILE = 258
 _CODE = ("print(6 * 7)", "42\n")
@@ -152,6 +154,11 @@ class _Answering:
         return function.parameters_json_schema or {}
 
     def in_words(self, script: PromptScript) -> str:
+        told = self._request.system_instruction
+        if told is not None and _DOCUMENT in texts(told):
+            made = script.document or PromptDocument(title="Simulated document", lang="html", body="<p>Simulated</p>")
+            words = script.text if script.given and script.text else "Here is a (simulated) document."
+            return f'{words}\n\n{_DOCUMENT}{made.title}">\n```{made.lang}\n{made.body}\n```\n</document>'
         if self._said.lstrip().startswith("<echo>"):
             return script.text
         match self._request.generation_config.response_mime_type:
