@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from transports.accounts.configured import AccountSettings
+from transports.accounts.configured import AccountSettings, Count
 from transports.generate_content.config import Address, ModelsConfig, Proxy
 
 
@@ -16,6 +16,8 @@ class ApiKeyAccount(AccountSettings, frozen=True, kw_only=True, forbid_unknown_f
     """File with the key."""
     key: str = ""
     """The key as text; `key_file` is safer."""
+    concurrency: Count = 50
+    """Limit of concurrent requests, over all processes that share the store."""
     tier: Literal["free", "paid"] = "free"
     """Whether the key's project pays. Free keys are used first; models that need a paid key never use them."""
     project: Annotated[str, Meta(max_length=64)] = ""
