@@ -9,15 +9,13 @@ from starlette.responses import Response
 from protocol.http.body import encode_json
 from protocol.http.context import caller_of, context_of
 from protocol.http.errors import ASGIResponse
-from protocol.http.own_models import may_be_listed
-from protocol.model import BadRequest, Capability, Engine, Selection
+from protocol.model import BadRequest, Engine, Selection
 
 _MOST = 1000
 """The most models of one page, and the number without `pageSize`."""
 _INPUT_TOKENS, _OUTPUT_TOKENS = 70_000, 65_536
 """What the website reads, by estimate, and what it may write."""
 _METHODS = ("generateContent", "countTokens")
-_EMBEDDING_METHODS = ("embedContent", "batchEmbedContents", "countTokens")
 
 
 class GeminiModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -60,7 +58,8 @@ class GeminiModels:
         start = _number(query, "pageToken", 0)
         caller = caller_of(context)
         catalogue = self._engine.catalogue.with_aliases(caller.aliases)
-        found = [one for one in catalogue.listed() if caller.may_use(one) and may_be_listed(self._engine, one)]
+        listed = (one for one in catalogue.listed() if not one.capability.has_own_models)  # no endpoint here uses them
+        found = [one for one in listed if caller.may_use(one)]
         page = [_model(one) for one in found[start : start + size]]
         more = str(start + size) if start + size < len(found) else ""
         body = encode_json(GeminiModelPage(models=page, next_page_token=more))
@@ -96,5 +95,5 @@ def _model(selection: Selection) -> GeminiModel:
         version=selection.id,
         display_name=name,
         description=f"Answers with {selection.capability}{extended}.",
-        supported_generation_methods=_EMBEDDING_METHODS if selection.capability is Capability.EMBEDDING else _METHODS,
+        supported_generation_methods=_METHODS,
     )
