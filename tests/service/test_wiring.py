@@ -20,7 +20,7 @@ def test_transports_keep_the_order_of_the_settings(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[transports.other]\n", r"transports.other: unknown transport; expected one of: web, api, simulator"),
+        ("[transports.other]\n", r"transports.other: unknown transport; expected one of: web, api, vertex, simulator"),
         ("[transports.web]\nother = 1\n", r"transports.web.other: unknown key"),
         ("[transports.simulator]\n[transports.web]\n", r"simulator: cannot be combined with other transports"),
         (
