@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from transports.simulator import prompt_tags
 from transports.simulator.schema_samples import sample
 
 _EXAMPLE = re.compile(r"^```(\S+) NAME$", re.MULTILINE)
@@ -34,9 +35,6 @@ _ONLY_ONE = "Call one tool at most"
 _REPAIR = re.compile(r"\s*Your last answer cannot be used")
 _ECHO = re.compile(r"(<(call|json)\b.*?</\2>)|<echo>.*</echo>", re.DOTALL)
 """An echo, or a call or JSON that may contain one."""
-_CALL = re.compile(r'<call\s+name="([^"]*)"\s*>(.*?)</call>', re.DOTALL)
-_JSON = re.compile(r"<json>(.*?)</json>", re.DOTALL)
-_BAD_JSON, _MALFORMED, _PROSE = "<badjson/>", "<malformed-call/>", "<prose-then-call/>"
 
 
 class PromptMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +113,7 @@ class _Model:
         """Return the results that are not answered yet; words of the user after them may ask for something else."""
         turns = list(takewhile(lambda message: message.role != "assistant", reversed(prompt.messages)))
         after = list(takewhile(lambda message: message.role != "tool", turns))
-        if any(message.role == "user" for message in after) and (self._echoes or _CALL.search(self._said)):
+        if any(message.role == "user" for message in after) and (self._echoes or prompt_tags.CALL.search(self._said)):
             return []
         results = takewhile(lambda message: message.role == "tool", turns[len(after) :])
         return [message.text for message in results][::-1]
@@ -124,7 +122,7 @@ class _Model:
         """Return the answer; None: nothing special."""
         must = _MUST.search(self._instructions)
         if self._marker and not self._results:
-            calls = _CALL.findall(self._said)
+            calls = prompt_tags.CALL.findall(self._said)
             only = _ALLOWED.search(self._instructions)
             if only is not None:  # the model prefers its instructions to the user's wish
                 calls = [call for call in calls if call[0] in only[1].split(", ")]
@@ -146,9 +144,9 @@ class _Model:
             return f"There is no tool with the name {unknown[0]}, so this (simulated) model cannot call it."
         if _ONLY_ONE in self._instructions:
             calls = calls[:1]
-        if _MALFORMED in self._said and not self._repairs:
+        if prompt_tags.MALFORMED in self._said and not self._repairs:
             return f"```{self._marker} {calls[0][0]}\n{calls[0][1].rstrip().removesuffix('}')}, oops\n```"
-        prose = "I will call a tool now.\n\n" if _PROSE in self._said else ""
+        prose = "I will call a tool now.\n\n" if prompt_tags.PROSE in self._said else ""
         return prose + "\n\n".join(self._written(name, arguments) for name, arguments in calls)
 
     def _written(self, name: str, arguments: str) -> str:
@@ -156,12 +154,12 @@ class _Model:
 
     def in_json(self) -> str | None:
         """Return the JSON of the last user message, in prose and a code block, as models write it."""
-        told, schemas = _JSON.findall(self._said), _SCHEMA.findall(self._instructions)
-        if self._echoes and not told and _BAD_JSON not in self._said:
+        told, schemas = prompt_tags.JSON.findall(self._said), _SCHEMA.findall(self._instructions)
+        if self._echoes and not told and prompt_tags.BAD_JSON not in self._said:
             return None
         made = sample(_json(schemas[-1])) if schemas else {"answer": "simulated"}
         value = told[-1].strip() if told else _shown(made)
-        if _BAD_JSON in self._said and not self._repairs:
+        if prompt_tags.BAD_JSON in self._said and not self._repairs:
             value = value[:-1].rstrip().rstrip(",") + ', "broken'
         return f"Here is the (simulated) answer:\n\n```json\n{value}\n```\n\nThat is all."
 

@@ -5,20 +5,17 @@ The tags of docs/simulator.md count here as they do at the simulated site.
 Source: "GenerateContentResponse".
 """
 
-import re
 from typing import Any
 
 import msgspec
 
+from transports.simulator import prompt_tags
 from transports.simulator.api import request_schema as schema
 from transports.simulator.api.api_models import SimulatedModel
 from transports.simulator.images import DrawnPicture
 from transports.simulator.prompt_directives import PromptDocument, PromptScript, parse
 from transports.simulator.schema_samples import sample
 
-_CALL = re.compile(r'<call\s+name="([^"]*)"\s*>(.*?)</call>', re.DOTALL)
-_JSON = re.compile(r"<json>(.*?)</json>", re.DOTALL)
-_BAD_JSON, _MALFORMED, _PROSE = "<badjson/>", "<malformed-call/>", "<prose-then-call/>"
 _REPAIR = "Your last answer cannot be used"
 _DOCUMENT = '<document title="'
 """Instructions with this mark ask for a document between marks."""
@@ -126,7 +123,7 @@ class _Answering:
         """Return an answer that calls functions; None: it calls none."""
         if not self._callable or self._mode == "NONE" or self._results:
             return None
-        wanted = _CALL.findall(self._said)
+        wanted = prompt_tags.CALL.findall(self._said)
         if not wanted and self._mode == "ANY":
             name = self._callable[0]
             wanted = [(name, _shown(sample(self.schema_of(name))))]
@@ -137,10 +134,10 @@ class _Answering:
         if unknown:
             words = f"There is no tool with the name {unknown[0]}, so this (simulated) model cannot call it."
             return ModelAnswer(parts=(ModelPart(text=words),), script=script)
-        if _MALFORMED in self._said and not self._repairs:
+        if prompt_tags.MALFORMED in self._said and not self._repairs:
             message = f"Malformed function call: call:{wanted[0][0]}{{oops"
             return ModelAnswer(finish_reason="MALFORMED_FUNCTION_CALL", finish_message=message, script=script)
-        prose = (ModelPart(text="I will call a tool now.\n\n"),) if _PROSE in self._said else ()
+        prose = (ModelPart(text="I will call a tool now.\n\n"),) if prompt_tags.PROSE in self._said else ()
         parts = tuple(
             ModelPart(call=(name, _object(arguments)), signed=not number)
             for number, (name, arguments) in enumerate(wanted)
@@ -175,12 +172,12 @@ class _Answering:
 
     def in_json(self) -> str:
         options = self._request.generation_config
-        told = _JSON.findall(self._said)
+        told = prompt_tags.JSON.findall(self._said)
         schema_ = options.response_json_schema
         if schema_ is None and options.response_schema is not None:
             schema_ = _json_schema(options.response_schema)
         value = told[-1].strip() if told else _shown(sample(schema_) if schema_ else {"answer": "simulated"})
-        if _BAD_JSON in self._said and not self._repairs:
+        if prompt_tags.BAD_JSON in self._said and not self._repairs:
             return value[:-1].rstrip().rstrip(",") + ', "broken'
         return value
 
