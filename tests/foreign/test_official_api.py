@@ -38,7 +38,7 @@ DIFFERENCES = {
     ),
     "a_call_without_its_signature": ((r"\..*", "the gateway accepts the history of any client"),),
     "a_call_that_cannot_be_read": ((r"\..*", "the gateway lets the model repair the call"),),
-    "json_in_other_forms": ((r"\[0\]\.parts\[0\]\.text", "the gateway checks JSON, and writes it anew"),),
+    "json_in_other_forms": ((r"\[0\]\.parts\[0\]\.text", "the gateway checks the JSON and encodes it again"),),
     "a_picture": ((r"\.model", "the gateway's models that draw have names of their own"),),
     "a_picture_that_is_changed": ((r"\.model", "as `a_picture`"),),
     "count_tokens": ((r"\[\d\]", "the gateway estimates them before it knows which transport answers"),),
