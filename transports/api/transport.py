@@ -5,7 +5,7 @@
 Source: "Base".
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from protocol.model import (
@@ -17,7 +17,6 @@ from protocol.model import (
     MediaRef,
     MediaStream,
     Rendition,
-    Selection,
     Served,
     SignedOut,
 )
@@ -102,17 +101,6 @@ class ApiTransport(ModelTransport[KeyAccounts]):
                 return
         yield ok("key", f"The API accepts the key and lists {len(key.models)} models.")
 
-    async def reload(self, config: ApiConfig) -> Sequence[str]:
-        """Apply the keys of the settings; see `transports.base.TransportType.reload`."""
-        return await self.connected.reload(config.accounts)
-
-
-def chosen_model(config: ApiConfig, name: str, selection: Selection) -> str | None:
-    """Return the model that the settings choose; see `transports.base.TransportType.chosen_model`."""
-    if selection.capability not in ApiTransport.offered:
-        return None
-    return models.choose(selection, name, config.models, (), ApiTransport.defaults)
-
 
 def check(config: ApiConfig) -> None:
     """Check the settings other than the keys.
@@ -146,6 +134,6 @@ TRANSPORT_TYPE = TransportType(
     tiers=frozenset({"free", "paid"}),
     families=frozenset({"pro", "flash", "flash-lite", *models.OWN_FAMILIES}),
     is_simulated=lambda config: on_this_machine(config.base_url),
-    chosen_model=chosen_model,
+    chosen_model=ApiTransport.chosen_model,
     reload=ApiTransport.reload,
 )

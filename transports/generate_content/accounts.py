@@ -1,7 +1,7 @@
 """Accounts that ask the API's models, each with the models that it has."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -71,14 +71,18 @@ class ModelAccount(ConnectedAccount, ABC):
         return body
 
     async def _refresh_models(self) -> None:
+        await self.check(CHECK_MODELS, self.read_models, "models_read_failed")
+
+    async def check(self, name: str, work: Callable[[], Awaitable[None]], failed: str) -> None:
+        """Do the work of a check, and report whether the account is accepted; another failure is the event `failed`."""
         try:
-            await self.read_models()
+            await work()
         except SignedOut as error:
-            self._deps.report(Report(account=self.account.id, check=CHECK_MODELS, error=error))
+            self._deps.report(Report(account=self.account.id, check=name, error=error))
         except (GatewayError, msgspec.MsgspecError) as error:
-            _log.warning("models_read_failed", account=self.account.id, error=type(error).__name__)
+            _log.warning(failed, account=self.account.id, error=type(error).__name__)
         else:
-            self._deps.report(Report(account=self.account.id, check=CHECK_MODELS))
+            self._deps.report(Report(account=self.account.id, check=name))
 
 
 AccountT = TypeVar("AccountT", bound=ModelAccount)

@@ -40,11 +40,6 @@ OFFERED = frozenset({Capability.CHAT, Capability.IMAGEN, Capability.CANVAS, Capa
 AccountsT = TypeVar("AccountsT", bound=ModelAccounts[Any, Any])
 
 
-def chosen_model(config: ModelsConfig, name: str, selection: Selection) -> str | None:
-    """Return the model that the settings choose; see `transports.base.TransportType.chosen_model`."""
-    return models.choose(selection, name, config.models, ()) if selection.capability in OFFERED else None
-
-
 class ModelTransport(ABC, Generic[AccountsT]):
     """Serve requests by models of the API."""
 
@@ -59,6 +54,13 @@ class ModelTransport(ABC, Generic[AccountsT]):
         self._signatures = Signatures(deps.store.records)
         self._blobs = Blobs(deps.store.records, config.media_seconds, config.media_bytes)
         self._others, self._files = deps.media, RequestFiles(self._opened, deps.files)
+
+    @classmethod
+    def chosen_model(cls, config: ModelsConfig, name: str, selection: Selection) -> str | None:
+        """Return the model that the settings choose; see `transports.base.TransportType.chosen_model`."""
+        if selection.capability not in cls.offered:
+            return None
+        return models.choose(selection, name, config.models, (), cls.defaults)
 
     @property
     def accounts(self) -> Sequence[Account]:
@@ -107,13 +109,12 @@ class ModelTransport(ABC, Generic[AccountsT]):
             raise Unsupported(f"The upstream has no model for '{request.selection.id}'.", param="model")
         connected.use()
         stack.callback(connected.unuse)
-        media = KeptMedia(self._blobs, self.name, account.id, request)
-        deps = CallDeps(signatures=self._signatures, media=media, files=self._files)
-        call = ModelCall(self._config, connected, model, deps)
         try:
             if request.selection.capability is Capability.EMBEDDING:
                 return await open_embeddings(connected, model, request, self.name)
-            return await call.open(stack, request, self.name)
+            media = KeptMedia(self._blobs, self.name, account.id, request)
+            deps = CallDeps(signatures=self._signatures, media=media, files=self._files)
+            return await ModelCall(self._config, connected, model, deps).open(stack, request, self.name)
         except ModelMissing:
             connected.lacking.add(model.id)
             raise
@@ -133,6 +134,10 @@ class ModelTransport(ABC, Generic[AccountsT]):
     def _opened(self, ref: MediaRef) -> AbstractAsyncContextManager[MediaStream]:
         """Open media of an earlier answer: all transports of the API keep theirs in the store."""
         return open_kept(self._blobs, ref) if is_kept(ref) else self._others(ref)
+
+    async def reload(self, config: Any) -> Sequence[str]:
+        """Apply the accounts of the settings; see `transports.base.TransportType.reload`."""
+        return await self.connected.reload(config.accounts)
 
     @abstractmethod
     def examine(self, account: str) -> AsyncGenerator[Finding]:

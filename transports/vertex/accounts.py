@@ -8,8 +8,8 @@ import anyio
 import msgspec
 import structlog
 
-from protocol.model import GatewayError, SignedOut
-from transports.account import Facts, Report
+from protocol.model import SignedOut
+from transports.account import Facts
 from transports.accounts.configured import ConfiguredAccount
 from transports.base import Deps
 from transports.generate_content import wire
@@ -83,14 +83,7 @@ class ConnectedServiceAccount(ModelAccount):
 
     async def refresh_token(self) -> None:
         """Renew the token if it is due, and report the outcome."""
-        try:
-            await self.tokens.keep_fresh()
-        except SignedOut as error:
-            self._deps.report(Report(account=self.account.id, check=CHECK_TOKEN, error=error))
-        except GatewayError as error:
-            _log.warning("token_refresh_failed", account=self.account.id, error=type(error).__name__)
-        else:
-            self._deps.report(Report(account=self.account.id, check=CHECK_TOKEN))
+        await self.check(CHECK_TOKEN, self.tokens.keep_fresh, "token_refresh_failed")
 
     async def count_tokens(self, model: str) -> None:
         """Ask a model to count tokens, which costs nothing; raises GatewayError if it does not."""

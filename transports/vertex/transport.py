@@ -5,7 +5,7 @@
 Source: "Vertex AI".
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 
@@ -16,7 +16,7 @@ from transports.account import Finding, failed, ok
 from transports.base import Deps, TransportType
 from transports.generate_content import models
 from transports.generate_content.config import on_this_machine
-from transports.generate_content.transport import ModelTransport, chosen_model
+from transports.generate_content.transport import ModelTransport
 from transports.http import trusted
 from transports.vertex.accounts import ServiceAccounts, open_accounts
 from transports.vertex.config import VertexConfig, origin_of
@@ -62,10 +62,6 @@ class VertexTransport(ModelTransport[ServiceAccounts]):
                 return
         yield ok(step, f"Vertex AI answers for project '{project}' in '{settings.location}', by '{model}'.")
 
-    async def reload(self, config: VertexConfig) -> Sequence[str]:
-        """Apply the accounts of the settings; see `transports.base.TransportType.reload`."""
-        return await self.connected.reload(config.accounts)
-
 
 def check(config: VertexConfig) -> None:
     """Check the settings other than the accounts.
@@ -109,6 +105,6 @@ TRANSPORT_TYPE = TransportType(
     tiers=frozenset({"paid"}),
     families=frozenset({"pro", "flash", "flash-lite"}),
     is_simulated=lambda config: on_this_machine(config.base_url),
-    chosen_model=chosen_model,
+    chosen_model=VertexTransport.chosen_model,
     reload=VertexTransport.reload,
 )
