@@ -125,6 +125,7 @@ TESTED_ELSEWHERE = {
     "transports/generate_content/kept_media.py",
     "transports/generate_content/model_call.py",
     "transports/generate_content/models.py",
+    "transports/generate_content/request_contents.py",  # tests/transports/generate_content/test_request_body.py
     "transports/generate_content/transport.py",
     "transports/observer.py",
     "transports/simulator/api/answer_stream.py",

@@ -5,7 +5,7 @@ Chunks are deltas. Finish reasons, sources and token counts come with the last o
 Source: "GenerateContentResponse".
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 
 import msgspec
@@ -52,13 +52,15 @@ class ChunkReader:
         picture: Callable[[wire.Blob], Media | None],
         call_id: Callable[[], str],
         signed: Callable[[str, str], None] = lambda _id, _signature: None,
+        names: Mapping[str, str] = {},
     ) -> None:
         """Set functions for what the answer contains.
 
         `picture` keeps a file and returns its event, or None if it is left out. `call_id` makes the id of a call that
-        has none. `signed` is called with the id of a call and its signature.
+        has none. `signed` is called with the id of a call and its signature. `names` are the client's names of
+        functions by those that the API knows.
         """
-        self._picture, self._call_id, self._signed = picture, call_id, signed
+        self._picture, self._call_id, self._signed, self._names = picture, call_id, signed, names
         self._text: list[str] = []
         self._calls = self._shown = 0
         self._ids: set[str] = set()
@@ -162,7 +164,7 @@ class ChunkReader:
         self._calls += 1
         if signature:
             self._signed(call_id, signature)
-        yield CallStarted(id=call_id, name=call.name, signature=signature)
+        yield CallStarted(id=call_id, name=self._names.get(call.name, call.name), signature=signature)
         yield CallArguments(msgspec.json.encode(call.args).decode())
 
     def _citations(self) -> Iterator[Citation]:

@@ -31,10 +31,12 @@ from transports.generate_content import canvas, wire
 from transports.generate_content.accounts import ModelAccount
 from transports.generate_content.answer_events import ChunkReader, new_call_ids
 from transports.generate_content.answer_options import config_of, effective_options, own_tools
+from transports.generate_content.api_names import changed_names
 from transports.generate_content.config import ModelsConfig
 from transports.generate_content.errors import SignatureRefused
 from transports.generate_content.models import traits_of
-from transports.generate_content.request_body import Inserts, ModelTraits, generate_request
+from transports.generate_content.request_body import ModelTraits, generate_request
+from transports.generate_content.request_contents import Inserts
 from transports.generate_content.request_files import RequestFiles, is_long
 from transports.generate_content.signatures import Signatures
 from transports.generate_content.sse import SseReader, SseTooLong
@@ -153,7 +155,8 @@ class _Answer:
         self._signatures, self._media = signatures, media
         self._signed: dict[str, str] = {}
         prefix = f"call_{uuid.uuid4().hex[:20]}_"
-        self.reader = ChunkReader(media.note, new_call_ids(prefix), self._signed.__setitem__)
+        names = changed_names(tool.name for tool in (request.tools.tools if request.tools is not None else ()))
+        self.reader = ChunkReader(media.note, new_call_ids(prefix), self._signed.__setitem__, names)
 
     async def streamed(self, response: ClientResponse) -> AsyncGenerator[Event]:
         """Yield the events of a stream."""

@@ -4,25 +4,15 @@ Source: "GenerateContentRequest", "Thinking".
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
-from protocol.model import (
-    FilePart,
-    GenerationRequest,
-    JsonOutput,
-    MediaPart,
-    Role,
-    TextPart,
-    ToolCall,
-    ToolChoice,
-    Turn,
-)
+from protocol.model import GenerationRequest, JsonOutput, Schema, ToolChoice
 from transports.generate_content import wire
-
-_SYSTEM = frozenset({Role.SYSTEM, Role.DEVELOPER})
+from transports.generate_content.api_names import api_name
+from transports.generate_content.request_contents import SYSTEM_ROLES, Inserts, contents_of
+from transports.generate_content.schema_subset import api_schema
 
 
 class ModelTraits(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,19 +34,6 @@ class ModelTraits(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it accepts tools of the API together with functions or a form of the answer."""
 
 
-class Inserts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request contains besides its own texts."""
-
-    files: Mapping[int, wire.ContentPart] = {}
-    """The files and media of the turns, by the `id()` of their part."""
-    signature: Callable[[ToolCall], str] = lambda _: ""
-    """Returns the thought signature of a call; empty: not known."""
-    instructions: str = ""
-    """Instructions of the gateway for this kind of answer."""
-    tools: tuple[wire.Tool, ...] = ()
-    """Tools of the API."""
-
-
 def generate_request(
     request: GenerationRequest,
     traits: ModelTraits,
@@ -65,103 +42,33 @@ def generate_request(
 ) -> wire.GenerateContentRequest:
     """Return the body for a request; `config` has the options that do not depend on the conversation.
 
-    A system message anywhere in the conversation belongs to the system instruction.
+    A system message anywhere in the conversation belongs to the system instruction. Without other messages it is the
+    user's, since the API refuses a request that has none.
     """
-    system = [turn.text for turn in request.turns if turn.role in _SYSTEM and turn.text]
+    system = [turn.text for turn in request.turns if turn.role in SYSTEM_ROLES and turn.text]
     output, tools = request.output, request.tools
     if output is not None and (tools is None or traits.json_with_tools):
         config = msgspec.structs.replace(
-            config, response_mime_type="application/json", response_json_schema=output.schema
+            config,
+            response_mime_type="application/json",
+            response_json_schema=api_schema(output.schema) if isinstance(output.schema, dict) else output.schema,
         )
     elif output is not None:
         system.append(_json_instructions(output))
     if inserts.instructions:
         system.append(inserts.instructions)
     offered, calling = tools_of(tools, inserts.tools)
+    told = wire.Content(tuple(wire.ContentPart(text=text) for text in system)) if system else None
+    contents = contents_of(request.turns, inserts, signed=traits.signatures)
+    if told is not None and not contents:
+        contents, told = (msgspec.structs.replace(told, role="user"),), None
     return wire.GenerateContentRequest(
-        contents=tuple(contents_of(request.turns, traits, inserts)),
-        system_instruction=wire.Content(tuple(wire.ContentPart(text=text) for text in system)) if system else None,
+        contents=contents,
+        system_instruction=told,
         tools=offered,
         tool_config=calling,
         generation_config=config if config != wire.GenerationConfig() else None,
     )
-
-
-def contents_of(turns: Sequence[Turn], traits: ModelTraits, inserts: Inserts) -> Iterator[wire.Content]:
-    """Yield the messages; the results of one answer's calls are one message, as the API requires."""
-    results: list[wire.ContentPart] = []
-    for turn in turns:
-        if turn.role is Role.TOOL:
-            results += result_parts(turn, inserts)
-            continue
-        if results:
-            yield wire.Content(tuple(results), "user")
-            results = []
-        if turn.role in _SYSTEM:
-            continue
-        parts = [
-            wire.ContentPart(text=part.text) if isinstance(part, TextPart) else inserts.files[id(part)]
-            for part in turn.parts
-            if not isinstance(part, TextPart) or part.text
-        ]
-        if turn.role is Role.ASSISTANT:
-            parts += call_parts(turn.tool_calls, traits, inserts)
-        if parts:
-            yield wire.Content(tuple(parts), "model" if turn.role is Role.ASSISTANT else "user")
-    if results:
-        yield wire.Content(tuple(results), "user")
-
-
-def call_parts(calls: Sequence[ToolCall], traits: ModelTraits, inserts: Inserts) -> Iterator[wire.ContentPart]:
-    """Yield the calls of one answer; of several at once only the first one has a signature."""
-    for number, call in enumerate(calls):
-        signature = inserts.signature(call)
-        if not signature and not number and traits.signatures:
-            signature = wire.SKIP_SIGNATURE
-        arguments = _object(call.arguments)
-        yield wire.ContentPart(
-            function_call=wire.FunctionCall(
-                name=call.name, args=arguments if arguments is not None else {}, id=call.id
-            ),
-            thought_signature=signature,
-        )
-
-
-def result_parts(turn: Turn, inserts: Inserts) -> Iterator[wire.ContentPart]:
-    """Yield the result of a call: a compact JSON object as it is, another text as `{"result": …}`.
-
-    Only files within the request belong to the result itself; an uploaded file follows it.
-    """
-    files = [inserts.files[id(part)] for part in turn.parts if isinstance(part, FilePart | MediaPart)]
-    response = _exact_object(turn.text)
-    yield wire.ContentPart(
-        function_response=wire.FunctionResponse(
-            name=turn.name or "",
-            response=response if response is not None else {"result": turn.text},
-            id=turn.tool_call_id or "",
-            parts=tuple(wire.FunctionResponsePart(file.inline_data) for file in files if file.inline_data is not None),
-        )
-    )
-    yield from (file for file in files if file.inline_data is None)
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    """Return the JSON object that a text is, or None."""
-    try:
-        value: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
-
-
-def _exact_object(text: str) -> dict[str, Any] | None:
-    """Return the JSON object that a text is if it loses nothing as an object, or None.
-
-    The API keeps objects as `google.protobuf.Struct`: blanks between the values, doubled names and large numbers would
-    be lost, and a client may look for its text in the answer.
-    """
-    value = _object(text)
-    return value if value is not None and json.dumps(value, separators=(",", ":"), ensure_ascii=False) == text else None
 
 
 def tools_of(
@@ -175,14 +82,23 @@ def tools_of(
         return own, None
     declared = tuple(
         wire.FunctionDeclaration(
-            tool.name, tool.description, tool.parameters or None if isinstance(tool.parameters, dict) else None
+            api_name(tool.name),
+            tool.description,
+            _parameters(tool.parameters),
         )
         for tool in choice.tools
     )
+    allowed = tuple(map(api_name, choice.allowed))
     mode = "ANY" if choice.mode == "required" else "VALIDATED" if choice.allowed else "AUTO"
     return (wire.Tool(function_declarations=declared), *own), wire.ToolConfig(
-        wire.FunctionCallingConfig(mode, choice.allowed), include_server_side_tool_invocations=bool(own)
+        wire.FunctionCallingConfig(mode, allowed), include_server_side_tool_invocations=bool(own)
     )
+
+
+def _parameters(schema: Schema) -> dict[str, Any] | None:
+    """Return the schema of arguments as the API accepts it: that of an object; None: there are no arguments."""
+    found = api_schema(schema) if isinstance(schema, dict) else {}
+    return found if not found or "type" in found or "anyOf" in found else {"type": "object", **found}
 
 
 def _json_instructions(output: JsonOutput) -> str:

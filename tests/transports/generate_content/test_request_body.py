@@ -22,7 +22,9 @@ from protocol.model import (
 )
 from tests.conftest import ROOT
 from transports.generate_content import wire
-from transports.generate_content.request_body import Inserts, ModelTraits, generate_request
+from transports.generate_content.api_names import changed_names
+from transports.generate_content.request_body import ModelTraits, generate_request
+from transports.generate_content.request_contents import Inserts
 
 PYTHON = ROOT / ".venv-foreign" / "bin" / "python"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
@@ -132,7 +134,44 @@ def corpus():
         yield f"picture in a result {len(files)}", body(asked(*history), inserts=inserts)
 
 
-CORPUS = dict(corpus())
+def odd_histories():
+    """Yield a name and a conversation that clients send, and that the API refuses as it is."""
+    one, two = ("a", "clock", "{}"), ("b", "clock", "{}")
+    model = said(Role.ASSISTANT, "Hm")
+    again = said(Role.USER, "Again")
+    yield "only a system message", (said(Role.SYSTEM, "Be brief."),)
+    yield "only an answer", (model,)
+    yield "an answer at the end", (HELLO, model)
+    yield "empty messages", (said(Role.USER, ""), HELLO, said(Role.ASSISTANT, ""), again)
+    yield "a call without a result", (HELLO, called(one), again)
+    yield "a call at the end", (HELLO, called(one))
+    yield "one of two results", (HELLO, called(one, two), answered("b", "clock", "noon"), again)
+    yield "a result without a call", (HELLO, answered("z", "clock", "noon"), again)
+    yield "too many results", (HELLO, called(one), answered("a", "clock", "1"), answered("z", "clock", "2"))
+    yield "results in another order", (
+        HELLO, called(one, two), answered("b", "clock", "2"), answered("a", "clock", "1"),
+    )  # fmt: skip
+    yield "a call after an answer", (HELLO, model, called(one), answered("a", "clock", "1"))
+    yield "a call at the beginning", (called(one), answered("a", "clock", "1"))
+    yield "arguments that are no JSON", (HELLO, called(("a", "clock", "{oops")), answered("a", "clock", "{oops"))
+    yield "names that the API refuses", (HELLO, called(("a", "1/get", "{}")), answered("a", "1/get", "[1, 2]"))
+
+
+ODD = dict(odd_histories())
+
+
+def odd_corpus():
+    """Yield a name and a body for each odd conversation, and for odd functions."""
+    for name, turns in ODD.items():
+        yield name, body(asked(*turns, tools=ToolChoice(tools=(CLOCK,))))
+    odd = (
+        Tool(name="1-get", parameters={"$ref": "#/definitions/A", "definitions": {"A": AWKWARD}}),
+        Tool(name="x" * 200),
+    )
+    yield "odd functions", body(asked(HELLO, tools=ToolChoice(tools=odd, allowed=("1-get",))))
+
+
+CORPUS = dict(corpus()) | dict(odd_corpus())
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +211,39 @@ def test_a_system_message_in_the_middle_belongs_to_the_system_instruction():
 def test_a_request_without_options_has_no_generation_config():
     assert body(asked(HELLO)) == {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
     assert msgspec.json.encode(wire.GenerationConfig()) == b"{}"
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_history_is_one_that_the_api_accepts(name):
+    contents = CORPUS[name]["contents"]
+    assert contents
+    assert [one["role"] for one in contents] != ["model"]
+    open_calls, before = [], "model"
+    for message in contents:
+        calls = [part["functionCall"] for part in message["parts"] if "functionCall" in part]
+        results = [part["functionResponse"] for part in message["parts"] if "functionResponse" in part]
+        assert [(one["id"], one["name"]) for one in results] == [(one["id"], one["name"]) for one in open_calls]
+        assert not calls or (message["role"], before) == ("model", "user")
+        open_calls, before = calls, message["role"]
+    assert open_calls == []
+
+
+def test_a_missing_result_says_so_and_one_without_a_call_is_text():
+    [first, second] = CORPUS["one of two results"]["contents"][2]["parts"]
+    assert first["functionResponse"]["response"] == {"error": "There is no result of this call."}
+    assert second["functionResponse"]["response"] == {"result": "noon"}
+    last = CORPUS["too many results"]["contents"][-1]["parts"][0]["text"]
+    assert last == "Result of a call of 'clock' that is not in this conversation:\n2"
+
+
+def test_a_system_message_alone_is_the_user_s():
+    assert CORPUS["only a system message"]["contents"] == [{"role": "user", "parts": [{"text": "Be brief."}]}]
+    assert "systemInstruction" not in CORPUS["only a system message"]
+
+
+def test_functions_have_the_names_that_the_api_accepts_everywhere():
+    made = CORPUS["odd functions"]
+    names = [one["name"] for one in made["tools"][0]["functionDeclarations"]]
+    assert made["toolConfig"]["functionCallingConfig"]["allowedFunctionNames"] == names[:1]
+    assert changed_names(["1-get", "x" * 200, "clock"]) == dict(zip(names, ["1-get", "x" * 200], strict=True))
+    assert max(map(len, names)) <= 128

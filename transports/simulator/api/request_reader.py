@@ -132,7 +132,9 @@ class RequestCheck:
 
     def check_turns(self) -> None:
         """Check that the results of calls follow them, as many as there are calls."""
-        called = 0
+        called, before = 0, "model"
+        if [message.role for message in self._request.contents] == ["model"]:
+            raise invalid("Please ensure that single turn requests end with a user role or the role field is empty.")
         for message in self._request.contents:
             results = sum(part.function_response is not None for part in message.parts)
             if results != called and (results or called):
@@ -143,6 +145,14 @@ class RequestCheck:
             called = sum(part.function_call is not None for part in message.parts)
             if called and message.role != "model":
                 raise invalid("Please use a valid role for function calls: model.")
+            if called and before == "model":
+                raise invalid(
+                    "Please ensure that function call turn comes immediately after a user turn or after a function "
+                    "response turn."
+                )
+            before = message.role
+        if called:
+            raise invalid("Please ensure that function call turn is followed by a function response turn.")
 
     def check_signatures(self) -> None:
         """Check the first call of each step since the last message of the user's own."""
@@ -175,9 +185,12 @@ class RequestCheck:
             if names.count(name) > 1:
                 raise invalid(f"Duplicate function declaration found: {name}")
         for one in functions:
-            if one.parameters is not None and one.parameters_json_schema is not None:
+            form: Any = one.parameters_json_schema
+            if one.parameters is not None and form is not None:
                 raise invalid(f"Function {one.name}: only one of parameters and parameters_json_schema can be set.")
-            if one.parameters_json_schema is not None and not isinstance(one.parameters_json_schema, dict):
+            if form is not None:
+                check_references(form)
+            if form is not None and not isinstance(form, dict):
                 raise invalid(f"Function {one.name}: parameters_json_schema must be an object.")
         self.check_calling(names)
 
@@ -204,6 +217,7 @@ class RequestCheck:
         formed = options.response_schema is not None or options.response_json_schema is not None
         if formed and options.response_mime_type not in {"application/json", "text/x.enum"}:
             raise invalid("Response schema needs response_mime_type application/json.")
+        check_references(options.response_json_schema)
         functions = any(tool.function_declarations for tool in self._request.tools)
         if options.response_mime_type == "application/json" and functions and not model.since_3:
             raise invalid("Function calling with a response mime type: 'application/json' is unsupported")
@@ -229,3 +243,29 @@ class RequestCheck:
             raise invalid("Thinking level MINIMAL is not supported for this model.")
         if budget == 0 and self._model.pro:
             raise invalid("Budget 0 is invalid. This model only works in thinking mode.")
+
+
+def check_references(schema_: Any) -> None:
+    """Check the references of a JSON Schema: each leads to a definition, with few keywords next to it.
+
+    Raises:
+        ApiRefusal: a reference is refused.
+
+    """
+    root: Any = cast("dict[str, Any]", schema_) if isinstance(schema_, dict) else {}
+    defined = root.get("$defs", {})
+    nodes: list[tuple[Any, str]] = [(schema_, "")]
+    for node, at in nodes:
+        if isinstance(node, list):
+            nodes += [(one, f"{at}.{number}") for number, one in enumerate(cast("list[Any]", node))]
+        if not isinstance(node, dict):
+            continue
+        fields = cast("dict[str, Any]", node)
+        nodes += [(one, f"{at}.{name}") for name, one in fields.items() if name not in {"default", "enum", "example"}]
+        reference = fields.get("$ref")
+        if not isinstance(reference, str):
+            continue
+        if reference.removeprefix("#/$defs/") not in defined:
+            raise invalid(f"reference to undefined schema at {at.strip('.')}")
+        if any(name not in {"description", "default"} and not name.startswith("$") for name in fields):
+            raise invalid(f"Schema.ref '{reference}' was set alongside unsupported fields.")
