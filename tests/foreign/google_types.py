@@ -2,7 +2,7 @@
 
 Reads a JSON list of `[type, body]` from stdin and writes a list of problems, null for a valid body. `request` and
 `response` are parsed strictly by the published protos, and by the types of `google-genai`, which knows newer fields;
-`error`, `models`, `model` and `count` by the protos alone.
+the other types by the protos alone.
 What only the newer types know is removed before the protos judge (`NEWER`).
 """
 
@@ -32,6 +32,8 @@ OTHERS = {
     "models": protos.ListModelsResponse.pb(),
     "model": protos.Model.pb(),
     "embeddings": protos.BatchEmbedContentsRequest.pb(),
+    "cached": protos.CachedContent.pb(),
+    "caches": protos.ListCachedContentsResponse.pb(),
     "count": protos.CountTokensResponse.pb(),
 }
 assert error_details_pb2.RetryInfo

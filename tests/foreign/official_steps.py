@@ -415,6 +415,35 @@ def step_wrong_requests(world):
     ]
 
 
+def step_cached_contents(world):
+    caches, document = world.client.caches, "A long document. " * 300
+
+    def create(**config):
+        return caches.create(model=world.model, config={"contents": [document], "ttl": "300s"} | config)
+
+    def made():
+        first, second = create(display_name="First"), create(system_instruction="Be brief.")
+        asked = shown([world.ask(ECHO, {"cached_content": first.name})])
+        longer = caches.update(name=first.name, config={"ttl": "900s"})
+        assert longer.expire_time > first.expire_time
+        equal({one.name for one in caches.list(config={"page_size": 1})}, {first.name, second.name})
+        equal(caches.get(name=first.name).display_name, "First")
+        for one in (first, second):
+            caches.delete(name=one.name)
+        return {
+            "usage": asked["usage"],
+            "tokens": first.usage_metadata.total_token_count,
+            "refused": [
+                refusal(lambda: caches.get(name=first.name)),
+                refusal(lambda: world.ask("x", {"cached_content": first.name})),
+                refusal(lambda: create(contents=["short"])),
+                refusal(lambda: create(ttl="-1s")),
+            ],
+        }
+
+    return outcome(made)
+
+
 def step_a_wrong_key(world):
     stranger = world.with_key("AIzaNobody-0123456789")
     return refusal(lambda: stranger.models.generate_content(model=world.model, contents="x"))

@@ -46,6 +46,7 @@ DIFFERENCES = {
     "a_prompt_that_is_blocked": ((r"\.usage\..*", "errors have no counts"),),
     "unknown_and_retired_models": ((r"\[2\]\..*", "the gateway answers for names that are outdated, see `aliases`"),),
     "wrong_requests": ((r"\[5\]\.(error|status)", "the gateway has no contents that a client has cached"),),
+    "cached_contents": ((r"\..*", "cached contents belong to a key's project, and the gateway creates its own"),),
     "a_wrong_key": ((r"\.(error|status)", "licenses are refused with 401, as in the gateway's other dialects"),),
     "a_stream_that_breaks_off": ((r"\[\d\]\[2\]", "the gateway ends a broken stream with an error of the API's form"),),
 }

@@ -50,6 +50,23 @@ def step_functions_are_called_and_answered(make):
     assert "blue in Oslo" in answer.text
 
 
+def step_cached_contents(make):
+    client = make()
+    config = {"system_instruction": "A long document. " * 300, "ttl": "300s"}
+    kept = client.caches.create(model=MODEL, config=config)
+    assert client.caches.get(name=kept.name).model.endswith(MODEL)
+    answer = client.models.generate_content(
+        model=MODEL, contents="<echo>hi</echo>", config={"cached_content": kept.name}
+    )
+    assert answer.text == "hi"
+    assert answer.usage_metadata.cached_content_token_count == kept.usage_metadata.total_token_count == 1275
+    assert [one.name for one in client.caches.list()] == [kept.name]
+    assert client.caches.update(name=kept.name, config={"ttl": "900s"}).expire_time > kept.expire_time
+    client.caches.delete(name=kept.name)
+    gone = {"cached_content": kept.name}
+    refused(404, lambda: client.models.generate_content(model=MODEL, contents="x", config=gone))
+
+
 def step_a_picture(make):
     config = types.GenerateContentConfig(
         response_modalities=["IMAGE"], image_config=types.ImageConfig(aspect_ratio="16:9", image_size="1K")

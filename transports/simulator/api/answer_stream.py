@@ -149,6 +149,7 @@ class ModelAnswerWriter:
 
     def usage_json(self) -> dict[str, Any]:
         """Return the counts of tokens as JSON."""
+        answer = self._answer
         messages = list(self._request.contents)
         if self._request.system_instruction is not None:
             messages.append(self._request.system_instruction)
@@ -169,6 +170,9 @@ class ModelAnswerWriter:
         }
         if pictures:
             usage["candidatesTokensDetails"] = [{"modality": "IMAGE", "tokenCount": pictures}]
+        if answer.cached_tokens:
+            usage["cachedContentTokenCount"] = answer.cached_tokens
+            usage["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": answer.cached_tokens}]
         more = {"thoughtsTokenCount": thoughts, "toolUsePromptTokenCount": read}
         return usage | {name: count for name, count in more.items() if count}
 

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from transports.clock import Clock
 from transports.simulator.api import request_schema as schema
 from transports.simulator.api.api_keys import SimulatedKey
+from transports.simulator.api.pages import page_of
 from transports.simulator.api.request_reader import decode
 from transports.simulator.api.rpc_errors import ApiRefusal, invalid
 
@@ -28,6 +29,7 @@ _FAILS = b"<file-fails/>"
 """The beginning of a file that cannot be processed."""
 _NAME = re.compile(r"files/[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 FindKey = Callable[[str | None], SimulatedKey]
+SentT = TypeVar("SentT", schema.Request, schema.CachedRequest)
 
 
 class StartedFile(schema.Strict, frozen=True):
@@ -75,9 +77,9 @@ class KeptFile(msgspec.Struct, kw_only=True):
             "displayName": self.title,
             "mimeType": self.mime,
             "sizeBytes": str(self.size),
-            "createTime": _time(self.created),
-            "updateTime": _time(self.created),
-            "expirationTime": _time(self.created + _LIFETIME),
+            "createTime": shown_time(self.created),
+            "updateTime": shown_time(self.created),
+            "expirationTime": shown_time(self.created + _LIFETIME),
             "sha256Hash": digest,
             "uri": f"{self.base}/v1beta/{self.name}",
             "state": state,
@@ -156,10 +158,7 @@ class ApiFiles:
         key, now = self._find_key(request.headers.get("x-goog-api-key")), self._clock.wall()
         self.drop_expired()
         own = [file.shown(now) for file in reversed(self._files.values()) if file.project == key.key]
-        size, start = (request.query_params.get(name, "") for name in ("pageSize", "pageToken"))
-        first, most = int(start) if start.isdecimal() else 0, int(size) if size.isdecimal() else 10
-        page: dict[str, Any] = {"files": own[first : first + most]} if own else {}
-        return JSONResponse(page | ({"nextPageToken": str(first + most)} if first + most < len(own) else {}))
+        return JSONResponse(page_of(request, "files", own, 10))
 
     async def get_file(self, request: Request) -> Response:
         """Answer `GET files/{name}`."""
@@ -196,7 +195,7 @@ class ApiFiles:
         for name in [name for name, file in self._files.items() if now >= file.created + _LIFETIME]:
             del self._files[name]
 
-    def resolved(self, sent: schema.Request, key: SimulatedKey) -> schema.Request:
+    def resolved(self, sent: SentT, key: SimulatedKey) -> SentT:
         """Return a request with its uploaded files in place of their addresses.
 
         Raises:
@@ -223,5 +222,6 @@ class ApiFiles:
         return msgspec.structs.replace(part, file_data=None, inline_data=inline)
 
 
-def _time(seconds: float) -> str:
+def shown_time(seconds: float) -> str:
+    """Return a time as the API writes it."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

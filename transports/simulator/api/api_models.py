@@ -27,6 +27,16 @@ class SimulatedModel(msgspec.Struct, frozen=True, kw_only=True):
         return found is None or int(found[1]) >= 3
 
     @property
+    def caches(self) -> bool:
+        """Whether it keeps beginnings of prompts."""
+        return self.kind == "text" and self.id.startswith("gemini")
+
+    @property
+    def least_cached(self) -> int:
+        """The tokens that are worth to be kept. Source: "Context caching"."""
+        return 4096 if self.pro else 1024
+
+    @property
     def pro(self) -> bool:
         """Whether it is a Pro model."""
         return "-pro" in self.id

@@ -5,14 +5,14 @@ Source: "GenerateContentRequest", "Thinking".
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
 
 from transports.simulator.api import request_schema as schema
 from transports.simulator.api.api_models import SimulatedModel
-from transports.simulator.api.rpc_errors import ApiRefusal, invalid
+from transports.simulator.api.rpc_errors import invalid
 
 RequestT = TypeVar("RequestT")
 
@@ -78,6 +78,31 @@ def _in_camel_case(value: Any, *, names: bool = True) -> Any:
     return found
 
 
+def check_messages(messages: Sequence[schema.SentMessage], owner: str) -> None:
+    """Check the roles and the parts of messages; `owner` is the type that has them.
+
+    Raises:
+        ApiRefusal: one is wrong.
+
+    """
+    for place, message in enumerate(messages):
+        at = f"contents[{place}]"
+        if not message.role and len(messages) > 1:
+            raise invalid("Please use a valid role: user, model.")
+        if not message.parts:
+            raise invalid(f"* {owner}.{at}.parts: contents.parts must not be empty.")
+        for number, part in enumerate(message.parts):
+            fields = [name for name in _CONTENT if getattr(part, name) is not None]
+            if len(fields) > 1:
+                raise invalid(f"Invalid value at '{at}.parts[{number}]' (oneof), oneof field 'data' is already set.")
+            if not fields and not part.thought_signature:
+                wanted = "required oneof field 'data' must have one initialized field"
+                raise invalid(f"* {owner}.{at}.parts[{number}].data: {wanted}")
+            inline = part.inline_data
+            if inline is not None and (not inline.mime_type or not inline.data):
+                raise invalid("Unable to process input file: it has no type or no data.")
+
+
 class RequestCheck:
     """Checks a decoded request to one model."""
 
@@ -99,36 +124,12 @@ class RequestCheck:
         """
         if not self._request.contents:
             raise invalid("* GenerateContentRequest.contents: contents is not specified")
-        if self._request.cached_content:
-            raise ApiRefusal(403, "CachedContent not found (or permission denied)")
-        for place, message in enumerate(self._request.contents):
-            self.check_message(message, f"contents[{place}]")
+        check_messages(self._request.contents, "GenerateContentRequest")
         self.check_turns()
         if self._model.since_3:
             self.check_signatures()
         self.check_tools()
         self.check_options()
-
-    def check_message(self, message: schema.SentMessage, at: str) -> None:
-        """Check the role and the parts of a message."""
-        if not message.role and len(self._request.contents) > 1:
-            raise invalid("Please use a valid role: user, model.")
-        if not message.parts:
-            raise invalid(f"* GenerateContentRequest.{at}.parts: contents.parts must not be empty.")
-        for number, part in enumerate(message.parts):
-            fields = [name for name in _CONTENT if getattr(part, name) is not None]
-            if len(fields) > 1:
-                raise invalid(f"Invalid value at '{at}.parts[{number}]' (oneof), oneof field 'data' is already set.")
-            if not fields and not part.thought_signature:
-                place = f"* GenerateContentRequest.{at}.parts[{number}].data"
-                raise invalid(f"{place}: required oneof field 'data' must have one initialized field")
-            self.check_file(part)
-
-    def check_file(self, part: schema.SentPart) -> None:
-        """Check a file, if the part is one."""
-        inline = part.inline_data
-        if inline is not None and (not inline.mime_type or not inline.data):
-            raise invalid("Unable to process input file: it has no type or no data.")
 
     def check_turns(self) -> None:
         """Check that the results of calls follow them, as many as there are calls."""

@@ -351,6 +351,19 @@ class Request(Strict, frozen=True):
     continuation_token: str = ""
 
 
+class CachedRequest(Strict, frozen=True):
+    """The body of `POST cachedContents` and of `PATCH cachedContents/{name}`."""
+
+    model: str = ""
+    display_name: Annotated[str, Meta(max_length=128)] = ""
+    contents: list[SentMessage] = []
+    system_instruction: SentMessage | None = None
+    tools: list[SentTool] = []
+    tool_config: ToolOptions | None = None
+    ttl: Duration | None = None
+    expire_time: Timestamp | None = None
+
+
 class EmbedRequest(Strict, frozen=True):
     """The body of `:embedContent`, and a request of `:batchEmbedContents`."""
 

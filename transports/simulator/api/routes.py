@@ -7,7 +7,6 @@ import base64
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -15,12 +14,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from transports.clock import Clock
-from transports.simulator.api import api_models, request_schema
+from transports.simulator.api import api_models
+from transports.simulator.api import request_schema as schema
 from transports.simulator.api.answer_stream import ModelAnswerWriter, breaks, broken_whole, streamed
 from transports.simulator.api.api_files import ApiFiles
 from transports.simulator.api.api_keys import KeyRing, SimulatedKey
+from transports.simulator.api.cached_contents import CachedContents, CacheOwner
+from transports.simulator.api.implicit_cache import ImplicitCache
 from transports.simulator.api.interactions import SimulatedInteractions
 from transports.simulator.api.ordered_faults import OrderedFaults, refuse_as_ordered
+from transports.simulator.api.pages import page_of
 from transports.simulator.api.request_reader import RequestCheck, decode
 from transports.simulator.api.rpc_errors import ApiRefusal, invalid
 from transports.simulator.api.simulated_embeddings import read_embeds, vector_of
@@ -44,6 +47,7 @@ class SimulatedApi:
         self._faults = OrderedFaults()
         self._interactions = SimulatedInteractions(config, clock, seen, self.keys, self._faults)
         self.files = ApiFiles(clock, self.keys.find, config.file_seconds)
+        self.caches, self.implicit = CachedContents(clock), ImplicitCache(clock)
 
     def routes(self) -> list[Route]:
         """Return the routes of the API, below its version."""
@@ -52,6 +56,12 @@ class SimulatedApi:
             Route("/v1beta/models/{name}", self._guarded(self.get_model), methods=["GET"]),
             Route("/v1beta/models/{name}:{verb}", self._guarded(self.call), methods=["POST"]),
             *self._interactions.routes(),
+            Route("/v1beta/cachedContents", self._guarded(self.cached_contents), methods=["GET", "POST"]),
+            Route(
+                "/v1beta/cachedContents/{name}",
+                self._guarded(self.cached_contents),
+                methods=["GET", "PATCH", "DELETE"],
+            ),
             Route("/upload/v1beta/files", self._guarded(self.files.upload), methods=["POST"]),
             Route("/v1beta/files", self._guarded(self.files.list_files)),
             Route("/v1beta/files/{name}", self._guarded(self.files.get_file), methods=["GET"]),
@@ -74,16 +84,21 @@ class SimulatedApi:
         """Answer `GET models`."""
         self.keys.find(_key_of(request))
         entries = [model.listed() for model in api_models.models()]
-        size, start = number_of(request, "pageSize") or 50, number_of(request, "pageToken")
-        page: dict[str, Any] = {"models": entries[start : start + size]}
-        if start + size < len(entries):
-            page["nextPageToken"] = str(start + size)
-        return JSONResponse(page)
+        return JSONResponse(page_of(request, "models", entries))
 
     async def get_model(self, request: Request) -> Response:
         """Answer `GET models/{name}`."""
         self.keys.find(_key_of(request))
         return JSONResponse(api_models.find(request.path_params["name"], "getModel").listed())
+
+    async def cached_contents(self, request: Request) -> Response:
+        """Answer a request to cache contents, or to those that are cached."""
+        key = self.keys.find(_key_of(request))
+        self._seen[f"api_cache_{request.method.lower()}"] += 1
+        if request.method != "POST":
+            return await self.caches.answer(request, owner_of(key))
+        sent = decode(await request.body(), schema.CachedRequest)
+        return self.caches.create(self.files.resolved(sent, key), owner_of(key))
 
     async def call(self, request: Request) -> Response | BreakableStream:
         """Answer `POST models/{name}:{verb}`."""
@@ -96,32 +111,40 @@ class SimulatedApi:
         model = api_models.find(name, verb)
         match verb:
             case "countTokens":
-                counted = decode(body, request_schema.CountedRequest)
+                counted = decode(body, schema.CountedRequest)
                 inner = counted.generate_content_request
                 messages = inner.contents if inner is not None else counted.contents
                 return JSONResponse({"totalTokens": prompt_tokens(messages)})
             case "generateContent" | "streamGenerateContent":
-                sent = self.files.resolved(decode(body, request_schema.Request), key)
+                sent = self.files.resolved(decode(body, schema.Request), key)
+                sent, cached = self.caches.completed(sent, owner_of(key), model)
                 self.check_request(sent, model)
                 self.keys.use(key, model)
-                return await self.generate(request, sent, model, streams=verb.startswith("stream"))
+                cached = cached or self.implicit.known_tokens(sent, key.key, model)
+                return await self.generate(request, sent, model, streams=verb.startswith("stream"), cached=cached)
             case "embedContent" | "batchEmbedContents":
                 return self.embed(key, model, body, verb)
             case _:
                 raise api_models.ApiRefusal(404, f"The method {verb} does not exist.")
 
-    def check_request(self, sent: request_schema.Request, model: api_models.SimulatedModel) -> None:
+    def check_request(self, sent: schema.Request, model: api_models.SimulatedModel) -> None:
         """Check a request to a model; raise ApiRefusal if it is wrong."""
         if model.kind == "interaction":
             raise invalid("This model only supports Interactions API.")
         RequestCheck(sent, model, self._signatures.__contains__).run()
 
     async def generate(
-        self, request: Request, sent: request_schema.Request, model: api_models.SimulatedModel, *, streams: bool
+        self,
+        request: Request,
+        sent: schema.Request,
+        model: api_models.SimulatedModel,
+        *,
+        streams: bool,
+        cached: int,
     ) -> Response | BreakableStream:
-        """Answer a checked request."""
+        """Answer a checked request, of which some tokens were cached."""
         made = answer(sent, model)
-        made = msgspec.structs.replace(made, script=self._faults.once(made.script))
+        made = msgspec.structs.replace(made, script=self._faults.once(made.script), cached_tokens=cached)
         refuse_as_ordered(made.script, model.id, streams=streams)
         writer = ModelAnswerWriter(sent, model, made, secrets.token_urlsafe(16), self.sign)
         if not streams:
@@ -156,17 +179,9 @@ class SimulatedApi:
         return base64.b64encode(signature).decode()
 
 
-def number_of(request: Request, name: str) -> int:
-    """Return a number of the query; 0: it has none.
-
-    Raises:
-        ApiRefusal: it is not a number.
-
-    """
-    text = request.query_params.get(name, "") or "0"
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise invalid(f"Invalid value at '{name}' (TYPE_INT32), \"{text[:40]}\"")
-    return int(text)
+def owner_of(key: SimulatedKey) -> CacheOwner:
+    """Return the project of a key: each is one of its own."""
+    return CacheOwner(project=key.key, pays=key.tier == "paid")
 
 
 def _key_of(request: Request) -> str | None:

@@ -91,6 +91,12 @@ def quota_exceeded(model: str, *, per: str, tier: str, value: int, delay: float)
     return ApiRefusal(429, "You exceeded your current quota, please check your plan and billing details.", *details)
 
 
+def no_free_cache(model: str, tokens: int) -> ApiRefusal:
+    """Return the error of contents that a free key wants to cache."""
+    limit = f"TotalCachedContentStorageTokensPerModelFreeTier limit exceeded for model {model}"
+    return ApiRefusal(429, f"{limit}: limit=0, requested={tokens}")
+
+
 def missing_token() -> ApiRefusal:
     """Return the error of a request to Vertex AI without a token."""
     message = "Request is missing required authentication credential. Expected OAuth 2 access token."

@@ -50,6 +50,8 @@ class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Number of addresses that were read."""
     hides_thoughts: bool = True
     """Whether the thoughts are counted only."""
+    cached_tokens: int = 0
+    """Tokens of the request that the API had already."""
     script: PromptScript
 
     @property

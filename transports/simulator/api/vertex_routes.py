@@ -16,16 +16,20 @@ from starlette.routing import Route
 from transports.clock import Clock
 from transports.simulator.api import api_models
 from transports.simulator.api import request_schema as schema
+from transports.simulator.api.cached_contents import CacheOwner
 from transports.simulator.api.issued_tokens import TokenOffice, TokenRefusal, denied
+from transports.simulator.api.pages import page_of
 from transports.simulator.api.request_reader import decode
-from transports.simulator.api.routes import SimulatedApi, number_of
+from transports.simulator.api.routes import SimulatedApi
 from transports.simulator.api.rpc_errors import ApiRefusal, invalid
 from transports.simulator.api.simulated_model import prompt_tokens
 from transports.simulator.breakable_stream import BreakableStream
 from transports.simulator.config import SimulatorConfig
 
 TOKEN_PATH = "/token"  # noqa: S105 -- an address
-_PLACE = "/projects/{project}/locations/{location}/publishers/google/models/{name}:{verb}"
+_LOCATION = "/projects/{project}/locations/{location}"
+_PLACE = f"{_LOCATION}/publishers/google/models/{{name}}:{{verb}}"
+_VERSIONS = ("v1", "v1beta1")
 _MISSING = {
     "": {"store", "serviceTier", "model"},
     "generationConfig": {"enableEnhancedCivicAnswers"},
@@ -51,9 +55,11 @@ class SimulatedVertex:
         return [
             Route(TOKEN_PATH, self.token, methods=["POST"]),
             Route("/v1beta1/publishers/google/models", self._guarded(self.list_models)),
+            *(Route(f"/{version}{_PLACE}", self._guarded(self.call), methods=["POST"]) for version in _VERSIONS),
             *(
-                Route(f"/{version}{_PLACE}", self._guarded(self.call), methods=["POST"])
-                for version in ("v1", "v1beta1")
+                Route(f"/{version}{_LOCATION}/cachedContents{name}", self._guarded(self.cached_contents), methods=verbs)
+                for version in _VERSIONS
+                for name, verbs in (("", ["GET", "POST"]), ("/{name}", ["GET", "PATCH", "DELETE"]))
             ),
         ]
 
@@ -84,23 +90,36 @@ class SimulatedVertex:
         """Answer the list of Google's models."""
         self.tokens.holder(request.headers.get("authorization"))
         names = [f"publishers/google/models/{model.id}" for model in api_models.models() if is_here(model)]
-        size, start = number_of(request, "pageSize") or 50, number_of(request, "pageToken")
-        shown = [{"name": name, "versionId": "default", "launchStage": "GA"} for name in names[start : start + size]]
-        more = {"nextPageToken": str(start + size)} if start + size < len(names) else {}
-        return JSONResponse({"publisherModels": shown} | more)
+        shown = [{"name": name, "versionId": "default", "launchStage": "GA"} for name in names]
+        return JSONResponse(page_of(request, "publisherModels", shown))
+
+    async def cached_contents(self, request: Request) -> Response:
+        """Answer a request to cache contents, or to those that are cached."""
+        owner = self.owner_of(request)
+        self._seen[f"vertex_cache_{request.method.lower()}"] += 1
+        if request.method != "POST":
+            return await self._api.caches.answer(request, owner)
+        body = await request.body()
+        check_fields(body, "cachedContent")
+        return self._api.caches.create(decode(body, schema.CachedRequest), owner)
+
+    def owner_of(self, request: Request) -> CacheOwner:
+        """Return the project and location that a request names; raise ApiRefusal if its token is of another project."""
+        account = self.tokens.holder(request.headers.get("authorization"))
+        project, location = request.path_params["project"], request.path_params["location"]
+        if project != account.project:
+            raise denied(project, location, request.path_params.get("name", "cachedContents"))
+        place = f"projects/{project}/locations/{location}/"
+        return CacheOwner(project=project, place=place, models=f"{place}publishers/google/models/")
 
     async def call(self, request: Request) -> Response | BreakableStream:
         """Answer a call of a model."""
-        account = self.tokens.holder(request.headers.get("authorization"))
-        project, location, name, verb = (request.path_params[part] for part in ("project", "location", "name", "verb"))
-        if project != account.project:
-            raise denied(project, location, name)
+        owner, name, verb = self.owner_of(request), request.path_params["name"], request.path_params["verb"]
         self._seen[f"vertex_{verb}"] += 1
         model = next((one for one in api_models.models() if one.id == name and is_here(one)), None)
         if model is None:
-            place = f"projects/{project}/locations/{location}/publishers/google/models/{name}"
             raise ApiRefusal(
-                404, f"Publisher Model `{place}` was not found or your project does not have access to it."
+                404, f"Publisher Model `{owner.models}{name}` was not found or your project does not have access to it."
             )
         body = await request.body()
         match verb:
@@ -111,8 +130,10 @@ class SimulatedVertex:
                 sent = decode(body, schema.Request)
                 check_fields(body)
                 check_request(sent)
+                sent, cached = self._api.caches.completed(sent, owner, model)
                 self._api.check_request(sent, model)
-                return await self._api.generate(request, sent, model, streams=verb.startswith("stream"))
+                cached = cached or self._api.implicit.known_tokens(sent, owner.place, model)
+                return await self._api.generate(request, sent, model, streams=verb.startswith("stream"), cached=cached)
             case _:
                 raise ApiRefusal(404, f"The method {verb} does not exist.")
 
@@ -122,14 +143,14 @@ def is_here(model: api_models.SimulatedModel) -> bool:
     return model.kind != "interaction" and not model.id.endswith("-latest") and not model.id.startswith("gemma")
 
 
-def check_fields(body: bytes) -> None:
-    """Check that a request has no field that only the Developer API has.
+def check_fields(body: bytes, root: str = "") -> None:
+    """Check that a body, a type called `root`, has no field that only the Developer API has.
 
     Raises:
         ApiRefusal: it has one; the message names it.
 
     """
-    for owner, name in _fields(msgspec.json.decode(body), ""):
+    for owner, name in _fields(msgspec.json.decode(body), root):
         if name in _MISSING.get(owner, ()):
             raise invalid(f"Invalid JSON payload received. Unknown name \"{name}\" at '{owner}': Cannot find field.")
 

@@ -277,7 +277,6 @@ REFUSED = {
         {"contents": said(("user", {"text": "a"}), ("model", SIGNED), ("user", RESULT))},
         "Corrupted",
     ),
-    "a cache": ({"cachedContent": "cachedContents/a"}, "CachedContent"),
     "one function twice": ({"tools": [FUNCTION, FUNCTION]}, "Duplicate"),
     "two schemas": (
         {"tools": [{"functionDeclarations": [{"name": "f", "parameters": {}, "parametersJsonSchema": {}}]}]},
