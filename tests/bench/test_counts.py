@@ -31,8 +31,8 @@ CALLS, LIBRARY_CALLS = 870, 733
 """Of a chat: how often functions of ours, and of installed packages, begin or go on."""
 CHUNK_CALLS, CHUNK_LIBRARY_CALLS = 93, 42
 """The same of a paced chunk."""
-OFFICIAL_CALLS, OFFICIAL_LIBRARY_CALLS = 670, 760
-OFFICIAL_CHUNK_CALLS, OFFICIAL_CHUNK_LIBRARY_CALLS = 60, 46
+OFFICIAL_CALLS, OFFICIAL_LIBRARY_CALLS = 660, 730
+OFFICIAL_CHUNK_CALLS, OFFICIAL_CHUNK_LIBRARY_CALLS = 58, 43
 """The same of a chat, and of a paced chunk, by the official API."""
 CHUNK_GENERATORS = 9
 """How often generators of ours go on for a paced chunk: they are the layers that an event passes."""

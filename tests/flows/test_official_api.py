@@ -37,9 +37,8 @@ def test_a_chat_is_answered_with_exact_counts(client):
 
 
 def test_a_stream_has_thoughts_text_and_counts(client):
-    chunks = list(
-        asked(client, user('<sim length="300" thoughts="Hm."/>'), stream=True, stream_options={"include_usage": True})
-    )
+    prompt = user('<sim length="300" thoughts="Hm." tokens-per-second="300"/>')
+    chunks = list(asked(client, prompt, stream=True, stream_options={"include_usage": True}))
     deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
     assert "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas) == "Hm."
     assert len("".join(delta.content or "" for delta in deltas)) == 300

@@ -5,7 +5,7 @@ Chunks are deltas. Finish reasons, sources and token counts come with the last o
 Source: "GenerateContentResponse".
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 
 import msgspec
@@ -18,6 +18,7 @@ from protocol.model import (
     Event,
     Finish,
     FinishReason,
+    GatewayError,
     Media,
     Refused,
     Text,
@@ -53,25 +54,28 @@ class ChunkReader:
         call_id: Callable[[], str],
         signed: Callable[[str, str], None] = lambda _id, _signature: None,
         names: Mapping[str, str] = {},
+        meaning: Callable[[wire.RpcStatus], GatewayError] = lambda error: error_for(error.number, error),
     ) -> None:
         """Set functions for what the answer contains.
 
         `picture` keeps a file and returns its event, or None if it is left out. `call_id` makes the id of a call that
         has none. `signed` is called with the id of a call and its signature. `names` are the client's names of
-        functions by those that the API knows.
+        functions by those that the API knows. `meaning` returns what an error means.
         """
         self._picture, self._call_id, self._signed, self._names = picture, call_id, signed, names
+        self._meaning = meaning
         self._text: list[str] = []
-        self._calls = self._shown = 0
+        self._calls, self._shown = 0, False
         self._ids: set[str] = set()
         self._usage = wire.UsageMetadata()
         self._reason = self._message = ""
         self._sources: list[wire.GroundingMetadata] = []
         self.model = ""
         """The model that answered, as the API names it; empty: not known yet."""
+        self.chunks = 0
 
-    def read(self, chunk: wire.GenerateContentResponse) -> Iterator[Event]:
-        """Yield the events of the next chunk.
+    def read(self, chunk: wire.GenerateContentResponse) -> list[Event]:
+        """Return the events of the next chunk.
 
         Raises:
             Refused: the API blocks the prompt.
@@ -79,22 +83,25 @@ class ChunkReader:
 
         """
         if chunk.error is not None:
-            raise error_for(chunk.error.number, chunk.error)
+            raise self._meaning(chunk.error)
+        self.chunks += 1
         self.model = chunk.model_version or self.model
         if chunk.usage_metadata is not None:
             self._usage = chunk.usage_metadata
         if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
             reason = chunk.prompt_feedback.block_reason
             raise Refused(f"The model refuses this prompt ({_readable(reason)}).", reason=reason)
+        found: list[Event] = []
         for candidate in chunk.candidates[:1]:
             self._reason = candidate.finish_reason or self._reason
             self._message = candidate.finish_message or self._message
             if candidate.grounding_metadata is not None:
                 self._sources.append(candidate.grounding_metadata)
             for part in candidate.content.parts if candidate.content is not None else ():
-                for event in self._events(part):
-                    self._shown += not isinstance(event, Thought)
-                    yield event
+                found += self._events(part)
+        if found and not self._shown:
+            self._shown = not all(isinstance(event, Thought) for event in found)
+        return found
 
     def end(self) -> Iterator[Event]:
         """Yield the last events, when no chunk follows.
@@ -114,6 +121,11 @@ class ChunkReader:
             raise Refused(message, reason=self._reason, withheld=True)
         yield from self._citations()
         yield Finish(self._finish_reason(), self.usage)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer has come to its end."""
+        return bool(self._reason)
 
     @property
     def usage(self) -> Usage:
@@ -136,36 +148,34 @@ class ChunkReader:
             return "length"
         return "tool_calls" if self._calls else "stop"
 
-    def _events(self, part: wire.ContentPart) -> Iterator[Event]:
+    def _events(self, part: wire.ContentPart) -> Sequence[Event]:
         match part:
             case wire.ContentPart(thought=True):  # pictures of thoughts are drafts
-                yield from (Thought(part.text),) if part.text else ()
+                return (Thought(part.text),) if part.text else ()
             case wire.ContentPart(text=str(text)) if text:
-                yield self._said(text)
+                shown = text
             case wire.ContentPart(function_call=wire.FunctionCall() as call):
-                yield from self._call(call, part.thought_signature)
+                return self._call(call, part.thought_signature)
             case wire.ContentPart(inline_data=wire.Blob() as blob):
                 picture = self._picture(blob)
-                yield from (picture,) if picture is not None else ()
+                return (picture,) if picture is not None else ()
             case wire.ContentPart(executable_code=wire.ExecutableCode(code=code)):
-                yield self._said(_fenced("python", code))
+                shown = _fenced("python", code)
             case wire.ContentPart(code_execution_result=wire.CodeExecutionResult(output=output)):
-                yield self._said(_fenced("", output))
+                shown = _fenced("", output)
             case _:
-                pass  # a kind of part that this gateway does not know, or only a signature
+                return ()  # a kind of part that this gateway does not know, or only a signature
+        self._text.append(shown)
+        return (Text(shown),)
 
-    def _said(self, text: str) -> Text:
-        self._text.append(text)
-        return Text(text)
-
-    def _call(self, call: wire.FunctionCall, signature: str) -> Iterator[Event]:
+    def _call(self, call: wire.FunctionCall, signature: str) -> Sequence[Event]:
         call_id = call.id if call.id and call.id not in self._ids else self._call_id()
         self._ids.add(call_id)
         self._calls += 1
         if signature:
             self._signed(call_id, signature)
-        yield CallStarted(id=call_id, name=self._names.get(call.name, call.name), signature=signature)
-        yield CallArguments(msgspec.json.encode(call.args).decode())
+        started = CallStarted(id=call_id, name=self._names.get(call.name, call.name), signature=signature)
+        return (started, CallArguments(msgspec.json.encode(call.args).decode()))
 
     def _citations(self) -> Iterator[Citation]:
         """Yield a citation for each section of the answer and each of its sources; what does not fit is left out."""

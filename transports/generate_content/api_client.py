@@ -6,8 +6,9 @@ chained.
 Source: "Base", "Errors".
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from io import BytesIO
 from types import MappingProxyType
 
@@ -15,14 +16,18 @@ import aiohttp
 import anyio
 import msgspec
 
-from protocol.model import GatewayError, Overloaded, RateLimited, StoredFile, UpstreamFailed
+from protocol.model import DriftDetected, GatewayError, Overloaded, RateLimited, StoredFile, UpstreamFailed
 from transports.clock import Clock
-from transports.generate_content.errors import error_for_body
+from transports.generate_content.errors import error_for, error_for_body, error_in
+from transports.generate_content.wire import RpcStatus
 from transports.http import CLIENT_ERRORS, Timeouts, login_refused, mapped, retry_after
+from transports.timed_bytes import TimedBytes
 
 Authorize = Callable[[], Awaitable[Mapping[str, str]]]
 """Returns the headers that name an account; raises GatewayError if it has none now."""
 _JSON = {"Content-Type": "application/json"}
+_REFUSAL_SECONDS = 5.0
+"""How long to wait for the body of an error."""
 _LONGEST_ERROR = 64 * 1024
 _LONGEST_ANSWER = 256 * 1024 * 1024
 """Of an answer in one piece: pictures come in base64."""
@@ -93,6 +98,14 @@ class ApiClient:
             response.close()
             response = await send(await self._authorize())
         return response
+
+    def first_deadline(self) -> float:
+        """Return when a request that is sent now must have the first chunk of its answer, by the event loop's clock."""
+        return asyncio.get_running_loop().time() + self._timeouts.first_frame
+
+    def timed(self, response: aiohttp.ClientResponse, until: float) -> TimedBytes:
+        """Return the reader of a streamed answer, whose first chunk must come before `until`."""
+        return TimedBytes(response.content, until, self._timeouts.between_frames)
 
     async def pieces(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         """Yield the body of a response as it arrives.
@@ -168,8 +181,20 @@ class ApiClient:
         """Return the error of a response with another status than 200."""
         if response.status == 407:
             return login_refused()
-        body = await response.content.read(_LONGEST_ERROR)
+        body = bytearray()  # it only adds detail to the status, so it is not waited for long
+        with anyio.move_on_after(_REFUSAL_SECONDS), suppress(*CLIENT_ERRORS):
+            while len(body) < _LONGEST_ERROR and (piece := await response.content.readany()):
+                body += piece
         error = error_for_body(response.status, body, now=self._clock.wall())
         if isinstance(error, RateLimited | Overloaded) and error.retry_after is None:
             error.retry_after = retry_after(response.headers)
         return self._meant(error)
+
+    def meaning(self, error: RpcStatus) -> GatewayError:
+        """Return the gateway's error for one that came after the answer had begun."""
+        return self._meant(error_for(error.number, error, now=self._clock.wall()))
+
+    def instead_of_events(self, body: bytes) -> GatewayError:
+        """Return the error for a body that came in place of events, or between them."""
+        error = error_in(body)
+        return self.meaning(error) if error else DriftDetected("The upstream sent something else than events.")

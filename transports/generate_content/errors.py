@@ -3,7 +3,7 @@
 Source: "Errors".
 """
 
-import math
+import re
 from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
@@ -31,6 +31,8 @@ PACIFIC = ZoneInfo("America/Los_Angeles")
 _MINUTE = 60.0
 _NEVER = 86400.0
 """A project that begins to pay gets quotas, so a key is tried again each day."""
+_SHORTEST = 1.0
+_DURATION = re.compile(r"(\d+(?:\.\d*)?)s")
 _SHOWN = 300
 _NEEDS_ATTENTION = "The upstream's account needs its operator's attention before it can serve requests."
 
@@ -87,16 +89,25 @@ def needs_attention(reason: KeyReason) -> SignedOut:
     return SignedOut(_NEEDS_ATTENTION, reason=reason, advice=ADVICE[reason])
 
 
-def error_for_body(status: int, body: bytes, *, now: float = 0.0) -> GatewayError:
+def error_for_body(status: int, body: bytes | bytearray, *, now: float = 0.0) -> GatewayError:
     """Return the error for an HTTP status other than 200; a body that is not Google's error says nothing more.
 
     `now` is the time in epoch seconds.
     """
+    error = error_in(body)
+    if status == 403 and error is None:
+        return Blocked("The upstream refuses the address of this gateway.")
+    return error_for(status, error or wire.RpcStatus(code=status), now=now)
+
+
+def error_in(body: bytes | bytearray) -> wire.RpcStatus | None:
+    """Return the last error in a body: in an object, or in an array of answers. None: it has none."""
     try:
-        error = wire.decode_error(body).error
+        found: wire.RpcBody | tuple[wire.RpcBody, ...] = wire.decode_error(body)
     except msgspec.MsgspecError:
-        error = wire.RpcStatus(code=status)
-    return error_for(status, error, now=now)
+        return None
+    bodies = found if isinstance(found, tuple) else (found,)
+    return next((one.error for one in reversed(bodies) if one.error is not None), None)
 
 
 def error_for(status: int, error: wire.RpcStatus, *, now: float = 0.0) -> GatewayError:
@@ -127,7 +138,7 @@ def _error_without_details(status: int) -> GatewayError:
             return BadRequest("The request is too large for the upstream.", code="request_too_large")
         case 503:
             return Overloaded("The model is overloaded at the upstream. Try again later.")
-        case 504:
+        case 408 | 504:
             return UpstreamTimeout("The upstream did not answer in time.")
         case _:
             return UpstreamFailed(f"The upstream failed (HTTP {status}).", code="upstream_rejected")
@@ -163,16 +174,15 @@ def _rate_limited(error: wire.RpcStatus, now: float) -> RateLimited:
     if any("PerMinute" in quota for quota in quotas) or delays:
         wait = max(delays, default=_MINUTE)
         return Throttled("The upstream rate-limits its key. Try again later.", retry_after=wait)
+    if not quotas:  # no quota is named: the API has too much to do
+        return Throttled("The upstream rate-limits its key. Try again later.")
     return RateLimited("The upstream's quota is used up. Try again later.")
 
 
 def _seconds(delay: str) -> float | None:
-    """Return the seconds of a duration such as `26s` or `0.5s`."""
-    try:
-        seconds = float(delay.removesuffix("s"))
-    except ValueError:
-        return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    """Return the seconds of a duration such as `26s` or `0.5s`: at least one, and at most a day."""
+    found = _DURATION.fullmatch(delay)
+    return min(max(float(found[1]), _SHORTEST), _NEVER) if found else None
 
 
 def until_midnight(now: float) -> float:

@@ -4,7 +4,7 @@ Source: "GenerateContentRequest", "GenerateContentResponse", "Thinking".
 """
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from typing import Protocol
 
@@ -18,10 +18,13 @@ from protocol.model import (
     DriftDetected,
     Event,
     Exchange,
+    GatewayError,
     GenerationRequest,
     Media,
     PutBack,
     Served,
+    Text,
+    Thought,
     ToolCall,
     UpstreamFailed,
     UpstreamModel,
@@ -39,7 +42,8 @@ from transports.generate_content.request_body import ModelTraits, generate_reque
 from transports.generate_content.request_contents import Inserts
 from transports.generate_content.request_files import RequestFiles, is_long
 from transports.generate_content.signatures import Signatures
-from transports.generate_content.sse import SseReader, SseTooLong
+from transports.generate_content.sse import SseReader
+from transports.http import CLIENT_ERRORS, mapped
 
 _LONGEST_EVENT = 64 * 1024 * 1024
 
@@ -117,9 +121,11 @@ class ModelCall:
                 body = await anyio.to_thread.run_sync(wire.encode_request, message)
             else:
                 body = wire.encode_request(message)
-            response = await stack.enter_async_context(self._account.api.post(f"models/{self._model.id}:{verb}", body))
+            api = self._account.api
+            until = api.first_deadline()
+            response = await stack.enter_async_context(api.post(f"models/{self._model.id}:{verb}", body))
         answer = _Answer(self._account, request, self._signatures, self._media)
-        read = answer.streamed(response) if request.streamed else answer.whole(response)
+        read = answer.streamed(response, until) if request.streamed else answer.whole(response)
         await stack.enter_async_context(aclosing(read))
         if request.selection.capability is Capability.CANVAS:
             read = await stack.enter_async_context(aclosing(canvas.with_documents(read)))
@@ -156,43 +162,64 @@ class _Answer:
         self._signed: dict[str, str] = {}
         prefix = f"call_{uuid.uuid4().hex[:20]}_"
         names = changed_names(tool.name for tool in (request.tools.tools if request.tools is not None else ()))
-        self.reader = ChunkReader(media.note, new_call_ids(prefix), self._signed.__setitem__, names)
+        self.reader = ChunkReader(media.note, new_call_ids(prefix), self._signed.__setitem__, names, self._api.meaning)
+        self._problem: GatewayError | None = None
+        """What went wrong after the last events that were read."""
 
-    async def streamed(self, response: ClientResponse) -> AsyncGenerator[Event]:
-        """Yield the events of a stream."""
-        sse = SseReader(_LONGEST_EVENT)
-        async for piece in self._api.pieces(response):
-            try:
-                found = sse.feed(piece)
-            except SseTooLong:
-                raise UpstreamFailed("The upstream's answer is too long.") from None
-            for data in found:
-                for event in await self._read(data):
+    async def streamed(self, response: ClientResponse, until: float) -> AsyncGenerator[Event]:
+        """Yield the events of a stream, whose first chunk must come before `until`."""
+        sse, reader, piece = SseReader(_LONGEST_EVENT), self.reader, b"begin"
+        chunks = self._api.timed(response, until)
+        try:
+            while piece:
+                try:
+                    piece = await chunks.next()
+                except CLIENT_ERRORS as error:
+                    if not reader.complete:
+                        raise mapped(error, started=bool(reader.chunks)) from None
+                    piece = b""  # what breaks behind a complete answer does it no harm
+                for event in await self._read(sse.feed(piece) if piece else sse.end()):
                     yield event
-        async for event in self._end(sse.end()):
+                if self._problem is not None:
+                    raise self._problem
+                chunks.note(reader.chunks)
+        finally:
+            chunks.close()
+        if sse.other and not reader.complete:
+            raise self._api.instead_of_events(bytes(sse.other))
+        for event in await self._end():
             yield event
 
     async def whole(self, response: ClientResponse) -> AsyncGenerator[Event]:
         """Yield the events of an answer in one piece."""
-        async for event in self._end([await self._api.whole(response)]):
+        for event in await self._read([await self._api.whole(response)]):
+            yield event
+        if self._problem is not None:
+            raise self._problem
+        for event in await self._end():
             yield event
 
-    async def _end(self, last: list[bytes]) -> AsyncIterator[Event]:
-        for data in last:
-            for event in await self._read(data):
-                yield event
-        await self._signatures.keep(self._owner, self._account, self._signed)
-        for event in self.reader.end():
-            yield event
-
-    async def _read(self, data: bytes) -> list[Event]:
+    async def _read(self, chunks: list[bytes]) -> list[Event]:
+        """Return the events of chunks that came together, up to the first problem; adjacent texts become one event."""
+        events: list[Event] = []
         try:
-            chunk = wire.decode_response(data)
+            for data in chunks:
+                for event in self.reader.read(wire.decode_response(data)):
+                    match events[-1:], event:
+                        case ([Text(before)], Text(text)) | ([Thought(before)], Thought(text)):
+                            events[-1] = type(event)(before + text)
+                        case _:
+                            events.append(event)
         except msgspec.MsgspecError:
-            raise DriftDetected("The upstream's answer has an unknown form.") from None
-        events = list(self.reader.read(chunk))
+            self._problem = DriftDetected("The upstream's answer has an unknown form.")
+        except GatewayError as error:
+            self._problem = error
         await self._media.save()
         return events
+
+    async def _end(self) -> Iterator[Event]:
+        await self._signatures.keep(self._owner, self._account, self._signed)
+        return self.reader.end()
 
 
 def options_of(request: GenerationRequest, options: AnswerOptions, traits: ModelTraits) -> wire.GenerationConfig:

@@ -270,6 +270,24 @@ class RpcDetail(msgspec.Struct, frozen=True, rename="camel"):
     """Of a QuotaFailure."""
 
 
+_HTTP_STATUSES = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "OUT_OF_RANGE": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "ABORTED": 409,
+    "ALREADY_EXISTS": 409,
+    "RESOURCE_EXHAUSTED": 429,
+    "CANCELLED": 499,
+    "UNIMPLEMENTED": 501,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+"""As google/rpc/code.proto maps them; the others are 500."""
+
+
 class RpcStatus(msgspec.Struct, frozen=True):
     """An error of the API."""
 
@@ -281,8 +299,10 @@ class RpcStatus(msgspec.Struct, frozen=True):
 
     @property
     def number(self) -> int:
-        """The code as an HTTP status."""
-        return self.code if isinstance(self.code, int) else 0
+        """The HTTP status: the code, or that of the status if the code is none."""
+        if isinstance(self.code, int) and 400 <= self.code < 600:
+            return self.code
+        return _HTTP_STATUSES.get(self.status, 500)
 
 
 class GenerateContentResponse(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -298,11 +318,11 @@ class GenerateContentResponse(msgspec.Struct, frozen=True, rename="camel", kw_on
 
 
 class RpcBody(msgspec.Struct, frozen=True):
-    """The body of an error."""
+    """The body of an error; other answers have none."""
 
-    error: RpcStatus
+    error: RpcStatus | None = None
 
 
 encode_request = msgspec.json.Encoder().encode
 decode_response = msgspec.json.Decoder(GenerateContentResponse, strict=False).decode
-decode_error = msgspec.json.Decoder(RpcBody, strict=False).decode
+decode_error = msgspec.json.Decoder(RpcBody | tuple[RpcBody, ...], strict=False).decode

@@ -77,6 +77,6 @@ def on_vertex(error: GatewayError) -> GatewayError:
     """Return an error of the API as it is meant on Vertex AI."""
     if isinstance(error, SignedOut) and error.reason in _ADVICE:
         return SignedOut(error.message, reason=error.reason, advice=_ADVICE[KeyReason(error.reason)])
-    if type(error) is RateLimited and error.retry_after is None:
+    if isinstance(error, RateLimited) and error.retry_after is None:
         return Throttled("The model is overloaded at the upstream. Try again later.", retry_after=_BUSY_SECONDS)
     return error

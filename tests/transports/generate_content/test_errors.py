@@ -22,6 +22,7 @@ from transports.generate_content.errors import (
     ModelMissing,
     SignatureRefused,
     error_for_body,
+    error_in,
     until_midnight,
 )
 
@@ -57,7 +58,10 @@ def retry(delay):
         (404, body("models/x is not found"), ModelMissing),
         (413, b"<html>", BadRequest),
         (429, body("quota", quota("GenerateRequestsPerMinutePerProjectPerModel"), retry("26s")), Throttled),
-        (429, body("quota"), RateLimited),
+        (429, body("quota", quota("OfSomeOtherTime")), RateLimited),
+        (429, body("Resource has been exhausted."), Throttled),
+        (403, b"<html>", Blocked),
+        (408, b"", UpstreamTimeout),
         (500, body("Internal"), UpstreamFailed),
         (502, b"", UpstreamFailed),
         (503, body("The model is overloaded."), Overloaded),
@@ -110,3 +114,30 @@ def test_a_quota_of_nothing_means_that_the_key_never_has_the_model():
 def test_an_overloaded_model_has_not_begun_the_work():
     assert error_for_body(503, body("The model is overloaded.")).certainty is Certainty.REFUSED
     assert error_for_body(500, body("Internal")).certainty is Certainty.MAYBE_ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("delay", "seconds"),
+    [
+        ("0s", 1),
+        ("0.25s", 1),
+        ("7.5s", 7.5),
+        ("315576000000s", 86400),
+        ("-5s", 60),
+        ("soon", 60),
+        ("1_0s", 60),
+        ("", 60),
+    ],
+)
+def test_a_wait_is_at_least_a_second_and_at_most_a_day(delay, seconds):
+    error = error_for_body(429, body("q", quota("GenerateRequestsPerMinutePerProjectPerModel"), retry(delay)))
+    assert error.retry_after == seconds
+
+
+@pytest.mark.parametrize("code", [0, 8, "too_many_requests"])
+def test_the_status_says_what_a_code_that_is_none_of_http_does_not(code):
+    text = json.dumps({"error": {"code": code, "message": "q", "status": "RESOURCE_EXHAUSTED"}}).encode()
+    error = error_in(b'[{"candidates": []}, ' + text + b"]")
+    assert error.number == 429
+    assert error_in(text) == error
+    assert error_in(b"<html>") is error_in(b'{"candidates": []}') is error_in(b"[]") is None

@@ -40,6 +40,28 @@ def test_an_event_at_the_end_of_the_stream_needs_no_blank_line():
     assert reader.end() == [b"1"]
 
 
+def test_a_byte_order_mark_is_left_out_of_the_first_line():
+    reader = SseReader(100)
+    assert [data for piece in (b"\xef", b"\xbb\xbfdata: 1\n\n") for data in reader.feed(piece)] == [b"1"]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_lines_outside_of_events_are_kept_up_to_a_limit(end):
+    reader = SseReader(1 << 20)
+    page = f'<html>\r\n{{"error": {{}}}}{end}'.encode()
+    assert [data for at in range(len(page)) for data in reader.feed(page[at : at + 1])] + reader.end() == []
+    assert bytes(reader.other) == b'<html>\n{"error": {}}\n'
+    reader.feed(b"x" * 100_000 + b"\n")
+    assert len(reader.other) < 100
+
+
+def test_half_an_event_is_none():
+    reader = SseReader(100)
+    assert reader.feed(b"data: 1\n\ndata: 2") == [b"1"]
+    assert reader.end() == []
+    assert not reader.other
+
+
 @pytest.mark.parametrize("piece", [b"data: " + b"x" * 50, b"data: 12345678901\n" * 2])
 def test_an_event_that_is_too_long_is_refused(piece):
     reader = SseReader(20)

@@ -32,7 +32,7 @@ from protocol.model import (
 )
 from transports.clock import Clock
 from transports.http import CLIENT_ERRORS, is_html, mapped
-from transports.interleave import interleaver
+from transports.timed_bytes import TimedBytes
 from transports.web import wire
 from transports.web.codec import encode, models
 from transports.web.codec.answer import AnswerReader, SiteConversation
@@ -47,9 +47,6 @@ from transports.web.session.session import Ready, Session
 _REFUSAL_SECONDS = 5.0
 """How long to wait for the body of an HTTP 400."""
 
-_AFTER_COMPLETE = 5.0
-"""How long the stream of a complete answer may take to end."""
-
 
 class Generation:
     """One call to StreamGenerate: `begin` sends it, then it yields the events of its answer. Always `close` it.
@@ -61,7 +58,7 @@ class Generation:
         """Decode the answer with `reader`."""
         self._site, self._ready, self._call, self._reader = site, ready, call, reader
         self._response: aiohttp.ClientResponse | None = None
-        self._chunks: _Chunks | None = None
+        self._chunks: TimedBytes | None = None
         self._events: Iterator[Event] = iter(())
         """Events decoded from the last bytes."""
         self._first: list[Event] = []
@@ -87,7 +84,7 @@ class Generation:
             async with asyncio.timeout_at(until):
                 self._response = response = await request
             site.note_cookies(response, since=version)
-            self._chunks = _Chunks(response.content, until, timeouts.between_frames)
+            self._chunks = TimedBytes(response.content, until, timeouts.between_frames)
             if response.status != 200:
                 body = bytearray()
                 if response.status == 400:  # the body only adds detail to the status, so it is not waited for long
@@ -120,7 +117,7 @@ class Generation:
                     return _prompted(event, self._call.prompt)
                 if self._over or self._chunks is None:
                     raise StopAsyncIteration
-                self._chunks.note(reader)
+                self._chunks.note(reader.frames, complete=reader.complete)
                 chunk = b"" if reader.finished else await self._chunks.next()
             except CLIENT_ERRORS as error:
                 if not reader.complete:
@@ -150,66 +147,6 @@ class Generation:
             self._site.finish_response(response)
         else:
             response.close()
-
-
-class _Chunks:
-    """Reads a response's bytes, with a timeout that only valid frames reset.
-
-    One timer serves the whole answer. A scope around each read would cost as much as the read itself.
-    """
-
-    def __init__(self, content: aiohttp.StreamReader, until: float, between: float) -> None:
-        """Time out at `until`, and after each frame `between` seconds later."""
-        self._content, self._until, self._between = content, until, between
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_at(until, self._check_deadline)
-        self._interleaver = interleaver()
-        self._frames = 0
-        self._waiting = self._complete = False
-
-    async def next(self) -> bytes:
-        """Return the next bytes, empty at the end; after the first frame, yield to requests that have none yet.
-
-        Raises:
-            TimeoutError: no valid frame came in time.
-
-        """
-        self._waiting = True
-        try:
-            chunk = await self._content.readany()
-        finally:
-            self._waiting = False
-        if self._frames:
-            await self._interleaver.turn()
-        return chunk
-
-    def note(self, reader: AnswerReader) -> None:
-        """Update the timeout from the reader's progress."""
-        if reader.complete:
-            if not self._complete:
-                self._until = self._loop.time() + _AFTER_COMPLETE
-                self._timer.cancel()
-                self._timer = self._loop.call_at(self._until, self._check_deadline)
-        elif reader.frames != self._frames or self._complete:
-            self._until = self._loop.time() + self._between
-            if not self._frames and self._until < self._timer.when():  # the first frame was allowed more time
-                self._timer.cancel()
-                self._timer = self._loop.call_at(self._until, self._check_deadline)
-        self._complete, self._frames = reader.complete, reader.frames
-
-    def close(self) -> None:
-        """Cancel the timer."""
-        self._timer.cancel()
-
-    def _check_deadline(self) -> None:
-        """Time out a wait that is too long, else check again later."""
-        now = self._loop.time()
-        if not self._waiting:
-            self._until = max(self._until, now + self._between)
-        if self._until <= now:
-            self._content.set_exception(TimeoutError())
-        else:
-            self._timer = self._loop.call_at(self._until, self._check_deadline)
 
 
 def _prompted(event: Event, prompt: str) -> Event:

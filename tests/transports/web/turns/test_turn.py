@@ -128,7 +128,7 @@ class Talkative:
 
 
 async def test_a_complete_answer_ends_while_the_stream_stays_open(monkeypatch):
-    monkeypatch.setattr("transports.web.turns.turn._AFTER_COMPLETE", 0.1)
+    monkeypatch.setattr("transports.timed_bytes._AFTER_COMPLETE", 0.1)
     async with serve_loopback(Talkative()) as base, Site(base).connect() as transport:
         with anyio.fail_after(60):
             async with asking(transport, request_for("<echo>x</echo>"), transport.accounts[0]) as answer:
