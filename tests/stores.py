@@ -13,6 +13,9 @@ class EncryptedView(BaseRecords):
     async def _get(self, collection, key):
         return await self._below.get(collection, key)
 
+    async def _get_many(self, collection, keys):
+        return await self._below.get_many(collection, keys)
+
     async def _write(self, changes):
         return await self._below.write(changes)
 

@@ -13,13 +13,12 @@ from transports.api.key_uploads import KeyUploads
 from transports.api.keys import ACCOUNTS, fingerprint
 from transports.base import Deps
 from transports.generate_content.accounts import ModelAccount, ModelAccounts
-from transports.generate_content.api_client import ApiAccess, ApiClient
+from transports.generate_content.api_client import ApiAccess, ApiClient, ListPage
 from transports.http import client
 
 VERSION = "v1beta"
 _KEY_HEADER = "x-goog-api-key"
 _PAGE = "models?pageSize=1000"
-_MOST_PAGES = 10
 
 
 class ListedModel(msgspec.Struct, frozen=True, rename="camel"):
@@ -29,12 +28,8 @@ class ListedModel(msgspec.Struct, frozen=True, rename="camel"):
     display_name: str = ""
 
 
-class _ModelPage(msgspec.Struct, frozen=True, rename="camel"):
+class _ModelPage(ListPage, frozen=True, rename="camel"):
     models: tuple[ListedModel, ...] = ()
-    next_page_token: str = ""
-
-
-_decode_page = msgspec.json.Decoder(_ModelPage, strict=False).decode
 
 
 class KeyAccount(ModelAccount):
@@ -47,13 +42,8 @@ class KeyAccount(ModelAccount):
     async def list_models(self) -> Mapping[str, str]:
         """Return the names of the models that the API lists for the key, by id."""
         found: dict[str, str] = {}
-        page = _ModelPage()
-        for _ in range(_MOST_PAGES):
-            token = f"&pageToken={page.next_page_token}" if page.next_page_token else ""
-            page = _decode_page(await self.api.get(f"{_PAGE}{token}"))
+        async for page in self.api.pages(_PAGE, _ModelPage):
             found |= {model.name.removeprefix("models/"): model.display_name for model in page.models}
-            if not page.next_page_token:
-                break
         return found
 
 

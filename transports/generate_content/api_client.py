@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from io import BytesIO
 from types import MappingProxyType
+from typing import TypeVar
+from urllib.parse import urlencode
 
 import aiohttp
 import anyio
@@ -28,9 +30,19 @@ Authorize = Callable[[], Awaitable[Mapping[str, str]]]
 _JSON = {"Content-Type": "application/json"}
 _REFUSAL_SECONDS = 5.0
 """How long to wait for the body of an error."""
+_MOST_PAGES = 20
 _LONGEST_ERROR = 64 * 1024
 _LONGEST_ANSWER = 256 * 1024 * 1024
 """Of an answer in one piece: pictures come in base64."""
+
+
+class ListPage(msgspec.Struct, frozen=True, rename="camel"):
+    """A page of a list; subclasses have its entries."""
+
+    next_page_token: str = ""
+
+
+PageT = TypeVar("PageT", bound=ListPage)
 
 
 class ApiAccess(msgspec.Struct, frozen=True):
@@ -142,6 +154,23 @@ class ApiClient:
 
         """
         return (await self.send("GET", f"{self._base}{path}"))[1]
+
+    async def pages(self, path: str, kind: type[PageT]) -> AsyncIterator[PageT]:
+        """Yield the pages of a list below the base.
+
+        Raises:
+            GatewayError: as `post`.
+            msgspec.MsgspecError: a page has an unknown form.
+
+        """
+        token = ""
+        for _ in range(_MOST_PAGES):
+            after = f"&{urlencode({'pageToken': token})}" if token else ""
+            page = msgspec.json.decode(await self.get(f"{path}{after}"), type=kind, strict=False)
+            yield page
+            token = page.next_page_token
+            if not token:
+                return
 
     async def send(
         self,

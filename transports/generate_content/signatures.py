@@ -10,6 +10,7 @@ Source: "Thinking".
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from hashlib import blake2b
 
 import structlog
@@ -50,32 +51,27 @@ class Signatures:
 
     async def of(self, owner: str, calls: Iterable[ToolCall]) -> dict[str, str]:
         """Return the known signatures by the ids of the calls."""
-        found: dict[str, str] = {}
-        for call in calls:
-            _, _, signature = (await self._find(_key(owner, call.id))).partition("\n")
-            if signature:
-                found[call.id] = signature
-        return found
+        found = await self._find(owner, calls)
+        return {call: signature for call, (_, signature) in found.items() if signature}
 
     async def account_of(self, owner: str, calls: Iterable[ToolCall]) -> str:
         """Return the account that got the first known signature of the calls; empty: none is known."""
-        for call in calls:
-            account, _, _ = (await self._find(_key(owner, call.id))).partition("\n")
-            if account:
-                return account
-        return ""
+        return next((account for account, _ in (await self._find(owner, calls)).values() if account), "")
 
-    async def _find(self, key: str) -> str:
-        """Return the entry of `_known`, or of the store. That a call has none is remembered as well."""
-        if key in self._known:
-            self._known.move_to_end(key)
-            return self._known[key]
-        try:
-            record = await self._records.get(SIGNATURES, key)
-        except OSError:
-            return ""
-        found = record.value.decode() if record is not None else ""
-        self._remember({key: found})
+    async def _find(self, owner: str, calls: Iterable[ToolCall]) -> dict[str, tuple[str, str]]:
+        """Return account and signature by the ids of the calls. That a call has none is remembered as well."""
+        keys = {call.id: _key(owner, call.id) for call in calls}
+        missing = [key for key in keys.values() if key not in self._known]
+        if missing:
+            with suppress(OSError):
+                records = await self._records.get_many(SIGNATURES, missing)
+                self._remember(dict.fromkeys(missing, "") | {record.key: record.value.decode() for record in records})
+        found: dict[str, tuple[str, str]] = {}
+        for call, key in keys.items():
+            account, _, signature = self._known.get(key, "").partition("\n")
+            found[call] = account, signature
+            if key in self._known:
+                self._known.move_to_end(key)
         return found
 
     def _remember(self, found: Mapping[str, str]) -> None:

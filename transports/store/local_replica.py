@@ -294,6 +294,11 @@ class ReplicatedRecords:
             return found
         return await self._read_restored(lambda: self._store.get(collection, key))
 
+    async def get_many(self, collection: Collection, keys: Sequence[str]) -> list[Record]:
+        """Return the records of these keys that exist, including restored ones."""
+        read = partial(self._store.get_many, collection, keys)
+        return await (self._read_restored(read) if collection in REPLICATED else read())
+
     async def put(
         self,
         collection: Collection,

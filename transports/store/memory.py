@@ -121,6 +121,9 @@ class MemoryStore(BaseRecords):
         found = self._find(collection, key)
         return None if found is None else self._record(key, found)
 
+    async def _get_many(self, collection: Collection, keys: Sequence[str]) -> list[Record]:
+        return [self._record(key, found) for key in keys if (found := self._find(collection, key)) is not None]
+
     async def _write(self, changes: Sequence[Change]) -> list[int | None]:
         return [self._change(change) for change in changes]
 

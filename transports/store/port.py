@@ -78,6 +78,8 @@ BLOB_INDEX = Collection("blob-index", durable=False)
 """Time, license, token and size of each of these files, in the keys."""
 BLOB_PIECES = Collection("blob-piece", durable=False, encrypted=True)
 """The contents of these files, in pieces, by token and number."""
+CONTEXT_CACHES = Collection("context-cache", durable=False)
+"""Beginnings of prompts by their digest: how often they were seen, and under which name a project has them cached."""
 UPLOADED_FILES = Collection("uploaded-file", durable=False)
 """Files that an upstream has, by the account's project and the digest of the content."""
 LICENSES = Collection("license")
@@ -105,8 +107,8 @@ MARKS = Collection("mark")
 
 COLLECTIONS = (
     ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, SIGNATURES, BLOBS, BLOB_INDEX,
-    BLOB_PIECES, UPLOADED_FILES, LICENSES, JOBS, RESPONSES, RESPONSE_INDEX, FILES, FILE_INDEX, FILE_PIECES,
-    UPLOAD_TICKETS, JOB_INDEX, KEYS, PROCESSES, MARKS,
+    BLOB_PIECES, CONTEXT_CACHES, UPLOADED_FILES, LICENSES, JOBS, RESPONSES, RESPONSE_INDEX, FILES, FILE_INDEX,
+    FILE_PIECES, UPLOAD_TICKETS, JOB_INDEX, KEYS, PROCESSES, MARKS,
 )  # fmt: skip
 
 
@@ -184,6 +186,10 @@ class Records(Protocol):
             Unreadable: it cannot be decrypted.
 
         """
+        ...
+
+    async def get_many(self, collection: Collection, keys: Sequence[str]) -> list[Record]:
+        """Return the records of these keys that exist, in one call; those that cannot be decrypted are skipped."""
         ...
 
     async def put(

@@ -1,7 +1,8 @@
 """What the records of all backends have in common: defaults, single changes, and the encryption hook.
 
-A backend implements `_get`, `_write`, `_scan` and `_keys` on stored values. If it has a cipher, `BaseRecords` encrypts
-each value before `_write` and decrypts it after `_get` and `_scan`; nothing else sees a stored value of a secret.
+A backend implements `_get`, `_get_many`, `_write`, `_scan` and `_keys` on stored values. If it has a cipher,
+`BaseRecords` encrypts each value before `_write` and decrypts what the others return; nothing else sees a stored value
+of a secret.
 """
 
 from abc import ABC, abstractmethod
@@ -61,6 +62,11 @@ class BaseRecords(SingleChanges):
             return record
         return self._encryption.decrypt(collection, record)
 
+    async def get_many(self, collection: Collection, keys: Sequence[str]) -> list[Record]:
+        """Return the records of these keys that exist."""
+        records = await self._get_many(collection, keys) if keys else []
+        return records if self._encryption is None else self._encryption.decrypt_readable(collection, records)
+
     async def _apply(self, change: Change) -> int | None:
         return (await self._write(self._encrypted((change,))))[0]
 
@@ -115,6 +121,10 @@ class BaseRecords(SingleChanges):
     @abstractmethod
     async def _get(self, collection: Collection, key: str) -> Record | None:
         """Return a record with its stored value."""
+
+    @abstractmethod
+    async def _get_many(self, collection: Collection, keys: Sequence[str]) -> list[Record]:
+        """Return the records of these keys that exist with their stored values."""
 
     @abstractmethod
     async def _write(self, changes: Sequence[Change]) -> list[int | None]:

@@ -166,6 +166,19 @@ class RedisStore(BaseRecords):
                 return _record(key, version, left, value)
             limit = length * 2
 
+    async def _get_many(self, collection: Collection, keys: Sequence[str]) -> list[Record]:
+        """Return the records of these keys in one round trip, but for values longer than `_SHORT`."""
+        calls = [ScriptCall(lua.GET, [self._key("record", collection.name, key)], (_SHORT,)) for key in keys]
+        found: list[Record] = []
+        for key, answer in zip(keys, await self._server.run_all(calls, len(keys) * _SHORT), strict=True):
+            if answer is None:
+                continue
+            version, left, _, value = answer
+            record = _record(key, version, left, value) if value is not None else await self._get(collection, key)
+            if record is not None:
+                found.append(record)
+        return found
+
     async def _write(self, changes: Sequence[Change]) -> list[int | None]:
         """Apply several changes in one round trip.
 

@@ -166,6 +166,14 @@ class SqliteStore(BaseRecords):
     async def _get(self, collection: Collection, key: str) -> Record | None:
         return await self._read(lambda database: sqlite_queries.get(database, collection.name, key, self._clock.wall()))
 
+    async def _get_many(self, collection: Collection, keys: Sequence[str]) -> list[Record]:
+        def query(database: Database) -> list[Record]:
+            now = self._clock.wall()
+            found = (sqlite_queries.get(database, collection.name, key, now) for key in keys)
+            return [record for record in found if record is not None]
+
+        return await self._read(query)
+
     async def _write(self, changes: Sequence[Change]) -> list[int | None]:
         def query(database: Database) -> list[int | None]:
             now = self._clock.wall()

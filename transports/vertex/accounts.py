@@ -1,7 +1,7 @@
 """Connects service accounts to Vertex AI, and reads the models that it lists."""
 
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Protocol
 
 import anyio
@@ -14,7 +14,7 @@ from transports.accounts.configured import ConfiguredAccount
 from transports.base import Deps
 from transports.generate_content import wire
 from transports.generate_content.accounts import ModelAccount, ModelAccounts
-from transports.generate_content.api_client import ApiAccess, ApiClient
+from transports.generate_content.api_client import ApiAccess, ApiClient, ListPage
 from transports.http import client
 from transports.tasks import every
 from transports.vertex.config import VertexAccount, VertexConfig, origin_of
@@ -27,7 +27,6 @@ VERSION = "v1"
 _LISTING_VERSION = "v1beta1"
 """Only this version lists models."""
 _PAGE = "models?pageSize=300"
-_MOST_PAGES = 20
 _SHORT = b'{"contents":[{"role":"user","parts":[{"text":"Hello"}]}]}'
 _TOKEN_SECONDS = 60.0
 """How often it is checked whether the token expires soon."""
@@ -55,12 +54,8 @@ class _PublisherModel(msgspec.Struct, frozen=True):
     name: str
 
 
-class _PublisherPage(msgspec.Struct, frozen=True, rename="camel"):
+class _PublisherPage(ListPage, frozen=True, rename="camel"):
     publisher_models: tuple[_PublisherModel, ...] = ()
-    next_page_token: str = ""
-
-
-_decode_page = msgspec.json.Decoder(_PublisherPage, strict=False).decode
 
 
 class ConnectedServiceAccount(ModelAccount):
@@ -94,16 +89,9 @@ class ConnectedServiceAccount(ModelAccount):
         """Return Google's models that Vertex AI lists, without names; none, if the account may not list models."""
         await self.tokens.authorize()
         found: dict[str, str] = {}
-        page = _PublisherPage()
-        for _ in range(_MOST_PAGES):
-            token = f"&pageToken={page.next_page_token}" if page.next_page_token else ""
-            try:
-                page = _decode_page(await self.catalogue.get(f"{_PAGE}{token}"))
-            except SignedOut:
-                return found
-            found |= {model.name.rpartition("/")[2]: "" for model in page.publisher_models}
-            if not page.next_page_token:
-                break
+        with suppress(SignedOut):
+            async for page in self.catalogue.pages(_PAGE, _PublisherPage):
+                found |= {model.name.rpartition("/")[2]: "" for model in page.publisher_models}
         return found
 
 

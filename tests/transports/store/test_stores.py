@@ -57,6 +57,16 @@ async def test_a_value_may_be_any_bytes(store, value):
     assert [record.value for record in await store.scan(SESSIONS)] == [value]
 
 
+async def test_many_records_are_read_in_one_call(store):
+    long = bytes(range(256)) * 8192
+    await filled(store, "a", "b")
+    await store.put(SESSIONS, "long", long)
+    found = await store.get_many(SESSIONS, ["long", "none", "b", "a"])
+    assert [(record.key, record.value) for record in found] == [("long", long), ("b", b"b"), ("a", b"a")]
+    assert found[-1] == await store.get(SESSIONS, "a")
+    assert await store.get_many(SESSIONS, []) == []
+
+
 @pytest.mark.parametrize("key", ["a", "~" * 512, string.printable[:95], "a b", "*", "[a]", "a?", "{a}:b/c", "%_\\"])
 async def test_a_key_may_be_any_printable_ascii(store, key):
     version = await store.put(SESSIONS, key, b"value")
