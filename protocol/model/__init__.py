@@ -79,6 +79,7 @@ from protocol.model.request import (
     TextPart,
     ToolCall,
     Turn,
+    VideoOptions,
     arranged,
     canonical_json,
 )
@@ -179,6 +180,7 @@ __all__ = [
     "UpstreamTimeout",
     "Usage",
     "Vector",
+    "VideoOptions",
     "View",
     "Waiting",
     "WebImage",

@@ -217,6 +217,17 @@ class EmbeddingOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The title of the texts, if they are documents."""
 
 
+class VideoOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of a video."""
+
+    seconds: int | None = None
+    """Its length; None: what is usual."""
+    edits: MediaRef | None = None
+    """A video to change; an upstream that cannot do so makes another one by the turns of the request."""
+    change: str = ""
+    """What is to be changed in it."""
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request to a model, with its caller."""
 
@@ -231,7 +242,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     aspect: tuple[int, int] | None = None
     """The aspect ratio of the image or video, such as (16, 9)."""
     pixels: int | None = None
-    """About how many pixels each image should have; None: what is usual."""
+    """About how many pixels each image, or the video, should have; None: what is usual."""
     streamed: bool = False
     """Whether the caller receives the answer as a stream."""
     tools: ToolChoice | None = None
@@ -247,6 +258,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Fetch the result of this work; nothing new is requested."""
     embedding: EmbeddingOptions | None = None
     """Options of embeddings, if the model computes some."""
+    video: VideoOptions | None = None
+    """Options of the video, if the model makes one."""
 
 
 def arranged(turns: Sequence[Turn]) -> tuple[Turn, ...]:

@@ -1,10 +1,13 @@
 """Films and research over the official API: the openai SDK, a gateway and the simulated API over sockets."""
 
+import base64
 import signal
+from io import BytesIO
 
 import httpx2 as httpx
 import openai
 import pytest
+from PIL import Image
 
 from tests.conftest import BASE_SETTINGS, KEY, OFFICIAL, Gateway
 
@@ -70,6 +73,52 @@ def test_a_long_film_is_passed_on(client):
     prompt = '<sim ready="0" image-bytes="20000000"/> a cat'
     video = ended(client, client.videos.create(model=FILM, prompt=prompt))
     assert len(client.videos.download_content(video.id).read()) == 20_000_000
+
+
+@pytest.mark.parametrize(
+    ("fields", "order"),
+    [
+        ({"seconds": "8", "size": "720x1280"}, "text_to_video 9:16 720p 8s"),
+        ({"seconds": "4", "size": "1792x1024"}, "text_to_video 16:9 1080p 4s"),
+    ],
+)
+def test_the_length_and_size_of_a_film_are_ordered(client, official_api, fields, order):
+    before = seen(official_api).get(f"api_film_{order}", 0)
+    video = ended(client, client.videos.create(model=FILM, prompt='<sim ready="0"/> a cat', **fields))
+    assert video.status == "completed"
+    assert seen(official_api)[f"api_film_{order}"] == before + 1
+
+
+def test_a_remixed_film_is_edited_by_the_interaction_that_made_it(client, official_api):
+    video = ended(client, client.videos.create(model=FILM, prompt='<sim ready="0"/> a cat'))
+    before = seen(official_api).get("api_film_edit 16:9 720p again", 0)
+    other = ended(client, client.videos.remix(video.id, prompt='<sim ready="0"/> make it slower'))
+    assert client.videos.download_content(other.id).read()[4:8] == b"ftyp"
+    assert seen(official_api)["api_film_edit 16:9 720p again"] == before + 1
+
+
+def test_a_film_of_an_earlier_answer_is_edited(client, official_api):
+    first = {"role": "user", "content": '<sim ready="0"/> a cat'}
+    answer = client.chat.completions.create(model=FILM, messages=[first]).choices[0].message.content
+    before = seen(official_api)
+    history = [first, {"role": "assistant", "content": answer}, {"role": "user", "content": '<sim ready="0"/> slower'}]
+    assert "](" in client.chat.completions.create(model=FILM, messages=history).choices[0].message.content
+    after = seen(official_api)
+    assert after["api_film_edit 16:9 720p again"] == before.get("api_film_edit 16:9 720p again", 0) + 1
+    assert after["api_download"] == before["api_download"]
+
+
+def test_long_pictures_are_uploaded_for_a_film(client, official_api):
+    def picture(color):
+        made = BytesIO()
+        Image.effect_noise((600, 600), color).save(made, "PNG")
+        return f"data:image/png;base64,{base64.b64encode(made.getvalue()).decode()}"
+
+    content = [{"type": "image_url", "image_url": {"url": picture(color)}} for color in (90, 91)]
+    content.append({"type": "text", "text": '<sim ready="0"/> dance'})
+    answer = client.chat.completions.create(model=FILM, messages=[{"role": "user", "content": content}])
+    assert "](" in answer.choices[0].message.content
+    assert seen(official_api)["api_film_reference_to_video 16:9 720p"] == 1
 
 
 def test_a_film_in_a_chat_is_a_link(client):

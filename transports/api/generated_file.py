@@ -20,8 +20,8 @@ _ENOUGH = 64
 """Bytes that tell the type of a file."""
 
 
-def ref_of_file(uri: str) -> str:
-    """Return the name of a file of the API from its address.
+def ref_of_file(uri: str, interaction: str) -> str:
+    """Return the reference to a file of the API from its address, with the interaction that made it.
 
     Raises:
         DriftDetected: the address has an unknown form.
@@ -30,7 +30,12 @@ def ref_of_file(uri: str) -> str:
     found = _FILE.search(uri)
     if found is None:
         raise DriftDetected("The upstream named a file in an unknown way.")
-    return found[1]
+    return f"{found[1]}#{interaction}"
+
+
+def interaction_of(ref: MediaRef) -> str:
+    """Return the interaction that made a file of the API; empty: unknown."""
+    return ref.url.partition("#")[2]
 
 
 def is_generated(ref: MediaRef) -> bool:
@@ -62,7 +67,7 @@ async def open_generated(api: ApiClient, ref: MediaRef) -> AsyncGenerator[MediaS
     """
     try:
         async with (
-            api.download(f"{ref.url}:download?alt=media") as response,
+            api.download(f"{ref.url.partition('#')[0]}:download?alt=media") as response,
             aclosing(_pieces(api, response)) as pieces,
         ):
             first = b""

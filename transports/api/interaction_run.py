@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, aclosing
 from enum import StrEnum
 
 import anyio
+import anyio.to_thread
 import msgspec
 import structlog
 
@@ -39,8 +40,14 @@ from protocol.model import (
     WorkStarted,
     peek,
 )
-from transports.api.generated_file import ref_of_file
-from transports.api.interaction_request import confirmation, first_interaction
+from transports.api.generated_file import interaction_of, ref_of_file
+from transports.api.interaction_request import (
+    SYSTEM_ROLES,
+    FilmToEdit,
+    confirmation,
+    film_to_edit,
+    first_interaction,
+)
 from transports.api.interaction_result import (
     RUNNING,
     has_sources,
@@ -52,15 +59,16 @@ from transports.api.interaction_result import (
 from transports.api.interaction_wire import (
     Interaction,
     InteractionContent,
-    NewInteraction,
     decode_interaction,
     encode_interaction,
 )
 from transports.clock import Clock
 from transports.generate_content import wire
+from transports.generate_content.accounts import ModelAccount
 from transports.generate_content.api_client import ApiClient
 from transports.generate_content.errors import ModelMissing
 from transports.generate_content.kept_media import KeptMedia
+from transports.generate_content.request_files import EarlierMediaGone, RequestFiles, is_long
 
 _MAX_MISSES = 30
 """Most polls in a row that may fail."""
@@ -115,15 +123,25 @@ class Polling(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class InteractionDeps(msgspec.Struct, frozen=True, kw_only=True):
+    """Dependencies of the work of a request."""
+
+    media: KeptMedia
+    """Keeps films that come within an answer."""
+    files: RequestFiles
+    polling: Polling
+
+
 class InteractionRun:
     """The work of one request with one key."""
 
     def __init__(
-        self, api: ApiClient, served: Served, request: GenerationRequest, media: KeptMedia, polling: Polling
+        self, account: ModelAccount, served: Served, request: GenerationRequest, deps: InteractionDeps
     ) -> None:
-        """Serve a request; `media` keeps films that come within an answer."""
-        self._api, self._served, self._request, self._media = api, served, request, media
-        self._clock, self._poll = polling.clock, polling.seconds
+        """Serve a request with `account`."""
+        self._api, self._uploader, self._served, self._request = account.api, account.uploader, served, request
+        self._media, self._files = deps.media, deps.files
+        self._clock, self._poll = deps.polling.clock, deps.polling.seconds
         self._ended: Interaction | None = None
 
     async def open(self, stack: AsyncExitStack) -> Exchange:
@@ -139,7 +157,7 @@ class InteractionRun:
             yield self._started(place)
         else:
             film = self._request.selection.capability is Capability.VIDEO
-            begun = await self._begin(first_interaction(self._request, self._served.requested.id))
+            begun = await self._begin_first()
             place = InteractionPlace(id=begun.id, phase=WorkPhase.FILM if film else WorkPhase.PLAN)
             taken = False
             try:
@@ -159,20 +177,20 @@ class InteractionRun:
                 yield event
         ended = self._result()
         for content in output_of(ended):
-            event = self._output(content)
+            event = self._output(content, place.id)
             if event is not None:
                 yield event
         await self._media.save()
         yield self._finish(place, ended)
 
-    def _output(self, content: InteractionContent) -> Event | None:
+    def _output(self, content: InteractionContent, interaction: str) -> Event | None:
         if content.type == "text" and content.text:
             return Text(text=content.text)
         if content.data:
             return self._media.note(wire.Blob(content.mime_type, content.data))
         if content.type == "video" and content.uri:
             served = self._served
-            url = ref_of_file(content.uri)
+            url = ref_of_file(content.uri, interaction)
             ref = MediaRef(transport=served.transport, account=served.account, kind=MediaKind.VIDEO, url=url)
             return Media(ref=ref)
         return None
@@ -193,7 +211,7 @@ class InteractionRun:
             yield Thought(text=f"Research plan:\n{plan}\n\n")
             place = msgspec.structs.replace(place, phase=WorkPhase.CONFIRMING, spent=usage_of(ended))
             yield self._started(place, settled=False)
-            begun = await self._begin(confirmation(self._served.requested.id, place.id))
+            begun = await self._begin_plan(place.id)
             place = msgspec.structs.replace(place, id=begun.id, phase=WorkPhase.REPORT)
             yield self._started(place)
             async with aclosing(self._research(place)) as events:
@@ -244,11 +262,45 @@ class InteractionRun:
             message = "The upstream no longer has this work. Send the request again."
             raise UpstreamFailed(message, code="upstream_outcome_unknown") from None
 
-    async def _begin(self, body: NewInteraction) -> Interaction:
+    async def _begin_first(self) -> Interaction:
+        """Begin the work of the request; a film of an earlier answer is edited, if there is one."""
+        request, edited = self._request, film_to_edit(self._request)
+        if edited is None:
+            return await self._begin_with(request)
+        told = tuple(turn for turn in request.turns if turn.role in SYSTEM_ROLES)
+        made_by = (edited.ref.transport, edited.ref.account)
+        if made_by == (self._served.transport, self._served.account) and interaction_of(edited.ref):
+            try:
+                return await self._begin_with(msgspec.structs.replace(request, turns=told + edited.turns), edited)
+            except ModelMissing:
+                _log.info("interaction_gone", request=request.id)
+        try:
+            return await self._begin_with(msgspec.structs.replace(request, turns=told + edited.within()))
+        except EarlierMediaGone:
+            if request.video is None or request.video.edits is None:
+                raise
+            return await self._begin_with(request)
+
+    async def _begin_with(self, request: GenerationRequest, edited: FilmToEdit | None = None) -> Interaction:
+        async with self._files.taken(request, self._uploader) as files:
+            body = first_interaction(request, self._served.requested.id, files, edited)
+            if is_long(files):
+                return await self._begin(await anyio.to_thread.run_sync(encode_interaction, body))
+            return await self._begin(encode_interaction(body))
+
+    async def _begin_plan(self, plan: str) -> Interaction:
+        """Begin the research of a plan."""
+        try:
+            return await self._begin(encode_interaction(confirmation(self._served.requested.id, plan)))
+        except ModelMissing:
+            message = "The upstream no longer has the plan of this research. Send the request again."
+            raise UpstreamFailed(message, code="upstream_rejected") from None
+
+    async def _begin(self, body: bytes) -> Interaction:
         """Begin an interaction; a client that leaves meanwhile does not interrupt it, because its id would be lost."""
         answer = b""
         with anyio.CancelScope(shield=True):
-            async with self._api.post("interactions", encode_interaction(body)) as response:
+            async with self._api.post("interactions", body) as response:
                 answer = await self._api.whole(response)
         return _decoded(answer)
 

@@ -24,8 +24,8 @@ from transports.account import Account, Finding, failed, ok
 from transports.api.accounts import KeyAccounts, open_accounts
 from transports.api.config import ApiConfig
 from transports.api.generated_file import is_generated, open_generated
-from transports.api.interaction_request import INTERACTION_DEFAULTS
-from transports.api.interaction_run import InteractionRun, Polling, cancel_interaction, place_of
+from transports.api.interaction_request import INTERACTION_DEFAULTS, film_to_edit
+from transports.api.interaction_run import InteractionDeps, InteractionRun, Polling, cancel_interaction, place_of
 from transports.api.keys import ACCOUNTS
 from transports.base import Deps, TransportType
 from transports.generate_content import models
@@ -59,12 +59,21 @@ class ApiTransport(ModelTransport[KeyAccounts]):
         stack.callback(key.unuse)
         served = Served(transport=self.name, account=account.id, requested=model, answered=model)
         media = KeptMedia(self._blobs, self.name, account.id, request)
-        run = InteractionRun(key.api, served, request, media, self._polling)
+        deps = InteractionDeps(media=media, files=self._files, polling=self._polling)
+        run = InteractionRun(key, served, request, deps)
         try:
             return await run.open(stack)
         except ModelMissing:
             key.lacking.add(model.id)
             raise
+
+    async def home(self, request: GenerationRequest) -> str | None:
+        """Return the key that made the film which is edited; otherwise as `ModelTransport.home`."""
+        film = film_to_edit(request)
+        if film is None:
+            return await super().home(request)
+        own = film.ref.transport == self.name and self.connected.get(film.ref.account) is not None
+        return film.ref.account if own else None
 
     async def cancel(self, handle: Handle) -> None:
         """Cancel an interaction; see `protocol.model.Engine.cancel`."""

@@ -14,6 +14,7 @@ from protocol.model import (
     FilePart,
     GatewayError,
     GenerationRequest,
+    MediaKind,
     MediaPart,
     MediaRef,
     MediaStream,
@@ -29,6 +30,10 @@ _COPIES = 3
 """The peak memory of a file within a request, in multiples of its size: its content, and the body in base64."""
 _FREE_BYTES = 256 * 1024
 """Files of this length together are neither counted nor encoded in a thread."""
+
+
+class EarlierMediaGone(Unsupported):
+    """A medium of an earlier turn can no longer be fetched."""
 
 
 class Uploader(Protocol):
@@ -63,7 +68,7 @@ class RequestFiles:
         """Yield the parts of a body by the `id()` of the parts of the request; memory is reserved until the end.
 
         Raises:
-            Unsupported: a medium of an earlier turn can no longer be fetched.
+            EarlierMediaGone: a medium of an earlier turn can no longer be fetched.
             GatewayError: an upload failed, or memory is used up.
 
         """
@@ -98,8 +103,9 @@ class RequestFiles:
             except Saturated:
                 raise
             except (GatewayError, TooLong):
-                message = "A picture of an earlier turn is no longer available. Send it as a file instead."
-                raise Unsupported(message, param="messages") from None
+                name = "picture" if ref.kind is MediaKind.IMAGE else str(ref.kind)
+                message = f"The {name} of an earlier turn is no longer available. Send it as a file instead."
+                raise EarlierMediaGone(message, param="messages") from None
             if isinstance(content, bytes):
                 yield FilePart(data=content, mime=mime, name=str(ref.kind))
             else:

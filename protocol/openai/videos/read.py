@@ -26,8 +26,9 @@ from protocol.model import (
     TextPart,
     Turn,
     Unsupported,
+    VideoOptions,
 )
-from protocol.openai.videos import wire
+from protocol.openai.videos import wire, write
 
 _REFERENCE = "input_reference"
 _SIZES = {(16, 9): "1280x720", (9, 16): "720x1280"}
@@ -99,6 +100,8 @@ async def read(
         selection=selection,
         turns=(Turn(role=Role.USER, parts=(*reference, TextPart(text=prompt))),),
         aspect=(16, 9) if int(width) > int(height) else (9, 16),
+        pixels=int(width) * int(height) if body.size else None,
+        video=VideoOptions(seconds=body.seconds),
     )
     return Job(
         id=f"video_{secrets.token_hex(16)}",
@@ -111,7 +114,7 @@ async def read(
 
 
 def remix_of(earlier: Job, change: str, context: RequestContext) -> Job:
-    """Return the job of a video that is described as an earlier one, with a change; it has no picture to start from.
+    """Return the job of a video that changes an earlier one, or is described so; it has no picture to start from.
 
     Raises:
         BadRequest: the prompt is empty.
@@ -126,6 +129,7 @@ def remix_of(earlier: Job, change: str, context: RequestContext) -> Job:
         caller=caller_of(context),
         turns=(Turn(role=Role.USER, parts=(TextPart(text=_REMIX.format(described=described, change=change)),)),),
         handle=None,
+        video=VideoOptions(edits=write.film(earlier), change=change),
     )
     return Job(
         id=f"video_{secrets.token_hex(16)}",

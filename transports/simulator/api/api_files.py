@@ -189,6 +189,19 @@ class ApiFiles:
             raise ApiRefusal(403, message)
         return file
 
+    def usable(self, name: str, key: SimulatedKey) -> KeptFile:
+        """Return the file of a key that a request may use.
+
+        Raises:
+            ApiRefusal: as `owned`, or it has not been processed.
+
+        """
+        file = self.owned(name, key)
+        if file.state(self._clock.wall()) != "ACTIVE":
+            message = f"The File {name.removeprefix('files/')} is not in an ACTIVE state and usage is not allowed."
+            raise ApiRefusal(400, message, status="FAILED_PRECONDITION")
+        return file
+
     def drop_expired(self) -> None:
         """Forget the files whose time is over."""
         now = self._clock.wall()
@@ -213,11 +226,7 @@ class ApiFiles:
         reference = part.file_data
         if reference is None or "/v1beta/files/" not in reference.file_uri:
             return part
-        name = f"files/{reference.file_uri.rpartition('/')[2]}"
-        file = self.owned(name, key)
-        if file.state(self._clock.wall()) != "ACTIVE":
-            message = f"The File {name.removeprefix('files/')} is not in an ACTIVE state and usage is not allowed."
-            raise ApiRefusal(400, message, status="FAILED_PRECONDITION")
+        file = self.usable(f"files/{reference.file_uri.rpartition('/')[2]}", key)
         inline = schema.SentFile(mime_type=reference.mime_type or file.mime, data=bytes(file.content))
         return msgspec.structs.replace(part, file_data=None, inline_data=inline)
 

@@ -40,6 +40,11 @@ class GeneratedFiles:
             self._files.popitem(last=False)
         return name
 
+    def has(self, name: str, key: str) -> bool:
+        """Return whether a key's project has a file."""
+        file = self._files.get(name)
+        return file is not None and file.key == key
+
     def download(self, name: str, key: str) -> Response:
         """Answer the request for a file's content.
 
@@ -47,10 +52,10 @@ class GeneratedFiles:
             ApiRefusal: the key's project has no such file.
 
         """
-        file = self._files.get(name)
-        if file is None or file.key != key:
+        if not self.has(name, key):
             message = f"You do not have permission to access the File {name} or it may not exist."
             raise ApiRefusal(403, message)
+        file = self._files[name]
         return StreamingResponse(_pieces(file), headers={"content-length": str(file.size)}, media_type=file.mime)
 
 

@@ -79,6 +79,13 @@ def check_for_model(request: schema.InteractionRequest, model: SimulatedModel) -
         raise invalid("Thinking level minimal is not supported for this model.")
 
 
+def film_order(request: schema.InteractionRequest) -> str:
+    """Return what is ordered, for the counts of the simulator."""
+    task = (request.generation_config.video_config or schema.FilmOptions()).task or "unnamed"
+    shape = [request.film.aspect_ratio, request.film.resolution, request.film.duration]
+    return " ".join([task, *(word for word in shape if word), *(["again"] if request.previous_interaction_id else [])])
+
+
 def check_film(request: schema.InteractionRequest, model: SimulatedModel) -> None:
     """Check the order of a film."""
     duration, most = request.film.duration, _LONGEST_FILM[model.id]

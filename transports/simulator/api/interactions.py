@@ -4,6 +4,7 @@ Source: "Interactions", "Video".
 """
 
 import base64
+import re
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
@@ -18,9 +19,16 @@ from transports.clock import Clock
 from transports.simulator import sample_media
 from transports.simulator.api import api_models
 from transports.simulator.api import interaction_schema as schema
+from transports.simulator.api.api_files import ApiFiles
 from transports.simulator.api.api_keys import KeyRing, SimulatedKey
 from transports.simulator.api.generated_files import GeneratedFile, GeneratedFiles
-from transports.simulator.api.interaction_check import check_background, check_for_model, check_revision, read_request
+from transports.simulator.api.interaction_check import (
+    check_background,
+    check_for_model,
+    check_revision,
+    film_order,
+    read_request,
+)
 from transports.simulator.api.interaction_record import InteractionRecord
 from transports.simulator.api.interaction_stream import event_stream, place_after
 from transports.simulator.api.interaction_work import InteractionWork, film_work, model_work, research_work
@@ -32,6 +40,7 @@ from transports.simulator.media import origin_of
 from transports.simulator.prompt_directives import PromptScript
 
 _MOST_KEPT = 10_000
+_FILE = re.compile(r"/v1beta/files/([^/:?]+)")
 _MOST_INLINE = 4_000_000
 """Bytes of a film within an answer."""
 
@@ -39,16 +48,23 @@ Answer = Response | BreakableStream
 Handler = Callable[[Request], Awaitable[Answer]]
 
 
+class ApiParts(msgspec.Struct, frozen=True):
+    """What the endpoints of the simulated API share."""
+
+    keys: KeyRing
+    faults: OrderedFaults
+    files: ApiFiles
+
+
 class SimulatedInteractions:
     """The interactions of all keys."""
 
-    def __init__(
-        self, config: SimulatorConfig, clock: Clock, seen: Counter[str], keys: KeyRing, faults: OrderedFaults
-    ) -> None:
-        """Count requests in `seen`."""
-        self._config, self._clock, self._seen, self._keys, self._faults = config, clock, seen, keys, faults
+    def __init__(self, config: SimulatorConfig, clock: Clock, seen: Counter[str], parts: ApiParts) -> None:
+        """Count requests in `seen`; inputs name files of `parts`, or those that were made here."""
+        self._config, self._clock, self._seen = config, clock, seen
+        self._keys, self._faults = parts.keys, parts.faults
         self._records: OrderedDict[str, InteractionRecord] = OrderedDict()
-        self._files = GeneratedFiles()
+        self._uploads, self._files = parts.files, GeneratedFiles()
 
     def routes(self) -> list[Route]:
         """Return the routes; Google's SDK asks for v1 by default."""
@@ -101,6 +117,7 @@ class SimulatedInteractions:
     def _work(self, request: Request, key: SimulatedKey, body: schema.InteractionRequest) -> InteractionWork:
         """Return the work of a request after all checks."""
         before = self._before(key, body)
+        self._check_files(key, body)
         if body.agent:
             agent = api_models.find_agent(body.agent)
             self._keys.use(key, agent)
@@ -110,9 +127,22 @@ class SimulatedInteractions:
         check_for_model(body, model)
         self._keys.use(key, model)
         if model.kind == "interaction":
+            self._seen[f"api_film_{film_order(body)}"] += 1
             return film_work(body, self._config, lambda script: self._film(request, key, body, script))
         steps = [step for record in before for step in self._as_input(record)]
         return model_work(body, steps, model, self._config, lambda: f"call_{secrets.token_hex(6)}")
+
+    def _check_files(self, key: SimulatedKey, body: schema.InteractionRequest) -> None:
+        """Check the files of the API that an input names: they exist, are the key's, and have been processed."""
+        steps = [step for step in body.steps if isinstance(step, schema.UserStep | schema.OutputStep)]
+        for content in (content for step in steps for content in step.content):
+            if isinstance(content, schema.TextInput):
+                continue
+            if bool(content.data) == bool(content.uri):
+                raise invalid("A file has either 'data' or 'uri'.")
+            name = _FILE.search(content.uri)
+            if name is not None and not self._files.has(name[1], key.key):
+                self._uploads.usable(f"files/{name[1]}", key)
 
     def _before(self, key: SimulatedKey, body: schema.InteractionRequest) -> list[InteractionRecord]:
         """Return the interactions that a request continues, oldest first."""

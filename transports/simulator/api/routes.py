@@ -21,7 +21,7 @@ from transports.simulator.api.api_files import ApiFiles
 from transports.simulator.api.api_keys import KeyRing, SimulatedKey
 from transports.simulator.api.cached_contents import CachedContents, CacheOwner
 from transports.simulator.api.implicit_cache import ImplicitCache
-from transports.simulator.api.interactions import SimulatedInteractions
+from transports.simulator.api.interactions import ApiParts, SimulatedInteractions
 from transports.simulator.api.ordered_faults import OrderedFaults, refuse_as_ordered
 from transports.simulator.api.pages import page_of
 from transports.simulator.api.request_reader import RequestCheck, decode
@@ -45,9 +45,9 @@ class SimulatedApi:
         self.keys = KeyRing(config.api_keys, clock)
         self._signatures: OrderedDict[bytes, None] = OrderedDict()
         self._faults = OrderedFaults()
-        self._interactions = SimulatedInteractions(config, clock, seen, self.keys, self._faults)
         self.files = ApiFiles(clock, self.keys.find, config.file_seconds)
         self.caches, self.implicit = CachedContents(clock), ImplicitCache(clock)
+        self._interactions = SimulatedInteractions(config, clock, seen, ApiParts(self.keys, self._faults, self.files))
 
     def routes(self) -> list[Route]:
         """Return the routes of the API, below its version."""
