@@ -15,6 +15,8 @@ PACED = "bench-paced"
 """The same frames, one every `PACE_SECONDS`."""
 HOLD = "bench-hold"
 """One frame; then nothing until the reader leaves."""
+EMBED = "bench-embed"
+"""A text whose embedding has `DIMENSIONS` numbers."""
 PICTURE = "bench-picture"
 """A small answer with a picture, whose link leads to `PICTURE_BYTES`."""
 LARGE = "bench-large"
@@ -28,6 +30,9 @@ FINE = "bench-fine"
 """Prompts that get an answer in cumulative frames, each a hundred bytes longer than the last; their number follows."""
 
 FRAMES = 100
+SHORT_FRAMES = 4
+"""The chunks of a short answer of the official API, if it is streamed."""
+DIMENSIONS = 768
 PACE_SECONDS = 0.05
 THOUSAND = 1000
 """The frames of a megabyte: each adds a kilobyte."""
@@ -103,7 +108,7 @@ def text_of(frames: int) -> str:
     return "".join(f"Lorem ipsum dolor {number:05}" for number in range(frames))
 
 
-SHORT_TEXT = text_of(4)
+SHORT_TEXT = text_of(SHORT_FRAMES)
 
 
 def short() -> bytes:
@@ -142,9 +147,9 @@ def official_short() -> bytes:
     return _whole(b"application/json; charset=UTF-8", json.dumps(answer).encode())
 
 
-def official_long() -> list[bytes]:
-    """Return the official API's stream that is like `long`."""
-    deltas = (json.dumps(_delta(number, last=number == FRAMES - 1)) for number in range(FRAMES))
+def official_stream(frames: int) -> list[bytes]:
+    """Return the official API's stream that is like `long`, in this number of chunks."""
+    deltas = (json.dumps(_delta(number, last=number == frames - 1)) for number in range(frames))
     chunks = [_chunk(f"data: {delta}\r\n\r\n".encode()) for delta in deltas]
     head = b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
     return [_OK + head + chunks[0], *chunks[1:-1], chunks[-1] + LAST_CHUNK]
@@ -152,7 +157,14 @@ def official_long() -> list[bytes]:
 
 def official_models() -> bytes:
     """Return the official API's list of models."""
-    return _whole(b"application/json; charset=UTF-8", b'{"models": [{"name": "models/gemini-pro-latest"}]}')
+    models = [{"name": f"models/{name}"} for name in ("gemini-pro-latest", "gemini-embedding-2")]
+    return _whole(b"application/json; charset=UTF-8", json.dumps({"models": models}).encode())
+
+
+def official_embedding() -> bytes:
+    """Return the official API's embedding of one text."""
+    answer = {"embeddings": [{"values": [(number - 384) / 7777 for number in range(DIMENSIONS)]}]}
+    return _whole(b"application/json; charset=UTF-8", json.dumps(answer).encode())
 
 
 def hold() -> bytes:

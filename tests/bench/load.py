@@ -33,11 +33,14 @@ _REQUEST = (
 class Ask:
     """Requests to one address, sent in turn, and the marks of their answers."""
 
-    def __init__(self, url, bodies, *, unit=None, end=b"", method="POST", headers=""):
-        """`unit` is counted in answers, and `end` stands near their end; `headers` are lines that go with each."""
+    def __init__(self, url, bodies, *, unit=None, end=b"", method="POST", headers="", word=answers.WORD):
+        """`unit` is counted in answers, and `end` stands near their end; `headers` are lines that go with each.
+
+        `word` stands where an answer's content begins.
+        """
         address = urlsplit(url)
         self.host, self.port = address.hostname, address.port
-        self.unit, self.end = unit, end
+        self.unit, self.end, self.word = unit, end, word
         self._templates = [self._template(address, body, method, headers) for body in bodies]
 
     @staticmethod
@@ -113,7 +116,7 @@ class Connection(asyncio.Protocol):
         if not self._begun or self._over:
             return
         tally, ask = self._tally, self._ask
-        if not self._first and answers.WORD in data:
+        if not self._first and ask.word in data:
             self._first = True
             tally.firsts.append(time.perf_counter() - self._sent)
             tally.changed.set()

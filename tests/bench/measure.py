@@ -76,9 +76,10 @@ class Bench:
             self._valkey = server.url
             direct = Subject(UPSTREAM, self.upstream + wire.GENERATE_PATH, self._upstream)
             await self._speed(direct)
+            await self._official()
             await compared(self)
             say("memory")
-            for name in (PASS, GATEWAY):
+            for name in (PASS, GATEWAY, OFFICIAL):
                 await self._memory(name)
             await self._profiles()
 
@@ -113,6 +114,16 @@ class Bench:
                 await self._each((self._megabytes, self._pictures), subjects[:2])
             for _ in self.rounds(self.plan.crowd_rounds, f"{self.plan.crowd} paced streams, round"):
                 await self._each((self._crowd,), subjects[:2])
+
+    async def _official(self):
+        """Measure what only the comparison of the ways needs, in rounds of its own."""
+        with ExitStack() as stack:
+            subjects = [self.start(stack, name) for name in (PASS, GATEWAY, OFFICIAL)]
+            for subject in subjects:
+                await self.warm(subject)
+            for _ in self.rounds(self.plan.rounds, "two ways, round"):
+                await self._each((self._few, self._tools, self._uploaded), subjects)
+                await self._each((self._embeddings,), (subjects[0], subjects[2]))
 
     def rounds(self, count, what):
         """Count rounds, at least one, until there are enough or the stage has taken too long."""
@@ -156,15 +167,32 @@ class Bench:
         self.samples.note("hundred", subject.name, span.processor / span.units * answers.FRAMES)
         self.samples.note("chunks", subject.name, span.units / span.seconds)
 
+    async def _few(self, subject):
+        plan = self.plan
+        span = await self.steadily(subject, answers.SHORT, plan.whole_connections, plan.least_answers)
+        self.samples.note("few", subject.name, span.processor / span.answers)
+
+    async def _tools(self, subject):
+        await self._asked("tools", subject, subject.tools())
+
+    async def _embeddings(self, subject):
+        await self._asked("embeddings", subject, subject.embeddings())
+
+    async def _asked(self, measure, subject, ask):
+        plan, meter = self.plan, subject.child.cpu
+        span = await load.steadily(ask, plan.stream_connections, plan.seconds, meter, plan.least_answers)
+        self.samples.note(measure, subject.name, span.processor / span.answers)
+
+    async def _uploaded(self, subject):
+        span = await load.one_by_one(subject.picture(), self.plan.pictures, subject.child.cpu)
+        self.samples.note("sent picture", subject.name, span.processor / span.answers)
+
     async def _paced(self, subject):
         span = await self.steadily(subject, answers.PACED, self.plan.paced_connections)
         self.samples.note("paced", subject.name, span.processor / span.units)
 
     async def _talk(self, subject):
-        plan, meter = self.plan, subject.child.cpu
-        ask = subject.talk()
-        span = await load.steadily(ask, plan.stream_connections, plan.seconds, meter, plan.least_answers)
-        self.samples.note("talk", subject.name, span.processor / span.answers)
+        await self._asked("talk", subject, subject.talk())
 
     async def _history(self, subject):
         span = await load.one_by_one(subject.history(), self.plan.histories, subject.child.cpu)

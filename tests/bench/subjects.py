@@ -15,6 +15,22 @@ from tests.bench.processes import KEY, BenchError
 from tests.bench.samples import PASS, UPSTREAM
 
 _CHAT_PATH = "/v1/chat/completions"
+_TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": f"look_up_{number}",
+            "description": "Look up what is known of a place at a time.",
+            "parameters": {
+                "type": "object",
+                "properties": {"place": {"type": "string"}, "days": {"type": "array", "items": {"type": "integer"}}},
+                "required": ["place"],
+            },
+        },
+    }
+    for number in range(20)
+]
+"""What an agent offers; the answer calls none of them."""
 _HISTORY_TURNS, _HISTORY_BYTES = 40, 200_000
 _NOISE_SIDE = 1632
 """Width and height of a picture of noise that has eight megabytes as PNG."""
@@ -35,6 +51,16 @@ class Subject:
     def ask(self, word, *, stream=True):
         """Return chats of one turn."""
         return self._ask([_body([_user(f"{word} {NUMBER}")], stream=stream)], stream=stream)
+
+    def tools(self):
+        """Return chats of one turn that offer tools."""
+        return self._ask([_body([_user(f"{answers.SHORT} {NUMBER}")], stream=False, tools=_TOOLS)], stream=False)
+
+    def embeddings(self):
+        """Return requests for the embedding of one text."""
+        url = self.url if self._site else self.url.replace(_CHAT_PATH, "/v1/embeddings")
+        body = {"model": "gemini-embedding-2", "input": f"{answers.EMBED} {NUMBER}"}
+        return Ask(url, [json.dumps(body).encode()], word=b"embedding")
 
     def talk(self):
         """Return chats of two turns: each second one continues the conversation of the one before it."""
@@ -93,8 +119,8 @@ def _user(content):
     return {"role": "user", "content": content}
 
 
-def _body(messages, *, stream):
-    return json.dumps({"model": "gemini-3-pro", "messages": messages, "stream": stream}).encode()
+def _body(messages, *, stream, **fields):
+    return json.dumps({"model": "gemini-3-pro", "messages": messages, "stream": stream, **fields}).encode()
 
 
 @cache

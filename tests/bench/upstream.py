@@ -27,8 +27,11 @@ _WHOLE = {
     answers.SHORT.encode(): answers.short(),
     answers.HOLD.encode(): answers.hold(),
     answers.LARGE.encode(): _LARGE,
+    answers.EMBED.encode(): answers.official_embedding(),
 }
 _OFFICIAL_SHORT, _OFFICIAL_MODELS = answers.official_short(), answers.official_models()
+_OFFICIAL_SHORT_STREAM = b"".join(answers.official_stream(answers.SHORT_FRAMES))
+_OFFICIAL_HOLD = answers.official_stream(answers.FRAMES)[0]
 _OFFICIAL_PATH = b"/v1beta/models"
 MISSING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 _UPLOADED = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n/bench/upload"
@@ -39,7 +42,7 @@ class Connection(asyncio.Protocol):
 
     frames = site_frames = answers.long()
     """The chunks of the long answer that was asked for last."""
-    official_frames = answers.official_long()
+    official_frames = answers.official_stream(answers.FRAMES)
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -107,11 +110,19 @@ class Connection(asyncio.Protocol):
 
     def _official(self, path, request):
         """Answer as the official API does."""
-        if b":streamGenerateContent" in path:
+        if b":batchEmbedContents" in path:
+            self._transport.write(_WHOLE[answers.EMBED.encode()])
+        elif b":generateContent" in path:
+            self._transport.write(_OFFICIAL_SHORT)
+        elif b":streamGenerateContent" not in path:
+            self._transport.write(_OFFICIAL_MODELS)
+        elif answers.HOLD.encode() in request:
+            self._transport.write(_OFFICIAL_HOLD)
+        elif answers.SHORT.encode() in request:
+            self._transport.write(_OFFICIAL_SHORT_STREAM)
+        else:
             self.frames = self.official_frames
             self._frame(0, answers.PACE_SECONDS if answers.PACED.encode() in request else 0.0)
-        else:
-            self._transport.write(_OFFICIAL_SHORT if b":generateContent" in path else _OFFICIAL_MODELS)
 
     def _generate(self, request):
         found = WORD.search(request, request.index(END_OF_HEAD))
