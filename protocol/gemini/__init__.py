@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from protocol.gemini import file_service
+from protocol.gemini.embeddings import embedding
 from protocol.gemini.endpoint import GENERATE, STREAM, count_tokens
 from protocol.gemini.errors import rpc_error_response
 from protocol.gemini.models import GeminiModels
@@ -26,18 +27,15 @@ _OWN_PATH = re.compile(
 )
 _OWN_HEADERS = frozenset({b"x-goog-api-key", b"x-goog-api-client"})
 
-_EMBEDDINGS = "it has no model for embeddings"
 _MISSING_VERBS = {
-    "embedContent": _EMBEDDINGS,
-    "batchEmbedContents": _EMBEDDINGS,
-    "asyncBatchEmbedContent": _EMBEDDINGS,
+    "asyncBatchEmbedContent": "use ':batchEmbedContents'",
     "batchGenerateContent": "send one request for each answer",
     "predict": "pictures come from ':generateContent', with 'IMAGE' in 'generationConfig.responseModalities'",
     "predictLongRunning": "videos come from ':generateContent' of a '-video' model",
 }
 """The operations of a model that are not offered, each with what to use in its place."""
 _FILES = "upload each file to '/files', or send it in 'inlineData'"
-_VERBS = "use ':generateContent', ':streamGenerateContent' or ':countTokens'"
+_VERBS = "use ':generateContent', ':streamGenerateContent', ':countTokens' or ':embedContent'"
 _NOT_OFFERED = {
     "/auth_tokens": "use a license key",
     "/batches": "send one request for each answer",
@@ -53,8 +51,8 @@ _NOT_OFFERED = {
     "/ws": "use ':streamGenerateContent' in place of the Live API",
 }
 _GUIDE = (
-    "Gemini's API is below '/v1beta' and '/v1': '/models', '/files', and ':generateContent', ':streamGenerateContent' "
-    "and ':countTokens' of a model. The base URL of Google's SDKs ends before the version."
+    "Gemini's API is below '/v1beta' and '/v1': '/models', '/files', and ':generateContent', ':streamGenerateContent', "
+    "':countTokens' and ':embedContent' of a model. The base URL of Google's SDKs ends before the version."
 )
 _SHOWN = 64
 
@@ -77,6 +75,7 @@ def routes(engine: Engine) -> list[Route]:
         "generateContent": GENERATE,
         "streamGenerateContent": STREAM,
         "countTokens": count_tokens(engine),
+        **{verb: embedding(engine, verb) for verb in ("embedContent", "batchEmbedContents")},
     }
     verbs |= {verb: _refusing(f"':{verb}'", advice) for verb, advice in _MISSING_VERBS.items()}
 

@@ -9,13 +9,17 @@ from starlette.responses import Response
 from protocol.http.body import encode_json
 from protocol.http.context import caller_of, context_of
 from protocol.http.errors import ASGIResponse
-from protocol.model import BadRequest, Engine, Selection
+from protocol.http.own_models import may_be_listed
+from protocol.model import BadRequest, Capability, Engine, Selection
 
 _MOST = 1000
 """The most models of one page, and the number without `pageSize`."""
 _INPUT_TOKENS, _OUTPUT_TOKENS = 70_000, 65_536
 """What the website reads, by estimate, and what it may write."""
 _METHODS = ("generateContent", "countTokens")
+_ELSEWHERE = frozenset({Capability.SPEECH, Capability.TRANSCRIPTION})
+"""What no endpoint of this dialect does."""
+_METHODS_OF = {Capability.EMBEDDING: ("embedContent", "batchEmbedContents", "countTokens")}
 
 
 class GeminiModel(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -58,8 +62,7 @@ class GeminiModels:
         start = _number(query, "pageToken", 0)
         caller = caller_of(context)
         catalogue = self._engine.catalogue.with_aliases(caller.aliases)
-        listed = (one for one in catalogue.listed() if not one.capability.has_own_models)  # no endpoint here uses them
-        found = [one for one in listed if caller.may_use(one)]
+        found = [one for one in catalogue.listed() if is_here(self._engine, one) and caller.may_use(one)]
         page = [_model(one) for one in found[start : start + size]]
         more = str(start + size) if start + size < len(found) else ""
         body = encode_json(GeminiModelPage(models=page, next_page_token=more))
@@ -79,6 +82,11 @@ class GeminiModels:
         return Response(encode_json(_model(selection)), media_type="application/json")
 
 
+def is_here(engine: Engine, selection: Selection) -> bool:
+    """Return whether an endpoint of this dialect uses a model, and a transport offers it."""
+    return selection.capability not in _ELSEWHERE and may_be_listed(engine, selection)
+
+
 def _number(query: dict[str, str], name: str, default: int) -> int:
     value = query.get(name, "") or str(default)
     if not value.isdecimal() or len(value) > len(str(_MOST)) * 2:
@@ -95,5 +103,5 @@ def _model(selection: Selection) -> GeminiModel:
         version=selection.id,
         display_name=name,
         description=f"Answers with {selection.capability}{extended}.",
-        supported_generation_methods=_METHODS,
+        supported_generation_methods=_METHODS_OF.get(selection.capability, _METHODS),
     )

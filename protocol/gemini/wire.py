@@ -32,6 +32,11 @@ _THRESHOLDS = (
     *("HARM_BLOCK_THRESHOLD_UNSPECIFIED", "BLOCK_LOW_AND_ABOVE", "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_ONLY_HIGH"),
     *("BLOCK_NONE", "OFF"),
 )
+TASK_TYPES = (
+    *("TASK_TYPE_UNSPECIFIED", "RETRIEVAL_QUERY", "RETRIEVAL_DOCUMENT", "SEMANTIC_SIMILARITY", "CLASSIFICATION"),
+    *("CLUSTERING", "QUESTION_ANSWERING", "FACT_VERIFICATION", "CODE_RETRIEVAL_QUERY"),
+)
+"""What an embedding is for."""
 _ENUMS = {
     "mode": ("MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED"),
     "mediaResolution": RESOLUTIONS,
@@ -39,6 +44,7 @@ _ENUMS = {
     "threshold": _THRESHOLDS,
     "responseModalities": ("MODALITY_UNSPECIFIED", "TEXT", "IMAGE", "AUDIO"),
     "language": ("LANGUAGE_UNSPECIFIED", "PYTHON"),
+    "taskType": TASK_TYPES,
 }
 """The names of Google's enums, in the order of their numbers, by the fields that have them."""
 _SNAKE = re.compile(r"(?<=[a-zA-Z0-9])_([a-z0-9])")

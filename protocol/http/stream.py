@@ -39,7 +39,9 @@ class StreamFraming(msgspec.Struct, frozen=True, kw_only=True):
 
     media_type: bytes
     heartbeat: bytes
-    """What is sent when nothing else was sent for one heartbeat; it means nothing to the client."""
+    """What is sent when nothing else was sent for one heartbeat; it means nothing to the client. Empty: nothing is."""
+    breaks: bool = False
+    """Whether an error breaks the connection off, since the form cannot tell an error from the answer."""
 
 
 SSE = StreamFraming(media_type=b"text/event-stream; charset=utf-8", heartbeat=b": keep-alive\n\n")
@@ -122,10 +124,10 @@ class EventStream(Generic[StepT]):
                 except Exception:  # noqa: BLE001 -- a bug must not look like the end of the response
                     _log.exception("request_failed", request=context.id)
                     error = GatewayError("The gateway failed.")
-                await sender.end(self._writer.error(error) if error is not None else b"")
+                await self._end(sender, error)
             if watcher.ended is not None:
                 error = watcher.ended
-                await sender.end(self._writer.error(error))
+                await self._end(sender, error)
         finally:
             sender.close()
         if watcher.gone:
@@ -134,6 +136,13 @@ class EventStream(Generic[StepT]):
             record.error = error.code
             if not sender.started:
                 await self._refuse(error)(scope, receive, send)
+
+    async def _end(self, sender: "_Sender", error: GatewayError | None) -> None:
+        """End the stream; with an error, say so or leave it unended, which breaks the connection off."""
+        if error is None:
+            await sender.end(b"")
+        elif not self._framing.breaks:
+            await sender.end(self._writer.error(error))
 
     async def _write(self, exchange: Steps[StepT], context: RequestContext, sender: "_Sender") -> None:
         """Write steps until the answer is complete; then read the exchange to its end, as `fold` does."""
@@ -230,7 +239,7 @@ class _Sender:
     @property
     def due(self) -> float | None:
         """When a comment is sent (`protocol.http.timers.Timeout`); none while the client takes nothing."""
-        waiting = self._sending or self._heartbeat is not None or self._watcher.finished
+        waiting = not self._heartbeat_bytes or self._sending or self._heartbeat is not None or self._watcher.finished
         return None if waiting else self._at + self._seconds
 
     def expire(self) -> None:

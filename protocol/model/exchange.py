@@ -168,9 +168,17 @@ class WorkStarted(msgspec.Struct, frozen=True, tag="work_started"):
 
 
 class Vector(msgspec.Struct, frozen=True, tag="vector"):
-    """The embedding of the next turn: numbers as float32 in little-endian order; together they have the length 1."""
+    """The embedding of the next turn, as the upstream computes it: numbers as float32 in little-endian order."""
 
     data: bytes
+
+
+class Sound(msgspec.Struct, frozen=True, tag="sound"):
+    """The next part of what is spoken: samples of 16 bits in little-endian order, one channel."""
+
+    data: bytes
+    rate: int = 24_000
+    """Samples per second."""
 
 
 Piece = Text | Media | WebImage | Citation | Document | Withheld
@@ -216,6 +224,7 @@ Event = (
     | Declined
     | WorkStarted
     | Vector
+    | Sound
     | Finish
 )
 

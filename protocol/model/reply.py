@@ -16,6 +16,7 @@ from protocol.model.exchange import (
     FinishReason,
     Media,
     Piece,
+    Sound,
     Text,
     Thought,
     Usage,
@@ -42,6 +43,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """The stop sequence of the client that ended the text; empty: none did."""
     vectors: tuple[bytes, ...] = ()
     """The embeddings of the turns, as `Vector.data`."""
+    sounds: tuple[Sound, ...] = ()
+    """What is spoken."""
 
     @property
     def text(self) -> str:
@@ -59,6 +62,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
             yield Thought(text=self.thoughts)
         for piece in self.pieces:
             yield piece
+        for sound in self.sounds:
+            yield sound
         for call in self.calls:
             yield CallStarted(id=call.id, name=call.name, signature=call.signature)
             yield CallArguments(text=call.arguments)
@@ -127,6 +132,7 @@ class _Collector:
         self._calls = CallCollector()
         self._declined: list[str] = []
         self._vectors: list[bytes] = []
+        self._sounds: list[Sound] = []
 
     def add(self, event: Event) -> None:
         match event:
@@ -140,6 +146,8 @@ class _Collector:
                 self._declined.append(event.text)
             case Vector():
                 self._vectors.append(event.data)
+            case Sound():
+                self._sounds.append(event)
             case _:
                 pass
 
@@ -153,6 +161,7 @@ class _Collector:
             calls=self._calls.calls,
             declined="".join(self._declined),
             vectors=tuple(self._vectors),
+            sounds=tuple(self._sounds),
             stop_sequence=finish.stop_sequence if whole is None else whole.stop_sequence,
         )
 

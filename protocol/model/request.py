@@ -207,14 +207,25 @@ class Handle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EmbeddingOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Options of embeddings: each turn is a text of its own."""
+    """Options of the embedding of one turn."""
 
     dimensions: int | None = None
     """The length of the vectors; None: that of the model."""
     task: str = ""
     """What they are for, as the upstream names it, such as `RETRIEVAL_QUERY`."""
     title: str = ""
-    """The title of the texts, if they are documents."""
+    """The title of the text, if it is a document."""
+
+
+class SpokenForm(msgspec.Struct, frozen=True, kw_only=True):
+    """How a text is spoken."""
+
+    voice: str = ""
+    """The name of the voice; empty: the upstream chooses."""
+    speakers: tuple[tuple[str, str], ...] = ()
+    """The names of the speakers of a dialogue, each with the name of its voice."""
+    language: str = ""
+    """A language code; empty: that of the text."""
 
 
 class VideoOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -256,10 +267,12 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The number of last turns that the client does not see: it will not send them back."""
     handle: Handle | None = None
     """Fetch the result of this work; nothing new is requested."""
-    embedding: EmbeddingOptions | None = None
-    """Options of embeddings, if the model computes some."""
     video: VideoOptions | None = None
     """Options of the video, if the model makes one."""
+    embeddings: tuple[EmbeddingOptions, ...] = ()
+    """Options of the embedding of each turn, if the model computes some."""
+    speech: SpokenForm | None = None
+    """How the answer is spoken, if the model speaks."""
 
 
 def arranged(turns: Sequence[Turn]) -> tuple[Turn, ...]:

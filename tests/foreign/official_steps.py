@@ -491,9 +491,10 @@ async def step_asynchronous(world):
     return whole
 
 
-def main(*arguments):
+def main(steps, *arguments):
+    """Run the steps of a module's globals; `own_model_steps.py` has more."""
     world = World(*arguments)
-    for name, step in list(globals().items()):
+    for name, step in list(steps.items()):
         if not name.startswith("step_"):
             continue
         error = data = None
@@ -505,4 +506,4 @@ def main(*arguments):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(globals(), *sys.argv[1:])

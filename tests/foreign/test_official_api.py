@@ -13,8 +13,8 @@ import pytest
 from tests.conftest import API_KEYS, ROOT
 
 PYTHON = ROOT / ".venv-foreign" / "bin" / "python"
-SCRIPT = Path(__file__).with_name("official_steps.py")
-STEPS = re.findall(r"(?m)^(?:async )?def step_(\w+)", SCRIPT.read_text())
+SCRIPTS = [Path(__file__).with_name(name) for name in ("official_steps.py", "own_model_steps.py")]
+STEPS = [name for one in SCRIPTS for name in re.findall(r"(?m)^(?:async )?def step_(\w+)", one.read_text())]
 SECONDS = 120
 MODEL = "gemini-3.6-flash"
 PAID = API_KEYS[1].partition(":")[0]
@@ -66,13 +66,14 @@ def differences(one, other, path=""):
 
 
 def start(address, key, drawing):
-    command = [PYTHON, "-I", SCRIPT, address, key, MODEL, drawing]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    commands = [[PYTHON, "-I", script, address, key, MODEL, drawing] for script in SCRIPTS]
+    return [subprocess.Popen(one, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for one in commands]
 
 
-def outcome(process):
-    out, error = process.communicate(timeout=SECONDS)
-    return {line["step"]: line for line in map(json.loads, out.splitlines())} or error
+def outcome(processes):
+    done = [process.communicate(timeout=SECONDS) for process in processes]
+    lines = [json.loads(line) for out, _ in done for line in out.splitlines()]
+    return {line["step"]: line for line in lines} | {"errors": [error for _, error in done]}
 
 
 @pytest.fixture(scope="module")

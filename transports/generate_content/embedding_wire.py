@@ -3,9 +3,9 @@
 Source: "Files, caching, embeddings, speech".
 """
 
-import math
-import struct
-from collections.abc import Iterable
+import sys
+from array import array
+from collections.abc import Sequence
 
 import msgspec
 
@@ -49,23 +49,36 @@ encode_batch = msgspec.json.Encoder().encode
 decode_embeddings = msgspec.json.Decoder(BatchEmbedContentsResponse, strict=False).decode
 
 
-def batches_of(model: str, contents: Iterable[wire.Content], options: EmbeddingOptions) -> list[bytes]:
+def batches_of(model: str, contents: Sequence[wire.Content], options: Sequence[EmbeddingOptions]) -> list[bytes]:
     """Return the bodies of the calls for these contents."""
     asked = [
         EmbedContentRequest(
             model=f"models/{model}",
             content=content,
-            task_type=options.task,
-            title=options.title,
-            output_dimensionality=options.dimensions,
+            task_type=one.task,
+            title=one.title,
+            output_dimensionality=one.dimensions,
         )
-        for content in contents
+        for content, one in zip(contents, options, strict=True)
     ]
     starts = range(0, len(asked), MOST_IN_A_BATCH)
     return [encode_batch(BatchEmbedContentsRequest(tuple(asked[at : at + MOST_IN_A_BATCH]))) for at in starts]
 
 
 def packed(values: list[float]) -> bytes:
-    """Return a vector as `protocol.model.Vector` has it: the API does not bring shortened ones to the length 1."""
-    length = math.hypot(*values) or 1.0
-    return struct.pack(f"<{len(values)}f", *(value / length for value in values))
+    """Return a vector as `protocol.model.Vector` has it."""
+    numbers = array("f", values)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def read_vectors(data: bytes) -> tuple[list[bytes], int]:
+    """Return the vectors of an answer, and the tokens of the texts; 0: the answer does not count them.
+
+    Raises:
+        msgspec.MsgspecError: the answer has another form.
+
+    """
+    answer = decode_embeddings(data)
+    return [packed(one.values) for one in answer.embeddings], answer.usage_metadata.prompt_token_count

@@ -111,7 +111,7 @@ class ModelTransport(ABC, Generic[AccountsT]):
         stack.callback(connected.unuse)
         try:
             if request.selection.capability is Capability.EMBEDDING:
-                return await open_embeddings(connected, model, request, self.name)
+                return await open_embeddings(connected, model, request, self.name, self._files)
             media = KeptMedia(self._blobs, self.name, account.id, request)
             deps = CallDeps(signatures=self._signatures, media=media, files=self._files)
             return await ModelCall(self._config, connected, model, deps).open(stack, request, self.name)

@@ -1,15 +1,16 @@
 """The endpoint `POST /embeddings`."""
 
-import struct
+import binascii
 from functools import partial
 
 from starlette.requests import Request
 
+from protocol.http.always_streamed import PiecewiseWriter, unframed
 from protocol.http.body import encode_json, read_json
 from protocol.http.context import RequestContext, caller_of
-from protocol.http.embed import Embedding, Pieces
 from protocol.http.operation import Answer, Operation
 from protocol.http.own_models import check_offered
+from protocol.http.vectors import at_length_one, numbers_of
 from protocol.model import (
     BadRequest,
     Caller,
@@ -18,7 +19,7 @@ from protocol.model import (
     EmbeddingOptions,
     Engine,
     Event,
-    GatewayError,
+    Finish,
     GenerationRequest,
     Reply,
     Role,
@@ -26,12 +27,13 @@ from protocol.model import (
     TextPart,
     Turn,
     Unsupported,
+    Vector,
     fold,
 )
 from protocol.openai.embeddings import wire
-from protocol.openai.errors import in_stream
 
 _PATH = "/embeddings"
+_FRAMING = unframed(b"application/json")
 _USUAL_DIMENSIONS = {"text-embedding-3-small": 1536, "text-embedding-ada-002": 1536}
 """The length of vectors that clients expect of OpenAI's models, where it is not that of ours."""
 
@@ -73,16 +75,24 @@ async def embeddings_of(
 ) -> Answer[Event, Reply]:
     """Return the answer to a request."""
     turns = tuple(Turn(role=Role.USER, parts=(TextPart(text=text),)) for text in texts_of(body))
+    options = EmbeddingOptions(dimensions=body.dimensions or _USUAL_DIMENSIONS.get(selection.alias))
     request = GenerationRequest(
         id=context.id,
         caller=caller_of(context),
         selection=selection,
         turns=turns,
         attempts_before=context.attempts_before,
-        embedding=EmbeddingOptions(dimensions=body.dimensions or _USUAL_DIMENSIONS.get(selection.alias)),
+        embeddings=(options,) * len(turns),
     )
     writer = EmbeddingWriter(selection.id, is_base64=body.encoding_format == "base64")
-    return Answer(request=request, exchange=engine.open(request), writer=writer, fold=fold, streamed=False)
+    return Answer(
+        request=request,
+        exchange=engine.open(request),
+        writer=writer,
+        fold=fold,
+        streamed=True,
+        framing=_FRAMING,
+    )
 
 
 def create(engine: Engine) -> Operation[wire.EmbeddingRequest]:
@@ -91,40 +101,27 @@ def create(engine: Engine) -> Operation[wire.EmbeddingRequest]:
     return Operation(read=read, select=embedding_model, answer=embeddings_of, own=Capability.EMBEDDING)
 
 
-class EmbeddingWriter:
-    """Writes the embeddings of one request (an `AnswerWriter` of `protocol.http.operation`); it is never streamed."""
-
-    finished = False
+class EmbeddingWriter(PiecewiseWriter):
+    """Writes the embeddings of one request, one after another: thousands together would fill the memory."""
 
     def __init__(self, model: str, *, is_base64: bool) -> None:
         """Name `model`; `is_base64`: write the vectors in base64."""
         self._model, self._is_base64 = model, is_base64
-
-    def opened(self) -> bytes:
-        """Return no bytes."""
-        return b""
+        self._count = 0
 
     def event(self, event: Event) -> bytes:
-        """Return no bytes."""
-        del event
-        return b""
-
-    def error(self, error: GatewayError) -> bytes:
-        """Return the error."""
-        return in_stream(error)
-
-    def whole(self, reply: Reply) -> bytes | Pieces:
-        """Return the body of the answer."""
-        base64 = Embedding()
-
-        def shown(vector: bytes) -> tuple[float, ...] | str:
-            return base64.placeholder(vector) if self._is_base64 else struct.unpack(f"<{len(vector) // 4}f", vector)
-
-        tokens = reply.usage.input_tokens
-        answer = wire.EmbeddingList(
-            data=[wire.EmbeddingObject(index=index, embedding=shown(one)) for index, one in enumerate(reply.vectors)],
-            model=self._model,
-            usage=wire.EmbeddingUsage(prompt_tokens=tokens, total_tokens=tokens),
+        """Return the next embedding, or the end of the list."""
+        if isinstance(event, Vector):
+            vector, index = at_length_one(event.data), self._count
+            self._count += 1
+            shown = binascii.b2a_base64(vector, newline=False).decode() if self._is_base64 else numbers_of(vector)
+            before = b"," if index else b'{"object":"list","data":['
+            return before + encode_json(wire.EmbeddingObject(index=index, embedding=shown))
+        if not isinstance(event, Finish):
+            return b""
+        self.finished = True
+        tokens = event.usage.input_tokens
+        end = wire.EmbeddingListEnd(
+            model=self._model, usage=wire.EmbeddingUsage(prompt_tokens=tokens, total_tokens=tokens)
         )
-        body = encode_json(answer)
-        return base64.fill(body) if self._is_base64 else body
+        return b"]," + encode_json(end)[1:]

@@ -39,10 +39,8 @@ class EmbeddingUsage(msgspec.Struct, frozen=True, kw_only=True):
     total_tokens: int
 
 
-class EmbeddingList(msgspec.Struct, frozen=True, kw_only=True):
-    """The embeddings of all texts."""
+class EmbeddingListEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields after those of the embeddings: `object` and `data`."""
 
-    object: Literal["list"] = "list"
-    data: list[EmbeddingObject]
     model: str
     usage: EmbeddingUsage

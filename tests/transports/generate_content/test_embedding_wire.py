@@ -1,12 +1,11 @@
 import json
-import math
 import struct
 import subprocess
 
 from protocol.model import EmbeddingOptions
 from tests.conftest import ROOT
 from transports.generate_content import wire
-from transports.generate_content.embedding_wire import batches_of, packed
+from transports.generate_content.embedding_wire import batches_of, read_vectors
 
 PYTHON = ROOT / ".venv-foreign" / "bin" / "python"
 
@@ -14,7 +13,7 @@ PYTHON = ROOT / ".venv-foreign" / "bin" / "python"
 def test_google_s_own_packages_accept_the_batches():
     contents = [wire.Content((wire.ContentPart(text=f"Größe {number}"),), "user") for number in range(150)]
     options = EmbeddingOptions(dimensions=256, task="RETRIEVAL_DOCUMENT", title="Sizes")
-    bodies = [json.loads(one) for one in batches_of("gemini-embedding-2", contents, options)]
+    bodies = [json.loads(one) for one in batches_of("gemini-embedding-2", contents, [options] * 150)]
     assert [len(body["requests"]) for body in bodies] == [100, 50]
     judged = subprocess.run(
         [PYTHON, ROOT / "tests" / "foreign" / "google_types.py"],
@@ -24,7 +23,6 @@ def test_google_s_own_packages_accept_the_batches():
     assert json.loads(judged.stdout) == [None, None], judged.stderr
 
 
-def test_a_vector_is_brought_to_the_length_one():
-    assert packed([3.0, -4.0]) == struct.pack("<2f", 0.6, -0.8)
-    assert math.isclose(math.hypot(*struct.unpack("<3f", packed([1e-3, 2e-3, 3e-3]))), 1, abs_tol=1e-6)
-    assert packed([0.0, 0.0]) == bytes(8)
+def test_vectors_are_kept_as_the_api_computes_them():
+    data = json.dumps({"embeddings": [{"values": [3.0, -4]}], "usageMetadata": {"promptTokenCount": 7}}).encode()
+    assert read_vectors(data) == ([struct.pack("<2f", 3, -4)], 7)

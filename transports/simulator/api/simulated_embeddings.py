@@ -1,12 +1,14 @@
 """Reads requests for embeddings, and computes them: texts with the same words have similar vectors. No I/O.
 
-A vector has the length 1. A shortened one is its beginning, so it is shorter, as it is at the API.
+A vector has the length 1, in numbers of 32 bits. A shortened one is its beginning, so it is shorter, as it is at the
+API.
 
 Source: "Files, caching, embeddings, speech".
 """
 
 import math
 import re
+from array import array
 from hashlib import shake_128
 
 from transports.simulator.api.request_reader import decode
@@ -59,4 +61,4 @@ def vector_of(request: EmbedRequest) -> list[float]:
     for word in words or [texts(content).encode()]:
         sums = [total + 2 * byte - 255 for total, byte in zip(sums, shake_128(word).digest(_DIMENSIONS), strict=True)]
     length = math.hypot(*sums)
-    return [total / length for total in sums[: request.output_dimensionality]]
+    return list(array("f", (total / length for total in sums[: request.output_dimensionality])))
