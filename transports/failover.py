@@ -30,6 +30,7 @@ from protocol.model import (
     Finish,
     GatewayError,
     GenerationRequest,
+    MediaUnavailable,
     ModelDowngraded,
     NotIncluded,
     Overloaded,
@@ -334,8 +335,7 @@ class Failover:
         call.span.failed(error.code)  # the stack is closed without the error when another account is asked
         decision = self._apply_decision(error, call, lease)
         call.lease = None
-        unrelated = isinstance(error, ModelDowngraded | Overloaded) or decision.next is NextStep.OTHER_EGRESS
-        if unrelated or not isinstance(error, UpstreamFailed):
+        if decision.next is NextStep.OTHER_EGRESS or not _is_fault(error):
             self._withdraw(lease)  # says nothing about the health of the account or the upstream
             return decision
         call.failed.add(self.transport.name)
@@ -371,7 +371,7 @@ class Failover:
             accounts.cool_down(state, requirement.scope, decision.cooldown, reason)
         elif isinstance(error, ModelDowngraded):  # the account works with other models
             self._observer.model_mismatched(self.transport.name, error.requested, error.answered)
-        elif isinstance(error, UpstreamFailed) and not isinstance(error, Overloaded) and accounts.count_failure(state):
+        elif _is_fault(error) and accounts.count_failure(state):
             _log.warning("account_ejected", account=lease.account.id)
         name, kind = self.transport.name, type(error).__name__
         self._observer.upstream_error(name, kind)
@@ -419,6 +419,12 @@ class Failover:
     def _within_budget(self) -> bool:
         policy = self._policy
         return self._retrying < max(policy.min_retry_concurrency, policy.retry_budget * self._in_flight)
+
+
+def _is_fault(error: GatewayError) -> bool:
+    """Return whether an error speaks against the health of the upstream and of the account that was asked."""
+    unrelated = ModelDowngraded | Overloaded | MediaUnavailable
+    return isinstance(error, UpstreamFailed) and not isinstance(error, unrelated)
 
 
 def _cooldown_reason(error: GatewayError) -> CooldownReason:

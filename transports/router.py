@@ -222,14 +222,11 @@ class Router:
 
     @asynccontextmanager
     async def media(self, ref: MediaRef, rendition: Rendition = Rendition.USUAL) -> AsyncGenerator[MediaStream]:
-        """Open a media file with the account that owns it; as `Engine.media`."""
+        """Open a media file where it is kept; as `Engine.media`."""
         failover = self._by_name.get(ref.transport)
-        owner = failover.transport if failover is not None else None
-        if owner is None or ref.account not in {account.id for account in owner.accounts}:
-            raise UpstreamFailed(
-                "The account that generated this media was removed from this gateway.", code="media_gone"
-            )
-        async with owner.media(ref, rendition) as stream:
+        if failover is None:
+            raise UpstreamFailed(f"The transport '{ref.transport}' is not open here.", code="media_gone")
+        async with failover.transport.media(ref, rendition) as stream:
             yield stream
 
 

@@ -16,6 +16,7 @@ GatewayError
 │   ├── Disconnected     the connection failed or broke              (egress)
 │   ├── UpstreamTimeout  the upstream took too long                  (upstream)
 │   ├── Overloaded       the model has no capacity                   (upstream)
+│   ├── MediaUnavailable a file of an earlier answer is out of reach (upstream)
 │   ├── ModelDowngraded  another model answered                      (upstream)
 │   └── DriftDetected    the answer has an unknown format            (upstream)
 └── Saturated        the gateway has no capacity                     (gateway)
@@ -209,6 +210,13 @@ class Overloaded(UpstreamFailed):
         """Set the seconds until a retry makes sense."""
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class MediaUnavailable(UpstreamFailed):
+    """A file of an earlier answer cannot be fetched now from the account that has it, so nothing was sent."""
+
+    code = "upstream_rejected"
+    certainty = Certainty.NOT_SENT
 
 
 class ModelDowngraded(UpstreamFailed):

@@ -29,6 +29,7 @@ from protocol.model import (
     Media,
     MediaKind,
     MediaRef,
+    MediaUnavailable,
     PutBack,
     RateLimited,
     Served,
@@ -63,12 +64,13 @@ from transports.api.interaction_wire import (
     encode_interaction,
 )
 from transports.clock import Clock
+from transports.earlier_media import EarlierMediaGone
 from transports.generate_content import wire
 from transports.generate_content.accounts import ModelAccount
 from transports.generate_content.api_client import ApiClient
 from transports.generate_content.errors import ModelMissing
 from transports.generate_content.kept_media import KeptMedia
-from transports.generate_content.request_files import EarlierMediaGone, RequestFiles, is_long
+from transports.generate_content.request_files import RequestFiles, is_long
 
 _MAX_MISSES = 30
 """Most polls in a row that may fail."""
@@ -276,7 +278,7 @@ class InteractionRun:
                 _log.info("interaction_gone", request=request.id)
         try:
             return await self._begin_with(msgspec.structs.replace(request, turns=told + edited.within()))
-        except EarlierMediaGone:
+        except (EarlierMediaGone, MediaUnavailable):
             if request.video is None or request.video.edits is None:
                 raise
             return await self._begin_with(request)

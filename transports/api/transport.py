@@ -19,6 +19,7 @@ from protocol.model import (
     Rendition,
     Served,
     SignedOut,
+    UpstreamFailed,
 )
 from transports.account import Account, Finding, failed, ok
 from transports.api.accounts import KeyAccounts, open_accounts
@@ -88,7 +89,9 @@ class ApiTransport(ModelTransport[KeyAccounts]):
             async with super().media(ref, rendition) as kept:
                 yield kept
             return
-        key = self.connected.of(ref.account)
+        key = self.connected.get(ref.account)
+        if key is None:
+            raise UpstreamFailed("The key that generated this file was removed.", code="media_gone")
         with key.used():
             async with open_generated(key.api, ref) as stream:
                 yield stream

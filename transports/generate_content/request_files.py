@@ -3,37 +3,20 @@
 Source: "Images", "Files, caching, embeddings, speech".
 """
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
 import anyio.to_thread
 
-from protocol.model import (
-    FileKeeper,
-    FilePart,
-    GatewayError,
-    GenerationRequest,
-    MediaKind,
-    MediaPart,
-    MediaRef,
-    MediaStream,
-    Saturated,
-    TooLong,
-    Unsupported,
-)
+from protocol.model import FileKeeper, FilePart, GenerationRequest, MediaPart
+from transports.earlier_media import EarlierMedia
 from transports.generate_content import wire
 
-OpenMedia = Callable[[MediaRef], AbstractAsyncContextManager[MediaStream]]
-_LONGEST_MEDIA = 256 * 1024 * 1024
 _COPIES = 3
 """The peak memory of a file within a request, in multiples of its size: its content, and the body in base64."""
 _FREE_BYTES = 256 * 1024
 """Files of this length together are neither counted nor encoded in a thread."""
-
-
-class EarlierMediaGone(Unsupported):
-    """A medium of an earlier turn can no longer be fetched."""
 
 
 class Uploader(Protocol):
@@ -57,9 +40,9 @@ class Uploader(Protocol):
 class RequestFiles:
     """Takes the files of requests."""
 
-    def __init__(self, media: OpenMedia, keeper: FileKeeper) -> None:
-        """Open media of earlier answers by `media`, within the budgets of `keeper`."""
-        self._media, self._keeper = media, keeper
+    def __init__(self, earlier: EarlierMedia, keeper: FileKeeper) -> None:
+        """Take media of earlier answers from `earlier`, within the budgets of `keeper`."""
+        self._earlier, self._keeper = earlier, keeper
 
     @asynccontextmanager
     async def taken(
@@ -68,15 +51,14 @@ class RequestFiles:
         """Yield the parts of a body by the `id()` of the parts of the request; memory is reserved until the end.
 
         Raises:
-            EarlierMediaGone: a medium of an earlier turn can no longer be fetched.
-            GatewayError: an upload failed, or memory is used up.
+            GatewayError: an upload failed, or memory is used up; or as `EarlierMedia.fetched`.
 
         """
         owner, found = request.caller.owner, dict[int, FilePart]()
         async with AsyncExitStack() as stack:
             for part in (part for turn in request.turns for part in turn.parts):
                 if isinstance(part, MediaPart):
-                    found[id(part)] = await stack.enter_async_context(self._fetched(part.ref, owner))
+                    found[id(part)] = await stack.enter_async_context(self._earlier.fetched(part.ref, owner))
                 elif isinstance(part, FilePart):
                     found[id(part)] = part
             inline = dict(_within(found, uploader.inline_bytes if uploader is not None else None))
@@ -91,25 +73,6 @@ class RequestFiles:
                 elif uploader is not None:
                     parts[key] = wire.ContentPart(file_data=await uploader.bring(file))
             yield parts
-
-    @asynccontextmanager
-    async def _fetched(self, ref: MediaRef, owner: str) -> AsyncGenerator[FilePart]:
-        async with AsyncExitStack() as stack:
-            try:
-                async with self._media(ref) as stream:
-                    collecting = self._keeper.collected(stream, owner=owner, most=_LONGEST_MEDIA)
-                    content = await stack.enter_async_context(collecting)
-                    mime = stream.mime
-            except Saturated:
-                raise
-            except (GatewayError, TooLong):
-                name = "picture" if ref.kind is MediaKind.IMAGE else str(ref.kind)
-                message = f"The {name} of an earlier turn is no longer available. Send it as a file instead."
-                raise EarlierMediaGone(message, param="messages") from None
-            if isinstance(content, bytes):
-                yield FilePart(data=content, mime=mime, name=str(ref.kind))
-            else:
-                yield FilePart(stored=content, mime=mime, name=str(ref.kind))
 
 
 def is_long(files: Mapping[int, wire.ContentPart]) -> bool:

@@ -24,6 +24,7 @@ from protocol.model import (
 )
 from transports.account import Account, Finding
 from transports.base import Deps
+from transports.earlier_media import EarlierMedia
 from transports.generate_content import models
 from transports.generate_content.accounts import ModelAccounts
 from transports.generate_content.answer_options import options_applied
@@ -53,7 +54,8 @@ class ModelTransport(ABC, Generic[AccountsT]):
         self.connected, self._config = accounts, config
         self._signatures = Signatures(deps.store.records)
         self._blobs = Blobs(deps.store.records, config.media_seconds, config.media_bytes)
-        self._others, self._files = deps.media, RequestFiles(self._opened, deps.files)
+        self._others, self._earlier = deps.media, EarlierMedia(self._opened, deps.files)
+        self._files = RequestFiles(self._earlier, deps.files)
 
     @classmethod
     def chosen_model(cls, config: ModelsConfig, name: str, selection: Selection) -> str | None:

@@ -3,12 +3,12 @@
 from contextlib import asynccontextmanager
 
 import msgspec
-import pytest
 
 from protocol.http.budget import ByteBudget
 from protocol.http.spool import Files, Spool
-from protocol.model import FilePart, MediaKind, MediaPart, MediaRef, Role, Turn, Unsupported, UpstreamFailed
+from protocol.model import FilePart, MediaKind, MediaPart, MediaRef, Role, Turn
 from tests.transports.conftest import request_for
+from transports.earlier_media import EarlierMedia
 from transports.generate_content import wire
 from transports.generate_content.request_files import RequestFiles
 
@@ -29,10 +29,8 @@ async def fetch(ref):
     yield Stream()
 
 
-@asynccontextmanager
-async def gone(ref):
-    raise UpstreamFailed("gone", code="media_gone")
-    yield
+def request_files(keeper):
+    return RequestFiles(EarlierMedia(fetch, keeper), keeper)
 
 
 class Uploads:
@@ -55,7 +53,7 @@ def file_of(size):
 async def test_the_shortest_files_stay_within_the_request():
     long, short, middle = file_of(400_000), file_of(10), file_of(300_000)
     uploads, budget = Uploads(300_010), ByteBudget()
-    async with RequestFiles(fetch, Files(budget, Spool())).taken(asking(long, short, middle), uploads) as files:
+    async with request_files(Files(budget, Spool())).taken(asking(long, short, middle), uploads) as files:
         assert files[id(long)].file_data == wire.FileData("https://files.test/v1beta/files/a", "application/pdf")
         assert [len(files[id(part)].inline_data.data) for part in (short, middle)] == [10, 300_000]
         assert budget.used == 3 * 300_010
@@ -64,17 +62,11 @@ async def test_the_shortest_files_stay_within_the_request():
 
 async def test_without_uploads_all_files_are_within_the_request():
     parts = file_of(400_000), file_of(10)
-    async with RequestFiles(fetch, Files(ByteBudget(), Spool())).taken(asking(*parts), None) as files:
+    async with request_files(Files(ByteBudget(), Spool())).taken(asking(*parts), None) as files:
         assert [len(files[id(part)].inline_data.data) for part in parts] == [400_000, 10]
 
 
 async def test_a_picture_of_another_transport_is_fetched():
     part = MediaPart(ref=REF)
-    async with RequestFiles(fetch, Files(ByteBudget(), Spool())).taken(asking(part), None) as files:
+    async with request_files(Files(ByteBudget(), Spool())).taken(asking(part), None) as files:
         assert files[id(part)] == wire.ContentPart(inline_data=wire.Blob("image/png", PICTURE))
-
-
-async def test_a_picture_that_is_gone_is_refused():
-    with pytest.raises(Unsupported, match="no longer available"):
-        async with RequestFiles(gone, Files(ByteBudget(), Spool())).taken(asking(MediaPart(ref=REF)), None):
-            raise AssertionError("it was taken")

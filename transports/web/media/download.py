@@ -17,14 +17,11 @@ import structlog
 from yarl import URL
 
 from protocol.model import (
-    FileKeeper,
-    FilePart,
     GatewayError,
     MediaKind,
     MediaRef,
     RateLimited,
     Rendition,
-    TooLong,
     UpstreamFailed,
     UpstreamTimeout,
     media_type_of,
@@ -42,7 +39,6 @@ _ENVELOPE_HEAD_BYTES = 64 * 1024
 _LONGEST_URL = 16 * 1024
 _SCHEMES = (b"https://", b"http://")
 """First bytes of a body that is the next URL; no media file starts with them."""
-_LONGEST_PART = 64 * 1024 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
 _RENDITION = re.compile(r"=[a-z][A-Za-z0-9-]{0,40}\Z")
@@ -101,30 +97,6 @@ async def open_media(session: Session, ref: MediaRef, rendition: Rendition) -> A
                 return
         url = ref.url if ref.kind is not MediaKind.IMAGE else rendered(ref.url, wire.RENDITIONS[rendition])
         yield await _open(stack, session, url, ref.kind)
-
-
-@asynccontextmanager
-async def fetched_file(session: Session, ref: MediaRef, files: FileKeeper, owner: str) -> AsyncGenerator[FilePart]:
-    """Download a media file in full resolution, as a file that can be uploaded to the site again.
-
-    Raises:
-        GatewayError: as `open_media`, or the file is too long.
-        Saturated: memory or disk space for files is used up.
-
-    """
-    full = msgspec.structs.replace(ref, original="")
-    async with AsyncExitStack() as kept:
-        async with open_media(session, full, Rendition.ORIGINAL) as media:
-            try:
-                content = await kept.enter_async_context(files.collected(media, owner=owner, most=_LONGEST_PART))
-            except TooLong:
-                message = "A media file of an earlier turn is too long to be sent again. Remove it from the request."
-                raise UpstreamFailed(message) from None
-        name = str(ref.kind)
-        if isinstance(content, bytes):
-            yield FilePart(data=content, mime=media.mime, name=name)
-        else:
-            yield FilePart(stored=content, mime=media.mime, name=name)
 
 
 def rendered(url: str, rendition: str) -> str:
