@@ -6,7 +6,7 @@ A new dialect is one entry in `DIALECTS`; a new transport is one entry in `TRANS
 import random
 import uuid
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from importlib import import_module
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from protocol.http.operation import Dialect
-from protocol.model import Catalogue, FileKeeper, Rendition
+from protocol.model import Catalogue, FileKeeper, Rendition, Selection
 from service.config.schema import Origin, Settings, SettingsError, convert
 from transports.accounts import (
     AccountTracker,
@@ -29,7 +29,7 @@ from transports.accounts.conversations import Conversations
 from transports.accounts.registry import AccountRegistry
 from transports.base import Deps, Serve, Transport, TransportType
 from transports.clock import Clock
-from transports.failover import Failover
+from transports.failover import Failover, required_by
 from transports.observer import Observer
 from transports.router import Router
 from transports.routes import RouteTable
@@ -227,7 +227,8 @@ async def open_engine(settings: Settings, parts: EngineDeps, origin: Origin) -> 
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(background_tasks())
         tasks.start_soon(change_feed.run)
-        pools = await stack.enter_async_context(_open_pools(settings, parts, process_id, change_feed))
+        selections = tuple({(one.model.id, one.capability): one for one in catalogue.selections()}.values())
+        pools = await stack.enter_async_context(_open_pools(settings, parts, process_id, change_feed, selections))
         for name, config in transport_settings(settings, origin).items():
             reports = Reports()
             deps = Deps(
@@ -262,6 +263,7 @@ async def _open_pools(
     parts: EngineDeps,
     process_id: str,
     change_feed: ChangeFeed,
+    selections: Sequence[Selection],
 ) -> AsyncGenerator[Callable[[Transport], Pool]]:
     """Yield a function that builds and starts the pool of a transport; the pools stop on exit."""
     store, clock = settings.store, parts.clock
@@ -290,7 +292,7 @@ async def _open_pools(
 
         def pool_of(transport: Transport) -> Pool:
             accounts = AccountTracker(transport.name, lambda: transport.accounts, pool_deps, config)
-            pool = Pool(accounts, limits, config)
+            pool = Pool(accounts, limits, config, lambda: required_by(transport, selections))
             heartbeat.add_accounts(pool.accounts.loads)
             tasks.start_soon(pool.run)
             return pool

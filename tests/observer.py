@@ -16,6 +16,9 @@ class NullObserver:
     def retried(self, transport):
         """Ignore a retry."""
 
+    def rerouted(self, transport, tier, kind):
+        """Ignore a request that the next hop gets."""
+
     def leased(self, transport, change):
         """Ignore a lease."""
 

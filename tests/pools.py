@@ -21,7 +21,7 @@ class RecordingObserver(NullObserver):
             0,
         )
         self.now_waiting = 0
-        self.models, self.mismatches = [], []
+        self.models, self.mismatches, self.reroutes = [], [], []
 
     def changed(self, change):
         self.changes.append(change)
@@ -31,6 +31,9 @@ class RecordingObserver(NullObserver):
 
     def retried(self, transport):
         self.retries += 1
+
+    def rerouted(self, transport, tier, kind):
+        self.reroutes.append((transport, tier, kind))
 
     def waiting(self, transport, change):
         self.now_waiting += change

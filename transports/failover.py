@@ -231,6 +231,10 @@ class Failover:
         call.span = call.stack.enter_context(self._tracer.span(title, attributes, SpanKind.CLIENT))
         return lease
 
+    def note_rerouted(self, tier: str, error: GatewayError) -> None:
+        """Record that the next hop of the route gets a request because of an error."""
+        self._observer.rerouted(self.transport.name, tier, type(error).__name__)
+
     def timed_out(self, call: Call) -> GatewayError:
         """Record that the deadline of a request has passed; return the error to raise."""
         lease = call.lease
@@ -460,3 +464,9 @@ def _sum_up(failure: GatewayError | None, pool_error: GatewayError) -> GatewayEr
     if isinstance(failure, Unsupported) and isinstance(pool_error, SignedOut):
         return failure
     return failure if isinstance(failure, UpstreamFailed) else pool_error
+
+
+def required_by(transport: Transport, selections: Sequence[Selection]) -> list[Requirement]:
+    """Return what the selections that a transport offers require of its accounts."""
+    offered = (one for one in selections if transport.offers(one))
+    return [Requirement.of(one, transport.quota_of(one)) for one in offered]

@@ -34,6 +34,12 @@ class PrometheusObserver:
         self._errors = counter("upstream_errors", "Upstream requests that failed, by kind of error.", "kind")
         self._decisions = counter("retry_decisions", "Retry decisions after upstream errors.", "decision")
         self._retries = counter("retries", "Requests retried with another account.")
+        self._reroutes = counter(
+            "route_failovers",
+            "Requests that a hop of a route did not answer and the next one got, by kind of error.",
+            "tier",
+            "kind",
+        )
         self._throttled = counter("upstream_throttled", "Requests refused by the client-side throttle.")
         self._answers = counter(
             "upstream_model_answers",
@@ -68,8 +74,15 @@ class PrometheusObserver:
         self._in_flight_of = cache(self._in_flight.labels)
         self._account_states = Gauge(
             "gateway_accounts",
-            "Accounts by kind, capability and state: ready, cooling_down, needs_attention, paused.",
+            "Accounts by kind, capability and state: ready, cooling_down (for all models), needs_attention, paused.",
             ["transport", "kind", "capability", "state"],
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self._model_states = Gauge(
+            "gateway_account_models",
+            "Accounts by kind, tier, capability, model and state for it; the reason is the state of a cooldown.",
+            ["transport", "kind", "tier", "capability", "model", "state"],
             registry=registry,
             multiprocess_mode="livemostrecent",
         )
@@ -97,6 +110,10 @@ class PrometheusObserver:
     def retried(self, transport: str) -> None:
         """Count a retry."""
         self._retries.labels(transport).inc()
+
+    def rerouted(self, transport: str, tier: str, kind: str) -> None:
+        """Count a request that the next hop of its route gets."""
+        self._reroutes.labels(transport, tier, kind).inc()
 
     def throttled(self, transport: str) -> None:
         """Count a request that the throttle refused."""
@@ -147,10 +164,10 @@ class PrometheusObserver:
         none = AccountStats(transport=stats.transport, by_status={}, rotated={})
         before = self._last_stats.get(stats.transport, none)
         self._last_stats[stats.transport] = stats
-        for key in before.by_status.keys() - stats.by_status.keys():
-            self._account_states.labels(stats.transport, *key).set(0)
-        for key, count in stats.by_status.items():
-            self._account_states.labels(stats.transport, *key).set(count)
+        for key in before.by_status.keys() | stats.by_status.keys():
+            self._account_states.labels(stats.transport, *key).set(stats.by_status.get(key, 0))
+        for key in before.by_model.keys() | stats.by_model.keys():
+            self._model_states.labels(stats.transport, *key).set(stats.by_model.get(key, 0))
         for account in before.rotated.keys() - stats.rotated.keys():
             if MULTIPROCESS_DIRECTORY in os.environ:
                 self._rotated.labels(account).set(0)

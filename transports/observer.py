@@ -39,6 +39,9 @@ class AccountStats(msgspec.Struct, frozen=True, kw_only=True):
     transport: str
     by_status: Mapping[tuple[str, str, str], int]
     """Number of accounts by kind, capability and state: ready, cooling_down, needs_attention or paused."""
+    by_model: Mapping[tuple[str, str, str, str, str], int] = {}
+    """The same by kind, tier, capability, model (or model family) and state for that model: ready, needs_attention,
+    paused, not_included, or the reason of a cooldown."""
     rotated: Mapping[str, float]
     """Time of each account's last cookie rotation in epoch seconds, if known; without accounts that need attention."""
 
@@ -60,6 +63,10 @@ class Observer(Protocol):
 
     def retried(self, transport: str) -> None:
         """A request is about to be retried with another account."""
+        ...
+
+    def rerouted(self, transport: str, tier: str, kind: str) -> None:
+        """A request was passed on to the next hop of its route; `kind` is the class name of the GatewayError."""
         ...
 
     def leased(self, transport: str, change: int) -> None:
@@ -107,6 +114,7 @@ class Fanout:
         self._listeners = (observer.changed, *listeners)
         self.upstream_request, self.upstream_error = observer.upstream_request, observer.upstream_error
         self.retry_decided, self.retried, self.throttled = observer.retry_decided, observer.retried, observer.throttled
+        self.rerouted = observer.rerouted
         self.leased, self.waiting, self.waited = observer.leased, observer.waiting, observer.waited
         self.rotated, self.account_stats = observer.rotated, observer.account_stats
         self.answered, self.model_mismatched = observer.answered, observer.model_mismatched

@@ -146,11 +146,15 @@ class Router:
         stops = await self._stops(request)
         call = Call(request, self._deadlines.seconds(request.selection.capability))
         errors: list[GatewayError] = []
+        left: RouteStop | None = None
         async with call.stack:
             with call.timeout:
                 for stop in stops:
                     if call.failed and not stop.failover.may_ask(call):
                         continue
+                    if left is not None:
+                        left.failover.note_rerouted(left.tier, errors[-1])
+                    left = stop
                     try:
                         exchange = await stop.failover.open(call, stop.tier, stop.home)
                         break

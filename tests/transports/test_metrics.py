@@ -34,9 +34,17 @@ def test_account_gauges_show_the_current_status_and_drop_removed_accounts():
     registry = CollectorRegistry()
     observer = PrometheusObserver(registry)
     ready, attention = ("session", "chat", "ready"), ("session", "chat", "needs_attention")
-    observer.account_stats(AccountStats(transport="t", by_status={ready: 2}, rotated={"a": 5.0, "b": 6.0}))
+    models = {("session", "", "chat", "pro", "quota"): 1}
+    observer.account_stats(
+        AccountStats(transport="t", by_status={ready: 2}, by_model=models, rotated={"a": 5.0, "b": 6.0})
+    )
+    of_model = (
+        'gateway_account_models{capability="chat",kind="session",model="pro",state="quota",tier="",transport="t"}'
+    )
+    assert shown(registry)[of_model] == 1
     observer.account_stats(AccountStats(transport="t", by_status={attention: 1}, rotated={"b": 7.0}))
     found = shown(registry)
+    assert found[of_model] == 0
     labels = 'capability="chat",kind="session",state="{}",transport="t"'
     assert found[f"gateway_accounts{{{labels.format('ready')}}}"] == 0
     assert found[f"gateway_accounts{{{labels.format('needs_attention')}}}"] == 1
@@ -54,6 +62,7 @@ def test_leases_waits_decisions_retries_and_rotations_are_counted():
     observer.retried("t")
     observer.throttled("t")
     observer.rotated("t", "a", "renewed")
+    observer.rerouted("t", "free", "RateLimited")
     found = shown(registry)
     assert [
         found['gateway_upstream_requests_in_flight{transport="t"}'],
@@ -63,7 +72,8 @@ def test_leases_waits_decisions_retries_and_rotations_are_counted():
         found['gateway_retries_total{transport="t"}'],
         found['gateway_upstream_throttled_total{transport="t"}'],
         found['gateway_session_rotations_total{outcome="renewed",transport="t"}'],
-    ] == [1] * 7
+        found['gateway_route_failovers_total{kind="RateLimited",tier="free",transport="t"}'],
+    ] == [1] * 8
 
 
 def test_every_counted_change_is_published_to_the_feed():

@@ -192,6 +192,16 @@ async def test_free_keys_then_the_site_then_paid_keys_are_asked(error, model):
     assert (await served(router, model), asked()) == ("p", ["f", "s", "p"])
 
 
+async def test_each_hop_that_passes_a_request_on_is_counted_with_its_error():
+    router, _ = both(free=after(9), site=SignedOut("x"))
+    observers = {one.transport.name: one.pool.accounts.deps.observer for one in router.failovers}
+    await served(router)
+    assert observers["api"].reroutes == [("api", "free", "RateLimited")]
+    assert observers["web"].reroutes == [("web", "", "SignedOut")]
+    await refusal(both(free=Refused("x"))[0])
+    assert len(observers["api"].reroutes) == 1
+
+
 async def test_an_address_that_one_transport_blocks_still_serves_another():
     router, asked = both(free=Blocked("x"))
     assert (await served(router), asked()) == ("s", ["f", "s"])

@@ -269,16 +269,6 @@ class AccountState:
         longest = max(cooldowns, key=lambda cooldown: cooldown.until, default=None)
         return longest if longest is not None and longest.until > now else None
 
-    def cooldowns_of(self, capability: Capability, now: float) -> list[Cooldown]:
-        """Return the cooldowns that apply to a capability, for some models at least, which it has."""
-        found = [
-            cooldown
-            for scope, cooldown in self.cooldowns.items()
-            if scope[1] in {None, capability} and cooldown.reason is not CooldownReason.NEVER
-        ]
-        found += [one for one in (self.blocked, self.pace.get(capability)) if one is not None]
-        return [cooldown for cooldown in found if cooldown.until > now]
-
     def is_ejected(self, now: float) -> bool:
         """Return whether it has a cooldown because its requests failed repeatedly."""
         cooldown = self._cooldown_of(EVERYTHING, now)

@@ -28,13 +28,16 @@ from transports.accounts.egress import EgressProbes
 from transports.accounts.limits import ConcurrencyLimits, LicenseShare, Slot
 from transports.accounts.queue import LeaseRequest, Queue, Waiter
 from transports.accounts.records import CooldownReason
-from transports.accounts.tracker import AccountTracker, PoolConfig, Rng, account_stats
+from transports.accounts.stats import AccountCounter, Requirements
+from transports.accounts.tracker import AccountTracker, PoolConfig, Rng
 from transports.observer import AccountStats
 from transports.store.port import FULL
 from transports.tasks import background_tasks, every
 
 _LOOK_SECONDS = 0.25
 """How often waiting requests look for slots of other processes and for cooldowns that are over."""
+
+_STATS_SECONDS = 1.0
 
 _MINUTE = 60.0
 
@@ -60,14 +63,21 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 class Pool:
     """The accounts of one transport, and the requests that wait for them."""
 
-    def __init__(self, accounts: AccountTracker, limits: ConcurrencyLimits, config: PoolConfig) -> None:
-        """Lease `accounts` within `limits`."""
+    def __init__(
+        self,
+        accounts: AccountTracker,
+        limits: ConcurrencyLimits,
+        config: PoolConfig,
+        requirements: Requirements = tuple,
+    ) -> None:
+        """Lease `accounts` within `limits`; `requirements` returns what requests can require."""
         self.accounts, self._limits, self.config = accounts, limits, config
         self._clock, self._observer = accounts.deps.clock, accounts.deps.observer
         self._rng, self._tracer = accounts.deps.rng, accounts.deps.tracer
         self._queue = Queue(self._clock)
         self._limited: dict[str, float] = {}
         """Until when a license takes no further slot, because other processes have few free ones."""
+        self._counter = AccountCounter(accounts.transport, requirements)
         self._last_stats: AccountStats | None = None
 
     @property
@@ -97,16 +107,19 @@ class Pool:
         """Serve the queue, publish account statistics and probe proxies until cancelled."""
         async with background_tasks() as tasks:
             tasks.start_soon(EgressProbes(self.accounts).run)
+            tasks.start_soon(every, _STATS_SECONDS, self._publish_stats, self._clock)
             await every(_LOOK_SECONDS, self._tick, self._clock)
 
     def _tick(self) -> None:
         if self.accounts.tick() or self._queue:
             self._serve()
         self._limited = {name: until for name, until in self._limited.items() if until > self._clock.monotonic()}
-        now = account_stats(self.accounts.transport, self.states, self._clock.monotonic())
-        if now != self._last_stats:
-            self._last_stats = now
-            self._observer.account_stats(now)
+
+    def _publish_stats(self) -> None:
+        stats = self._counter.count(self.states, self._clock.monotonic())
+        if stats != self._last_stats:
+            self._last_stats = stats
+            self._observer.account_stats(stats)
 
     async def lease(self, request: LeaseRequest) -> Lease:
         """Lease an account that is available, or wait for a busy one. The caller must release it.

@@ -14,30 +14,26 @@ process 2 sees the record within a second, and its `cooldowns_changed` starts th
 process.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 import msgspec
 import structlog
 from msgspec import Meta
 
-from protocol.model import Capability
 from transports.account import Account, Facts, Report, reachable
 from transports.accounts.availability import EVERYTHING, AccountState, Requirement, Scope
 from transports.accounts.records import (
     AccountLoad,
-    AccountStatus,
     AttentionRecord,
     CooldownReason,
     CooldownRecord,
     scope_text,
-    status_of,
 )
 from transports.accounts.registry import PauseRecord
 from transports.accounts.shared_state import ActiveCooldown, SharedState
 from transports.clock import Clock
-from transports.observer import ELSEWHERE, AccountChange, AccountStats, Observer
+from transports.observer import ELSEWHERE, AccountChange, Observer
 from transports.tracing import NO_TRACER, Tracer
 
 _log = structlog.get_logger()
@@ -453,25 +449,3 @@ def reset_seconds(reset: float | None, wall: float) -> float | None:
 def _settings(account: Account) -> Account:
     """Return an account without its facts, which change over time, and its connection."""
     return msgspec.structs.replace(account, facts=Facts, reach=reachable)
-
-
-def account_stats(transport: str, states: Iterable[AccountState], now: float) -> AccountStats:
-    """Count accounts by kind, capability and status; an account with a cooldown of some models is cooling down."""
-    counts: Counter[tuple[str, str, str]] = Counter()
-    ready: Counter[tuple[str, frozenset[Capability]]] = Counter()
-    rotated: dict[str, float] = {}
-    for state in states:
-        account = state.account
-        if state.paused is None and state.attention is None and not state.limited:
-            ready[account.kind.value, account.capabilities] += 1
-        else:
-            for capability in account.capabilities:
-                status = status_of(state.paused, state.attention, state.cooldowns_of(capability, now))
-                counts[account.kind.value, capability.value, status.value] += 1
-        at = account.facts().rotated_at
-        if at is not None and state.attention is None:
-            rotated[account.id] = at
-    for (kind, capabilities), count in ready.items():
-        for capability in capabilities:
-            counts[kind, capability.value, AccountStatus.READY.value] += count
-    return AccountStats(transport=transport, by_status=dict(counts), rotated=rotated)

@@ -344,7 +344,7 @@ async def test_account_statuses_are_reported_only_when_they_change():
         await harness.clock.until_asleep()
         harness.clock.advance(1)
         await harness.clock.until_asleep()
-        harness.cool_down("b", 10)
+        harness.cool_down("b", 10, scope=EVERYTHING)
         harness.clock.advance(1)
         await harness.clock.until_asleep()
         tasks.cancel_scope.cancel()
