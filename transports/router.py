@@ -4,7 +4,6 @@ import math
 import random
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from functools import reduce
 from typing import Annotated
 
 import msgspec
@@ -127,12 +126,13 @@ class Router:
             yield self._by_name[hop.transport], hop.tier
 
     def applies(self, selection: Selection) -> frozenset[str]:
-        """Return the options that every transport which may be asked applies; as `Engine.applies`."""
+        """Return the options that some transport which may be asked applies; as `Engine.applies`."""
         if len(self._failovers) == 1:
             return self._failovers[0].transport.applies(selection)
         reachable = {failover.transport.name: failover.transport for failover, _ in self._reachable(selection)}
-        sets = [transport.applies(selection) for transport in reachable.values() if transport.offers(selection)]
-        return reduce(frozenset[str].intersection, sets) if sets else frozenset()
+        return frozenset[str]().union(
+            *(transport.applies(selection) for transport in reachable.values() if transport.offers(selection))
+        )
 
     @asynccontextmanager
     async def open(self, request: GenerationRequest) -> AsyncGenerator[Exchange]:

@@ -1,6 +1,7 @@
 """The endpoints `POST /messages` and `POST /messages/count_tokens`."""
 
 import secrets
+from functools import partial
 
 import msgspec
 from starlette.requests import Request
@@ -24,7 +25,7 @@ async def _answer(
     engine: Engine, body: wire.CreateMessage, selection: Selection, context: RequestContext
 ) -> Answer[Event, Reply]:
     applied = engine.applies(selection)
-    notices = ignored.notices(read.IGNORED.sent(body, applied), context.api)
+    notices = ignored.Notices(partial(read.IGNORED.sent, body), context.api, applied)
     options = read.read_options(body, selection, applied)
     request = await read.read(body, selection, engine.catalogue, context)
     request = msgspec.structs.replace(request, options=options)

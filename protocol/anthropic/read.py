@@ -204,7 +204,7 @@ async def read(
 
 
 def read_options(body: wire.CreateMessage, selection: Selection, applied: frozenset[str]) -> AnswerOptions:
-    """Return the options of a request; `applied` are those that each upstream of the model applies.
+    """Return the options of a request; `applied` are those that some upstream of the model applies.
 
     Stop sequences are left to the gateway, which knows the one that ended the text.
 

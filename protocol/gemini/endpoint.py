@@ -54,7 +54,9 @@ async def _answer(
     config, caller = asked.body.generation_config, caller_of(context)
     pictures = read.read_pictures(config, selection, context.query)
     applied = engine.applies(selection)
-    notices = ignored.notices([*read.ignored_fields(config, selection, applied), *pictures.ignored], context.api)
+    notices = ignored.Notices(
+        lambda options: [*read.ignored_fields(config, selection, options), *pictures.ignored], context.api, applied
+    )
     options = read.read_options(asked.body, selection, applied)
     count = read.candidates(config, selection)
     request = await read.read(asked.body, selection, engine.catalogue, context, pictures, streamed=asked.streamed)

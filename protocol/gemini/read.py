@@ -103,7 +103,7 @@ def read_pictures(config: wire.GenerationConfig, selection: Selection, query: by
 
 
 def read_options(body: wire.GenerateRequest, selection: Selection, applied: frozenset[str]) -> AnswerOptions:
-    """Return the options of a request; `applied` are those that each upstream of the model applies.
+    """Return the options of a request; `applied` are those that some upstream of the model applies.
 
     Raises:
         BadRequest: a field that is applied has a wrong value; `param` is its path.
@@ -146,7 +146,7 @@ def ignored_fields(
 ) -> list[str]:
     """Return the paths of the fields that would change the answer, and have no effect with this model.
 
-    `applied` are the options that each upstream of the model applies.
+    `applied` are the options that the upstream of the model applies.
     """
     fields = [wire.camel(name) for name in _IGNORED.sent(config, applied)]
     thinking = config.thinking_config

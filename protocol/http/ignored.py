@@ -2,13 +2,16 @@
 
 They are accepted, because clients send them with every request, and named in a `Warning` header of the answer. With the
 setting `api.strict` they are refused instead.
+
+Transports differ in the options that they apply. A field is refused if none that may answer applies it. The header
+names what the transport that answers has not applied.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from operator import attrgetter
 
 from protocol.http.context import ApiSettings
-from protocol.model import BadRequest
+from protocol.model import NO_OPTIONS, AnswerOptions, BadRequest, Served
 
 _EMPTY: tuple[object, ...] = (None, "", [], {})
 """Values that leave any field unset, in addition to false, which equals 0 here."""
@@ -42,17 +45,39 @@ class IgnoredFields:
         ]
 
 
-def notices(fields: Iterable[str], api: ApiSettings) -> tuple[str, ...]:
-    """Return the sentences of the `Warning` headers for fields that have no effect.
+class Notices:
+    """What an answer does not do that its request asks for."""
 
-    Raises:
-        BadRequest: there is one, and the settings refuse it; `param` is the first.
+    def __init__(
+        self,
+        fields_of: Callable[[frozenset[str]], Iterable[str]],
+        api: ApiSettings,
+        applied: frozenset[str] = frozenset(),
+    ) -> None:
+        """Take the fields that have no effect if some options are applied; `applied`: those that some upstream applies.
 
-    """
-    named = tuple(dict.fromkeys(fields))
-    if not named:
-        return ()
-    if api.strict:
-        message = f"'{named[0]}' has no effect here, and the settings of this gateway refuse it: leave it out."
-        raise BadRequest(message, param=named[0], code="unsupported_parameter")
-    return (f"These fields have no effect here: {', '.join(named)}.",)
+        Raises:
+            BadRequest: there is one, and the settings refuse it; `param` is the first.
+
+        """
+        self._fields_of, self._applied = fields_of, applied
+        self._fields = tuple(dict.fromkeys(fields_of(applied)))
+        """Those that no upstream applies."""
+        if self._fields and api.strict:
+            first = self._fields[0]
+            message = f"'{first}' has no effect here, and the settings of this gateway refuse it: leave it out."
+            raise BadRequest(message, param=first, code="unsupported_parameter")
+
+    def sentences(self, served: Served, options: AnswerOptions = NO_OPTIONS) -> Sequence[str]:
+        """Return the sentences of the `Warning` headers for an answer; `options` are those of its request."""
+        fields = self._fields
+        if options != NO_OPTIONS and served.transport:
+            left = {name for name in self._applied if getattr(options, name) != getattr(NO_OPTIONS, name)}
+            left -= served.applied
+            if left:
+                fields = tuple(dict.fromkeys(self._fields_of(self._applied - left)))
+        return (f"These fields have no effect here: {', '.join(fields)}.",) if fields else ()
+
+
+NO_NOTICES = Notices(lambda _: (), ApiSettings())
+"""Nothing is left undone."""

@@ -12,8 +12,8 @@ Example:
     Route("/v1/chat", CHAT.endpoint(engine, error_response), methods=["POST"])
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
@@ -31,7 +31,7 @@ from protocol.http.disconnect import EndingWatcher
 from protocol.http.embed import Pieces, PiecesResponse
 from protocol.http.errors import CLIENT_GONE, ASGIResponse, ClientGone, Refuse
 from protocol.http.fallback import FallbackAnswer, stand_ins
-from protocol.http.ignored import warning
+from protocol.http.ignored import NO_NOTICES, Notices, warning
 from protocol.http.own_models import check_own_model
 from protocol.http.response import Payload, WholeResponse
 from protocol.http.stream import SSE, EventStream, EventWriter, Steps, StreamFraming, usage_header
@@ -231,8 +231,12 @@ class Answer(Generic[StepT, ReplyT]):
     """The form of a stream."""
     media_type: bytes = b"application/json"
     """The form of a whole answer."""
-    notices: tuple[str, ...] = ()
-    """What the answer does not do that the request asks for: sentences for `Warning` headers."""
+    notices: Notices = NO_NOTICES
+    """What the answer does not do that the request asks for, for `Warning` headers."""
+
+    def noted(self, headers: Headers) -> "Answer[StepT, ReplyT]":
+        """Return this answer, which adds its `Warning` headers when it is opened."""
+        return replace(self, exchange=_noted(self, headers)) if self.notices is not NO_NOTICES else self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -282,12 +286,13 @@ class Operation(Generic[BodyT]):
         if isinstance(answer, Accepted):
             answer.response.raw_headers += headers
             return answer.response
-        headers += map(warning, answer.notices)
+        answer = answer.noted(headers)
         record.stream = answer.streamed
         if others:
 
             async def answer_with(other: Selection) -> Any:
-                return await self.answer(engine, body, other, context)
+                found = await self.answer(engine, body, other, context)
+                return found.noted(headers) if isinstance(found, Answer) else found
 
             answering = FallbackAnswer(
                 answer=answer, others=others, answer_with=answer_with, headers=headers, context=context
@@ -298,6 +303,13 @@ class Operation(Generic[BodyT]):
         if answer.streamed:
             return EventStream(answer.exchange, answer.writer, refuse, headers, answer.framing)
         return WholeResponse(partial(_whole, answer, context, headers), refuse)
+
+
+@asynccontextmanager
+async def _noted(answer: Answer[StepT, Any], headers: Headers) -> AsyncGenerator[Steps[StepT]]:
+    async with answer.exchange as exchange:
+        headers += map(warning, answer.notices.sentences(exchange.served, answer.request.options))
+        yield exchange
 
 
 async def _whole(answer: Answer[StepT, ReplyT], context: RequestContext, headers: Headers) -> ASGIResponse:

@@ -31,7 +31,7 @@ class Engine(Protocol):
         ...
 
     def applies(self, selection: Selection) -> frozenset[str]:
-        """Return the names of the `AnswerOptions` that every transport which may serve this applies; no I/O."""
+        """Return the names of the `AnswerOptions` that some transport which may serve this applies; no I/O."""
         ...
 
     def open(self, request: GenerationRequest) -> AbstractAsyncContextManager[Exchange]:

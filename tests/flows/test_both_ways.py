@@ -113,6 +113,20 @@ def both(tmp_path_factory):
     running.stop()
 
 
+def test_options_apply_where_the_transport_that_answers_knows_them(both):
+    fields = {"model": "gemini-3.7-flash", "messages": [user("<echo>x</echo>")], "temperature": 0.5, "seed": 7}
+
+    def ask(client, **more):
+        response = client.chat.completions.with_raw_response.create(**fields, **more)
+        return response.headers["x-gateway-transport"], response.headers.get("warning")
+
+    assert ask(both.team, logit_bias={"1": 2}) == ("api", '299 - "These fields have no effect here: logit_bias."')
+    assert ask(both.team) == ("api", None)
+    assert ask(both.team, stream=True) == ("api", None)
+    found = [ask(both.one, n=count) for count in (1, 1, 1)]
+    assert set(found) == {("api", None), ("web", '299 - "These fields have no effect here: seed, temperature."')}
+
+
 def test_free_keys_come_first_then_the_site_and_paid_keys_last(both):
     accounts = [both.ask("<echo>x</echo>")[1] for _ in range(4)]
     assert accounts == ["free", "free", "site", "site"], "the free key has two requests per day and model"

@@ -48,7 +48,9 @@ async def _answer(
 ) -> Answer[Any, Any]:
     pictures = read.read_pictures(body, selection, context)
     applied = engine.applies(selection)
-    notices = ignored.notices([*read.ignored_fields(body, selection, applied), *pictures.ignored], context.api)
+    notices = ignored.Notices(
+        lambda options: [*read.ignored_fields(body, selection, options), *pictures.ignored], context.api, applied
+    )
     choices = read.choices(body, selection, pictures)
     bounds = read.bounds(body)
     options = read.read_options(body, bounds, selection, applied)

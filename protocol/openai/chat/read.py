@@ -168,7 +168,7 @@ def select(body: wire.ChatRequest, catalogue: Catalogue, caller: Caller) -> Sele
 def ignored_fields(body: wire.ChatRequest, selection: Selection, applied: frozenset[str] = frozenset()) -> list[str]:
     """Return the fields that would change the answer, and have no effect with the model that `select` returned.
 
-    `applied` are the options that each upstream of the model applies.
+    `applied` are the options that the upstream of the model applies.
     """
     fields = IGNORED.sent(body, applied)
     if "search" in applied and "web_search_options" in fields:
@@ -261,7 +261,7 @@ def refuse_sound(body: wire.ChatRequest) -> None:
 def read_options(
     body: wire.ChatRequest, bounds: Bounds, selection: Selection, applied: frozenset[str]
 ) -> AnswerOptions:
-    """Return the options of a request; `applied` are those that each upstream of the model applies.
+    """Return the options of a request; `applied` are those that some upstream of the model applies.
 
     Raises:
         BadRequest: a field that is applied has a wrong value; `param` is its path.

@@ -1,6 +1,7 @@
 """The endpoint `POST /completions`: each prompt is one message of a chat, and each text of the answer a turn."""
 
 import secrets
+from functools import partial
 
 import msgspec
 
@@ -20,7 +21,7 @@ async def _answer(
     engine: Engine, body: wire.CompletionRequest, selection: Selection, context: RequestContext
 ) -> Answer[Numbered, Replies]:
     applied = engine.applies(selection)
-    notices = ignored.notices(read.ignored_fields(body, applied), context.api)
+    notices = ignored.Notices(partial(read.ignored_fields, body), context.api, applied)
     prompts, bounds, count = read.prompts_of(body), read.bounds_of(body), body.n or 1
     options = with_sampling(bounded_options(bounds), body, applied)
     asked = [read.request_of(body, prompt, selection, context) for prompt in prompts]

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from protocol.http.context import RequestContext, caller_of
-from protocol.http.ignored import notices
+from protocol.http.ignored import Notices
 from protocol.http.operation import Answer, Operation
 from protocol.http.parallel import gather
 from protocol.model import Engine, GenerationRequest, Selection, Served
@@ -55,7 +55,7 @@ def _answer(
         writer=write.PictureWriter(kind, options, context.created),
         fold=write.collect_pictures,
         streamed=options.stream,
-        notices=notices(options.ignored, context.api),
+        notices=Notices(lambda _: options.ignored, context.api),
     )
 
 

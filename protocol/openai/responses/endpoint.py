@@ -58,11 +58,10 @@ async def _answer(
     tools = read_tools(body)
     applied = engine.applies(selection)
     options = read.read_options(body, tools, selection, applied)
-    fields = [
-        *read.ignored_fields(body, selection, applied),
-        *(tools.pictures.ignored if tools.pictures is not None else ()),
-    ]
-    notices = ignored.notices(fields, context.api)
+    undrawn = tools.pictures.ignored if tools.pictures is not None else ()
+    notices = ignored.Notices(
+        lambda options: [*read.ignored_fields(body, selection, options), *undrawn], context.api, applied
+    )
     state = state_of(engine, context)
     own = await state.resolved(read.items_of(body))
     placed = [read.PlacedItem(item, f"input[{index}]") for index, item in enumerate(own)]

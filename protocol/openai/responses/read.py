@@ -257,7 +257,7 @@ def _one_of(known: Collection[str], value: str | None) -> str | None:
 def read_options(
     body: wire.ResponseRequest, tools: OfferedTools, selection: Selection, applied: frozenset[str]
 ) -> AnswerOptions:
-    """Return the options of a request; `applied` are those that each upstream of the model applies.
+    """Return the options of a request; `applied` are those that some upstream of the model applies.
 
     Raises:
         BadRequest: a field that is applied has a wrong value; `param` is its path.
@@ -271,7 +271,7 @@ def read_options(
 def ignored_fields(body: wire.ResponseRequest, selection: Selection, applied: frozenset[str]) -> list[str]:
     """Return the fields that would change the answer, and have no effect with the selected model.
 
-    `applied` are the options that each upstream of the model applies.
+    `applied` are the options that the upstream of the model applies.
     """
     fields = [*IGNORED.sent(body, applied), *ignored_options(body)]
     if body.reasoning is not None and not has_effect(selection, body.reasoning.effort, applied):
