@@ -2,6 +2,7 @@
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import httpx2 as httpx
@@ -183,6 +184,30 @@ def test_long_files_are_uploaded_once(client, official_api):
     headers = {"x-goog-api-key": "AIzaSimulatedFree-0"}
     files = httpx.get(f"{official_api.url}/v1beta/files", headers=headers).json()["files"]
     assert [file["sizeBytes"] for file in files] == ["300000"]
+
+
+def files_of_key(official_api, key="AIzaSimulatedFree-0"):
+    headers = {"x-goog-api-key": key}
+    return httpx.get(f"{official_api.url}/v1beta/files?pageSize=100", headers=headers).json().get("files", [])
+
+
+def test_requests_at_once_upload_a_file_once(client, official_api):
+    before = len(files_of_key(official_api))
+    content = [{"type": "text", "text": "?"}, attached("at once " * 50_000)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: asked(client, user(content)), range(8)))
+    assert all("text/plain, 400000 bytes" in answer.choices[0].message.content for answer in answers)
+    assert len(files_of_key(official_api)) == before + 1
+
+
+def test_a_file_that_the_api_has_deleted_is_uploaded_again(client, official_api):
+    content = [{"type": "text", "text": "?"}, attached("deleted " * 50_000)]
+    asked(client, user(content))
+    newest = files_of_key(official_api)[0]["name"]
+    headers = {"x-goog-api-key": "AIzaSimulatedFree-0"}
+    httpx.delete(f"{official_api.url}/v1beta/{newest}", headers=headers)
+    assert "400000 bytes" in asked(client, user(content)).choices[0].message.content
+    assert files_of_key(official_api)[0]["name"] != newest
 
 
 def test_a_file_that_cannot_be_processed_is_refused(client):

@@ -76,7 +76,7 @@ class KeyAccounts(ModelAccounts[ApiKeyAccount, KeyAccount]):
             api = ApiClient(http, access, config.timeouts, self._deps.clock)
             account = ACCOUNTS.account_of(settings, self._deps.name, lambda: facts, api.reach)
             connected = KeyAccount(account, api, self._deps, config.models_seconds, lambda: self.listed)
-            connected.uploader = KeyUploads(config, api, facts.credential, self._deps.store.records, self._deps.clock)
+            connected.uploader = KeyUploads(config, api, facts.credential, self._deps.store, self._deps.clock)
             yield connected
 
 

@@ -11,9 +11,9 @@ from contextlib import aclosing, asynccontextmanager
 
 import aiohttp
 
-from protocol.model import DriftDetected, MediaRef, MediaStream, SignedOut, UpstreamFailed, media_type_of
+from protocol.model import DriftDetected, MediaRef, MediaStream, UpstreamFailed, media_type_of
 from transports.generate_content.api_client import ApiClient
-from transports.generate_content.errors import ModelMissing
+from transports.generate_content.errors import FileMissing, ModelMissing
 
 _FILE = re.compile(r"(?:\A|/)(files/[a-zA-Z0-9_-]{1,128})(?::download)?(?:\?alt=media)?\Z")
 _ENOUGH = 64
@@ -76,7 +76,7 @@ async def open_generated(api: ApiClient, ref: MediaRef) -> AsyncGenerator[MediaS
                 if len(first) >= _ENOUGH:
                     break
             yield _GeneratedStream(first, pieces, response.content_length)
-    except (ModelMissing, SignedOut):
+    except (ModelMissing, FileMissing):
         raise UpstreamFailed("The upstream has deleted this file.", code="media_gone") from None
 
 

@@ -68,7 +68,7 @@ from transports.earlier_media import EarlierMediaGone
 from transports.generate_content import wire
 from transports.generate_content.accounts import ModelAccount
 from transports.generate_content.api_client import ApiClient
-from transports.generate_content.errors import ModelMissing
+from transports.generate_content.errors import FileMissing, ModelMissing
 from transports.generate_content.kept_media import KeptMedia
 from transports.generate_content.request_files import RequestFiles, is_long
 
@@ -284,6 +284,13 @@ class InteractionRun:
             return await self._begin_with(request)
 
     async def _begin_with(self, request: GenerationRequest, edited: FilmToEdit | None = None) -> Interaction:
+        """Begin an interaction; files that the API has lost meanwhile are uploaded again, once."""
+        try:
+            return await self._begin_once(request, edited)
+        except FileMissing:
+            return await self._begin_once(request, edited)
+
+    async def _begin_once(self, request: GenerationRequest, edited: FilmToEdit | None) -> Interaction:
         async with self._files.taken(request, self._uploader) as files:
             body = first_interaction(request, self._served.requested.id, files, edited)
             if is_long(files):

@@ -6,9 +6,11 @@ use them. Before a file is used again, the API is asked whether it is still ther
 Source: "Files, caching, embeddings, speech".
 """
 
+import secrets
 from contextlib import suppress
 from io import BytesIO
 
+import anyio
 import msgspec
 from yarl import URL
 
@@ -17,11 +19,14 @@ from transports.api.config import ApiConfig
 from transports.clock import Clock
 from transports.generate_content.api_client import ApiClient
 from transports.generate_content.wire import FileData
-from transports.store.port import UPLOADED_FILES, Records
+from transports.store.port import UPLOADED_FILES, Store
 
 _REUSE_SECONDS = 47 * 3600.0
 """The API keeps a file for 48 hours."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_TURN_PAUSE = 0.3
+"""Seconds between two looks whether another request has uploaded the file."""
+_RELEASE_SECONDS = 5.0
 _FILES_PATH = "/upload/v1beta/files"
 
 
@@ -41,21 +46,38 @@ class _UploadEnd(msgspec.Struct, frozen=True):
 class KeyUploads:
     """The files of one key; implements `transports.generate_content.request_files.Uploader`."""
 
-    def __init__(self, config: ApiConfig, api: ApiClient, project: str, records: Records, clock: Clock) -> None:
+    def __init__(self, config: ApiConfig, api: ApiClient, project: str, store: Store, clock: Clock) -> None:
         """Upload by `api`; `project` names the key in the store, and is not secret."""
         self.inline_bytes = config.inline_bytes
         self._origin, self._seconds = config.base_url, config.upload_seconds
-        self._api, self._project, self._records, self._clock = api, project, records, clock
+        self._api, self._project, self._clock = api, project, clock
+        self._records, self._locks = store.records, store.locks
 
     async def bring(self, file: FilePart) -> FileData:
-        """Upload a file, unless the key has it; as `Uploader.bring`."""
+        """Upload a file, unless the key has it; as `Uploader.bring`. Of requests at once, only one uploads it."""
         key = f"{self._project}/{file.digest.hex()}"
-        known = await self._known(key)
-        if known is not None:
-            return FileData(known.uri, file.mime)
-        found = await self._upload(file)
-        with suppress(OSError):  # the file is uploaded again next time
-            await self._records.put(UPLOADED_FILES, key, msgspec.json.encode(found), seconds=_REUSE_SECONDS)
+        name, owner = f"upload/{key}", secrets.token_hex(8)
+        until, mine = self._clock.monotonic() + self._seconds, False
+        found = await self._known(key)
+        try:
+            while found is None and not mine:
+                try:
+                    mine = await self._locks.acquire(name, owner, self._seconds) is not None
+                except OSError:  # without the store, it is uploaded by each request
+                    mine = True
+                found = await self._known(key)
+                if found is None and not mine and self._clock.monotonic() < until:
+                    await self._clock.sleep(_TURN_PAUSE)
+                elif not mine:
+                    break
+            if found is None:
+                found = await self._upload(file)
+                with suppress(OSError):  # the file is uploaded again next time
+                    await self._records.put(UPLOADED_FILES, key, msgspec.json.encode(found), seconds=_REUSE_SECONDS)
+        finally:
+            if mine:
+                with anyio.move_on_after(_RELEASE_SECONDS, shield=True), suppress(OSError):
+                    await self._locks.release(name, owner)
         return FileData(found.uri, file.mime)
 
     async def _known(self, key: str) -> ApiFile | None:

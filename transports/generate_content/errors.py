@@ -34,6 +34,8 @@ _NEVER = 86400.0
 _SHORTEST = 1.0
 _DURATION = re.compile(r"(\d+(?:\.\d*)?)s")
 _SHOWN = 300
+_NO_FILE = re.compile(r"\b(?:access the File|files/)\b")
+"""A file that was deleted, or is another project's, is refused as if the key lacked a permission."""
 _NEEDS_ATTENTION = "The upstream's account needs its operator's attention before it can serve requests."
 
 
@@ -75,6 +77,13 @@ class SignatureRefused(UpstreamFailed):
     """A thought signature of the history is missing or not valid here: send the request once more without it."""
 
     code = "upstream_rejected"
+    certainty = Certainty.REFUSED
+
+
+class FileMissing(UpstreamFailed):
+    """The API does not have a file, or not for this key: upload it again."""
+
+    code = "media_gone"
     certainty = Certainty.REFUSED
 
 
@@ -122,8 +131,7 @@ def error_for(status: int, error: wire.RpcStatus, *, now: float = 0.0) -> Gatewa
         case 401:
             return needs_attention(KeyReason.INVALID)
         case 403:
-            leaked = "leaked" in error.message.lower()
-            return needs_attention(KeyReason.LEAKED if leaked else KeyReason.DENIED)
+            return _forbidden(error)
         case 429:
             return _rate_limited(error, now)
         case _:
@@ -142,6 +150,12 @@ def _error_without_details(status: int) -> GatewayError:
             return UpstreamTimeout("The upstream did not answer in time.")
         case _:
             return UpstreamFailed(f"The upstream failed (HTTP {status}).", code="upstream_rejected")
+
+
+def _forbidden(error: wire.RpcStatus) -> GatewayError:
+    if _NO_FILE.search(error.message):
+        return FileMissing("The upstream no longer has a file of this request. Send the request again.")
+    return needs_attention(KeyReason.LEAKED if "leaked" in error.message.lower() else KeyReason.DENIED)
 
 
 def _bad_request(error: wire.RpcStatus) -> GatewayError:

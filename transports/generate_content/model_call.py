@@ -36,7 +36,7 @@ from transports.generate_content.answer_events import ChunkReader, new_call_ids
 from transports.generate_content.answer_options import config_of, effective_options, own_tools
 from transports.generate_content.api_names import changed_names
 from transports.generate_content.config import ModelsConfig
-from transports.generate_content.errors import SignatureRefused
+from transports.generate_content.errors import FileMissing, SignatureRefused
 from transports.generate_content.models import traits_of
 from transports.generate_content.request_body import ModelTraits, generate_request
 from transports.generate_content.request_contents import Inserts
@@ -98,6 +98,8 @@ class ModelCall:
             if not known:
                 raise
             answer = await self._send(stack, request, {})  # without them, once
+        except FileMissing:
+            answer = await self._send(stack, request, known)  # its files are looked for, and uploaded again, once
 
         _, applied = effective_options(request, self._traits)
 

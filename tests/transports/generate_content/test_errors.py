@@ -18,6 +18,7 @@ from protocol.model import (
     UpstreamTimeout,
 )
 from transports.generate_content.errors import (
+    FileMissing,
     KeyReason,
     ModelMissing,
     SignatureRefused,
@@ -61,6 +62,7 @@ def retry(delay):
         (429, body("quota", quota("OfSomeOtherTime")), RateLimited),
         (429, body("Resource has been exhausted."), Throttled),
         (403, b"<html>", Blocked),
+        (403, body("You do not have permission to access the File abc or it may not exist."), FileMissing),
         (408, b"", UpstreamTimeout),
         (500, body("Internal"), UpstreamFailed),
         (502, b"", UpstreamFailed),
