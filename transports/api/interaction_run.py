@@ -1,4 +1,4 @@
-"""Runs work that takes minutes, films and research, as interactions in the background that are polled.
+"""Runs work that takes minutes, films and research, as interactions in the background that are followed or polled.
 
 A handle holds the interaction and the phase of the work, so any process with the key can resume it. An interaction
 whose handle was not taken is cancelled. Nothing is begun twice: if the confirmation of a plan may have been sent, and
@@ -37,11 +37,11 @@ from protocol.model import (
     Thought,
     UpstreamFailed,
     Usage,
-    Waiting,
     WorkStarted,
     peek,
 )
 from transports.api.generated_file import interaction_of, ref_of_file
+from transports.api.interaction_follower import InteractionFollower, Polling, Progress
 from transports.api.interaction_request import (
     SYSTEM_ROLES,
     FilmToEdit,
@@ -63,7 +63,6 @@ from transports.api.interaction_wire import (
     decode_interaction,
     encode_interaction,
 )
-from transports.clock import Clock
 from transports.earlier_media import EarlierMediaGone
 from transports.generate_content import wire
 from transports.generate_content.accounts import ModelAccount
@@ -118,13 +117,6 @@ def place_of(handle: Handle) -> InteractionPlace:
         raise BadRequest("The handle of this answer is invalid. Send the request again.") from None
 
 
-class Polling(msgspec.Struct, frozen=True):
-    """How often work is asked for."""
-
-    clock: Clock
-    seconds: float
-
-
 class InteractionDeps(msgspec.Struct, frozen=True, kw_only=True):
     """Dependencies of the work of a request."""
 
@@ -143,7 +135,7 @@ class InteractionRun:
         """Serve a request with `account`."""
         self._api, self._uploader, self._served, self._request = account.api, account.uploader, served, request
         self._media, self._files = deps.media, deps.files
-        self._clock, self._poll = deps.polling.clock, deps.polling.seconds
+        self._polling = deps.polling
         self._ended: Interaction | None = None
 
     async def open(self, stack: AsyncExitStack) -> Exchange:
@@ -225,16 +217,25 @@ class InteractionRun:
         yield self._finish(place, ended)
 
     async def _watch(self, identity: str) -> AsyncGenerator[Event]:
-        """Poll until the interaction has ended; yield its thoughts, and signs of life between them.
+        """Follow or poll the interaction until it has ended; yield its thoughts, and signs of life between them.
 
         Raises:
             GatewayError: too many polls failed, or the interaction is gone.
 
         """
-        started = reported = self._clock.monotonic()
-        pause, misses, shown = _REPORT_SECONDS[self._request.selection.capability], 0, 0
+        progress = Progress(self._polling.clock, _REPORT_SECONDS[self._request.selection.capability])
+        if self._request.streamed:
+            follower = InteractionFollower(self._api, identity, progress, self._polling)
+            async with aclosing(follower.events()) as events:
+                async for event in events:
+                    yield event
+        async with aclosing(self._polled(identity, progress)) as events:
+            async for event in events:
+                yield event
+
+    async def _polled(self, identity: str, progress: Progress) -> AsyncGenerator[Event]:
+        misses = 0
         while True:
-            found: Interaction | None = None
             try:
                 found = await self._read(identity)
                 misses = 0
@@ -242,20 +243,14 @@ class InteractionRun:
                 misses += 1
                 if misses >= _MAX_MISSES or error.code == "upstream_outcome_unknown":
                     raise
-            now, thoughts = self._clock.monotonic(), thoughts_of(found) if found is not None else []
-            for thought in thoughts[shown:]:
-                yield Thought(text=f"{thought.strip()}\n")
-            reported = now if thoughts[shown:] else reported
-            shown = max(shown, len(thoughts))
-            if found is not None and found.status not in RUNNING:
-                self._ended = found
-                return
-            if now - reported >= pause:
-                reported = now
-                yield Thought(text=f"The upstream is working… {now - started:.0f} s\n")
             else:
-                yield Waiting()
-            await self._clock.sleep(self._poll)
+                for thought in progress.thoughts(thoughts_of(found)):
+                    yield thought
+                if found.status not in RUNNING:
+                    self._ended = found
+                    return
+            yield progress.sign()
+            await self._polling.clock.sleep(self._polling.seconds)
 
     async def _read(self, identity: str) -> Interaction:
         try:

@@ -65,6 +65,21 @@ class Interaction(msgspec.Struct, frozen=True):
     errors: tuple[InteractionProblem, ...] = ()
 
 
+class InteractionDelta(msgspec.Struct, frozen=True):
+    """What an event of a stream adds to a step."""
+
+    type: str = ""
+    content: InteractionContent | None = None
+
+
+class InteractionEvent(msgspec.Struct, frozen=True):
+    """An event of the stream of an interaction."""
+
+    event_type: str = ""
+    event_id: str = ""
+    delta: InteractionDelta | None = None
+
+
 class NewInteraction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The body that begins an interaction in the background."""
 
@@ -80,4 +95,5 @@ class NewInteraction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 encode_interaction = msgspec.json.Encoder().encode
+decode_interaction_event = msgspec.json.Decoder(InteractionEvent, strict=False).decode
 decode_interaction = msgspec.json.Decoder(Interaction, strict=False).decode

@@ -25,8 +25,9 @@ from transports.account import Account, Finding, failed, ok
 from transports.api.accounts import KeyAccounts, open_accounts
 from transports.api.config import ApiConfig
 from transports.api.generated_file import is_generated, open_generated
+from transports.api.interaction_follower import Polling
 from transports.api.interaction_request import INTERACTION_DEFAULTS, film_to_edit
-from transports.api.interaction_run import InteractionDeps, InteractionRun, Polling, cancel_interaction, place_of
+from transports.api.interaction_run import InteractionDeps, InteractionRun, cancel_interaction, place_of
 from transports.api.keys import ACCOUNTS
 from transports.base import Deps, TransportType
 from transports.generate_content import models

@@ -132,6 +132,20 @@ class ApiClient:
         except CLIENT_ERRORS as error:
             raise mapped(error, started=True) from None
 
+    async def next_piece(self, response: aiohttp.ClientResponse, seconds: float) -> bytes | None:
+        """Return the next bytes of a body; None: none came within some seconds; empty: it has ended.
+
+        Raises:
+            UpstreamFailed: as `pieces`.
+
+        """
+        try:
+            with anyio.move_on_after(seconds):
+                return await response.content.readany()
+        except CLIENT_ERRORS as error:
+            raise mapped(error, started=True) from None
+        return None
+
     async def whole(self, response: aiohttp.ClientResponse) -> bytes:
         """Return the whole body of a response.
 

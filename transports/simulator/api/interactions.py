@@ -180,7 +180,10 @@ class SimulatedInteractions:
         query = request.query_params
         self._seen["api_interaction_read"] += 1
         if query.get("stream") == "true":
-            return self._stream(record, place_after(query.get("last_event_id")), PromptScript(text=""))
+            place = place_after(query.get("last_event_id"))
+            self._seen["api_interaction_resumed" if place else "api_interaction_followed"] += 1
+            script = PromptScript(text="") if place or record.request.stream else record.work.script
+            return self._stream(record, place, script)
         if query.get("last_event_id"):
             raise invalid("'last_event_id' needs 'stream' to be true.")
         if record.errors_left:
