@@ -82,6 +82,8 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     output_tokens: int = 0
     """Including thoughts."""
     reasoning_tokens: int = 0
+    exact_tokens: bool = True
+    """Whether the upstream has counted all tokens; otherwise some are estimated."""
     error: str | None = None
     """The public code of the error that ended the request, also if the response had begun."""
     prompt: str | None = None
@@ -104,6 +106,7 @@ class RequestRecord(msgspec.Struct, kw_only=True):
         self.input_tokens += usage.input_tokens
         self.output_tokens += usage.output_tokens
         self.reasoning_tokens += usage.reasoning_tokens
+        self.exact_tokens = self.exact_tokens and usage.exact
 
 
 ORIGINAL_PIXELS = 2048 * 2048

@@ -52,8 +52,8 @@ class Metrics:
         self._duration_of = cache(self.duration.labels)
         self.tokens = Counter(
             "gateway_tokens",
-            "Tokens used, reported or estimated.",
-            ["model", "direction"],
+            "Tokens used, by the transport that answered; exact if the upstream counted them, otherwise an estimate.",
+            ["model", "direction", "transport", "usage"],
             registry=registry,
         )
         self.licenses = Counter(
@@ -82,8 +82,9 @@ class Metrics:
         if record.first_token is not None:
             self._first_token_of(model).observe(record.first_token, exemplar)
         if record.input_tokens or record.output_tokens:
-            self._tokens_of(model, "input").inc(record.input_tokens)
-            self._tokens_of(model, "output").inc(record.output_tokens)
+            source = record.transport or "none", "exact" if record.exact_tokens else "estimate"
+            self._tokens_of(model, "input", *source).inc(record.input_tokens)
+            self._tokens_of(model, "output", *source).inc(record.output_tokens)
         if context.caller is not None:
             self._licenses_of(context.caller.id, outcome_of(status)).inc()
             if record.input_tokens or record.output_tokens:

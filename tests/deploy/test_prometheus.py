@@ -17,7 +17,7 @@ RECORDED = watching.rules("record")
 ALERTS = watching.rules("alert")
 ASKED = [(path.stem, expression) for path in RUNBOOKS for expression in watching.runbook_expressions(path)]
 
-DUE = {"GatewayAccountNeedsAttention"}
+DUE = {"GatewayAccountNeedsAttention", "GatewayFreeKeysExhausted"}
 """Alerts that what was asked of the gateways gives a reason for."""
 
 WATCHED = """
@@ -58,10 +58,30 @@ concurrency = 1
 id = "two"
 cookies = "psid-two\\npsidts-two"
 concurrency = 1
+
+[transports.api]
+base_url = "{site}"
+
+[[transports.api.accounts]]
+id = "free"
+key = "AIza-free"
+
+[[transports.api.accounts]]
+id = "paid"
+key = "AIza-paid"
+tier = "paid"
+
+[[routes]]
+models = ["gemini-3.8-flash"]
+to = ["api:free", "web"]
+
+[[routes]]
+to = ["web"]
 """
 CONSENT = '<sim http="302" location="https://consent.google.com/m" once="b"/>'
 """The site wants a consent of the account: it needs attention."""
 SITE = ("--account", "psid-one:psidts-one:advanced", "--account", "psid-two:psidts-two:advanced")
+KEYS = ("--api-key", "AIza-free:free:0:1", "--api-key", "AIza-paid:paid")
 
 
 def status_of(gateway, prompt="Hello!", **more):
@@ -81,6 +101,7 @@ def calls(gateways):
     assert status_of(first, '<sim garbage-after="1"/>') == 502
     assert status_of(first, '<sim answered-by="flash-lite"/>') == 200  # though another model was asked for
     assert status_of(first, '<sim error="1037" once="a"/>') == 200  # of the other account
+    assert [status_of(first, model="gemini-3.8-flash") for _ in range(3)] == [200] * 3  # by the key, then by the site
     assert status_of(first, CONSENT, model="gemini-3.6-flash") == 200  # the same
 
 
@@ -95,7 +116,7 @@ def targets(tmp_path_factory):
 
         folders = [tmp_path_factory.mktemp("watched") for _ in range(3)]
         pace = ("--first-token-seconds", "0", "--tokens-per-second", "0", "--min-rotation-interval-seconds", "0")
-        site = keep(Process("simulate", "--port", "0", *pace, *SITE, cwd=folders[0]))
+        site = keep(Process("simulate", "--port", "0", *pace, *SITE, *KEYS, cwd=folders[0]))
         url = site.wait_for("Base URL").rpartition(" ")[2].strip()
         ports = [free_port(), free_port()]
         texts = [WATCHED.format(port=port, store=folders[0] / "shared.sqlite3", key=KEY, site=url) for port in ports]

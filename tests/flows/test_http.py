@@ -429,7 +429,8 @@ def test_metrics_count_requests_tokens_and_upstream_errors(start_gateway):
     assert metric(gateway, f'gateway_requests_total{{{labels},status="200"}}') == 2
     assert metric(gateway, f'gateway_requests_total{{{labels},status="429"}}') == 1
     assert metric(gateway, 'gateway_requests_total{model="none",route="none",status="404"}') == 1
-    assert metric(gateway, 'gateway_tokens_total{direction="output",model="gemini-3-pro"}') == 2
+    tokens = 'direction="output",model="gemini-3-pro",transport="simulator",usage="estimate"'
+    assert metric(gateway, f"gateway_tokens_total{{{tokens}}}") == 2
     assert metric(gateway, 'gateway_upstream_errors_total{kind="RateLimited",transport="simulator"}') == 1
     assert metric(gateway, 'gateway_upstream_requests_total{transport="simulator"}') == 3
     assert metric(gateway, 'gateway_time_to_first_token_seconds_count{model="gemini-3-pro"}') == 1
