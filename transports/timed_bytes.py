@@ -13,6 +13,12 @@ from transports.interleave import interleaver
 
 _AFTER_COMPLETE = 5.0
 """How long the stream of a complete answer may take to end."""
+_READS = 16
+"""After this number of reads a stream waits for nothing but the next pass of the event loop.
+
+anyio cancels a task only while what it waits for is pending. Of an upstream that sends as fast as this process reads,
+the next bytes are always there when anyio looks, so the answer would go on after its client has left.
+"""
 
 
 class TimedBytes:
@@ -27,7 +33,7 @@ class TimedBytes:
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_at(until, self._check_deadline)
         self._interleaver = interleaver()
-        self._frames = 0
+        self._frames = self._reads = 0
         self._waiting = self._complete = False
 
     async def next(self) -> bytes:
@@ -42,6 +48,9 @@ class TimedBytes:
             chunk = await self._content.readany()
         finally:
             self._waiting = False
+        self._reads += 1
+        if self._reads % _READS == 0:
+            await asyncio.sleep(0)
         if self._frames:
             await self._interleaver.turn()
         return chunk
