@@ -1,6 +1,8 @@
 """Films and research over the official API: the openai SDK, a gateway and the simulated API over sockets."""
 
 import base64
+import json
+import re
 import signal
 from io import BytesIO
 
@@ -199,28 +201,74 @@ def test_a_film_that_is_deleted_is_cancelled_at_the_api(client, official_api):
         pass
 
 
-def test_work_outlives_the_gateway(official_api, settings, tmp_path):
-    before = seen(official_api)["api_interaction"]
+@pytest.mark.parametrize(
+    ("number", "model", "begun"),
+    [
+        (signal.SIGTERM, FILM, 1),
+        (signal.SIGKILL, FILM, 1),
+        (signal.SIGKILL, RESEARCH, 1),  # its plan
+        (signal.SIGKILL, RESEARCH, 2),  # its report
+    ],
+)
+def test_work_outlives_the_gateway_and_is_never_begun_again(official_api, settings, tmp_path, number, model, begun):
+    before = seen(official_api).get("api_interaction", 0)
+    settings += "[jobs]\nlock_ttl_seconds = 1\n"
     gateway = Gateway(tmp_path, settings)
     try:
         with client_of(gateway) as client:
-            video = client.videos.create(model=FILM, prompt='<sim ready="4"/> a cat')
-            while client.videos.retrieve(video.id).status == "queued" or not polled(official_api, before):
+            if model == FILM:
+                made = client.videos.create(model=FILM, prompt='<sim ready="2"/> a cat')
+            else:
+                made = client.responses.create(model=RESEARCH, input='<sim ready="2"/> cats', background=True)
+            while seen(official_api)["api_interaction"] < before + begun:
                 pass
-        gateway.signal(signal.SIGTERM)
+            polls = seen(official_api).get("api_interaction_read", 0)
+            while seen(official_api).get("api_interaction_read", 0) < polls + 2:  # its handle is stored then
+                pass
+        gateway.signal(number)
         gateway.status()
     finally:
         gateway.stop()
     gateway = Gateway(tmp_path, settings)
     try:
         with client_of(gateway) as client:
-            assert ended(client, video).status == "completed"
+            if model == FILM:
+                assert ended(client, made).status == "completed"
+            else:
+                while made.status in {"queued", "in_progress"}:
+                    made = client.responses.retrieve(made.id)
+                assert "## Conclusion" in made.output_text
     finally:
         gateway.stop()
-    assert seen(official_api)["api_interaction"] == before + 1
+    assert seen(official_api)["api_interaction"] == before + (1 if model == FILM else 2)
 
 
-def polled(official_api, before):
-    """Return whether one more interaction was begun and read: its handle is stored then."""
-    now = seen(official_api)
-    return now["api_interaction"] > before and now["api_interaction_read"] > 0
+def film_in(client, dialect, gateway):
+    """Return the thoughts and the text of a film that is streamed in a dialect."""
+    prompt = '<sim ready="0.4" thoughts="Drawing."/> a cat'
+    if dialect == "chat":
+        deltas = [chunk.choices[0].delta for chunk in asked(client, FILM, prompt, stream=True) if chunk.choices]
+        thoughts = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
+        return thoughts, "".join(delta.content or "" for delta in deltas)
+    if dialect == "responses":
+        events = list(client.responses.create(model=FILM, input=prompt, stream=True))
+        thoughts = [event.delta for event in events if event.type == "response.reasoning_summary_text.delta"]
+        return "".join(thoughts), events[-1].response.output_text
+    options = {"thinkingConfig": {"includeThoughts": True}}
+    body = {"contents": [{"role": "user", "parts": [{"text": prompt}]}], "generationConfig": options}
+    address = gateway.base_url.removesuffix("/v1") + f"/v1beta/models/{FILM}:streamGenerateContent?alt=sse"
+    answer = httpx.post(address, json=body, headers={"x-goog-api-key": KEY}, timeout=30)
+    chunks = [json.loads(line[5:]) for line in answer.text.splitlines() if line.startswith("data:")]
+    parts = [part for chunk in chunks for part in chunk["candidates"][0].get("content", {}).get("parts", ())]
+    thoughts = "".join(part.get("text", "") for part in parts if part.get("thought"))
+    files = [part["fileData"]["fileUri"] for part in parts if "fileData" in part]
+    return thoughts, "".join(part.get("text", "") for part in parts if not part.get("thought")) + " ".join(files)
+
+
+@pytest.mark.parametrize("dialect", ["chat", "responses", "gemini"])
+def test_a_streamed_film_has_progress_and_ends_with_its_link(client, gateway, dialect):
+    thoughts, text = film_in(client, dialect, gateway)
+    assert thoughts.count("Drawing.") == 1
+    address = re.search(r"https?://[^\s)\"]+", text)
+    assert address is not None, text
+    assert httpx.get(address[0], headers={"x-goog-api-key": KEY}).content[4:8] == b"ftyp"
