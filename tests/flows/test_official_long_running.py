@@ -201,6 +201,28 @@ def test_a_film_that_is_deleted_is_cancelled_at_the_api(client, official_api):
         pass
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_that_an_sdk_repeats_makes_no_second_film(gateway, official_api, stream):
+    before = seen(official_api).get("api_interaction", 0)
+    messages = [{"role": "user", "content": f'<sim ready="1.5"/> a cat, {stream}'}]
+    with openai.OpenAI(base_url=gateway.base_url, api_key=KEY, max_retries=3, timeout=0.7) as hasty:
+        if not stream:
+            answer = hasty.chat.completions.create(model=FILM, messages=messages).choices[0].message.content
+        else:
+            with pytest.raises(openai.APITimeoutError):
+                hasty.with_options(max_retries=0).chat.completions.create(model=FILM, messages=messages)
+            again = {"x-stainless-retry-count": "1"}
+            chunks = hasty.with_options(timeout=30).chat.completions.create(
+                model=FILM, messages=messages, stream=True, extra_headers=again
+            )
+            answer = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert "](" in answer
+    assert seen(official_api)["api_interaction"] == before + 1
+    with client_of(gateway) as patient:  # who asks again gets another one
+        patient.chat.completions.create(model=FILM, messages=messages)
+    assert seen(official_api)["api_interaction"] == before + 2
+
+
 @pytest.mark.parametrize(
     ("number", "model", "begun"),
     [

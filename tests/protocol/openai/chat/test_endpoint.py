@@ -4,6 +4,7 @@ import anyio
 import msgspec
 import pytest
 
+from protocol.http import long_running
 from protocol.http.long_running import job_of
 from protocol.http.stop import Bounds
 from protocol.model import (
@@ -71,8 +72,8 @@ def job():
 
 @pytest.fixture(autouse=True)
 def short_wait(monkeypatch):
-    monkeypatch.setattr(endpoint, "_PATIENCE_SECONDS", 0.05)
-    monkeypatch.setattr(endpoint, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(long_running, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(long_running, "_LOOK_SECONDS", 0.01)
 
 
 async def fetched(job, *, mine):
