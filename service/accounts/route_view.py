@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from protocol.model import Capability, Catalogue, Selection
-from service.accounts.views import AccountStatus, AccountView, CooldownView
+from service.accounts.views import AccountStatus, AccountView
 from transports.accounts.records import CooldownReason
 from transports.routes import Hop, RequestTraits, RouteSettings, RouteTable
 
@@ -127,7 +127,7 @@ class RouteExplainer:
 
 
 def _account(row: AccountView, model: str, capability: Capability) -> HopAccount:
-    cooldowns = [cooldown for cooldown in row.cooldowns if _covers(cooldown, model, capability)]
+    cooldowns = [cooldown for cooldown in row.cooldowns if cooldown.covers(model, capability)]
     if row.capabilities and capability.value not in row.capabilities:
         return HopAccount(id=row.id, state="not_included", reason="capability")
     if any(cooldown.reason is CooldownReason.NEVER for cooldown in cooldowns):
@@ -138,8 +138,3 @@ def _account(row: AccountView, model: str, capability: Capability) -> HopAccount
         last = max(cooldowns, key=lambda cooldown: cooldown.until)
         return HopAccount(id=row.id, state="cooling_down", reason=last.reason.value, until=last.until)
     return HopAccount(id=row.id, state="ready")
-
-
-def _covers(cooldown: CooldownView, model: str, capability: Capability) -> bool:
-    family, _, of = cooldown.scope.rpartition("/")
-    return family in {"*", model} and of in {"*", capability.value}

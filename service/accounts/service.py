@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from protocol.model import GatewayError
+from protocol.model import Catalogue, GatewayError
 from service import wiring
 from service.accounts.views import AccountView, SharedFacts, account_view, unusable_view
 from transports.account import Account, Facts, Finding
@@ -56,11 +56,17 @@ class AccountService:
     """
 
     def __init__(
-        self, configs: Mapping[str, msgspec.Struct], records: Records, clock: Clock, open_transport: OpenTransport
+        self,
+        configs: Mapping[str, msgspec.Struct],
+        records: Records,
+        clock: Clock,
+        open_transport: OpenTransport,
+        catalogue: Catalogue | None = None,
     ) -> None:
-        """Operate on the transports in `configs`, which are keyed by name."""
+        """Operate on the transports in `configs`, which are keyed by name; `catalogue` None: that without settings."""
         self._configs, self._records, self._clock, self._open_transport = configs, records, clock, open_transport
         self._registry = AccountRegistry(records, clock)
+        self._models = _models_of(configs, catalogue or Catalogue.build())
 
     async def list_accounts(self) -> list[AccountView]:
         """Return views of all accounts: those of the settings, then those of the store."""
@@ -261,7 +267,19 @@ class AccountService:
             cooldowns=await read_cooldowns(self._records),
             processes=await read_processes(self._records),
             facts=facts,
+            models=self._models,
         )
+
+
+def _models_of(configs: Mapping[str, msgspec.Struct], catalogue: Catalogue) -> dict[str, set[tuple[str, str]]]:
+    """Return what the quotas of each transport are counted by; see `SharedFacts.models`."""
+    found: dict[str, set[tuple[str, str]]] = {name: set() for name in configs}
+    for selection in catalogue.selections():
+        for name, config in configs.items():
+            model = wiring.TRANSPORTS[name].model_of(config, name, selection)
+            if model is not None:
+                found[name].add((model, selection.capability.value))
+    return found
 
 
 def transport_for(configs: Mapping[str, msgspec.Struct], secret: str) -> str:

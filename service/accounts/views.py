@@ -1,6 +1,6 @@
 """Account views: state merged from the settings, the store and all processes, without secrets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -38,6 +38,21 @@ class CooldownView(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     """What was found, if more is known than the reason."""
 
+    def covers(self, model: str, capability: str) -> bool:
+        """Return whether it applies to a model, or model family, and a capability."""
+        family, _, of = self.scope.rpartition("/")
+        return family in {"*", model} and of in {"*", capability}
+
+    @property
+    def subject(self) -> str:
+        """What it applies to, in short: a model, a capability, both, or everything."""
+        return "everything" if self.scope == "*/*" else self.scope.removesuffix("/*").removeprefix("*/")
+
+    @property
+    def explanation(self) -> str:
+        """What was found, in words."""
+        return self.message or _REASONS[self.reason]
+
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     """An account with its current state, without secrets."""
@@ -68,6 +83,8 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     plan: str = ""
     tier: str = ""
     """Whether its use costs money: free or paid; empty: the transport has no tiers."""
+    project: str = ""
+    """The project that it shares its quotas with; empty: it has quotas of its own."""
     quotas: tuple[Quota, ...] = ()
     rotated_at: float | None = None
     expires_at: float | None = None
@@ -87,6 +104,8 @@ class SharedFacts(msgspec.Struct, frozen=True, kw_only=True):
     processes: Sequence[ProcessRecord]
     facts: Mapping[str, Facts]
     """Facts read from the stored sessions, by account id."""
+    models: Mapping[str, Collection[tuple[str, str]]] = {}
+    """What quotas are counted by, as pairs of a model, or model family, and a capability: by transport."""
 
 
 def account_view(account: Account, record: AccountRecord | None, shared: SharedFacts) -> AccountView:
@@ -117,9 +136,10 @@ def account_view(account: Account, record: AccountRecord | None, shared: SharedF
         capabilities=tuple(sorted(capability.value for capability in account.capabilities)),
         proxy=account.egress,
         **_added(record),
-        **_state(account.id, cooldowns, shared),
+        **_state(account, cooldowns, shared),
         in_flight=sum(load.in_flight for load in loads),
         tier=account.tier,
+        project=account.quota_group,
         plan=next((load.plan for load in loads if load.plan), facts.plan or account.tier),
         quotas=next((load.quotas for load in loads if load.quotas), facts.quotas),
         rotated_at=newest.rotated_at,
@@ -147,16 +167,31 @@ def _added(record: AccountRecord | None) -> dict[str, Any]:
     return {} if record is None else {"added_at": record.created, "added_by": record.by}
 
 
-def _state(account: str, cooldowns: Sequence[CooldownView], shared: SharedFacts) -> dict[str, Any]:
-    paused, attention = shared.pauses.get(account), shared.attention.get(account)
-    cooldowns = [cooldown for cooldown in cooldowns if cooldown.reason is not CooldownReason.NEVER]
+def _state(account: Account, cooldowns: Sequence[CooldownView], shared: SharedFacts) -> dict[str, Any]:
+    paused, attention = shared.pauses.get(account.id), shared.attention.get(account.id)
+    cooldowns = _resting(account, cooldowns, shared.models.get(account.transport, ()))
     state = {"state": status_of(paused, attention, cooldowns)}
     if paused is not None:
-        message = paused.reason or f"until `gemini-gateway accounts resume {account}`"
+        message = paused.reason or f"until `gemini-gateway accounts resume {account.id}`"
         return {**state, "reason": "paused", "message": message, "paused_by": paused.by}
     if attention is not None:
         return {**state, "reason": attention.reason, "message": attention.message}
     if cooldowns:
         first = min(cooldowns, key=lambda cooldown: cooldown.until)
-        return {**state, "reason": first.reason.value, "message": first.message or _REASONS[first.reason]}
+        return {**state, "reason": first.reason.value, "message": first.explanation}
     return state
+
+
+def _resting(
+    account: Account, cooldowns: Sequence[CooldownView], models: Collection[tuple[str, str]]
+) -> list[CooldownView]:
+    """Return the cooldowns that keep an account from serving; none, if it can serve one of the models now.
+
+    Models that it never has do not count, neither as limited nor as left.
+    """
+    never = [one for one in cooldowns if one.reason is CooldownReason.NEVER]
+    passing = [one for one in cooldowns if one.reason is not CooldownReason.NEVER]
+    for model, capability in models if passing else ():
+        if capability in account.capabilities and not any(one.covers(model, capability) for one in (*never, *passing)):
+            return []
+    return passing

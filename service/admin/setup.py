@@ -49,7 +49,11 @@ def create_admin_app(settings: Settings, origin: Origin, records: Records, runni
     configs, request_deps = wiring.transport_settings(settings, origin), running.request_deps
     deps = AdminDeps(
         accounts=AccountService(
-            configs, records, request_deps.clock, running_transport_opener(running.engine, running.change_feed)
+            configs,
+            records,
+            request_deps.clock,
+            running_transport_opener(running.engine, running.change_feed),
+            running.engine.catalogue,
         ),
         records=records,
         routes=RouteExplainer(

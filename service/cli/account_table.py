@@ -13,6 +13,9 @@ from transports.account import Finding, Level, Quota
 from transports.accounts.records import CooldownReason
 
 _WIDE = 120
+_SHOWN = 4
+"""Cooldowns of an account that the table shows."""
+
 _COLORS = {
     AccountStatus.READY: "green",
     AccountStatus.COOLING_DOWN: "yellow",
@@ -64,17 +67,18 @@ def account_notes(rows: Sequence[AccountView]) -> list[str]:
 
 def account_details(row: AccountView, now: float) -> list[tuple[str, str]]:
     """Return all details of an account as names and values."""
-    until = [f"{cooldown.scope}: {cooldown.reason.value}, {ahead(cooldown.until, now)}" for cooldown in row.cooldowns]
+    cooldowns = [f"{one.subject}: {one.explanation}, until {clock_time(one.until, now)}" for one in row.cooldowns]
     return [
         ("account", row.id),
         ("from", "the settings" if row.in_settings else f"added {ago(row.added_at, now)} by {row.added_by}"),
         ("transport", row.transport),
         ("kind", row.kind or "-"),
         ("plan", row.plan or "unknown"),
+        *([("project", f"{row.project} (its keys share quotas)")] if row.project else []),
         ("state", row.state.label),
         ("reason", " - ".join(part for part in (row.reason, row.message) if part) or "-"),
         *([("paused by", row.paused_by)] if row.paused_by else []),
-        *([("cooldowns", "; ".join(until))] if until else []),
+        *(("cooldown", text) for text in cooldowns),
         ("load", _load(row)),
         ("weight", f"{row.weight:g}"),
         ("per minute", str(row.per_minute or "no limit")),
@@ -101,12 +105,23 @@ def ago(at: float | None, now: float) -> str:
 
 
 def ahead(at: float | None, now: float) -> str:
-    """Format a future time as `in 5m (12:30 UTC)`."""
+    """Format a future time as `in 5m (12:30 CET)`, in the operator's time zone."""
     if at is None:
         return "-"
     if at <= now:
         return f"{_span(now - at)} ago"
-    return f"in {_span(at - now)} ({datetime.fromtimestamp(at, UTC):%H:%M} UTC)"
+    return f"in {_span(at - now)} ({_local(at):%H:%M %Z})"
+
+
+def clock_time(at: float, now: float) -> str:
+    """Format a future time as `12:30 CET (in 5m)`, in the operator's time zone, with the date if it is not today's."""
+    there = _local(at)
+    date = "" if there.date() == _local(now).date() else f"{there:%Y-%m-%d} "
+    return f"{date}{there:%H:%M %Z} (in {_span(max(0.0, at - now))})"
+
+
+def _local(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC).astimezone()
 
 
 def ahead_short(at: float | None, now: float) -> str:
@@ -122,12 +137,14 @@ def _state(row: AccountView, now: float) -> str:
     lines = [f"[{color}]{row.state.label}[/]"]
     if row.state is AccountStatus.NEEDS_ATTENTION:
         lines[0] += f": {escape(row.reason)}"
-    lines += [
-        f"{escape(cooldown.scope)} {cooldown.reason.value}, {ahead_short(cooldown.until, now)}"
-        for cooldown in row.cooldowns
-        if row.state is AccountStatus.COOLING_DOWN or cooldown.reason is CooldownReason.NEVER
+    shown = [
+        f"{escape(cooldown.subject)} {cooldown.reason.value}"
+        + ("" if cooldown.reason is CooldownReason.NEVER else f", {ahead_short(cooldown.until, now)}")
+        for cooldown in sorted(row.cooldowns, key=lambda one: one.until)
+        if row.state in {AccountStatus.READY, AccountStatus.COOLING_DOWN} or cooldown.reason is CooldownReason.NEVER
     ]
-    return "\n".join(lines)
+    more = len(shown) - _SHOWN
+    return "\n".join([*lines, *shown] if more <= 1 else [*lines, *shown[:_SHOWN], f"and {more} more: accounts show"])
 
 
 def _load(row: AccountView) -> str:

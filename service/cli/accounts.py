@@ -15,6 +15,7 @@ from protocol.model import Capability
 from service import wiring
 from service.accounts.offline import transport_opener
 from service.accounts.service import AccountError, AccountService, NewAccountRequest, account_type_of, transport_for
+from service.accounts.views import AccountStatus, AccountView
 from service.cli.account_table import account_details, account_notes, accounts_table, console, finding_line
 from service.cli.credentials import read_credential, read_to_recognize
 from service.cli.options import ResultT, config_option, settings_at, store_path_of
@@ -26,6 +27,7 @@ from transports.accounts.registry import AddResult
 from transports.clock import SystemClock
 from transports.store import StoreDown
 
+CHECK = "gemini-gateway accounts check"
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _account = click.argument("account", metavar="ID")
 
@@ -93,7 +95,7 @@ def add_account(account: str, transport: str | None, config_path: Path | None, *
     request = NewAccountRequest(id=account, secret=secret, transport=transport, options=options, replace=replace)
     added = with_accounts(config_path, lambda service: service.add(request, by=current_user()), writes=True)
     click.echo(f"{'Changed' if added is AddResult.CHANGED else 'Added'} {account}; running gateways will use it now.")
-    click.echo(f"Next: gemini-gateway accounts check {account}")
+    click.echo(f"Next: {CHECK} {account}")
 
 
 def _transport_of_option(configs: Mapping[str, Any], values: Mapping[str, str | None]) -> str:
@@ -181,10 +183,19 @@ def resume_account(account: str, config_path: Path | None) -> None:
 
     Also clears the state "needs attention".
     """
-    resumed = with_accounts(config_path, lambda service: service.resume(account, by=current_user()), writes=True)
-    click.echo(
-        f"Resumed {account}." if resumed else f"{account} was neither paused, cooling down nor in need of attention."
-    )
+
+    async def work(service: AccountService) -> tuple[AccountView, bool]:
+        before = await service.get_account(account)
+        return before, await service.resume(account, by=current_user())
+
+    before, resumed = with_accounts(config_path, work, writes=True)
+    if not resumed:
+        click.echo(f"{account} was neither paused, cooling down nor in need of attention.")
+        return
+    cooldowns = ", ".join(one.subject for one in before.cooldowns)
+    click.echo(f"Resumed {account}" + (f"; its cooldowns have ended: {cooldowns}." if cooldowns else "."))
+    if before.state is AccountStatus.NEEDS_ATTENTION:
+        click.echo(f"It needed attention: {before.reason}. See whether it works now: {CHECK} {account}")
 
 
 @accounts.command("remove")
@@ -249,9 +260,9 @@ def with_accounts(
             open_store(settings.store, origin, store_path, clock) as store,
             open_local_replica(settings.store, origin, store_path, clock) as copy,
         ):
-            done.append(
-                await work(AccountService(configs, store.records, clock, transport_opener(configs, store, clock, copy)))
-            )
+            opener = transport_opener(configs, store, clock, copy)
+            catalogue = wiring.build_catalogue(settings, origin)
+            done.append(await work(AccountService(configs, store.records, clock, opener, catalogue)))
 
     try:
         run_loop(main, "asyncio")

@@ -160,7 +160,9 @@ class Diagnosis:
             return  # reported by the settings step
         async with open_local_replica(self._settings.store, self._origin, self._path, self._clock) as copy:
             opener = transport_opener(configs, store, self._clock, copy)
-            accounts = AccountService(configs, store.records, self._clock, opener)
+            accounts = AccountService(
+                configs, store.records, self._clock, opener, wiring.build_catalogue(self._settings, self._origin)
+            )
             rows = await accounts.list_accounts()
             for name in configs:
                 count = sum(row.transport == name for row in rows)

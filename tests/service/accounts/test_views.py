@@ -38,6 +38,21 @@ def test_a_pause_takes_precedence_over_attention_and_attention_over_a_cooldown()
     assert view(cooldowns=cooldowns).state is AccountStatus.COOLING_DOWN
 
 
+def test_an_account_is_ready_while_one_of_its_models_is_left():
+    models = {"web": {("pro", "chat"), ("flash", "chat"), ("lite", "video")}}
+    only_chat = msgspec.structs.replace(ACCOUNT, capabilities=frozenset({Capability.CHAT}))
+
+    def state(*cooldowns):
+        shared = msgspec.structs.replace(NOTHING, models=models, cooldowns=cooldowns)
+        return account_view(only_chat, None, shared).state
+
+    pro, flash = cooldown(60.0), cooldown(60.0, family="flash")
+    never = cooldown(60.0, CooldownReason.NEVER, "flash")
+    assert (state(pro), state(pro, flash)) == (AccountStatus.READY, AccountStatus.COOLING_DOWN)
+    assert (state(pro, never), state(never)) == (AccountStatus.COOLING_DOWN, AccountStatus.READY)
+    assert state(cooldown(60.0, CooldownReason.ERRORS, None)) is AccountStatus.COOLING_DOWN
+
+
 def test_the_cooldown_that_ends_first_gives_the_reason():
     shown = view(cooldowns=[cooldown(90.0), cooldown(30.0, CooldownReason.PACE, "flash")])
     assert shown.reason == "pace"

@@ -1,4 +1,5 @@
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -52,7 +53,7 @@ def test_the_table_has_at_most_two_lines_per_account_and_advice_below(width):
     lines = out.getvalue().splitlines()
     assert len(lines) <= 1 + 2 * len(ROWS)
     assert all(len(line) <= width for line in lines)
-    for text in ("cooling.account@example", "pro/* quota, in 3h", "needs attention:", "pro 0/100, resets in 3h"):
+    for text in ("cooling.account@example", "pro quota, in 3h", "needs attention:", "pro 0/100, resets in 3h"):
         assert text in out.getvalue()
     for note in account_notes(ROWS):
         console.print(note)
@@ -102,3 +103,43 @@ def test_what_a_proxy_did_is_shown_because_it_does_not_end_without_help():
         cooldowns=(CooldownView(scope="*/*", reason=CooldownReason.PROXY, until=NOW + 30, message=words),),
     )
     assert account_notes([row]) == [f"[bold]one[/] {words}"]
+
+
+KEY_ROW = AccountView(
+    id="free",
+    transport="api",
+    kind="api_key",
+    in_settings=False,
+    state=AccountStatus.READY,
+    tier="free",
+    project="one",
+    cooldowns=(
+        *(CooldownView(scope=f"gemini-{n}/*", reason=CooldownReason.QUOTA, until=NOW + 3600 * 20) for n in range(7)),
+        CooldownView(scope="gemini-image/*", reason=CooldownReason.NEVER, until=NOW + 60),
+    ),
+)
+
+
+def test_a_key_that_is_ready_shows_the_models_it_cannot_serve_in_a_hundred_columns():
+    out = io.StringIO()
+    Console(file=out, width=100, highlight=False).print(accounts_table([KEY_ROW], NOW, 100))
+    lines = out.getvalue().splitlines()
+    assert all(len(line) <= 100 for line in lines)
+    assert [line for line in lines if "gemini-image never" in line and "in " not in line]
+    assert "gemini-0 quota, in 20h" in out.getvalue()
+    assert "and 4 more: accounts show" in out.getvalue()
+
+
+def test_the_end_of_a_cooldown_is_shown_in_the_time_zone_of_the_operator(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        details = account_details(KEY_ROW, NOW)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    found = [value for name, value in details if name == "cooldown"]
+    assert found[0] == "gemini-0: its quota is used up, until 1970-01-13 18:46 JST (in 20h)"
+    assert found[-1].startswith("gemini-image: it does not include this model, until 22:47 JST")
+    assert ("project", "one (its keys share quotas)") in details
+    assert all(len(value) + 15 <= 100 for value in found)
