@@ -11,6 +11,8 @@ from protocol.gemini.candidate_wire import (
     AnswerPart,
     InlineData,
     LinkedFile,
+    RunCode,
+    RunResult,
 )
 from protocol.gemini.deliver import FetchedPicture
 from protocol.gemini.grounding import Sources
@@ -19,12 +21,15 @@ from protocol.model import (
     CallArguments,
     CallStarted,
     Citation,
+    CodeText,
+    Consulted,
     Content,
     Declined,
     Event,
     Finish,
     Media,
     MediaKind,
+    Signed,
     Text,
     Thought,
     Waiting,
@@ -91,8 +96,8 @@ class CandidateParts:
             case CallArguments():
                 if self._call is not None:
                     self._call[1].append(event.text)
-            case Citation():
-                self._sources.cite(event)
+            case Citation() | Consulted():
+                self._sources.note(event)
             case Declined():
                 self.declined = event
             case FetchedPicture():
@@ -101,26 +106,32 @@ class CandidateParts:
             case _:
                 yield from self._content_parts(event)
 
-    def _content_parts(self, event: Event) -> Sequence[AnswerPart]:
-        """Return the parts of text, links and thoughts that an event adds."""
+    def _content_parts(self, event: Event) -> Iterator[AnswerPart]:
+        """Yield the parts of text, code, links and thoughts that an event adds."""
         match event:
+            case CodeText():
+                self._sources.skip(self._content.add(event))
+                code = RunCode(language=event.language, code=event.code) if event.code else None
+                printed = None if event.code else RunResult(outcome=event.outcome, output=event.output)
+                yield AnswerPart(executable_code=code, code_execution_result=printed)
             case Text() if self._form.is_enum:
                 self._quoted.append(event.text)
             case Text() | WebImage() | Withheld():
                 text = self._content.add(event)
                 self._sources.say(text)
-                return [AnswerPart(text=text)] if text else []
+                yield from (AnswerPart(text=text),) if text else ()
+            case Signed():
+                yield AnswerPart(text="", thought_signature=event.signature)
             case Thought() if self._form.thoughts:
-                return [AnswerPart(text=event.text, thought=True)]
+                yield AnswerPart(text=event.text, thought=True)
             case Media():
                 url = self._content.sign(event)
-                return [AnswerPart(file_data=LinkedFile(mime_type=_MIMES[event.ref.kind], file_uri=url))]
+                yield AnswerPart(file_data=LinkedFile(mime_type=_MIMES[event.ref.kind], file_uri=url))
             case Finish() if self._quoted:
                 member = msgspec.json.decode("".join(self._quoted))
-                return [AnswerPart(text=member if isinstance(member, str) else "".join(self._quoted))]
+                yield AnswerPart(text=member if isinstance(member, str) else "".join(self._quoted))
             case _:
                 pass
-        return []
 
     def next(self, parts: Sequence[AnswerPart], reason: str | None = None) -> AnswerCandidate:
         """Return a candidate with its next parts."""
@@ -130,6 +141,7 @@ class CandidateParts:
             finish_reason=reason,
             finish_message=self.declined.text or None,
             grounding_metadata=self._sources.metadata(self._content) if reason is not None else None,
+            url_context_metadata=self._sources.opened() if reason is not None else None,
             index=self._index,
         )
 
@@ -149,7 +161,8 @@ def joined(parts: Iterable[AnswerPart]) -> list[AnswerPart]:
     for part in parts:
         before = found[-1] if found else None
         if before is not None and None not in (before.text, part.text) and before.thought == part.thought:
-            found[-1] = msgspec.structs.replace(before, text=f"{before.text}{part.text}")
+            signature = part.thought_signature or before.thought_signature
+            found[-1] = msgspec.structs.replace(before, text=f"{before.text}{part.text}", thought_signature=signature)
         else:
             found.append(part)
     return found

@@ -27,10 +27,24 @@ class AnsweredFunction(msgspec.Struct, frozen=True, kw_only=True):
     args: dict[str, Any]
 
 
+class RunCode(msgspec.Struct, frozen=True, kw_only=True):
+    """Code that the model has run."""
+
+    language: str
+    code: str
+
+
+class RunResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What the code has printed."""
+
+    outcome: str
+    output: str
+
+
 class AnswerPart(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A part of the answer: one of its fields is set; `thought` marks a text as a thought.
 
-    `thought_signature` goes with a call.
+    `thought_signature` goes with a call, or with the end of a text.
     """
 
     text: str | None = None
@@ -38,6 +52,8 @@ class AnswerPart(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     function_call: AnsweredFunction | None = None
     inline_data: InlineData | None = None
     file_data: LinkedFile | None = None
+    executable_code: RunCode | None = None
+    code_execution_result: RunResult | None = None
     thought_signature: str = ""
 
 
@@ -76,11 +92,32 @@ class GroundingSupport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"
     grounding_chunk_indices: list[int]
 
 
-class GroundingMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The sources of the answer."""
+class EntryPoint(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """HTML with which a search can be repeated."""
 
-    grounding_chunks: list[GroundingChunk]
-    grounding_supports: list[GroundingSupport]
+    rendered_content: str
+
+
+class GroundingMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The sources of the answer, and the searches that found them."""
+
+    web_search_queries: tuple[str, ...] = ()
+    grounding_chunks: list[GroundingChunk] = []
+    grounding_supports: list[GroundingSupport] = []
+    search_entry_point: EntryPoint | None = None
+
+
+class OpenedPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An address that was opened for the answer."""
+
+    retrieved_url: str
+    url_retrieval_status: str
+
+
+class UrlContext(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The addresses that were opened for the answer."""
+
+    url_metadata: list[OpenedPage]
 
 
 class AnswerCandidate(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -90,6 +127,7 @@ class AnswerCandidate(msgspec.Struct, frozen=True, kw_only=True, rename="camel",
     finish_reason: str | None = None
     finish_message: str | None = None
     grounding_metadata: GroundingMetadata | None = None
+    url_context_metadata: UrlContext | None = None
     index: int | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -100,6 +138,13 @@ class PromptFeedback(msgspec.Struct, frozen=True, kw_only=True, rename="camel", 
     block_reason_message: str = ""
 
 
+class ModalityCount(msgspec.Struct, frozen=True, rename="camel"):
+    """The tokens of one modality."""
+
+    modality: str
+    token_count: int
+
+
 class UsageMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Token counts."""
 
@@ -107,6 +152,9 @@ class UsageMetadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
     cached_content_token_count: int = 0
     candidates_token_count: int | msgspec.UnsetType = msgspec.UNSET
     thoughts_token_count: int = 0
+    tool_use_prompt_token_count: int = 0
+    prompt_tokens_details: list[ModalityCount] = []
+    candidates_tokens_details: list[ModalityCount] = []
     total_token_count: int | msgspec.UnsetType = msgspec.UNSET
 
 

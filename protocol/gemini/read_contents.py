@@ -91,6 +91,7 @@ class _Reader:
         before = self.messages[-1] if self.messages and self.messages[-1].role is Role.ASSISTANT else None
         found: list[Content] = list(before.parts) if before is not None else []
         calls: list[ToolCall] = list(before.tool_calls) if before is not None else []
+        signed = before.signature if before is not None else ""
         if before is None:
             self._open = []
         for index, part in enumerate(parts):
@@ -113,7 +114,9 @@ class _Reader:
                     found[-1] += read
                 elif read:
                     found.append(read)
-        answer = Message(role=Role.ASSISTANT, parts=tuple(found), tool_calls=tuple(calls))
+                if isinstance(part, wire.ContentPart) and isinstance(part.thought_signature, str):
+                    signed = part.thought_signature
+        answer = Message(role=Role.ASSISTANT, parts=tuple(found), tool_calls=tuple(calls), signature=signed)
         self.messages[len(self.messages) - (before is not None) :] = [answer] if found or calls else []
 
     def _add_result(self, result: wire.FunctionResponse, at: str) -> None:

@@ -7,7 +7,13 @@ arguments. A stream is SSE, or one JSON array whose members arrive one after ano
 from collections.abc import Sequence
 
 from protocol.gemini.candidate_parts import AnswerForm, CandidateParts, joined
-from protocol.gemini.candidate_wire import AnswerCandidate, GenerateResponse, PromptFeedback, UsageMetadata
+from protocol.gemini.candidate_wire import (
+    AnswerCandidate,
+    GenerateResponse,
+    ModalityCount,
+    PromptFeedback,
+    UsageMetadata,
+)
 from protocol.gemini.deliver import FetchedPicture, WholeAnswer
 from protocol.gemini.errors import rpc_error
 from protocol.http.body import encode_json
@@ -85,6 +91,7 @@ class GeminiWriter:
             events += [
                 reply.pictures.get(piece.ref, piece) if isinstance(piece, Media) else piece for piece in answer.pieces
             ]
+            events += answer.about
             for call in answer.calls:
                 events += [
                     CallStarted(id=call.id, name=call.name, signature=call.signature),
@@ -102,10 +109,13 @@ class GeminiWriter:
         """Return a response with the last parts of candidates, and the usage so far."""
         usage = self._usage
         counts = UsageMetadata(
-            prompt_token_count=usage.input_tokens,
+            prompt_token_count=usage.input_tokens - usage.tool_tokens,
             cached_content_token_count=usage.cached_tokens,
             candidates_token_count=usage.output_tokens - usage.reasoning_tokens,
             thoughts_token_count=usage.reasoning_tokens,
+            tool_use_prompt_token_count=usage.tool_tokens,
+            prompt_tokens_details=[ModalityCount(*one) for one in usage.input_modalities],
+            candidates_tokens_details=[ModalityCount(*one) for one in usage.output_modalities],
             total_token_count=usage.input_tokens + usage.output_tokens,
         )
         answered = [candidate for candidate in done if candidate is not None]

@@ -91,6 +91,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    signature: str = ""
+    """The signature of the text, if the client carries it; opaque."""
     urls: tuple[str, ...] = ()
     """Addresses of media that the message shows in addition to its text; only an answer's count."""
 
@@ -125,6 +127,7 @@ async def read_turns(
             name=message.name,
             tool_calls=message.tool_calls,
             tool_call_id=message.tool_call_id,
+            signature=message.signature,
         )
         for index, message in enumerate(messages)
     ]

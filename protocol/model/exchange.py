@@ -22,6 +22,8 @@ _SHOWN = 64
 _INVISIBLE = re.compile(r"[^ -~]+")
 
 FinishReason = Literal["stop", "length", "content_filter", "tool_calls"]
+Modalities = tuple[tuple[str, int], ...]
+"""The tokens of each modality, in Google's names: `TEXT`, `IMAGE`, `AUDIO`, `VIDEO`, `DOCUMENT`."""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,10 +36,12 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """The part of `output_tokens` that is thoughts."""
     cached_tokens: int = 0
     """The part of `input_tokens` that the upstream already holds: the turns of a continued conversation."""
-    image_input_tokens: int = 0
-    """The part of `input_tokens` that is images, if the upstream counts them."""
-    image_output_tokens: int = 0
-    """The part of `output_tokens` that is images, if the upstream counts them."""
+    tool_tokens: int = 0
+    """The part of `input_tokens` that the upstream's own tools have read."""
+    input_modalities: Modalities = ()
+    """The input without `tool_tokens` by modality, if the upstream counts it."""
+    output_modalities: Modalities = ()
+    """The output without thoughts by modality, if the upstream counts it."""
     exact: bool = False
     """Whether the upstream has counted; otherwise the counts are estimates."""
 
@@ -48,10 +52,18 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
             output_tokens=self.output_tokens + other.output_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
             cached_tokens=self.cached_tokens + other.cached_tokens,
-            image_input_tokens=self.image_input_tokens + other.image_input_tokens,
-            image_output_tokens=self.image_output_tokens + other.image_output_tokens,
+            tool_tokens=self.tool_tokens + other.tool_tokens,
+            input_modalities=_summed(self.input_modalities, other.input_modalities),
+            output_modalities=_summed(self.output_modalities, other.output_modalities),
             exact=self.exact and other.exact,
         )
+
+
+def _summed(one: Modalities, other: Modalities) -> Modalities:
+    counts = dict(one)
+    for modality, tokens in other:
+        counts[modality] = counts.get(modality, 0) + tokens
+    return tuple(counts.items())
 
 
 NO_USAGE = Usage(input_tokens=0, output_tokens=0, exact=True)
@@ -82,6 +94,33 @@ class Text(msgspec.Struct, frozen=True, tag="text"):
     """The next part of the answer's text."""
 
     text: str
+
+
+class CodeText(Text, frozen=True, tag="code_text", kw_only=True):
+    """Code that the upstream has run, or what it has printed; `text` shows it in Markdown."""
+
+    code: str = ""
+    """The code; empty: this is what it has printed."""
+    language: str = ""
+    output: str = ""
+    outcome: str = ""
+    """How it ended, in Google's name."""
+
+
+class Consulted(msgspec.Struct, frozen=True, tag="consulted", kw_only=True):
+    """What the upstream's own tools have searched and opened for the answer."""
+
+    queries: tuple[str, ...] = ()
+    entry_point: str = ""
+    """HTML with which the search can be repeated."""
+    pages: tuple[tuple[str, str], ...] = ()
+    """The addresses that were opened, each with its status, in Google's names."""
+
+
+class Signed(msgspec.Struct, frozen=True, tag="signed"):
+    """The upstream's signature of the text so far; opaque. A client may send it back with the text."""
+
+    signature: str
 
 
 class Media(msgspec.Struct, frozen=True, tag="media", kw_only=True):
@@ -181,7 +220,7 @@ class Sound(msgspec.Struct, frozen=True, tag="sound"):
     """Samples per second."""
 
 
-Piece = Text | Media | WebImage | Citation | Document | Withheld
+Piece = Text | CodeText | Media | WebImage | Citation | Document | Withheld
 """An event that is content of the answer."""
 
 
@@ -213,6 +252,9 @@ Event = (
     Waiting
     | Thought
     | Text
+    | CodeText
+    | Consulted
+    | Signed
     | Media
     | WebImage
     | Citation

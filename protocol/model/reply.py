@@ -9,6 +9,7 @@ from protocol.model.exchange import (
     CallArguments,
     CallStarted,
     Citation,
+    Consulted,
     Declined,
     Document,
     Event,
@@ -16,6 +17,7 @@ from protocol.model.exchange import (
     FinishReason,
     Media,
     Piece,
+    Signed,
     Sound,
     Text,
     Thought,
@@ -45,11 +47,18 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """The embeddings of the turns, as `Vector.data`."""
     sounds: tuple[Sound, ...] = ()
     """What is spoken."""
+    about: tuple[Consulted | Signed, ...] = ()
+    """What the upstream tells about the text: its signature, and what was searched and opened for it."""
 
     @property
     def text(self) -> str:
         """All text of the answer."""
         return "".join(piece.text for piece in self.pieces if isinstance(piece, Text))
+
+    @property
+    def signature(self) -> str:
+        """The upstream's signature of the text; empty: there is none."""
+        return next((one.signature for one in reversed(self.about) if isinstance(one, Signed)), "")
 
     @property
     def media(self) -> tuple[Media, ...]:
@@ -64,6 +73,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
             yield piece
         for sound in self.sounds:
             yield sound
+        for note in self.about:
+            yield note
         for call in self.calls:
             yield CallStarted(id=call.id, name=call.name, signature=call.signature)
             yield CallArguments(text=call.arguments)
@@ -107,7 +118,7 @@ class _Pieces:
             self.add(piece)
 
     def add(self, piece: Piece) -> None:
-        if isinstance(piece, Text):
+        if type(piece) is Text:
             self._text.append(piece.text)
         else:
             self._settle()
@@ -133,6 +144,7 @@ class _Collector:
         self._declined: list[str] = []
         self._vectors: list[bytes] = []
         self._sounds: list[Sound] = []
+        self._about: list[Consulted | Signed] = []
 
     def add(self, event: Event) -> None:
         match event:
@@ -148,6 +160,8 @@ class _Collector:
                 self._vectors.append(event.data)
             case Sound():
                 self._sounds.append(event)
+            case Consulted() | Signed():
+                self._about.append(event)
             case _:
                 pass
 
@@ -162,6 +176,7 @@ class _Collector:
             declined="".join(self._declined),
             vectors=tuple(self._vectors),
             sounds=tuple(self._sounds),
+            about=tuple(self._about),
             stop_sequence=finish.stop_sequence if whole is None else whole.stop_sequence,
         )
 

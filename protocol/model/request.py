@@ -185,6 +185,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     name: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+    signature: str = ""
+    """The upstream's signature of an answer's text, if the client carries it; opaque."""
 
     @cached_property
     def text(self) -> str:

@@ -96,7 +96,9 @@ class Models:
 
     def _object(self, selection: Selection) -> ModelObject:
         model, name = selection.model, selection.alias or selection.name
-        newest = msgspec.structs.replace(selection, model=self._engine.catalogue.newest(model)).id
+        newest = msgspec.structs.replace(selection, model=self._engine.catalogue.newest(model))
+        served_by = list(self._engine.served_by(selection))
+        main = (newest if list(self._engine.served_by(newest)) == served_by else selection).id
         return ModelObject(
             id=name,
             created=model.created,
@@ -107,11 +109,8 @@ class Models:
             input_modalities=["text"] if model.guest else [*_TAKEN.get(selection.capability, _ALL_TAKEN)],
             output_modalities=[*_MADE.get(selection.capability, ("text",))],
             available=self._engine.available(selection),
-            served_by=[
-                SiteModel(id=served.id or None, name=served.name or None)
-                for served in self._engine.served_by(selection)
-            ],
-            alias_of=newest if newest != name else None,
+            served_by=[SiteModel(id=served.id or None, name=served.name or None) for served in served_by],
+            alias_of=main if main != name else None,
             deprecated=selection.deprecated is not None,
             replaced_by=selection.id if selection.deprecated is not None else None,
         )

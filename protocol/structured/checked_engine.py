@@ -23,6 +23,7 @@ from protocol.model import (
     CallStarted,
     Catalogue,
     Citation,
+    CodeText,
     Declined,
     Document,
     Engine,
@@ -302,6 +303,8 @@ class _Attempt:
                 yield from self._call.release(event.text)
             case CallMalformed():
                 raise InvalidJson(event.problem)
+            case CodeText() if self._extractor is not None:
+                pass  # code that the upstream has run does not belong to the JSON
             case Text() if self._extractor is not None:
                 yield from _texts(self._json.rest(self._extractor.feed(event.text)))
             case Finish():

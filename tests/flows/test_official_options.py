@@ -230,6 +230,24 @@ def test_a_client_may_carry_the_signature_of_a_call(client, api, stream):
         assert api.bodies[-1]["contents"][1]["parts"][0]["thoughtSignature"] == sent
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_may_carry_the_signature_of_a_text(client, api, stream):
+    said = [{"role": "user", "content": "<echo>one two</echo>"}]
+    if stream:
+        chunks = client.chat.completions.create(model=MODEL, messages=said, stream=True)
+        found = [choice.delta.model_extra for chunk in chunks for choice in chunk.choices]
+        [extra] = [one["extra_content"] for one in found if "extra_content" in one]
+    else:
+        answer = client.chat.completions.create(model=MODEL, messages=said)
+        extra = answer.choices[0].message.model_extra["extra_content"]
+    signature = extra["google"]["thought_signature"]
+    for carried, sent in ((signature, signature), ("AAAA", None)):  # that of another gateway is not sent
+        extra = {"google": {"thought_signature": carried}}
+        before = {"role": "assistant", "content": "one two", "extra_content": extra}
+        asked(client, model=MODEL, messages=[*said, before, *said])
+        assert api.bodies[-1]["contents"][1]["parts"][0].get("thoughtSignature") == sent
+
+
 def test_signatures_of_gemini_s_own_api_go_through(http, api):
     tools = [{"functionDeclarations": [{"name": "clock"}]}]
     contents = [{"role": "user", "parts": [{"text": ASKED["content"]}]}]

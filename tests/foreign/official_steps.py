@@ -110,6 +110,11 @@ def shown(chunks):
         "finish": last.finish_reason and last.finish_reason.value,
         "feedback": [one.prompt_feedback.block_reason.value for one in chunks if one.prompt_feedback],
         "usage": plain(chunks[-1].usage_metadata),
+        "signed": any(
+            part.thought_signature and part.text is not None
+            for one in candidates
+            for part in (one.content.parts if one.content else None) or ()
+        ),
         "grounding": plain(last.grounding_metadata),
         "addresses": plain(last.url_context_metadata),
         "model": chunks[-1].model_version,
@@ -243,6 +248,25 @@ def step_sources(world):
 
 def step_code(world):
     return world.both('<sim analysis="true" text="It is 42."/> 6 * 7?', {"tools": [{"code_execution": {}}]})
+
+
+def step_code_and_sources(world):
+    tools = {"tools": [{"code_execution": {}}, {"google_search": {}}]}
+    return world.both('<sim analysis="true" citations="2" text="Größe one. 世界 two."/> 6 * 7?', tools)
+
+
+def step_an_answer_that_goes_back(world):
+    answer = world.ask(ECHO)
+    user = types.Content(role="user", parts=[types.Part(text=ECHO)])
+    again = types.Content(role="user", parts=[types.Part(text="<echo>again</echo>")])
+    assert answer.candidates[0].content.parts[-1].thought_signature
+    return world.both([user, answer.candidates[0].content, again])
+
+
+def step_several_candidates(world):
+    answer = world.ask(ECHO, {"candidate_count": 2})
+    equal([one.index for one in answer.candidates], [0, 1])
+    return [[part.text for part in one.content.parts] for one in answer.candidates]
 
 
 def step_addresses(world):

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from operator import is_not
 from typing import TypeVar
 
 import msgspec
@@ -98,6 +99,6 @@ class ModelAccounts(ConnectedAccounts[SettingsT, AccountT]):
     def listed(self) -> frozenset[str]:
         """The models that the API lists for any account; empty: not known yet."""
         lists = [account.models for account in self.all]
-        if len(lists) != len(self._lists) or any(new is not old for new, old in zip(lists, self._lists, strict=True)):
+        if len(lists) != len(self._lists) or any(map(is_not, lists, self._lists)):
             self._lists, self._listed = lists, frozenset(model for one in lists for model in one)
         return self._listed

@@ -15,18 +15,24 @@ from protocol.model import (
     CallMalformed,
     CallStarted,
     Citation,
+    CodeText,
+    Consulted,
     Event,
     Finish,
     FinishReason,
     GatewayError,
     Media,
+    Modalities,
     Refused,
+    Signed,
     Text,
     Thought,
+    ToolChoice,
     UpstreamFailed,
     Usage,
 )
 from transports.generate_content import wire
+from transports.generate_content.api_names import changed_names
 from transports.generate_content.errors import error_for
 
 _BLOCKED = frozenset(
@@ -45,6 +51,11 @@ _MALFORMED = {
 """Finish reasons of a call that went wrong, and what is wrong, in words for the model."""
 
 
+_HIDDEN = (Thought, Signed)
+"""Events that clients may not show."""
+_NO_NAMES: Mapping[str, str] = {}
+
+
 class ChunkReader:
     """Reads one answer."""
 
@@ -53,25 +64,31 @@ class ChunkReader:
         picture: Callable[[wire.Blob], Media | None],
         call_id: Callable[[], str],
         signed: Callable[[str, str], None] = lambda _id, _signature: None,
-        names: Mapping[str, str] = {},
+        tools: ToolChoice | None = None,
         meaning: Callable[[wire.RpcStatus], GatewayError] = lambda error: error_for(error.number, error),
     ) -> None:
         """Set functions for what the answer contains.
 
         `picture` keeps a file and returns its event, or None if it is left out. `call_id` makes the id of a call that
-        has none. `signed` is called with the id of a call and its signature. `names` are the client's names of
-        functions by those that the API knows. `meaning` returns what an error means.
+        has none. `signed` is called with the id of a call and its signature. `tools` are the functions that the
+        request offers. `meaning` returns what an error means.
         """
-        self._picture, self._call_id, self._signed, self._names = picture, call_id, signed, names
-        self._meaning = meaning
+        self._picture, self._call_id, self._signed, self._meaning = picture, call_id, signed, meaning
+        self._names = changed_names([tool.name for tool in tools.tools]) if tools is not None else _NO_NAMES
+        self._single = tools is not None and not tools.parallel
         self._text: list[str] = []
+        self._runs = [0]
+        """Where texts begin, in the texts so far: at the beginning, and after parts of other kinds."""
         self._calls, self._shown = 0, False
         self._ids: set[str] = set()
         self._usage = wire.UsageMetadata()
         self._reason = self._message = ""
-        self._sources: list[wire.GroundingMetadata] = []
+        self._noted: list[wire.Candidate] = []
+        """The candidates with sources or addresses."""
         self.model = ""
         """The model that answered, as the API names it; empty: not known yet."""
+        self.text_signature = ""
+        """The signature of the text; empty: none has come."""
         self.chunks = 0
 
     def read(self, chunk: wire.GenerateContentResponse) -> list[Event]:
@@ -82,26 +99,30 @@ class ChunkReader:
             GatewayError: the chunk is an error.
 
         """
-        if chunk.error is not None:
-            raise self._meaning(chunk.error)
+        if chunk.error is not None or chunk.prompt_feedback is not None:
+            self.refuse(chunk)
         self.chunks += 1
         self.model = chunk.model_version or self.model
-        if chunk.usage_metadata is not None:
-            self._usage = chunk.usage_metadata
-        if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
-            reason = chunk.prompt_feedback.block_reason
-            raise Refused(f"The model refuses this prompt ({_readable(reason)}).", reason=reason)
+        self._usage = chunk.usage_metadata or self._usage
         found: list[Event] = []
         for candidate in chunk.candidates[:1]:
             self._reason = candidate.finish_reason or self._reason
             self._message = candidate.finish_message or self._message
-            if candidate.grounding_metadata is not None:
-                self._sources.append(candidate.grounding_metadata)
+            if candidate.grounding_metadata is not None or candidate.url_context_metadata is not None:
+                self._noted.append(candidate)
             for part in candidate.content.parts if candidate.content is not None else ():
                 found += self._events(part)
         if found and not self._shown:
-            self._shown = not all(isinstance(event, Thought) for event in found)
+            self._shown = not all(isinstance(event, _HIDDEN) for event in found)
         return found
+
+    def refuse(self, chunk: wire.GenerateContentResponse) -> None:
+        """Raise the error that a chunk is, or the refusal of the prompt."""
+        if chunk.error is not None:
+            raise self._meaning(chunk.error)
+        if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
+            reason = chunk.prompt_feedback.block_reason
+            raise Refused(f"The model refuses this prompt ({_readable(reason)}).", reason=reason)
 
     def end(self) -> Iterator[Event]:
         """Yield the last events, when no chunk follows.
@@ -119,7 +140,8 @@ class ChunkReader:
         elif self._reason in _BLOCKED and not self._shown:
             message = f"The model declined to answer ({_readable(self._reason)})."
             raise Refused(message, reason=self._reason, withheld=True)
-        yield from self._citations()
+        if self._noted:
+            yield from self._tools_used()
         yield Finish(self._finish_reason(), self.usage)
 
     @property
@@ -131,13 +153,15 @@ class ChunkReader:
     def usage(self) -> Usage:
         """The counts so far. Tokens of the API's own tools belong to the input, thoughts to the output."""
         counts = self._usage
+        sent, made = counts.prompt_tokens_details, counts.candidates_tokens_details
         return Usage(
             input_tokens=counts.prompt_token_count + counts.tool_use_prompt_token_count,
             output_tokens=counts.candidates_token_count + counts.thoughts_token_count,
             reasoning_tokens=counts.thoughts_token_count,
-            image_input_tokens=_image_tokens(counts.prompt_tokens_details),
-            image_output_tokens=_image_tokens(counts.candidates_tokens_details),
             cached_tokens=counts.cached_content_token_count,
+            tool_tokens=counts.tool_use_prompt_token_count,
+            input_modalities=_by_modality(sent) if sent else (),
+            output_modalities=_by_modality(made) if made else (),
             exact=True,
         )
 
@@ -152,23 +176,30 @@ class ChunkReader:
         match part:
             case wire.ContentPart(thought=True):  # pictures of thoughts are drafts
                 return (Thought(part.text),) if part.text else ()
-            case wire.ContentPart(text=str(text)) if text:
-                shown = text
+            case wire.ContentPart(text=str(text)):
+                self._text.append(text)
+                self.text_signature = part.thought_signature or self.text_signature
+                signed = (Signed(part.thought_signature),) if part.thought_signature else ()
+                return (Text(text), *signed) if text else signed
             case wire.ContentPart(function_call=wire.FunctionCall() as call):
                 return self._call(call, part.thought_signature)
             case wire.ContentPart(inline_data=wire.Blob() as blob):
                 picture = self._picture(blob)
                 return (picture,) if picture is not None else ()
-            case wire.ContentPart(executable_code=wire.ExecutableCode(code=code)):
-                shown = _fenced("python", code)
-            case wire.ContentPart(code_execution_result=wire.CodeExecutionResult(output=output)):
-                shown = _fenced("", output)
+            case wire.ContentPart(executable_code=wire.ExecutableCode(language=language, code=code)):
+                ran = CodeText(text=_fenced(language.lower(), code), code=code, language=language)
+            case wire.ContentPart(code_execution_result=wire.CodeExecutionResult(outcome=outcome, output=output)):
+                ran = CodeText(text=_fenced("", output), output=output, outcome=outcome)
             case _:
                 return ()  # a kind of part that this gateway does not know, or only a signature
-        self._text.append(shown)
-        return (Text(shown),)
+        self._text.append(ran.text)
+        self._runs.append(len(self._text))
+        return (ran,)
 
     def _call(self, call: wire.FunctionCall, signature: str) -> Sequence[Event]:
+        """Return a call; further ones are left out if the client wants a single one, which the API cannot be told."""
+        if self._single and self._calls:
+            return ()
         call_id = call.id if call.id and call.id not in self._ids else self._call_id()
         self._ids.add(call_id)
         self._calls += 1
@@ -177,23 +208,41 @@ class ChunkReader:
         started = CallStarted(id=call_id, name=self._names.get(call.name, call.name), signature=signature)
         return (started, CallArguments(msgspec.json.encode(call.args).decode()))
 
-    def _citations(self) -> Iterator[Citation]:
-        """Yield a citation for each section of the answer and each of its sources; what does not fit is left out."""
+    def _tools_used(self) -> Iterator[Consulted | Citation]:
+        """Yield what was searched and opened, and a citation for each section of the answer and each of its sources.
+
+        What does not fit is left out.
+        """
+        found = [one.grounding_metadata for one in self._noted if one.grounding_metadata is not None]
+        lists = [one.url_context_metadata for one in self._noted if one.url_context_metadata is not None]
+        opened = [page for one in lists for page in one.url_metadata]
+        queries = tuple(query for one in found for query in one.web_search_queries)
+        if queries or opened:
+            yield Consulted(
+                queries=queries,
+                entry_point="".join(one.search_entry_point.rendered_content for one in found),
+                pages=tuple((page.retrieved_url, page.url_retrieval_status) for page in opened),
+            )
         text = "".join(self._text)
-        for metadata in self._sources:
+        runs = [len("".join(self._text[:number]).encode("utf-8", "surrogatepass")) for number in self._runs]
+        for metadata in found:
             chunks = metadata.grounding_chunks
             for support in metadata.grounding_supports:
-                span = _span(text, support.segment)
-                if span is None:
-                    continue
-                for index in support.grounding_chunk_indices:
-                    source = chunks[index].source if 0 <= index < len(chunks) else None
-                    if source is not None and source.uri.startswith(("https://", "http://")):
-                        yield Citation(start=span[0], end=span[1], url=source.uri, title=source.title)
+                span = _span(text, support.segment, runs)
+                places = [index for index in support.grounding_chunk_indices if 0 <= index < len(chunks)]
+                if span is not None:
+                    yield from _cited(span, [chunks[index].source for index in places])
 
 
-def _image_tokens(details: Iterable[wire.ModalityTokens]) -> int:
-    return sum(one.token_count for one in details if one.modality == "IMAGE")
+def _cited(span: tuple[int, int], sources: Iterable[wire.GroundingSource | None]) -> Iterator[Citation]:
+    """Yield a citation for each source with a web address."""
+    for source in sources:
+        if source is not None and source.uri.startswith(("https://", "http://")):
+            yield Citation(start=span[0], end=span[1], url=source.uri, title=source.title)
+
+
+def _by_modality(counts: Iterable[wire.ModalityTokens]) -> Modalities:
+    return tuple((one.modality, one.token_count) for one in counts)
 
 
 def new_call_ids(prefix: str) -> Callable[[], str]:
@@ -202,16 +251,20 @@ def new_call_ids(prefix: str) -> Callable[[], str]:
     return lambda: f"{prefix}{next(numbers)}"
 
 
-def _span(text: str, segment: wire.Segment) -> tuple[int, int] | None:
-    """Return the section's place in characters; the API counts bytes. None: its words stand nowhere, or twice."""
+def _span(text: str, segment: wire.Segment, runs: Sequence[int]) -> tuple[int, int] | None:
+    """Return the section's place in characters; None: its words stand nowhere, or twice.
+
+    The API counts bytes, from the beginning of the part that the section lies in. Where that part begins, `runs` has.
+    """
     encoded = text.encode("utf-8", "surrogatepass")
-    before, inside = encoded[: segment.start_index], encoded[segment.start_index : segment.end_index]
-    try:
-        start, found = len(before.decode()), inside.decode()
-    except UnicodeDecodeError:
-        found, start = "", 0
-    if found and (not segment.text or found == segment.text):
-        return start, start + len(found)
+    for first in runs if segment.text else runs[:1]:
+        before, inside = encoded[: first + segment.start_index], encoded[first + segment.start_index :]
+        try:
+            start, found = len(before.decode()), inside[: segment.end_index - segment.start_index].decode()
+        except UnicodeDecodeError:
+            continue
+        if found and (not segment.text or found == segment.text):
+            return start, start + len(found)
     place = text.find(segment.text) if segment.text else -1
     if place < 0 or text.find(segment.text, place + 1) >= 0:
         return None

@@ -4,7 +4,7 @@ Source: "GenerateContentRequest", "GenerateContentResponse", "Thinking".
 """
 
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator
 from contextlib import AsyncExitStack, aclosing
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from aiohttp import ClientResponse
 from protocol.model import (
     AnswerOptions,
     Capability,
+    CodeText,
     DriftDetected,
     Event,
     Exchange,
@@ -34,7 +35,6 @@ from transports.generate_content import canvas, wire
 from transports.generate_content.accounts import ModelAccount
 from transports.generate_content.answer_events import ChunkReader, new_call_ids
 from transports.generate_content.answer_options import config_of, effective_options, own_tools
-from transports.generate_content.api_names import changed_names
 from transports.generate_content.config import ModelsConfig
 from transports.generate_content.errors import FileMissing, SignatureRefused
 from transports.generate_content.models import traits_of
@@ -48,6 +48,8 @@ from transports.http import CLIENT_ERRORS, mapped
 _LONGEST_EVENT = 64 * 1024 * 1024
 
 _IMAGE_SIZES = (("512", 512), ("1K", 1024), ("2K", 2048), ("4K", 4096))
+_MOST_SIGNED = 4
+"""Only the last texts of a conversation go back with their signatures: the API recommends them, and checks none."""
 _ALMOST = 1.1
 """Images with up to this many times the pixels of a size are enlarged from it."""
 
@@ -92,14 +94,20 @@ class ModelCall:
         calls = [call for turn in request.turns for call in turn.tool_calls]
         known = await self._signatures.of(request.caller.owner, calls)
         known |= {call.id: call.signature for call in calls if call.signature not in {"", wire.SKIP_SIGNATURE}}
+        carried = [turn.signature for turn in request.turns if turn.signature][-_MOST_SIGNED:]
+        texts: Collection[str] = ()
+        if carried:
+            texts = self._signatures.texts_of(request.caller.owner, self._account.account.id, carried)
         try:
-            answer = await self._send(stack, request, known)
+            answer = await self._send(stack, request, known, texts)
         except SignatureRefused:
-            if not known:
+            if not known and not texts:
                 raise
-            answer = await self._send(stack, request, {})  # without them, once
+            answer = await self._send(stack, request, {}, ())  # without them, once
         except FileMissing:
-            answer = await self._send(stack, request, known)  # its files are looked for, and uploaded again, once
+            answer = await self._send(
+                stack, request, known, texts
+            )  # its files are looked for, and uploaded again, once
 
         _, applied = effective_options(request, self._traits)
 
@@ -115,10 +123,17 @@ class ModelCall:
 
         return Exchange(served, answer.events)
 
-    async def _send(self, stack: AsyncExitStack, request: GenerationRequest, signatures: dict[str, str]) -> "_Answer":
+    async def _send(
+        self, stack: AsyncExitStack, request: GenerationRequest, signatures: dict[str, str], texts: Collection[str]
+    ) -> "_Answer":
         verb = "streamGenerateContent?alt=sse" if request.streamed else "generateContent"
         async with self._files.taken(request, self._account.uploader) as files:
-            message = self._account.adapted(self._body(request, signatures, files))
+
+            def signature(call: ToolCall) -> str:
+                return signatures.get(call.id, "")
+
+            inserts = Inserts(files=files, signature=signature, signed_texts=texts)
+            message = self._account.adapted(self._body(request, inserts))
             if is_long(files):
                 body = await anyio.to_thread.run_sync(wire.encode_request, message)
             else:
@@ -136,15 +151,10 @@ class ModelCall:
             raise UpstreamFailed("The upstream sent no answer.")
         return answer
 
-    def _body(
-        self, request: GenerationRequest, signatures: dict[str, str], files: Mapping[int, wire.ContentPart]
-    ) -> wire.GenerateContentRequest:
-        def signature(call: ToolCall) -> str:
-            return signatures.get(call.id, "")
-
+    def _body(self, request: GenerationRequest, inserts: Inserts) -> wire.GenerateContentRequest:
         options, _ = effective_options(request, self._traits)
         told = canvas.INSTRUCTIONS if request.selection.capability is Capability.CANVAS else ""
-        inserts = Inserts(files=files, signature=signature, tools=own_tools(options), instructions=told)
+        inserts = msgspec.structs.replace(inserts, tools=own_tools(options), instructions=told)
         body = generate_request(request, self._traits, options_of(request, options, self._traits), inserts)
         safety = tuple(wire.SafetySetting(category, threshold) for category, threshold in options.safety)
         return msgspec.structs.replace(body, safety_settings=self._config.safety_settings or safety)
@@ -163,8 +173,9 @@ class _Answer:
         self._signatures, self._media = signatures, media
         self._signed: dict[str, str] = {}
         prefix = f"call_{uuid.uuid4().hex[:20]}_"
-        names = changed_names(tool.name for tool in (request.tools.tools if request.tools is not None else ()))
-        self.reader = ChunkReader(media.note, new_call_ids(prefix), self._signed.__setitem__, names, self._api.meaning)
+        self.reader = ChunkReader(
+            media.note, new_call_ids(prefix), self._signed.__setitem__, request.tools, self._api.meaning
+        )
         self._problem: GatewayError | None = None
         """What went wrong after the last events that were read."""
 
@@ -208,8 +219,12 @@ class _Answer:
             for data in chunks:
                 for event in self.reader.read(wire.decode_response(data)):
                     match events[-1:], event:
-                        case ([Text(before)], Text(text)) | ([Thought(before)], Thought(text)):
-                            events[-1] = type(event)(before + text)
+                        case [CodeText()], _:
+                            events.append(event)
+                        case [Text(before)], Text(text) if type(event) is Text:
+                            events[-1] = Text(before + text)
+                        case [Thought(before)], Thought(text):
+                            events[-1] = Thought(before + text)
                         case _:
                             events.append(event)
         except msgspec.MsgspecError:
@@ -221,6 +236,8 @@ class _Answer:
 
     async def _end(self) -> Iterator[Event]:
         await self._signatures.keep(self._owner, self._account, self._signed)
+        if self.reader.text_signature:
+            self._signatures.keep_text(self._owner, self._account, self.reader.text_signature)
         return self.reader.end()
 
 

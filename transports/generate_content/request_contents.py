@@ -11,7 +11,7 @@ Source: "GenerateContentRequest", "Thinking".
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -32,6 +32,8 @@ class Inserts(msgspec.Struct, frozen=True, kw_only=True):
     """The files and media of the turns, by the `id()` of their part."""
     signature: Callable[[ToolCall], str] = lambda _: ""
     """Returns the thought signature of a call; empty: not known."""
+    signed_texts: Collection[str] = frozenset()
+    """The signatures of texts that go back to the model: those that the asked account has got."""
     instructions: str = ""
     """Instructions of the gateway for this kind of answer."""
     tools: tuple[wire.Tool, ...] = ()
@@ -58,7 +60,8 @@ class _SentMessages:
 
     def all(self) -> tuple[wire.Content, ...]:
         """Return the messages."""
-        self._settle()
+        if self._calls or self._results:
+            self._settle()
         done = tuple(self._done)
         if done and done[0].role == "model" and (len(done) == 1 or any(part.function_call for part in done[0].parts)):
             return (_NO_BEGINNING, *done)
@@ -72,25 +75,35 @@ class _SentMessages:
             if self._results:
                 self._settle()
             calls = call_parts(turn.tool_calls, self._inserts, signed=self._signed and not self._calls)
-            self._append("model", (*self._said(turn), *calls))
+            self._append("model", (*self.signed_text(turn), *calls))
             self._calls += turn.tool_calls
         elif turn.role not in SYSTEM_ROLES:
-            self._settle()
-            self._append("user", tuple(self._said(turn)))
+            if self._calls or self._results:
+                self._settle()
+            self._append("user", self._said(turn))
 
-    def _said(self, turn: Turn) -> Iterator[wire.ContentPart]:
+    def _said(self, turn: Turn) -> list[wire.ContentPart]:
+        parts: list[wire.ContentPart] = []
         for part in turn.parts:
             if not isinstance(part, TextPart):
-                yield self._inserts.files[id(part)]
+                parts.append(self._inserts.files[id(part)])
             elif part.text:
-                yield wire.ContentPart(text=part.text)
+                parts.append(wire.ContentPart(text=part.text))
+        return parts
 
-    def _append(self, role: str, parts: tuple[wire.ContentPart, ...]) -> None:
+    def signed_text(self, turn: Turn) -> list[wire.ContentPart]:
+        """Return the text of an answer; its last part has the signature that came with it."""
+        parts = self._said(turn)
+        if turn.signature in self._inserts.signed_texts and parts and parts[-1].text is not None:
+            parts[-1] = msgspec.structs.replace(parts[-1], thought_signature=turn.signature)
+        return parts
+
+    def _append(self, role: str, parts: Sequence[wire.ContentPart]) -> None:
         if not parts:
             return
         if role == "model" and self._done and self._done[-1].role == "model":
-            parts = self._done.pop().parts + parts
-        self._done.append(wire.Content(parts, role))
+            parts = (*self._done.pop().parts, *parts)
+        self._done.append(wire.Content(tuple(parts), role))
 
     def _settle(self) -> None:
         """Add the results of the last calls, in the order of the calls."""
@@ -102,7 +115,7 @@ class _SentMessages:
         for call in calls:
             result = by_id.get(call.id) or (others.pop(0) if others else None)
             parts += result_parts(call, result, self._inserts)
-        self._append("user", tuple(parts))
+        self._append("user", parts)
         for result in others:
             words = (
                 f"Result of a call of '{result.name or 'a function'}' that is not in this conversation:\n{result.text}"

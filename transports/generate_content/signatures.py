@@ -58,6 +58,17 @@ class Signatures:
         """Return the account that got the first known signature of the calls; empty: none is known."""
         return next((account for account, _ in (await self._find(owner, calls)).values() if account), "")
 
+    def keep_text(self, owner: str, account: str, signature: str) -> None:
+        """Remember who got the signature of a text, which clients carry themselves.
+
+        It is kept in this process only: the API recommends these signatures and checks none.
+        """
+        self._remember({_key(owner, _text_id(signature)): account})
+
+    def texts_of(self, owner: str, account: str, signatures: Iterable[str]) -> frozenset[str]:
+        """Return the signatures of texts that an account is known to have got."""
+        return frozenset(one for one in signatures if self._known.get(_key(owner, _text_id(one))) == account)
+
     async def _find(self, owner: str, calls: Iterable[ToolCall]) -> dict[str, tuple[str, str]]:
         """Return account and signature by the ids of the calls. That a call has none is remembered as well."""
         keys = {call.id: _key(owner, call.id) for call in calls}
@@ -78,6 +89,10 @@ class Signatures:
         self._known |= found
         while len(self._known) > _MOST_KNOWN:
             self._known.popitem(last=False)
+
+
+def _text_id(signature: str) -> str:
+    return f"text {blake2b(signature.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
 
 
 def _key(owner: str, call: str) -> str:

@@ -215,11 +215,32 @@ class GroundingSupport(msgspec.Struct, frozen=True, rename="camel"):
     grounding_chunk_indices: tuple[int, ...] = ()
 
 
-class GroundingMetadata(msgspec.Struct, frozen=True, rename="camel"):
-    """The sources of an answer."""
+class SearchEntryPoint(msgspec.Struct, frozen=True, rename="camel"):
+    """HTML with which a search can be repeated."""
 
+    rendered_content: str = ""
+
+
+class GroundingMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    """The sources of an answer, and the searches that found them."""
+
+    web_search_queries: tuple[str, ...] = ()
+    search_entry_point: SearchEntryPoint = SearchEntryPoint()
     grounding_chunks: tuple[GroundingChunk, ...] = ()
     grounding_supports: tuple[GroundingSupport, ...] = ()
+
+
+class OpenedAddress(msgspec.Struct, frozen=True, rename="camel"):
+    """An address that the API has opened."""
+
+    retrieved_url: str = ""
+    url_retrieval_status: str = ""
+
+
+class UrlContextMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    """The addresses that the API has opened."""
+
+    url_metadata: tuple[OpenedAddress, ...] = ()
 
 
 class Candidate(msgspec.Struct, frozen=True, rename="camel"):
@@ -229,6 +250,7 @@ class Candidate(msgspec.Struct, frozen=True, rename="camel"):
     finish_reason: str = ""
     finish_message: str = ""
     grounding_metadata: GroundingMetadata | None = None
+    url_context_metadata: UrlContextMetadata | None = None
 
 
 class PromptFeedback(msgspec.Struct, frozen=True, rename="camel"):

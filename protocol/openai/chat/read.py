@@ -71,7 +71,12 @@ def _assistant(message: wire.AssistantMessage, parts: tuple[str | Attachment, ..
         if is_data_url(image.url)
     ]
     calls = [
-        ToolCall(id=call.id, name=call.function.name, arguments=call.function.json_arguments, signature=call.signature)
+        ToolCall(
+            id=call.id,
+            name=call.function.name,
+            arguments=call.function.json_arguments,
+            signature=wire.thought_signature(call.extra_content),
+        )
         for call in message.tool_calls or ()
     ]
     if message.function_call is not None:
@@ -82,6 +87,7 @@ def _assistant(message: wire.AssistantMessage, parts: tuple[str | Attachment, ..
         name=message.name,
         tool_calls=tuple(calls),
         urls=tuple(image.url for image in images),
+        signature=wire.thought_signature(message.extra_content),
     )
 
 

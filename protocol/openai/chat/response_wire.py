@@ -99,7 +99,7 @@ class GoogleContent(msgspec.Struct, frozen=True):
 
 
 class ExtraContent(msgspec.Struct, frozen=True):
-    """Google's extension of a tool call."""
+    """Google's extension of a tool call, or of a text."""
 
     google: GoogleContent
 
@@ -139,6 +139,7 @@ class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
     function_call: CalledFunction | msgspec.UnsetType = msgspec.UNSET
     """The call, for clients that use the older form of tools."""
     reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
+    extra_content: ExtraContent | msgspec.UnsetType = msgspec.UNSET
     images: list[ImageEntry] | msgspec.UnsetType = msgspec.UNSET
     videos: list[VideoEntry] | msgspec.UnsetType = msgspec.UNSET
     audios: list[AudioEntry] | msgspec.UnsetType = msgspec.UNSET
@@ -179,6 +180,7 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
     audios: list[AudioEntry] | None = None
     annotations: list[Annotation] | None = None
     document: DocumentEntry | None = None
+    extra_content: ExtraContent | None = None
 
 
 class ChunkChoice(msgspec.Struct, frozen=True, kw_only=True):

@@ -159,6 +159,14 @@ class Function(msgspec.Struct, frozen=True):
         return self.arguments if isinstance(self.arguments, str) else msgspec.json.encode(self.arguments).decode()
 
 
+def thought_signature(extra_content: Any) -> str:
+    """Return the thought signature in Google's extension of a call or a text; empty: there is none."""
+    found = extra_content
+    for name in ("google", "thought_signature"):
+        found = cast("dict[str, Any]", found).get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else ""
+
+
 class ToolCall(msgspec.Struct, frozen=True):
     """A tool call of the assistant."""
 
@@ -167,14 +175,6 @@ class ToolCall(msgspec.Struct, frozen=True):
     type: Literal["function"] = "function"
     extra_content: Any = None
     """Google's extension, with the thought signature of the call."""
-
-    @property
-    def signature(self) -> str:
-        """The thought signature; empty: there is none."""
-        found = self.extra_content
-        for name in ("google", "thought_signature"):
-            found = cast("dict[str, Any]", found).get(name) if isinstance(found, dict) else None
-        return found if isinstance(found, str) else ""
 
 
 class SystemMessage(msgspec.Struct, frozen=True, tag="system", tag_field="role"):
@@ -207,6 +207,8 @@ class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="
     images: list[ShownImage] | None = None
     tool_calls: list[ToolCall] | None = None
     function_call: Function | None = None
+    extra_content: Any = None
+    """Google's extension, with the signature of the text."""
 
 
 class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):

@@ -24,6 +24,7 @@ from protocol.model import (
     MediaKind,
     Piece,
     Reply,
+    Signed,
     Text,
     Thought,
     Usage,
@@ -128,8 +129,12 @@ def usage_of(usage: Usage) -> response_wire.Usage:
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,
         total_tokens=usage.input_tokens + usage.output_tokens,
-        prompt_tokens_details=response_wire.PromptDetails(cached_tokens=usage.cached_tokens),
-        completion_tokens_details=response_wire.CompletionDetails(reasoning_tokens=usage.reasoning_tokens),
+        prompt_tokens_details=response_wire.PromptDetails(
+            cached_tokens=usage.cached_tokens, audio_tokens=dict(usage.input_modalities).get("AUDIO", 0)
+        ),
+        completion_tokens_details=response_wire.CompletionDetails(
+            reasoning_tokens=usage.reasoning_tokens, audio_tokens=dict(usage.output_modalities).get("AUDIO", 0)
+        ),
     )
 
 
@@ -180,6 +185,8 @@ class ChoiceWriter:
                 self.finished = True
                 reason = self._reason(event.reason)
                 return self._chunks(self._rendering.finish()) + self._chunk(response_wire.Delta(), reason)
+            case Signed():
+                return self._chunk(response_wire.Delta(extra_content=response_wire.ExtraContent.of(event.signature)))
             case _:
                 return self._chunks(self._deltas(event))
 
@@ -245,6 +252,7 @@ class ChoiceWriter:
             tool_calls=calls if calls and not self._legacy_calls else msgspec.UNSET,
             function_call=calls[0].function if calls and self._legacy_calls else msgspec.UNSET,
             reasoning_content=reply.thoughts or msgspec.UNSET,
+            extra_content=response_wire.ExtraContent.of(reply.signature) if reply.about else msgspec.UNSET,
             annotations=[entry for delta in deltas for entry in delta.annotations or ()],
             images=[entry for delta in deltas for entry in delta.images or ()] or msgspec.UNSET,
             videos=[entry for delta in deltas for entry in delta.videos or ()] or msgspec.UNSET,

@@ -55,16 +55,13 @@ async def collect_pictures(steps: AsyncIterable[Delivered]) -> Pictures:
 
 def usage_of(usage: Usage) -> wire.Usage:
     """Return token counts in OpenAI's form."""
+    seen, drawn = dict(usage.input_modalities).get("IMAGE", 0), dict(usage.output_modalities).get("IMAGE", 0)
     return wire.Usage(
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         total_tokens=usage.input_tokens + usage.output_tokens,
-        input_tokens_details=wire.InputDetails(
-            text_tokens=usage.input_tokens - usage.image_input_tokens, image_tokens=usage.image_input_tokens
-        ),
-        output_tokens_details=wire.OutputDetails(
-            text_tokens=usage.output_tokens - usage.image_output_tokens, image_tokens=usage.image_output_tokens
-        ),
+        input_tokens_details=wire.InputDetails(text_tokens=usage.input_tokens - seen, image_tokens=seen),
+        output_tokens_details=wire.OutputDetails(text_tokens=usage.output_tokens - drawn, image_tokens=drawn),
     )
 
 

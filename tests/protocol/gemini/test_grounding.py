@@ -11,7 +11,7 @@ def collect(text, *citations):
     sources, content = Sources(), MarkdownText(None, None)
     sources.say(content.add(Text(text)))
     for citation in citations:
-        sources.cite(citation)
+        sources.note(citation)
     return sources.metadata(content)
 
 

@@ -10,19 +10,25 @@ from protocol.model import (
     CallMalformed,
     CallStarted,
     Citation,
+    CodeText,
+    Consulted,
     Finish,
     Media,
     MediaKind,
     MediaRef,
     Refused,
+    Signed,
     Text,
     Thought,
+    Tool,
+    ToolChoice,
     UpstreamFailed,
     Usage,
 )
 from tests.conftest import ROOT
 from transports.generate_content import wire
 from transports.generate_content.answer_events import ChunkReader, new_call_ids
+from transports.generate_content.api_names import changed_names
 
 PYTHON = ROOT / ".venv-foreign" / "bin" / "python"
 PICTURE = Media(ref=MediaRef(transport="api", account="a", kind=MediaKind.IMAGE, url="blob:x"))
@@ -49,6 +55,7 @@ def grounded(text, start, end, said=None, uri="https://example.com/a"):
 
 
 STOP = Finish("stop", NOTHING)
+SEARCHED = Consulted(queries=("q",))
 CASES = {
     "text in pieces": (
         [part(text="Hel"), part(text="lo"), last()],
@@ -69,7 +76,10 @@ CASES = {
             Finish("tool_calls", NOTHING),
         ],
     ),
-    "a signature alone": ([part(text="x"), part(text="", thoughtSignature="c2ln"), last()], [Text("x"), STOP]),
+    "a signature alone": (
+        [part(text="x"), part(text="", thoughtSignature="c2ln"), last()],
+        [Text("x"), Signed("c2ln"), STOP],
+    ),
     "a picture, and a draft": (
         [
             part(inlineData={"mimeType": "image/png", "data": "ZHJhZnQ="}, thought=True),
@@ -84,7 +94,11 @@ CASES = {
             part(codeExecutionResult={"outcome": "OUTCOME_OK", "output": "1\n"}),
             last(),
         ],
-        [Text("\n```python\nprint(1)\n```\n"), Text("\n```\n1\n```\n"), STOP],
+        [
+            CodeText(text="\n```python\nprint(1)\n```\n", code="print(1)", language="PYTHON"),
+            CodeText(text="\n```\n1\n```\n", output="1\n", outcome="OUTCOME_OK"),
+            STOP,
+        ],
     ),
     "all tokens spent on thinking": ([last("MAX_TOKENS")], [Finish("length", NOTHING)]),
     "blocked in the middle": ([part(text="x"), last("SAFETY")], [Text("x"), Finish("content_filter", NOTHING)]),
@@ -105,29 +119,79 @@ CASES = {
                     "thoughtsTokenCount": 7,
                     "toolUsePromptTokenCount": 2,
                     "totalTokenCount": 24,
+                    "promptTokensDetails": [
+                        {"modality": "TEXT", "tokenCount": 6},
+                        {"modality": "AUDIO", "tokenCount": 4},
+                    ],
                 }
             },
         ],
         [
             Text("x"),
-            Finish("stop", Usage(input_tokens=12, output_tokens=12, reasoning_tokens=7, cached_tokens=4, exact=True)),
+            Finish(
+                "stop",
+                Usage(
+                    input_tokens=12,
+                    output_tokens=12,
+                    reasoning_tokens=7,
+                    cached_tokens=4,
+                    tool_tokens=2,
+                    input_modalities=(("TEXT", 6), ("AUDIO", 4)),
+                    exact=True,
+                ),
+            ),
         ],
     ),
     "sources count bytes": (
         [part(text="Größe 😀 ist"), part(text=" da."), last(**grounded("ist da.", 13, 20))],
-        [Text("Größe 😀 ist"), Text(" da."), Citation(start=8, end=15, url="https://example.com/a", title="A"), STOP],
+        [
+            Text("Größe 😀 ist"),
+            Text(" da."),
+            SEARCHED,
+            Citation(start=8, end=15, url="https://example.com/a", title="A"),
+            STOP,
+        ],
+    ),
+    "a place counts within its part": (
+        [
+            part(text="世界。"),
+            part(executableCode={"language": "PYTHON", "code": "é"}),
+            part(text="Same. 世界。"),
+            last(**grounded("世界。", 6, 15)),
+        ],
+        [
+            Text("世界。"),
+            CodeText(text="\n```python\né\n```\n", code="é", language="PYTHON"),
+            Text("Same. 世界。"),
+            SEARCHED,
+            Citation(start=26, end=29, url="https://example.com/a", title="A"),
+            STOP,
+        ],
+    ),
+    "addresses that were opened": (
+        [
+            part(text="x"),
+            last(
+                urlContextMetadata={
+                    "urlMetadata": [
+                        {"retrievedUrl": "https://a.test", "urlRetrievalStatus": "URL_RETRIEVAL_STATUS_SUCCESS"}
+                    ]
+                }
+            ),
+        ],
+        [Text("x"), Consulted(pages=(("https://a.test", "URL_RETRIEVAL_STATUS_SUCCESS"),)), STOP],
     ),
     "a source in another place is found by its words": (
         [part(text="One. Two."), last(**grounded("Two.", 0, 4))],
-        [Text("One. Two."), Citation(start=5, end=9, url="https://example.com/a", title="A"), STOP],
+        [Text("One. Two."), SEARCHED, Citation(start=5, end=9, url="https://example.com/a", title="A"), STOP],
     ),
     "a source that fits nowhere is left out": (
         [part(text="One. One."), last(**grounded("x", 1, 3, said="One."))],
-        [Text("One. One."), STOP],
+        [Text("One. One."), SEARCHED, STOP],
     ),
     "a source without a web address is left out": (
         [part(text="One."), last(**grounded("One.", 0, 4, uri="javascript:alert(1)"))],
-        [Text("One."), STOP],
+        [Text("One."), SEARCHED, STOP],
     ),
 }
 
@@ -186,3 +250,19 @@ def test_ids_are_unique_in_an_answer():
     call = part(functionCall={"name": "f", "id": "same"})
     started = [event.id for event in read([call, call, last()]) if isinstance(event, CallStarted)]
     assert started == ["same", "c1"]
+
+
+def test_a_client_that_wants_a_single_call_gets_one():
+    reader = ChunkReader(
+        lambda blob: None, new_call_ids("c"), tools=ToolChoice(tools=(Tool(name="f"),), parallel=False)
+    )
+    chunks = [part(functionCall={"name": "f"}), part(functionCall={"name": "f"})]
+    events = [event for chunk in chunks for event in reader.read(wire.decode_response(json.dumps(chunk)))]
+    assert events == [CallStarted(id="c1", name="f"), CallArguments("{}")]
+
+
+def test_a_call_has_the_name_that_the_client_knows():
+    [declared] = changed_names(["1-get"])
+    reader = ChunkReader(lambda blob: None, new_call_ids("c"), tools=ToolChoice(tools=(Tool(name="1-get"),)))
+    events = list(reader.read(wire.decode_response(json.dumps(part(functionCall={"name": declared})))))
+    assert events[0] == CallStarted(id="c1", name="1-get")

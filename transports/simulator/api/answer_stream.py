@@ -188,7 +188,8 @@ def grounding_of(text: str, sources: int) -> dict[str, Any]:
         segment = {"startIndex": start, "endIndex": start + len(sentence.encode()), "text": sentence}
         chunks.append({"web": {"uri": _SOURCE.format(number + 1), "title": f"Simulated source {number + 1}"}})
         supports.append({"segment": segment, "groundingChunkIndices": [number]})
-    return {"webSearchQueries": ["simulated"], "groundingChunks": chunks, "groundingSupports": supports}
+    found = {"webSearchQueries": ["simulated"], "groundingChunks": chunks, "groundingSupports": supports}
+    return found | {"searchEntryPoint": {"renderedContent": "<div>simulated</div>"}}
 
 
 def addresses_of(number: int) -> list[dict[str, str]]:
