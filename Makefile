@@ -27,9 +27,11 @@ test: $(DEVELOP) $(NODE) $(NEWER) $(POLICY)/.ready $(FOREIGN)/.ready $(QUICK_CLI
 	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Run all published clients, unmodified, against a gateway; `make test` runs some of them. Open WebUI needs 7 GB.
+# With WAY=api the gateway has the official API behind it, and no website.
+WAY ?= site
 conformance: $(DEVELOP) $(NODE) $(FOREIGN)/.ready $(QUICK_CLIENTS) $(CLIENTS)/llama_index/.ready \
 		$(CLIENTS)/open_webui/.ready
-	CONFORMANCE=all $(BIN)/python -m pytest tests/conformance tests/foreign/test_anthropic_sdk.py tests/foreign/test_google_genai.py \
+	CONFORMANCE=all CONFORMANCE_WAY=$(WAY) $(BIN)/python -m pytest tests/conformance tests/foreign/test_anthropic_sdk.py tests/foreign/test_google_genai.py \
 		tests/flows/test_openai_python.py tests/flows/test_openai_node.py tests/flows/test_tools.py \
 		tests/flows/test_responses.py $(ARGS)
 
