@@ -23,7 +23,12 @@ UNREAD = b"gemini-3.8-flash"
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _NAME = re.compile(rb"@([A-Za-z0-9 _.-]+)@")
-_MODELS = {"models": [{"name": "models/gemini-3.6-flash"}, {"name": "models/gemini-3.8-flash"}]}
+_MODELS = {
+    "models": [
+        {"name": f"models/gemini-{name}"}
+        for name in ("3.5-flash", "3.5-flash-lite", "3.6-flash", "3.7-flash", "3.8-flash", "3.1-pro-preview")
+    ]
+}
 
 
 def head(status=200, kind="text/event-stream", *lines):
@@ -33,8 +38,8 @@ def head(status=200, kind="text/event-stream", *lines):
 
 
 def piece(data):
-    """Return an HTTP chunk."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+    """Return an HTTP chunk; no bytes make none."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
 
 END = b"0\r\n\r\n"

@@ -18,6 +18,7 @@ from protocol.model import (
     Overloaded,
     RateLimited,
     Refused,
+    RequestTooLarge,
     Saturated,
     SignedOut,
     Unauthorized,
@@ -31,6 +32,7 @@ Refuse = Callable[[GatewayError], ASGIResponse]
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _STATUS: tuple[tuple[type[GatewayError], int], ...] = (
+    (RequestTooLarge, 413),
     (BadRequest, 400),
     (Refused, 400),
     (Unauthorized, 401),

@@ -92,6 +92,12 @@ class BadRequest(GatewayError):
         self.param = param
 
 
+class RequestTooLarge(BadRequest):
+    """The request is longer than the upstream accepts."""
+
+    code = "request_too_large"
+
+
 class Unsupported(BadRequest):
     """The request is well-formed, but the model or transport cannot do it. Another transport might."""
 

@@ -18,6 +18,7 @@ from protocol.model import (
     NotIncluded,
     Overloaded,
     RateLimited,
+    RequestTooLarge,
     SignedOut,
     Throttled,
     Unsupported,
@@ -143,7 +144,7 @@ def _error_without_details(status: int) -> GatewayError:
         case 404:
             return ModelMissing("The upstream does not have this model, or not for its key.", param="model")
         case 413:
-            return BadRequest("The request is too large for the upstream.", code="request_too_large")
+            return RequestTooLarge("The request is too large for the upstream. Send less at once.")
         case 503:
             return Overloaded("The model is overloaded at the upstream. Try again later.")
         case 408 | 504:

@@ -11,6 +11,7 @@ from protocol.model import (
     NotIncluded,
     Overloaded,
     RateLimited,
+    RequestTooLarge,
     SignedOut,
     Throttled,
     Unsupported,
@@ -26,6 +27,7 @@ from transports.generate_content.errors import (
     error_in,
     until_midnight,
 )
+from transports.retry_policy import NextStep, decide
 
 NEW_YEAR = 1767225600.0
 """2026-01-01 00:00 UTC: 16:00 in California."""
@@ -57,7 +59,7 @@ def retry(delay):
         (400, body("Function call is missing a thought_signature in functionCall parts."), SignatureRefused),
         (400, body("Corrupted thought signature."), SignatureRefused),
         (404, body("models/x is not found"), ModelMissing),
-        (413, b"<html>", BadRequest),
+        (413, b"<html>", RequestTooLarge),
         (429, body("quota", quota("GenerateRequestsPerMinutePerProjectPerModel"), retry("26s")), Throttled),
         (429, body("quota", quota("OfSomeOtherTime")), RateLimited),
         (429, body("Resource has been exhausted."), Throttled),
@@ -143,3 +145,39 @@ def test_the_status_says_what_a_code_that_is_none_of_http_does_not(code):
     assert error.number == 429
     assert error_in(text) == error
     assert error_in(b"<html>") is error_in(b'{"candidates": []}') is error_in(b"[]") is None
+
+
+MINUTE, DAY = quota("GenerateRequestsPerMinutePerProject"), quota("GenerateRequestsPerDayPerProject")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "step", "cooldown", "attention"),
+    [
+        (400, body("Wrong."), NextStep.OTHER_TRANSPORT, 0, ""),
+        (400, body("Not here.", info("API_KEY_INVALID")), NextStep.OTHER_ACCOUNT, 0, KeyReason.INVALID),
+        (401, body("Who are you?"), NextStep.OTHER_ACCOUNT, 0, KeyReason.INVALID),
+        (403, body("No."), NextStep.OTHER_ACCOUNT, 0, KeyReason.DENIED),
+        (403, b"<html>", NextStep.OTHER_ACCOUNT, 600, ""),
+        (404, body("Gone."), NextStep.OTHER_ACCOUNT, 0, ""),
+        (409, body("Aborted."), NextStep.RETRY_ONCE, 0, ""),
+        (413, b"", NextStep.FAIL, 0, ""),
+        (429, body("q", MINUTE, retry("26s")), NextStep.OTHER_ACCOUNT, 26, ""),
+        (429, body("q", MINUTE, retry("0s")), NextStep.OTHER_ACCOUNT, 1, ""),
+        (429, body("q", MINUTE), NextStep.OTHER_ACCOUNT, 60, ""),
+        (429, body("q", MINUTE, DAY, retry("26s")), NextStep.OTHER_ACCOUNT, 8 * 3600, ""),
+        (429, body("q", quota("PerDay", "0")), NextStep.OTHER_ACCOUNT, 86400, ""),
+        (429, body("q", quota("PerDay", 0)), NextStep.OTHER_ACCOUNT, 86400, ""),
+        (429, body("q", retry("9s")), NextStep.OTHER_ACCOUNT, 9, ""),
+        (429, body("q", quota("OfSomeOtherTime")), NextStep.OTHER_ACCOUNT, 3600, ""),
+        (429, body("q", {"@type": "google.rpc.QuotaFailure"}), NextStep.OTHER_ACCOUNT, 60, ""),
+        (429, b"<html>", NextStep.OTHER_ACCOUNT, 60, ""),
+        (499, body("Cancelled."), NextStep.RETRY_ONCE, 0, ""),
+        (500, body("Internal."), NextStep.RETRY_ONCE, 0, ""),
+        (501, body("Not implemented."), NextStep.RETRY_ONCE, 0, ""),
+        (503, body("Overloaded."), NextStep.OTHER_ACCOUNT, 0, ""),
+        (504, body("Late."), NextStep.RETRY_ONCE, 0, ""),
+    ],
+)
+def test_each_refusal_has_its_effect_on_the_key(status, body, step, cooldown, attention):
+    decision = decide(error_for_body(status, body, now=NEW_YEAR), 0)
+    assert (decision.next, decision.cooldown, decision.attention) == (step, cooldown, attention)
