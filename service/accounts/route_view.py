@@ -126,6 +126,17 @@ class RouteExplainer:
         return HopView(hop=str(hop), place=place, share=share, model=model, accounts=states)
 
 
+def unserved_hops(routes: Sequence[RouteSettings], accounts: Sequence[AccountView]) -> list[tuple[str, Hop]]:
+    """Return the hops of routes that have no usable account, each with its place in the settings."""
+    usable = [row for row in accounts if row.state is not AccountStatus.UNUSABLE]
+    return [
+        (f"routes[{number}].to", hop)
+        for number, route in enumerate(routes)
+        for hop in dict.fromkeys(route.hops())
+        if not any(row.transport == hop.transport and hop.tier in {"", row.tier} for row in usable)
+    ]
+
+
 def _account(row: AccountView, model: str, capability: Capability) -> HopAccount:
     cooldowns = [cooldown for cooldown in row.cooldowns if cooldown.covers(model, capability)]
     if row.capabilities and capability.value not in row.capabilities:

@@ -3,7 +3,8 @@
 import http.client
 import sys
 import tempfile
-from collections.abc import AsyncGenerator
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import msgspec
 
 from service import wiring
 from service.accounts.offline import transport_opener
+from service.accounts.route_view import unserved_hops
 from service.accounts.service import AccountError, AccountService
+from service.accounts.views import AccountView
 from service.check import check
 from service.cli.account_table import console, finding_line
 from service.cli.options import config_option, settings_at, store_path_of
@@ -152,6 +155,16 @@ class Diagnosis:
             found = failed("licenses", str(error), "Until then the license of the settings counts.")
         yield _finding("licenses", found)
 
+    def _count(self, names: Iterable[str], rows: Sequence[AccountView]) -> Iterator[DoctorFinding]:
+        """Count the accounts of each transport, and find the hops of routes that have none."""
+        for name in names:
+            yield _finding(name, _count_accounts([row for row in rows if row.transport == name], name))
+        for place, hop in unserved_hops(self._settings.routes, rows):
+            if wiring.TRANSPORTS[hop.transport].accounts is not None:
+                tier = f" --tier {hop.tier}" if hop.tier else ""
+                advice = f"Add one: gemini-gateway accounts add ID --transport {hop.transport}{tier}"
+                yield _finding(place, warning("hop", f"No account serves the hop {str(hop)!r}.", advice))
+
     async def _check_accounts(self, store: Store) -> AsyncGenerator[DoctorFinding]:
         """Count each transport's accounts and check every account."""
         try:
@@ -164,10 +177,8 @@ class Diagnosis:
                 configs, store.records, self._clock, opener, wiring.build_catalogue(self._settings, self._origin)
             )
             rows = await accounts.list_accounts()
-            for name in configs:
-                count = sum(row.transport == name for row in rows)
-                none = warning("accounts", "It has no account.", "Add one: gemini-gateway accounts add ID")
-                yield _finding(name, ok("accounts", f"Number of accounts: {count}.") if count else none)
+            for finding in self._count(configs, rows):
+                yield finding
             for row in rows:
                 if row.message:
                     yield _finding(row.id, warning("state", f"{row.state.label}: {row.message}", ""))
@@ -176,6 +187,19 @@ class Diagnosis:
                         yield _finding(row.id, finding)
                 except AccountError as error:
                     yield _finding(row.id, failed("account", str(error), "Add the account again, or remove it."))
+
+
+def _count_accounts(rows: Sequence[AccountView], transport: str) -> Finding:
+    """Count a transport's accounts, by tier if it has tiers, and name their projects and proxies."""
+    if not rows:
+        advice = f"Add one: gemini-gateway accounts add ID --transport {transport}"
+        return warning("accounts", "It has no account.", advice)
+    tiers = Counter(row.tier for row in rows if row.tier)
+    parts = [f"{count} {tier}" for tier, count in sorted(tiers.items())]
+    parts += [f"project {project}" for project in sorted({row.project for row in rows} - {""})]
+    parts += [f"by {proxy}" for proxy in sorted({row.proxy for row in rows} - {""})]
+    details = f" ({', '.join(parts)})" if parts else ""
+    return ok("accounts", f"Number of accounts: {len(rows)}{details}.")
 
 
 def _check_folder(folder: Path) -> Finding:

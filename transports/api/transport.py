@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from protocol.model import (
     Capability,
+    Disconnected,
     Exchange,
     GatewayError,
     GenerationRequest,
@@ -108,6 +109,11 @@ class ApiTransport(ModelTransport[KeyAccounts]):
                 await key.read_models()
             except SignedOut as error:
                 yield failed("key", error.message, error.advice)
+                return
+            except Disconnected as error:
+                yield failed(
+                    "key", error.message, "Check the network, `base_url` of [transports.api] and the key's proxy."
+                )
                 return
             except GatewayError as error:
                 yield failed("key", error.message, "The failure may be temporary; check again in a minute.")

@@ -5,6 +5,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from service.cli import doctor as doctor_module
+from tests.servers import free_port
 from tests.service.cli.conftest import run_in_process
 from tests.service.cli.test_accounts import HEADER, SETTINGS, site
 
@@ -86,7 +87,10 @@ def test_a_missing_account_is_a_warning_that_names_the_command(doctor):
     status, found = doctor()
     assert status == 0
     (finding,) = found["web"]
-    assert (finding["level"], finding["advice"]) == ("warning", "Add one: gemini-gateway accounts add ID")
+    assert (finding["level"], finding["advice"]) == (
+        "warning",
+        "Add one: gemini-gateway accounts add ID --transport web",
+    )
 
 
 def test_a_terminal_gets_a_line_for_each_step_and_a_summary(tmp_path, site):
@@ -131,3 +135,38 @@ def test_a_failed_check_of_the_accounts_is_not_reported_as_the_stores(doctor, mo
     assert "failed" not in levels(found["store"]).values()
     (finding,) = found["accounts"]
     assert (finding["level"], finding["message"]) == ("failed", "the replica is broken")
+
+
+KEYS = """
+[transports.api]
+base_url = "http://127.0.0.1:{port}"
+[[transports.api.accounts]]
+id = "a"
+key = "AIza-canary-a"
+project = "one"
+[[transports.api.accounts]]
+id = "b"
+key = "AIza-canary-b"
+tier = "paid"
+proxy = "http://user:canary@127.0.0.1:{port}"
+[[routes]]
+tools = true
+to = ["api:free", "web"]
+[[routes]]
+to = ["api:paid"]
+"""
+
+
+def test_keys_are_counted_and_hops_without_accounts_and_an_api_that_does_not_answer_are_named(doctor, tmp_path):
+    with (tmp_path / "gateway.toml").open("a") as file:
+        file.write(KEYS.format(port=free_port()))
+    status, found = doctor()
+    assert status == 1
+    (counted,) = found["api"]
+    assert counted["message"].startswith("Number of accounts: 2 (1 free, 1 paid, project one, by http://127.0.0.1:")
+    ((place, (hop,)),) = ((name, findings) for name, findings in found.items() if name.startswith("routes"))
+    assert (place, hop["level"], "'web'" in hop["message"]) == ("routes[0].to", "warning", True)
+    assert hop["advice"] == "Add one: gemini-gateway accounts add ID --transport web"
+    assert [found[name][-1]["level"] for name in "ab"] == ["failed", "failed"]
+    assert all("`base_url`" in found[name][-1]["advice"] for name in "ab")
+    assert "canary" not in json.dumps(found)
