@@ -53,10 +53,10 @@ from transports.accounts import (
     Lease,
     LeaseRequest,
     Pool,
+    RequestsThrottled,
     Requirement,
     Throttle,
     reset_seconds,
-    throttled_error,
 )
 from transports.base import Transport
 from transports.retry_policy import NextStep, RetryDecision, decide
@@ -92,8 +92,8 @@ class Call:
     """One request, over all its attempts and all transports that are asked."""
 
     __slots__ = (
-        *("attempts", "begun", "deadline", "failed", "failover", "failure", "last_retry", "lease", "request"),
-        *("requirement", "span", "stack", "timeout", "tried"),
+        *("attempts", "begun", "busy", "deadline", "failed", "failover", "failure", "last_retry", "lease", "request"),
+        *("requirement", "span", "stack", "timeout", "tried", "waited"),
     )
 
     def __init__(self, request: GenerationRequest, seconds: float) -> None:
@@ -117,6 +117,10 @@ class Call:
         self.timeout = anyio.CancelScope(deadline=self.deadline)
         self.lease: Lease | None = None
         """The account that is asked."""
+        self.busy = False
+        """Whether the transport that was asked has other accounts, which are busy."""
+        self.waited = 0.0
+        """Seconds that it has waited for accounts."""
         self.begun = False
         """Whether the first event has arrived."""
         self.failure: GatewayError | None = None
@@ -146,36 +150,44 @@ class Failover:
         self._tiers: frozenset[str] = frozenset()
         """The tiers of `_accounts`."""
 
-    async def open(self, call: Call, tier: str = "", home: str | None = None) -> Exchange:
-        """Open the request with the first account that accepts it; call this inside `call.timeout`.
+    def ask(self, call: Call, tier: str = "", home: str | None = None, waited: float | None = 0.0) -> LeaseRequest:
+        """Return the request to the pool for an account, after `waited` seconds in queues; None: do not wait.
 
         `tier` limits the accounts; `home` is the preferred one, as `Transport.home` returns it.
+        """
+        request = call.request
+        return LeaseRequest(
+            requirement=self._requirement(request.selection, tier),
+            license=request.caller.id,
+            tried=call.tried,
+            home=home,
+            only=request.handle.account if request.handle is not None else None,
+            until=call.deadline if waited is not None else anyio.current_time(),
+            waited=waited or 0.0,
+        )
+
+    async def open(self, call: Call, lease: Lease, *, alone: bool = True) -> Exchange:
+        """Open the request with the first account that accepts it; call this inside `call.timeout`.
+
+        `lease` is the first account. The next ones are waited for if this transport is the only one that is left.
 
         Raises:
             GatewayError: no account accepted it; the last error, or the pool's.
 
         """
         request, transport = call.request, self.transport
-        only = request.handle.account if request.handle is not None else None
-        call.failover, call.failure = self, None
-        call.requirement = self._requirement(request.selection, tier)
-        lease_request = LeaseRequest(
-            requirement=call.requirement,
-            license=request.caller.id,
-            tried=call.tried,
-            home=home,
-            only=only,
-            until=call.deadline,
-        )
+        call.failover, call.failure, call.busy = self, None, False
+        call.requirement = lease.request.requirement
+        self._begin(call, lease)
         if call.attempts:
-            _log.info("request_rerouted", request=request.id, transport=transport.name, tier=tier or None)
+            tier = call.requirement.tier or None
+            _log.info("request_rerouted", request=request.id, transport=transport.name, tier=tier)
             self._observer.retried(transport.name)
         retrying = transport.name in call.failed
         self._in_flight += 1
         self._retrying += retrying
         try:
             while True:
-                lease = await self._lease(call, lease_request)
                 try:
                     return self._opened(call, lease, await transport.open(call.stack, request, lease.account))
                 except asyncio.CancelledError:
@@ -188,7 +200,6 @@ class Failover:
                     costs = decision.next is not NextStep.OTHER_EGRESS
                     call.attempts += costs
                     call.tried |= {lease.account.id} if costs else self.pool.accounts.behind(lease.account.egress)
-                    lease_request = msgspec.structs.replace(lease_request, tried=call.tried)
                     if decision.next is NextStep.RETRY_ONCE and not may_run_twice(request):
                         raise _unknown(error) from None
                     if not _in_time(call) or not self._may_retry(decision, call, retrying=retrying):
@@ -197,29 +208,47 @@ class Failover:
                 self._observer.retried(transport.name)
                 self._retrying += costs and not retrying
                 retrying |= costs
+                lease = await self._next_lease(call, lease.request, alone=alone)
         finally:
             self._in_flight -= 1
             self._retrying -= retrying
 
-    async def _lease(self, call: Call, lease_request: LeaseRequest) -> Lease:
-        """Lease an account and begin the span of an attempt, unless requests to the failing upstream are throttled.
+    async def lease(self, lease_request: LeaseRequest) -> Lease:
+        """Lease an account, unless requests to the failing upstream are throttled.
+
+        Raises:
+            GatewayError: as `Pool.lease`.
+
+        """
+        now = self._clock.monotonic()
+        if not self._throttle.admit(now, self._rng()):
+            self._observer.throttled(self.transport.name)
+            raise RequestsThrottled(self._rng())
+        try:
+            return await self.pool.lease(lease_request)
+        except BaseException:
+            self._throttle.withdraw(now)
+            raise
+
+    async def _next_lease(self, call: Call, last: LeaseRequest, *, alone: bool) -> Lease:
+        """Lease an account for another attempt.
 
         Raises:
             GatewayError: no account is available; or the error of the previous attempt, if it says more.
 
         """
-        now, name, observer = self._clock.monotonic(), self.transport.name, self._observer
         try:
-            if not self._throttle.admit(now, self._rng()):
-                observer.throttled(name)
-                raise throttled_error(self._rng())
-            try:
-                lease = await self.pool.lease(lease_request)
-            except BaseException:
-                self._throttle.withdraw(now)
-                raise
+            until = call.deadline if alone else anyio.current_time()
+            lease = await self.lease(msgspec.structs.replace(last, tried=call.tried, until=until, waited=call.waited))
         except (Blocked, RateLimited, SignedOut, Saturated) as pool_error:
+            call.busy = isinstance(pool_error, Saturated) and not isinstance(pool_error, RequestsThrottled)
             raise _sum_up(call.failure, pool_error) from None
+        self._begin(call, lease)
+        return lease
+
+    def _begin(self, call: Call, lease: Lease) -> None:
+        """Begin an attempt and its span; `call.stack` ends both."""
+        name, observer = self.transport.name, self._observer
         call.lease = lease
         call.stack.callback(lease.release)
         call.stack.callback(observer.leased, name, -1)
@@ -229,7 +258,6 @@ class Failover:
         attributes |= {"gateway.transport": name, "gateway.account": lease.account.id}
         title = f"{attributes['gen_ai.operation.name']} {call.request.selection.id}"
         call.span = call.stack.enter_context(self._tracer.span(title, attributes, SpanKind.CLIENT))
-        return lease
 
     def note_rerouted(self, tier: str, error: GatewayError) -> None:
         """Record that the next hop of the route gets a request because of an error."""

@@ -1,6 +1,5 @@
 """The engine: from a request's model and capability to the transports that have it, in the order of the routes."""
 
-import math
 import random
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,7 +10,6 @@ from msgspec import Meta
 
 from protocol.model import (
     BadRequest,
-    Blocked,
     Capability,
     Catalogue,
     Certainty,
@@ -22,23 +20,16 @@ from protocol.model import (
     MediaPart,
     MediaRef,
     MediaStream,
-    RateLimited,
     Refused,
     Rendition,
-    Saturated,
     Selection,
     Unsupported,
     UpstreamFailed,
     UpstreamModel,
-    released,
 )
 from transports.failover import Call, Failover, may_run_twice
 from transports.routes import RequestTraits, Rng, RouteTable
-
-_FAILED_SECONDS = 5.0
-_UNKNOWN_SECONDS = 3600.0
-_CHANGED_SECONDS = 1e9
-"""After which time a retry makes sense: after a failure, after a limit that does not say, and never as it is."""
+from transports.stops import RouteStop, StopQueue
 
 Seconds = Annotated[float, Meta(gt=0)]
 
@@ -62,24 +53,6 @@ class Deadlines(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 return self.research_seconds
             case _:
                 return self.chat_seconds
-
-
-class RouteStop(msgspec.Struct, frozen=True):
-    """A transport that is asked for a request."""
-
-    failover: Failover
-    tier: str = ""
-    """The only tier of accounts; empty: all."""
-    home: str | None = None
-    """The account that has the conversation."""
-
-    def has_all(self, owners: set[str]) -> bool:
-        """Return whether it has the media of all these transports."""
-        return owners <= {self.failover.transport.name}
-
-    def ready(self, selection: Selection) -> bool:
-        """Return whether an account of it can take a request at once."""
-        return self.failover.ready(selection, self.tier)
 
 
 class Router:
@@ -143,32 +116,24 @@ class Router:
             GatewayError: as `Engine.open`.
 
         """
-        stops = await self._stops(request)
         call = Call(request, self._deadlines.seconds(request.selection.capability))
-        errors: list[GatewayError] = []
-        left: RouteStop | None = None
+        queue = StopQueue(call, await self._stops(request))
         async with call.stack:
             with call.timeout:
-                for stop in stops:
-                    if call.failed and not stop.failover.may_ask(call):
-                        continue
-                    if left is not None:
-                        left.failover.note_rerouted(left.tier, errors[-1])
-                    left = stop
+                while True:
+                    stop, lease = await queue.lease_first()
                     try:
-                        exchange = await stop.failover.open(call, stop.tier, stop.home)
+                        exchange = await stop.failover.open(call, lease, alone=queue.alone)
                         break
                     except GatewayError as error:
                         if not _may_move_on(error, call, stop.failover):
                             raise
-                        errors.append(released(error))
-                else:
-                    raise _most_useful(errors)
+                        queue.leave(stop, error)
                 yield exchange
             if call.timeout.cancelled_caught and call.failover is not None:
                 waiting = call.lease is None
                 error = call.failover.timed_out(call)
-                raise _most_useful([*errors, error]) if waiting else error
+                raise queue.most_useful(error) if waiting else error
 
     async def _stops(self, request: GenerationRequest) -> list[RouteStop]:
         """Return the transports to ask, in their order and at least one.
@@ -192,9 +157,7 @@ class Router:
             raise _unavailable(request.selection)
         if len(stops) > 1:
             media = {part.ref.transport for turn in request.turns for part in turn.parts if isinstance(part, MediaPart)}
-            stops.sort(
-                key=lambda stop: (not media <= {stop.failover.transport.name}, not stop.ready(request.selection))
-            )
+            stops.sort(key=lambda stop: (not stop.has_all(media), not stop.ready(request.selection)))
         for failover in dict.fromkeys(stop.failover for stop in stops):
             home = await failover.transport.home(request)
             if home is not None:
@@ -247,20 +210,3 @@ def _may_move_on(error: GatewayError, call: Call, failover: Failover) -> bool:
         return True
     unknown = error.certainty is Certainty.MAYBE_ACCEPTED
     return failover.may_move_on(call) and not (unknown and (call.attempts > 1 or not may_run_twice(call.request)))
-
-
-def _most_useful(errors: Sequence[GatewayError]) -> GatewayError:
-    """Return the error that helps the client most: the one after which a retry makes sense soonest."""
-
-    def seconds(error: GatewayError) -> float:
-        match error:
-            case RateLimited() | Blocked() | Saturated():
-                return _UNKNOWN_SECONDS if error.retry_after is None else error.retry_after
-            case UpstreamFailed():
-                return _FAILED_SECONDS
-            case Unsupported():
-                return _CHANGED_SECONDS
-            case _:
-                return math.inf
-
-    return min(errors, key=seconds)

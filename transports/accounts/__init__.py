@@ -4,7 +4,7 @@ from transports.accounts.availability import Requirement, Throttle
 from transports.accounts.conversations import Conversations
 from transports.accounts.heartbeat import Heartbeat
 from transports.accounts.limits import ConcurrencyLimits
-from transports.accounts.pool import Lease, Pool, throttled_error
+from transports.accounts.pool import Lease, Pool, RequestsThrottled
 from transports.accounts.queue import LeaseRequest
 from transports.accounts.records import CooldownReason
 from transports.accounts.shared_state import SharedState
@@ -22,9 +22,9 @@ __all__ = [
     "PoolConfig",
     "PoolDeps",
     "Reports",
+    "RequestsThrottled",
     "Requirement",
     "SharedState",
     "Throttle",
     "reset_seconds",
-    "throttled_error",
 ]

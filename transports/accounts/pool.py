@@ -56,6 +56,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
 
     account: Account
     state: AccountState
+    request: LeaseRequest
     release: Callable[[], None]
     """Ends the lease; call it once. A request that waits for the account gets it then, or as soon as it may."""
 
@@ -149,7 +150,7 @@ class Pool:
             state = self._claim(request, waiter)
             if state is None:
                 if waiter is None:
-                    now, config = anyio.current_time(), self.config
+                    now, config = anyio.current_time() - request.waited, self.config
                     until = min(request.until, now + config.queue_timeout_seconds)
                     last = max(until, min(request.until, now + config.fair_queue_timeout_seconds))
                     waiter = self._queue.ticket(request, until, last)
@@ -171,7 +172,7 @@ class Pool:
         if self._queue and state.account.per_minute:
             self._serve()  # the next request may take a token now, too
         release = partial(self._limits.release, slot, partial(self._end, state, request))
-        return Lease(account=state.account, state=state, release=release)
+        return Lease(account=state.account, state=state, request=request, release=release)
 
     def _claim(
         self, request: LeaseRequest, waiter: Waiter | None, *, include_ejected: bool = False
@@ -207,7 +208,7 @@ class Pool:
             tried |= {state.account.id}
         if throttled and not self._worth_waiting(request, tried):
             self._observer.throttled(self.accounts.transport)
-            raise throttled_error(self._rng())
+            raise RequestsThrottled(self._rng())
         return None
 
     def _candidates(self, request: LeaseRequest) -> Sequence[AccountState]:
@@ -466,10 +467,13 @@ def usable(state: AccountState, requirement: Requirement) -> bool:
     return state.supports(requirement) and state.paused is None and state.attention is None
 
 
-def throttled_error(jitter: float) -> Saturated:
-    """Return the error of a request that the throttle refuses."""
-    message = "The upstream rejects most requests, so the gateway sends fewer. Try again soon."
-    return Saturated(message, retry_after=1.0 + 4.0 * jitter)
+class RequestsThrottled(Saturated):
+    """The upstream rejects most requests, so this one is not sent."""
+
+    def __init__(self, jitter: float) -> None:
+        """Spread the retries by `jitter`, a number from 0 to 1."""
+        message = "The upstream rejects most requests, so the gateway sends fewer. Try again soon."
+        super().__init__(message, retry_after=1.0 + 4.0 * jitter)
 
 
 def _refusal(fit: Sequence[AccountState], requirement: Requirement, now: float) -> GatewayError:

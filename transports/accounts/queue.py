@@ -37,7 +37,9 @@ class LeaseRequest(msgspec.Struct, frozen=True, kw_only=True):
     only: str | None = None
     """The only account that can serve it."""
     until: float = math.inf
-    """The deadline, by the event loop's clock."""
+    """The deadline, by the event loop's clock; now or earlier: do not wait."""
+    waited: float = 0.0
+    """Seconds that it has waited before, which count as its time in the queue."""
 
     def accepts(self, state: AccountState) -> bool:
         """Return whether this account can serve the request once it is free."""
