@@ -85,7 +85,8 @@ async def checked_file(data: Content, file: UploadedFile, param: str, context: R
     """
     part = await take(data, FileField(param=param, name=file.name), context)
     digest = await run_in_worker(partial(_digest, data), context.reserved().owner)
-    return msgspec.structs.replace(file, name=file_name(file.name, part.mime), mime=part.mime, digest=digest)
+    name, sent_as = file_name(file.name, part.mime), part.digest.hex()
+    return msgspec.structs.replace(file, name=name, mime=part.mime, digest=digest, sent_as=sent_as)
 
 
 def _digest(data: Content) -> str:

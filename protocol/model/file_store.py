@@ -27,6 +27,8 @@ class UploadedFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """What the client wants to use it for, in the words of its dialect."""
     digest: str = ""
     """SHA-256 of the content, in hexadecimal; empty: it is not complete."""
+    sent_as: str = ""
+    """`FilePart.digest` of the file as requests send it, in hexadecimal."""
 
     @property
     def complete(self) -> bool:

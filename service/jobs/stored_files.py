@@ -27,6 +27,7 @@ from service.jobs.store import saturated_on_failure
 from transports.store import Records, Unreadable
 from transports.store.pieces import PIECE_BYTES, PieceMissing, StoredPieces
 from transports.store.port import FILE_INDEX, FILE_PIECES, FILES, UPLOAD_TICKETS
+from transports.store.upstream_copies import UpstreamCopies
 
 _ID = re.compile(r"[\w-]{1,128}", re.ASCII)
 _UPLOAD_SECONDS = 3600.0
@@ -47,7 +48,7 @@ class StoredFiles:
     def __init__(self, records: Records, settings: FileSettings, has_ended: Callable[[str], Awaitable[bool]]) -> None:
         """Keep files within the limits of `settings`; `has_ended` says whether the license of an owner was revoked."""
         self._records, self._settings, self._has_ended = records, settings, has_ended
-        self._pieces = StoredPieces(records, FILE_PIECES)
+        self._pieces, self._copies = StoredPieces(records, FILE_PIECES), UpstreamCopies(records)
 
     @property
     def retention_seconds(self) -> float:
@@ -131,7 +132,10 @@ class StoredFiles:
         """Delete a file, as `FileStore.remove`."""
         if not _ID.fullmatch(file_id):
             return False
+        file = await self.find(owner, file_id)
         with saturated_on_failure():
+            if file is not None and file.sent_as:
+                await self._copies.forget(file.sent_as)
             return await self._remove(f"{owner}/{file_id}")
 
     async def sweep(self) -> None:

@@ -9,12 +9,15 @@ from transports.account import Facts
 from transports.accounts.configured import ConfiguredAccount
 from transports.api.config import ApiConfig, ApiKeyAccount
 from transports.api.interaction_request import needs_paid_key
+from transports.api.key_cleanup import KeyCleanup
 from transports.api.key_uploads import KeyUploads
 from transports.api.keys import ACCOUNTS, fingerprint
 from transports.base import Deps
 from transports.generate_content.accounts import ModelAccount, ModelAccounts
 from transports.generate_content.api_client import ApiAccess, ApiClient, ListPage
 from transports.http import client
+from transports.store.upstream_copies import UpstreamCopies
+from transports.tasks import background_tasks
 
 VERSION = "v1beta"
 _KEY_HEADER = "x-goog-api-key"
@@ -34,6 +37,14 @@ class _ModelPage(ListPage, frozen=True, rename="camel"):
 
 class KeyAccount(ModelAccount):
     """A key that is connected to the API."""
+
+    cleanup: KeyCleanup
+
+    async def run(self) -> None:
+        """Read the list of models and delete what is due, until cancelled."""
+        async with background_tasks() as tasks:
+            tasks.start_soon(self.cleanup.run)
+            await super().run()
 
     def lacks(self, model: str) -> bool:
         """Return whether the key never has the model: free keys lack those that must be paid for."""
@@ -77,6 +88,8 @@ class KeyAccounts(ModelAccounts[ApiKeyAccount, KeyAccount]):
             account = ACCOUNTS.account_of(settings, self._deps.name, lambda: facts, api.reach)
             connected = KeyAccount(account, api, self._deps, config.models_seconds, lambda: self.listed)
             connected.uploader = KeyUploads(config, api, facts.credential, self._deps.store, self._deps.clock)
+            copies = UpstreamCopies(self._deps.store.records)
+            connected.cleanup = KeyCleanup(api, facts.credential, copies, self._deps.clock, config.delete_seconds)
             yield connected
 
 

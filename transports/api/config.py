@@ -36,5 +36,8 @@ class ApiConfig(ModelsConfig, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Bytes of files that a request contains; longer ones are uploaded before, and kept there for 48 hours."""
     upload_seconds: Annotated[float, Meta(gt=0)] = 300.0
     """How long the upload of a file may take, and its processing."""
+    delete_seconds: Annotated[float, Meta(ge=0, le=30 * 86400)] = 86400.0
+    """The interactions of a video or research are deleted at the API this long after the result was read. Until then
+    the key that made a video can change it."""
     poll_seconds: Annotated[float, Meta(ge=0.05, le=600)] = 5.0
     """How often the API is asked for a film or research in progress."""

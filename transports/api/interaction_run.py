@@ -8,7 +8,7 @@ Source: "Interactions", "Video".
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from enum import StrEnum
 
 import anyio
@@ -35,11 +35,13 @@ from protocol.model import (
     Served,
     Text,
     Thought,
+    Unsupported,
     UpstreamFailed,
     Usage,
     WorkStarted,
     peek,
 )
+from transports.api.accounts import KeyAccount
 from transports.api.generated_file import interaction_of, ref_of_file
 from transports.api.interaction_follower import InteractionFollower, Polling, Progress
 from transports.api.interaction_request import (
@@ -65,8 +67,6 @@ from transports.api.interaction_wire import (
 )
 from transports.earlier_media import EarlierMediaGone
 from transports.generate_content import wire
-from transports.generate_content.accounts import ModelAccount
-from transports.generate_content.api_client import ApiClient
 from transports.generate_content.errors import FileMissing, ModelMissing
 from transports.generate_content.kept_media import KeptMedia
 from transports.generate_content.request_files import RequestFiles, is_long
@@ -129,11 +129,10 @@ class InteractionDeps(msgspec.Struct, frozen=True, kw_only=True):
 class InteractionRun:
     """The work of one request with one key."""
 
-    def __init__(
-        self, account: ModelAccount, served: Served, request: GenerationRequest, deps: InteractionDeps
-    ) -> None:
+    def __init__(self, account: KeyAccount, served: Served, request: GenerationRequest, deps: InteractionDeps) -> None:
         """Serve a request with `account`."""
         self._api, self._uploader, self._served, self._request = account.api, account.uploader, served, request
+        self._account, self._cleanup = account, account.cleanup
         self._media, self._files = deps.media, deps.files
         self._polling = deps.polling
         self._ended: Interaction | None = None
@@ -159,7 +158,7 @@ class InteractionRun:
                 taken = True
             finally:
                 if not taken:
-                    await cancel_interaction(self._api, begun.id)
+                    await cancel_interaction(self._account, begun.id)
         steps = self._film(place) if place.phase is WorkPhase.FILM else self._research(place)
         async with aclosing(steps) as events:
             async for event in events:
@@ -247,6 +246,7 @@ class InteractionRun:
                 for thought in progress.thoughts(thoughts_of(found)):
                     yield thought
                 if found.status not in RUNNING:
+                    await self._cleanup.ended(identity)
                     self._ended = found
                     return
             yield progress.sign()
@@ -306,6 +306,7 @@ class InteractionRun:
         with anyio.CancelScope(shield=True):
             async with self._api.post("interactions", body) as response:
                 answer = await self._api.whole(response)
+            await self._cleanup.begun(_decoded(answer).id)
         return _decoded(answer)
 
     def _result(self) -> Interaction:
@@ -329,11 +330,13 @@ def _decoded(answer: bytes) -> Interaction:
         raise DriftDetected("The upstream's answer has an unknown form.") from None
 
 
-async def cancel_interaction(api: ApiClient, identity: str) -> None:
-    """Cancel an interaction whose result is not wanted, even if the task is cancelled; errors are logged."""
+async def cancel_interaction(account: KeyAccount, identity: str) -> None:
+    """Cancel and delete an interaction that is not wanted, even if the task is cancelled; errors are logged."""
     with anyio.move_on_after(_CANCEL_SECONDS, shield=True):
         try:
-            async with api.post(f"interactions/{identity}/cancel", b"{}"):
-                pass
+            with suppress(Unsupported):  # it has ended
+                async with account.api.post(f"interactions/{identity}/cancel", b"{}"):
+                    pass
+            await account.cleanup.delete(f"interactions/{identity}")
         except GatewayError as error:
             _log.info("interaction_cancel_failed", code=error.code)

@@ -19,7 +19,8 @@ from transports.api.config import ApiConfig
 from transports.clock import Clock
 from transports.generate_content.api_client import ApiClient
 from transports.generate_content.wire import FileData
-from transports.store.port import UPLOADED_FILES, Store
+from transports.store.port import Store
+from transports.store.upstream_copies import UpstreamCopies, UpstreamCopy
 
 _REUSE_SECONDS = 47 * 3600.0
 """The API keeps a file for 48 hours."""
@@ -30,17 +31,8 @@ _RELEASE_SECONDS = 5.0
 _FILES_PATH = "/upload/v1beta/files"
 
 
-class ApiFile(msgspec.Struct, frozen=True, rename="camel"):
-    """A file as the API describes it."""
-
-    name: str
-    uri: str
-    mime_type: str = ""
-    state: str = "ACTIVE"
-
-
 class _UploadEnd(msgspec.Struct, frozen=True):
-    file: ApiFile
+    file: UpstreamCopy
 
 
 class KeyUploads:
@@ -51,21 +43,21 @@ class KeyUploads:
         self.inline_bytes = config.inline_bytes
         self._origin, self._seconds = config.base_url, config.upload_seconds
         self._api, self._project, self._clock = api, project, clock
-        self._records, self._locks = store.records, store.locks
+        self._copies, self._locks = UpstreamCopies(store.records), store.locks
 
     async def bring(self, file: FilePart) -> FileData:
         """Upload a file, unless the key has it; as `Uploader.bring`. Of requests at once, only one uploads it."""
-        key = f"{self._project}/{file.digest.hex()}"
-        name, owner = f"upload/{key}", secrets.token_hex(8)
+        digest = file.digest.hex()
+        name, owner = f"upload/{self._project}/{digest}", secrets.token_hex(8)
         until, mine = self._clock.monotonic() + self._seconds, False
-        found = await self._known(key)
+        found = await self._known(digest)
         try:
             while found is None and not mine:
                 try:
                     mine = await self._locks.acquire(name, owner, self._seconds) is not None
                 except OSError:  # without the store, it is uploaded by each request
                     mine = True
-                found = await self._known(key)
+                found = await self._known(digest)
                 if found is None and not mine and self._clock.monotonic() < until:
                     await self._clock.sleep(_TURN_PAUSE)
                 elif not mine:
@@ -73,25 +65,23 @@ class KeyUploads:
             if found is None:
                 found = await self._upload(file)
                 with suppress(OSError):  # the file is uploaded again next time
-                    await self._records.put(UPLOADED_FILES, key, msgspec.json.encode(found), seconds=_REUSE_SECONDS)
+                    await self._copies.note(self._project, digest, found, _REUSE_SECONDS)
         finally:
             if mine:
                 with anyio.move_on_after(_RELEASE_SECONDS, shield=True), suppress(OSError):
                     await self._locks.release(name, owner)
         return FileData(found.uri, file.mime)
 
-    async def _known(self, key: str) -> ApiFile | None:
+    async def _known(self, digest: str) -> UpstreamCopy | None:
         """Return a file that was uploaded before, if the API still has it."""
         try:
-            record = await self._records.get(UPLOADED_FILES, key)
-            if record is None:
-                return None
-            known = await self._described(msgspec.json.decode(record.value, type=ApiFile))
+            noted = await self._copies.find(self._project, digest)
+            known = await self._described(noted) if noted is not None else None
         except (OSError, GatewayError, msgspec.MsgspecError):
             return None
-        return known if known.state == "ACTIVE" else None
+        return known if known is not None and known.state == "ACTIVE" else None
 
-    async def _upload(self, file: FilePart) -> ApiFile:
+    async def _upload(self, file: FilePart) -> UpstreamCopy:
         start = {
             "X-Goog-Upload-Protocol": "resumable",
             "X-Goog-Upload-Command": "start",
@@ -116,7 +106,7 @@ class KeyUploads:
         except msgspec.MsgspecError:
             raise UpstreamFailed("The upstream's answer to an upload has an unknown form.") from None
 
-    async def _processed(self, file: ApiFile) -> ApiFile:
+    async def _processed(self, file: UpstreamCopy) -> UpstreamCopy:
         """Wait until the API has processed a file.
 
         Raises:
@@ -135,5 +125,5 @@ class KeyUploads:
             raise BadRequest(message, param="messages", code="unsupported_file")
         return file
 
-    async def _described(self, file: ApiFile) -> ApiFile:
-        return msgspec.json.decode(await self._api.get(file.name), type=ApiFile)
+    async def _described(self, file: UpstreamCopy) -> UpstreamCopy:
+        return msgspec.json.decode(await self._api.get(file.name), type=UpstreamCopy)

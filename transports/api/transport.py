@@ -82,7 +82,7 @@ class ApiTransport(ModelTransport[KeyAccounts]):
         """Cancel an interaction; see `protocol.model.Engine.cancel`."""
         key = self.connected.of(handle.account)
         with key.used():
-            await cancel_interaction(key.api, place_of(handle).id)
+            await cancel_interaction(key, place_of(handle).id)
 
     @asynccontextmanager
     async def media(self, ref: MediaRef, rendition: Rendition) -> AsyncGenerator[MediaStream]:

@@ -186,6 +186,15 @@ class ApiClient:
             if not token:
                 return
 
+    async def delete(self, path: str) -> None:
+        """Delete something below the base.
+
+        Raises:
+            GatewayError: as `post`.
+
+        """
+        await self.send("DELETE", f"{self._base}{path}")
+
     async def send(
         self,
         method: str,

@@ -82,6 +82,8 @@ CONTEXT_CACHES = Collection("context-cache", durable=False)
 """Beginnings of prompts by their digest: how often they were seen, and under which name a project has them cached."""
 UPLOADED_FILES = Collection("uploaded-file", durable=False)
 """Files that an upstream has, by the account's project and the digest of the content."""
+DELETIONS = Collection("deletion", durable=False)
+"""What is to be deleted at an upstream, by the account's project and the path, with the time."""
 LICENSES = Collection("license")
 JOBS = Collection("job", encrypted=True)
 RESPONSES = Collection("response", durable=False, encrypted=True)
@@ -107,8 +109,8 @@ MARKS = Collection("mark")
 
 COLLECTIONS = (
     ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, SIGNATURES, BLOBS, BLOB_INDEX,
-    BLOB_PIECES, CONTEXT_CACHES, UPLOADED_FILES, LICENSES, JOBS, RESPONSES, RESPONSE_INDEX, FILES, FILE_INDEX,
-    FILE_PIECES, UPLOAD_TICKETS, JOB_INDEX, KEYS, PROCESSES, MARKS,
+    BLOB_PIECES, CONTEXT_CACHES, UPLOADED_FILES, DELETIONS, LICENSES, JOBS, RESPONSES, RESPONSE_INDEX, FILES,
+    FILE_INDEX, FILE_PIECES, UPLOAD_TICKETS, JOB_INDEX, KEYS, PROCESSES, MARKS,
 )  # fmt: skip
 
 

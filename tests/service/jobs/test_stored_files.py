@@ -9,6 +9,7 @@ from service.config.schema import FileSettings
 from service.jobs.stored_files import StoredFiles
 from transports.store import MemoryStore, StoreDown
 from transports.store.port import FILE_INDEX, FILE_PIECES, FILES
+from transports.store.upstream_copies import UpstreamCopies, UpstreamCopy
 
 LONG = bytes(range(256)) * 3000
 """768,000 bytes: three pieces, of which the last is short."""
@@ -64,6 +65,15 @@ async def test_a_file_belongs_to_its_license_until_it_is_deleted(open_store):
     assert len(await left(store)) == 3
     with pytest.raises(HttpError, match="was deleted: upload it again"):
         await content_of(files, "me", first)
+
+
+async def test_the_copies_of_a_deleted_file_are_due_to_be_deleted_upstream(open_store):
+    store = await open_store()
+    files, copies = made(store), UpstreamCopies(store)
+    await put(files, "me", msgspec.structs.replace(file_of("a", b"x"), sent_as="aa"), b"x")
+    await copies.note("project", "aa", UpstreamCopy("files/x", "https://api.test/v1beta/files/x"), 100.0)
+    assert await files.remove("me", "a")
+    assert await copies.due("project", 0.0) == ["files/x"]
 
 
 async def test_a_file_expires(open_store):
