@@ -12,7 +12,7 @@ from service import wiring
 from service.accounts.offline import transport_opener
 from service.accounts.service import AccountService, NewAccountRequest
 from service.check import check
-from service.cli.init.plan import KEY_FILE, SetupPlan, settings_text, store_section
+from service.cli.init.plan import KEY_FILE, SetupAccount, SetupPlan, settings_text, store_section
 from service.cli.options import ResultT, settings_at, store_path_of, with_store
 from service.config.loader import Origin
 from service.config.schema import Settings
@@ -59,7 +59,7 @@ class SetupResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def apply(plan: SetupPlan, by: str, may_change: Confirm) -> SetupResult:
-    """Write and check the settings, and add the account and a first license to the store.
+    """Write and check the settings, and add the accounts and a first license to the store.
 
     An error or an interruption restores all files. `may_change` decides whether to replace an existing account.
 
@@ -85,8 +85,8 @@ def apply(plan: SetupPlan, by: str, may_change: Confirm) -> SetupResult:
         if not target.store_path.exists():
             for end in ("", "-wal", "-shm"):
                 undo.callback(target.store_path.with_name(target.store_path.name + end).unlink, missing_ok=True)
-        if plan.session is not None:
-            _add_account(target, plan, by, may_change)
+        for account in plan.accounts:
+            _add_account(target, account, by, may_change)
         license_id, key = _add_license(target, plan.license)
         undo.pop_all()
     return SetupResult(target=target, license=license_id, key=key, previous=previous)
@@ -110,12 +110,12 @@ def check_account(target: SetupTarget, account: str, report: Callable[[Finding],
     return target.with_store(work)
 
 
-def _add_account(target: SetupTarget, plan: SetupPlan, by: str, may_change: Confirm) -> None:
+def _add_account(target: SetupTarget, account: SetupAccount, by: str, may_change: Confirm) -> None:
     async def is_there(store: Store) -> bool:
-        return any(row.id == plan.account for row in await _accounts(target, store).list_accounts())
+        return any(row.id == account.id for row in await _accounts(target, store).list_accounts())
 
-    replace = target.with_store(is_there) and may_change(plan.account)
-    adding = NewAccountRequest(id=plan.account, secret=plan.session or "", replace=replace)
+    replace = target.with_store(is_there) and may_change(account.id)
+    adding = NewAccountRequest(id=account.id, secret=account.secret, transport=account.transport, replace=replace)
 
     async def add(store: Store) -> None:
         await _accounts(target, store).add(adding, by=by)

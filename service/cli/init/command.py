@@ -34,7 +34,7 @@ from service.telemetry import logs
     help="File with the cookies, in any form that a browser's tools and extensions copy.",
 )
 @click.option("--key-file", type=click.Path(path_type=Path), help="File with a key of the Gemini API.")
-@click.option("--account", help="Name of the account; default: first.")
+@click.option("--account", help="Name of the account; default: first. With both, the key's ends in -key.")
 @click.option("--license", "license_id", help="Name of the first license; default: me.")
 @click.option("--replace", is_flag=True, help="Replace existing settings and an existing account.")
 @click.option("--yes", is_flag=True, help="Do not prompt; use the options and defaults.")
@@ -49,17 +49,18 @@ def init(
 ) -> None:
     """Set up a gateway step by step.
 
-    Asks for an account or a key, writes and tests the settings, and prints the next steps. The session can also come
-    from the environment variables GEMINI_GATEWAY_PSID and GEMINI_GATEWAY_PSIDTS, a key from GEMINI_GATEWAY_API_KEY.
+    Asks for an account, a key or both, writes and tests the settings, and prints the next steps. The session can also
+    come from the environment variables GEMINI_GATEWAY_PSID and GEMINI_GATEWAY_PSIDTS, a key from
+    GEMINI_GATEWAY_API_KEY.
     """
-    if sum((simulator, cookies_file is not None, key_file is not None)) > 1:
-        raise click.UsageError("give one of --simulator, --cookies-file and --key-file")
+    files = [file for file in (cookies_file, key_file) if file is not None]
+    if simulator and files:
+        raise click.UsageError("give --simulator alone, or --cookies-file, --key-file or both")
     logs.configure(LogSettings(level="error"))
     answers = Answers(asks=not yes, replaces=bool(given["replace"]))
     path = answers.path(config_path)
-    account = None if simulator else answers.account(given["account"], cookies_file or key_file)
-    name, session = account or ("", None)
-    plan = SetupPlan(path=path, license=answers.license(given["license_id"]), account=name, session=session)
+    accounts = () if simulator else answers.accounts(given["account"], files)
+    plan = SetupPlan(path=path, license=answers.license(given["license_id"]), accounts=accounts)
     try:
         result = apply(plan, current_user(), answers.may_change)
         # the key comes before the account check, because it cannot be shown again
@@ -67,15 +68,15 @@ def init(
         click.echo(f"\nWrote and checked {path}.{previous}")
         click.echo(f"License {result.license}: {result.key}")
         click.echo("Save the key: it is not shown again.")
-        passed = session is None or _print_check(result, name)
+        checked = [_print_check(result, account.id) for account in accounts]
     except (AccountError, LicenseError) as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"\nNext:\n\n  {command_line(path, 'serve')}\n\nand in another terminal:\n")
     click.echo(f"  {curl_line(base_url(result.target.settings.server), result.key)}")
-    if session is None:
+    if not accounts:
         click.echo("\nThe answers are simulated. When you have an account:\n")
         click.echo(f"  {command_line(path, 'init', '--replace')}")
-    sys.exit(0 if passed else 1)
+    sys.exit(0 if all(checked) else 1)
 
 
 def _print_check(result: SetupResult, account: str) -> bool:

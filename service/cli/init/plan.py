@@ -21,11 +21,11 @@ _HEAD = """\
 """
 _SECTIONS = {
     _WEBSITE: """
-# Accounts are kept in the store: see `gemini-gateway accounts`. For keys of the Gemini API, too: [transports.api]
+# Accounts are kept in the store: see `gemini-gateway accounts`.{other}
 [transports.web]
 """,
     _KEYS: """
-# Keys are kept in the store: see `gemini-gateway accounts`. For accounts of the website, too: [transports.web]
+# Keys are kept in the store: see `gemini-gateway accounts`.{other}
 [transports.api]
 """,
     _SIMULATED: """
@@ -33,6 +33,30 @@ _SECTIONS = {
 [transports.simulator]
 """,
 }
+_OTHERS = {
+    _WEBSITE: " For keys of the Gemini API, too: [transports.api]",
+    _KEYS: " For accounts of the website, too: [transports.web]",
+}
+_ORDER = """
+# Free keys are asked first, then the website, then paid keys; [[routes]] choose another order.
+"""
+
+
+class SetupAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """An account that `init` adds."""
+
+    id: str
+    secret: str
+    """The session or key."""
+
+    @property
+    def transport(self) -> str:
+        """Its transport, by the form of the credential."""
+        return transport_of(self.secret)
+
+    def __repr__(self) -> str:
+        """Hide the secret."""
+        return f"SetupAccount(id={self.id!r})"
 
 
 class SetupPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,18 +65,13 @@ class SetupPlan(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     """Path of the settings file."""
     license: str = "me"
-    account: str = "first"
-    session: str | None = None
-    """The account's session or key; None: use the simulator."""
+    accounts: tuple[SetupAccount, ...] = ()
+    """The accounts to add, at most one for each transport; none: use the simulator."""
 
     @property
-    def transport(self) -> str:
-        """The transport that it sets up."""
-        return _SIMULATED if self.session is None else transport_of(self.session)
-
-    def __repr__(self) -> str:
-        """Hide the session."""
-        return f"SetupPlan(path={str(self.path)!r}, account={self.account!r}, simulated={self.session is None})"
+    def transports(self) -> list[str]:
+        """The transports that it sets up."""
+        return [account.transport for account in self.accounts] or [_SIMULATED]
 
 
 def store_section(path: Path) -> dict[str, Any]:
@@ -72,7 +91,10 @@ def store_section(path: Path) -> dict[str, Any]:
 
 def settings_text(plan: SetupPlan, store: dict[str, Any]) -> str:
     """Return the text of the settings file."""
-    return _HEAD + tomli_w.dumps({"store": store}) + _SECTIONS[plan.transport]
+    names = plan.transports
+    both = len(names) > 1
+    sections = [_SECTIONS[name].format(other="" if both else _OTHERS.get(name, "")) for name in names]
+    return _HEAD + tomli_w.dumps({"store": store}) + "".join(sections) + (_ORDER if both else "")
 
 
 def transport_of(secret: str) -> str:

@@ -1,13 +1,13 @@
 """The questions of `gemini-gateway init`. An option skips its question, and --yes skips all of them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
 from service.cli.credentials import read_file
-from service.cli.init.plan import account_problem, transport_of, valid_account_name
+from service.cli.init.plan import SetupAccount, account_problem, transport_of, valid_account_name
 from service.cli.options import DEFAULT_CONFIG
 from service.cli.paste import paste
 from service.licenses.store import valid_license_id
@@ -15,11 +15,12 @@ from transports.web import ACCOUNTS
 
 VARIABLES = [part.variable for part in ACCOUNTS.parts]
 KEY_VARIABLE = "GEMINI_GATEWAY_API_KEY"
-_ACCOUNT, _KEY, _NOTHING = "account", "key", "nothing"
+_ACCOUNT, _KEY, _BOTH, _NOTHING = "account", "key", "both", "nothing"
 _HAVE = f"""
 What do you have?
   {_ACCOUNT}  a Google account that uses gemini.google.com
   {_KEY}      a key of the Gemini API, from Google AI Studio
+  {_BOTH}     an account and a key
   {_NOTHING}  nothing yet: use a simulator"""
 _HOW = """
 Sign in at https://gemini.google.com with that account in a private window. Open the developer tools (F12),
@@ -50,27 +51,24 @@ class Answers:
             click.confirm(f"{path} exists already. Write a new one and keep the old one as a backup?", abort=True)
         return path
 
-    def account(self, given: str | None, file: Path | None) -> tuple[str, str] | None:
-        """Return an account's name and session, or None to use the simulator."""
-        variables = [value for value in map(os.environ.get, VARIABLES) if value]
-        variables = variables or [value for value in (os.environ.get(KEY_VARIABLE),) if value]
-        kind = _ACCOUNT
-        if file is None and not variables:
-            if not self._asks:
-                names = f"{' and '.join(VARIABLES)}, or {KEY_VARIABLE}"
-                missing = f"give --simulator or --cookies-file or --key-file, or set {names}"
-                raise click.UsageError(f"with --yes, {missing}")
-            click.echo(_HAVE)
-            kind = click.prompt("You have", type=click.Choice([_ACCOUNT, _KEY, _NOTHING]), default=_ACCOUNT)
-            if kind == _NOTHING:
-                return None
+    def accounts(self, given: str | None, files: Sequence[Path]) -> tuple[SetupAccount, ...]:
+        """Return the accounts to set up, at most one for each transport; none: use the simulator."""
+        secrets = [read_file(file) for file in files] or _from_environment()
+        if secrets:
+            name = given or self._text("Name of the account", "first", valid_account_name)
+            return _named(name, secrets)
+        if not self._asks:
+            names = f"{' and '.join(VARIABLES)}, or {KEY_VARIABLE}"
+            missing = f"give --simulator or --cookies-file or --key-file, or set {names}"
+            raise click.UsageError(f"with --yes, {missing}")
+        click.echo(_HAVE)
+        kind = click.prompt("You have", type=click.Choice([_ACCOUNT, _KEY, _BOTH, _NOTHING]), default=_ACCOUNT)
+        if kind == _NOTHING:
+            return ()
         name = given or self._text("Name of the account", "first", valid_account_name)
-        if file is not None or variables:
-            session = read_file(file) if file is not None else "\n".join(variables)
-            if wrong := account_problem(name, session):
-                raise click.ClickException(wrong)
-            return name, session
-        return name, _ask_key(name) if kind == _KEY else _ask_session(name)
+        asked = [_ask_session(name)] if kind in {_ACCOUNT, _BOTH} else []
+        asked += [_ask_key(name)] if kind in {_KEY, _BOTH} else []
+        return _named(name, asked)
 
     def license(self, given: str | None) -> str:
         """Return the name of the first license."""
@@ -92,6 +90,31 @@ class Answers:
                 raise click.UsageError(str(error)) from None
 
         return click.prompt(question, default=default, value_proc=checked) if self._asks else default
+
+
+def _from_environment() -> list[str]:
+    """Return the session and the key of the environment, if they are there."""
+    session = "\n".join(value for value in map(os.environ.get, VARIABLES) if value)
+    return [secret for secret in (session, os.environ.get(KEY_VARIABLE, "")) if secret]
+
+
+def _named(name: str, secrets: Sequence[str]) -> tuple[SetupAccount, ...]:
+    """Return accounts with names of their own.
+
+    Raises:
+        click.ClickException: one is invalid, or two are of the same kind.
+
+    """
+    accounts = tuple(
+        SetupAccount(id=f"{name}-key" if number else name, secret=secret) for number, secret in enumerate(secrets)
+    )
+    for account in accounts:
+        if wrong := account_problem(account.id, account.secret):
+            raise click.ClickException(wrong)
+    if len({account.transport for account in accounts}) < len(accounts):
+        message = "both are of the same kind: give cookies and a key, and add others with `gemini-gateway accounts add`"
+        raise click.ClickException(message)
+    return accounts
 
 
 def _ask_key(name: str) -> str:

@@ -161,7 +161,7 @@ def test_the_next_steps_name_other_paths(run, tmp_path):
     ("arguments", "words"),
     [
         (["--yes"], "--simulator or --cookies-file"),
-        (["--yes", "--simulator", "--cookies-file", "x"], "give one of"),
+        (["--yes", "--simulator", "--cookies-file", "x"], "give --simulator alone"),
         (["--yes", "--cookies-file", "nowhere"], "nowhere cannot be read: No such file"),
         (["--yes", "--cookies-file", "cookies", "--account", "a b"], "not a valid account name"),
         (["--yes", "--cookies-file", "cookies", "--license", "a b"], "a license's id is"),
@@ -340,3 +340,21 @@ def test_a_key_is_recognized_checked_and_shown_as_a_key(run, tmp_path):
     assert "The API accepts the key" in done.output
     assert key not in done.output
     assert list(tomllib.loads((tmp_path / "gateway.toml").read_text())["transports"]) == ["api"]
+
+
+def test_both_ways_are_set_up_at_once_without_prompts(run, tmp_path, site):
+    key = "AIza" + "d" * 35
+    api = Process("simulate", "--port", "0", "--api-key", key, cwd=tmp_path)
+    try:
+        url = api.wait_for("Base URL").rpartition(" ")[2].strip()
+        (tmp_path / "cookies").write_text(HEADER)
+        (tmp_path / "key").write_text(key)
+        env = {**site, "GEMINI_GATEWAY__TRANSPORTS__API__BASE_URL": url}
+        done = run("--yes", "--cookies-file", "cookies", "--key-file", "key", "--account", "me", env=env)
+    finally:
+        api.stop()
+    assert done.exit_code == 0, done.output
+    assert re.findall(r"(?m)^(me|me-key)$", done.output) == ["me", "me-key"]
+    assert "The API accepts the key" in done.output
+    assert key not in done.output
+    assert list(tomllib.loads((tmp_path / "gateway.toml").read_text())["transports"]) == ["web", "api"]

@@ -3,13 +3,24 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.init.plan import SetupPlan, account_problem, settings_text, store_section, valid_account_name
+from service.cli.init.plan import (
+    SetupAccount,
+    SetupPlan,
+    account_problem,
+    settings_text,
+    store_section,
+    valid_account_name,
+)
 
-HEADER = "__Secure-1PSID=canary; __Secure-1PSIDTS=canary"
+HEADER, KEY = "__Secure-1PSID=canary; __Secure-1PSIDTS=canary", "AIza-canary-key"
+
+
+def accounts(*secrets):
+    return tuple(SetupAccount(id=f"a{number}", secret=secret) for number, secret in enumerate(secrets))
 
 
 def test_a_plan_hides_its_session():
-    assert "canary" not in repr(SetupPlan(path=Path("gateway.toml"), session=HEADER))
+    assert "canary" not in repr(SetupPlan(path=Path("gateway.toml"), accounts=accounts(HEADER)))
 
 
 @pytest.mark.parametrize(
@@ -30,11 +41,16 @@ def test_the_store_of_an_existing_file_is_kept_and_a_local_one_gets_a_key(tmp_pa
     assert store_section(path) == section
 
 
-@pytest.mark.parametrize(("session", "transport"), [(None, "simulator"), (HEADER, "web"), ("AIza-canary-key", "api")])
-def test_the_settings_name_the_upstream_and_hold_no_session(session, transport):
-    text = settings_text(SetupPlan(path=Path("gateway.toml"), session=session), {"key_file": "gateway.key"})
-    assert list(tomllib.loads(text)["transports"]) == [transport]
+@pytest.mark.parametrize(
+    ("secrets", "transports"),
+    [([], ["simulator"]), ([HEADER], ["web"]), ([KEY], ["api"]), ([HEADER, KEY], ["web", "api"])],
+)
+def test_the_settings_name_the_upstreams_and_hold_no_secret(secrets, transports):
+    plan = SetupPlan(path=Path("gateway.toml"), accounts=accounts(*secrets))
+    text = settings_text(plan, {"key_file": "gateway.key"})
+    assert list(tomllib.loads(text)["transports"]) == transports
     assert "canary" not in text
+    assert "{" not in text
 
 
 def test_an_account_name_is_checked_before_anything_is_written():

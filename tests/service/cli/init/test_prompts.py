@@ -21,6 +21,13 @@ def answer(question, typed="", *, asks=True, replaces=False):
         return question(Answers(asks=asks, replaces=replaces)), out.getvalue().decode()
 
 
+def given(typed="", *, name=None, files=(), asks=False):
+    """Return the names and credentials of the accounts."""
+    accounts, output = answer(lambda answers: answers.accounts(name, files), typed, asks=asks)
+    assert "canary" not in output + repr(accounts)
+    return [(one.id, one.secret) for one in accounts]
+
+
 def test_a_folder_gets_the_default_file_name(folder):
     (folder / "deep").mkdir()
     path, _ = answer(lambda answers: answers.path(folder / "deep"))
@@ -40,19 +47,19 @@ def test_existing_settings_are_replaced_only_with_consent(folder):
 
 def test_without_prompts_an_account_must_be_given():
     with pytest.raises(click.UsageError, match="--simulator or --cookies-file"):
-        answer(lambda answers: answers.account(None, None), asks=False)
+        answer(lambda answers: answers.accounts(None, []), asks=False)
 
 
 def test_the_session_can_come_from_a_file_or_the_environment(folder, monkeypatch):
     (folder / "cookies").write_text(HEADER)
-    assert answer(lambda answers: answers.account("mine", folder / "cookies"), asks=False)[0] == ("mine", HEADER)
+    assert given(name="mine", files=[folder / "cookies"]) == [("mine", HEADER)]
     monkeypatch.setenv("GEMINI_GATEWAY_PSID", "canary")
     monkeypatch.setenv("GEMINI_GATEWAY_PSIDTS", "canary-ts")
-    assert answer(lambda answers: answers.account(None, None), asks=False)[0] == ("first", "canary\ncanary-ts")
+    assert given() == [("first", "canary\ncanary-ts")]
 
 
 def test_without_an_account_the_simulator_is_used():
-    assert answer(lambda answers: answers.account(None, None), "nothing\n")[0] is None
+    assert answer(lambda answers: answers.accounts(None, []), "nothing\n")[0] == ()
 
 
 def test_an_invalid_license_name_is_prompted_for_again():
@@ -73,13 +80,29 @@ def test_the_session_of_an_existing_account_is_replaced_only_with_consent(asks, 
 
 
 def test_a_key_is_prompted_for_until_it_has_the_form_of_one():
-    account, output = answer(lambda answers: answers.account("mine", None), "key\ncanary\nAIza-canary\n")
-    assert account == ("mine", "AIza-canary")
-    assert "canary" not in output
+    assert given("key\ncanary\nAIza-canary\n", name="mine", asks=True) == [("mine", "AIza-canary")]
 
 
 def test_a_key_can_come_from_the_environment_or_a_file(folder, monkeypatch):
     (folder / "key").write_text("AIza-canary-1\n")
-    assert answer(lambda answers: answers.account(None, folder / "key"), asks=False)[0] == ("first", "AIza-canary-1")
+    assert given(files=[folder / "key"]) == [("first", "AIza-canary-1")]
     monkeypatch.setenv("GEMINI_GATEWAY_API_KEY", "AIza-canary-2")
-    assert answer(lambda answers: answers.account(None, None), asks=False)[0] == ("first", "AIza-canary-2")
+    assert given() == [("first", "AIza-canary-2")]
+
+
+def test_both_ways_come_from_files_the_environment_or_prompts(folder, monkeypatch):
+    (folder / "cookies").write_text(HEADER)
+    (folder / "key").write_text("AIza-canary-1\n")
+    both = [("first", HEADER), ("first-key", "AIza-canary-1")]
+    assert given(files=[folder / "cookies", folder / "key"]) == both
+    typed = "both\ncookies\nAIza-canary-1\n"
+    assert [name for name, _ in given(typed, name="me", asks=True)] == ["me", "me-key"]
+    monkeypatch.setenv("GEMINI_GATEWAY_PSID", "canary")
+    monkeypatch.setenv("GEMINI_GATEWAY_API_KEY", "AIza-canary-2")
+    assert given() == [("first", "canary"), ("first-key", "AIza-canary-2")]
+
+
+def test_two_credentials_of_one_kind_are_refused(folder):
+    (folder / "key").write_text("AIza-canary-1\n")
+    with pytest.raises(click.ClickException, match="of the same kind"):
+        answer(lambda answers: answers.accounts(None, [folder / "key"] * 2), asks=False)
