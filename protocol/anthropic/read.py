@@ -228,6 +228,7 @@ def read_options(body: wire.CreateMessage, selection: Selection, applied: frozen
         thinking_tokens=thinking_tokens_of(budget, selection, applied, "thinking.budget_tokens"),
         search=any(kind.startswith("web_search_") for kind in kinds),
         open_urls=any(kind.startswith("web_fetch_") for kind in kinds),
+        run_code=any(kind.startswith("code_execution_") for kind in kinds),
     )
     return with_sampling(options, body, applied)
 

@@ -8,10 +8,7 @@ import secrets
 
 from protocol.anthropic import message_wire as out
 from protocol.http.markdown import is_web
-from protocol.model import Citation, Event, Text
-
-_QUERY = {"query": ""}
-"""The arguments of a search: the website does not tell its words, but clients want a text."""
+from protocol.model import Citation, Consulted, Event, Text
 
 
 class AnswerSources:
@@ -20,6 +17,8 @@ class AnswerSources:
     def __init__(self) -> None:
         """Start without sources."""
         self._said: list[str] = []
+        self._query = ""
+        """The words of the search: the website does not tell them, but clients want a text."""
         self._titles: dict[str, str] = {}
         """The title of each source by its URL."""
 
@@ -27,6 +26,8 @@ class AnswerSources:
         """Take the next event; return its citation, if it is one with a web address."""
         if isinstance(event, Text):
             self._said.append(event.text)
+        if isinstance(event, Consulted) and event.queries:
+            self._query = "; ".join(event.queries)
         if not isinstance(event, Citation) or not is_web(event.url):
             return []
         self._titles.setdefault(event.url, event.title)
@@ -37,6 +38,6 @@ class AnswerSources:
         """Return the blocks of a search and its results, or none without sources."""
         if not self._titles:
             return []
-        used = out.SaidServerToolUse(id=f"srvtoolu_{secrets.token_hex(12)}", input=_QUERY)
+        used = out.SaidServerToolUse(id=f"srvtoolu_{secrets.token_hex(12)}", input={"query": self._query})
         found = [out.WebSearchResult(title=title, url=url) for url, title in self._titles.items()]
         return [used, out.SaidSearchResults(tool_use_id=used.id, content=found)]

@@ -7,8 +7,8 @@ from protocol.structured.tool_checks import NO_ARGUMENTS, Mode, NameRule, check_
 
 _NAMES = NameRule(longest=128)
 _CUSTOM = frozenset({"custom", "function"})
-_NEEDLESS = ("web_search_", "web_fetch_", "tool_search_tool_")
-"""Beginnings of the types of Anthropic's own tools that need no call: the site searches, and knows all tools."""
+_NEEDLESS = ("web_search_", "web_fetch_", "code_execution_", "tool_search_tool_")
+"""Beginnings of the types of Anthropic's own tools that need no call: the model searches, runs code, and knows all."""
 
 
 def tool_choice(body: wire.CountTokens) -> ToolChoice | None:

@@ -135,7 +135,7 @@ class MessageWriter:
         if self._context.thinking and reply.thoughts:
             content.append(out.SaidThinking(thinking=reply.thoughts, signature=_SIGNATURE))
         text = "".join(map(self._text.add, reply.pieces))
-        cited = [citation for piece in reply.pieces for citation in self._cited(piece)]
+        cited = [citation for piece in (*reply.pieces, *reply.about) for citation in self._cited(piece)]
         if text:
             content.append(out.SaidText(text=text, citations=cited or msgspec.UNSET))
         content += [

@@ -12,7 +12,7 @@ import msgspec
 
 from protocol.gemini import wire
 from protocol.http.conversation import Attachment, Message, Source
-from protocol.model import BadRequest, Role, ToolCall
+from protocol.model import BadRequest, FileView, Role, ToolCall
 
 _ROLES = {
     "user": Role.USER,
@@ -159,7 +159,20 @@ def content_of(part: wire.ContentPart | str, at: str) -> Content | None:
         return f"```{part.executable_code.language.lower()}\n{part.executable_code.code}\n```\n"
     if part.code_execution_result is not None:
         return f"```\n{part.code_execution_result.output}\n```\n"
-    return _attachment(part.inline_data, part.file_data, at)
+    found = _attachment(part.inline_data, part.file_data, at)
+    return msgspec.structs.replace(found, view=_view(part, at)) if found is not None else None
+
+
+def _view(part: wire.ContentPart, at: str) -> FileView | None:
+    """Return how a file is read."""
+    level = part.media_resolution.level if part.media_resolution is not None else ""
+    if level and level not in wire.PART_RESOLUTIONS and level != wire.RESOLUTIONS[0]:
+        param = f"{at}.mediaResolution.level"
+        raise BadRequest(f"'{param}' must be one of: {', '.join(sorted(wire.PART_RESOLUTIONS))}.", param=param)
+    clip = part.video_metadata or wire.VideoMetadata()
+    resolution = level if level in wire.PART_RESOLUTIONS else ""
+    view = FileView(resolution=resolution, start=clip.start_offset, end=clip.end_offset, fps=clip.fps)
+    return view if view != FileView() else None
 
 
 def _attachment(inline: wire.Blob | None, file: wire.FileData | None, at: str) -> Attachment | None:

@@ -22,6 +22,7 @@ _OWN_NAMES = frozenset(
     }
 )
 """Fields whose value has names that Google does not define."""
+PART_RESOLUTIONS = frozenset(f"MEDIA_RESOLUTION_{name}" for name in ("LOW", "MEDIUM", "HIGH", "ULTRA_HIGH"))
 RESOLUTIONS = tuple(f"MEDIA_RESOLUTION_{name}" for name in ("UNSPECIFIED", "LOW", "MEDIUM", "HIGH"))
 _CATEGORIES = (
     *(f"HARM_CATEGORY_{name}" for name in ("UNSPECIFIED", "DEROGATORY", "TOXICITY", "VIOLENCE", "SEXUAL", "MEDICAL")),
@@ -102,6 +103,20 @@ class CodeExecutionResult(msgspec.Struct, frozen=True, rename="camel"):
     output: str = ""
 
 
+class PartResolution(msgspec.Struct, frozen=True):
+    """How closely a file is read."""
+
+    level: str = ""
+
+
+class VideoMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    """Which part of a video is read."""
+
+    start_offset: str = ""
+    end_offset: str = ""
+    fps: float | None = None
+
+
 class ContentPart(msgspec.Struct, frozen=True, rename="camel"):
     """A part of a message: one of its fields is set."""
 
@@ -114,6 +129,8 @@ class ContentPart(msgspec.Struct, frozen=True, rename="camel"):
     executable_code: ExecutableCode | None = None
     code_execution_result: CodeExecutionResult | None = None
     thought_signature: Any = None
+    media_resolution: PartResolution | None = None
+    video_metadata: VideoMetadata | None = None
 
 
 Parts = list[ContentPart | str]

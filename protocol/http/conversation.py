@@ -21,6 +21,7 @@ from protocol.model import (
     Capability,
     Catalogue,
     FilePart,
+    FileView,
     MediaKind,
     MediaPart,
     MediaRef,
@@ -65,6 +66,8 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     param: str
     """The path of its URL or base64."""
     source: Source
+    view: FileView | None = None
+    """How it is read; None: as usual."""
 
     async def read(self, context: RequestContext) -> FilePart | MediaPart:
         """Read the file.
@@ -81,6 +84,12 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
         if source.form in {"image_id", "file_id"}:
             return await files.from_id(source.text, field, context)
         return await files.from_text(source.text, field, context)
+
+    def seen(self, file: FilePart | MediaPart) -> FilePart | MediaPart:
+        """Return its file with the way in which it is read."""
+        if self.view is None or isinstance(file, MediaPart):
+            return file
+        return msgspec.structs.replace(file, view=self.view)
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +130,10 @@ async def read_turns(
         Turn(
             role=message.role,
             parts=(
-                *(TextPart(text=part) if isinstance(part, str) else taken[part.at] for part in message.parts),
+                *(
+                    TextPart(text=part) if isinstance(part, str) else part.seen(taken[part.at])
+                    for part in message.parts
+                ),
                 *linked.get(index, ()),
             ),
             name=message.name,

@@ -108,6 +108,18 @@ class TextPart(msgspec.Struct, frozen=True, tag="text"):
     text: str
 
 
+class FileView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a file is read."""
+
+    resolution: str = ""
+    """How closely, in Google's name."""
+    start: str = ""
+    """Where the wanted part of a video begins: seconds, as in `1.5s`."""
+    end: str = ""
+    fps: float | None = None
+    """How many frames per second of a video are read."""
+
+
 class FilePart(msgspec.Struct, frozen=True, tag="file", kw_only=True, dict=True, omit_defaults=True):
     """A file in a turn: an image, a document, audio or video. Its content is in `data` or in `stored`."""
 
@@ -118,6 +130,8 @@ class FilePart(msgspec.Struct, frozen=True, tag="file", kw_only=True, dict=True,
     mime: str
     """The media type, detected from the first bytes; the declared type is not trusted."""
     name: str
+    view: FileView | None = None
+    """How it is read; None: as usual."""
 
     @property
     def content(self) -> Content:
@@ -138,7 +152,7 @@ class FilePart(msgspec.Struct, frozen=True, tag="file", kw_only=True, dict=True,
         """Return this file with its content in memory."""
         if self.stored is None:
             return self
-        return FilePart(data=self.stored.whole(), mime=self.mime, name=self.name)
+        return FilePart(data=self.stored.whole(), mime=self.mime, name=self.name, view=self.view)
 
     def __repr__(self) -> str:
         """Return a text without the content."""

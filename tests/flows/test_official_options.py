@@ -1,5 +1,6 @@
 """Options of requests in all dialects, as they arrive at the official API; Google's own packages judge the bodies."""
 
+import base64
 import json
 import subprocess
 
@@ -11,6 +12,7 @@ from tests.conftest import BASE_SETTINGS, KEY, OFFICIAL, ROOT, Gateway
 from tests.recorder import recording
 
 MODEL, LITE = "gemini-3.6-flash", "gemini-2.5-flash-lite"
+PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=")
 TOOLS = [{"type": "function", "function": {"name": "clock"}}]
 OLD = f'\n[transports.api.models]\nflash-lite = "{LITE}"\n'
 
@@ -132,6 +134,32 @@ def test_options_of_a_response_and_of_a_text_completion_arrive(client, api):
     config = api.bodies[-1]["generationConfig"]
     assert (config["seed"], config["maxOutputTokens"], config["stopSequences"]) == (5, 2, ["x"])
     assert (text.choices[0].text, text.choices[0].finish_reason) == ("one two ", "length")
+
+
+def test_each_dialect_may_let_the_model_run_code(client, http, api):
+    asked_for = '<sim analysis="true" text="It is 42."/> 6 * 7?'
+    response = client.responses.create(
+        model=MODEL, input=asked_for, tools=[{"type": "code_interpreter", "container": {"type": "auto"}}]
+    )
+    assert api.bodies[-1]["tools"] == [{"codeExecution": {}}]
+    assert "```python\nprint(6 * 7)\n```" in response.output_text
+    said = {"role": "user", "content": asked_for}
+    tools = [{"type": "code_execution_20250825", "name": "code_execution"}]
+    answer = message(http, messages=[said], tools=tools).json()
+    assert api.bodies[-1]["tools"] == [{"codeExecution": {}}]
+    assert answer["content"][0]["text"].endswith("It is 42.")
+
+
+def test_a_file_is_read_as_the_client_asks(http, api):
+    png = base64.b64encode(PIXEL).decode()
+    part = {"inline_data": {"mime_type": "image/png", "data": png}}
+    part["media_resolution"] = {"level": "MEDIA_RESOLUTION_HIGH"}
+    answer = generated(http, contents=[{"role": "user", "parts": [part, {"text": "<echo>seen</echo>"}]}])
+    assert answer.status_code == 200, answer.text
+    assert api.bodies[-1]["contents"][0]["parts"][0]["mediaResolution"] == {"level": "MEDIA_RESOLUTION_HIGH"}
+    part["media_resolution"] = {"level": "HUGE"}
+    refused = generated(http, contents=[{"role": "user", "parts": [part]}])
+    assert (refused.status_code, "mediaResolution.level" in refused.text) == (400, True)
 
 
 def message(http, **fields):

@@ -189,7 +189,7 @@ def step_server_tools(client):
         assert message.content[1].id == message.content[2].tool_use_id
         history = [user("hello"), message.to_param(), user("<echo>still here</echo>")]
         equal(said_by(client.messages.create(model=MODEL, max_tokens=99, messages=history)), "still here")
-    program = {"type": "code_execution_20250825", "name": "code_execution"}
+    program = {"type": "computer_20250124", "name": "computer", "display_width_px": 9, "display_height_px": 9}
     refused(client, anthropic.BadRequestError, "'tools[1].type'", tools=[search, program])
 
 

@@ -86,7 +86,7 @@ class _SentMessages:
         parts: list[wire.ContentPart] = []
         for part in turn.parts:
             if not isinstance(part, TextPart):
-                parts.append(self._inserts.files[id(part)])
+                parts.append(viewed_file(part, self._inserts, since_3=self._signed))
             elif part.text:
                 parts.append(wire.ContentPart(text=part.text))
         return parts
@@ -122,6 +122,20 @@ class _SentMessages:
             )
             files = [part for part in self._said(result) if part.text is None]
             self._append("user", (wire.ContentPart(text=words), *files))
+
+
+def viewed_file(part: FilePart | MediaPart, inserts: Inserts, *, since_3: bool) -> wire.ContentPart:
+    """Return the part of a file with the way in which it is read; only models since Gemini 3 have a resolution."""
+    sent = inserts.files[id(part)]
+    if isinstance(part, MediaPart) or part.view is None:
+        return sent
+    view = part.view
+    clip = wire.VideoClipping(view.start, view.end, view.fps)
+    return msgspec.structs.replace(
+        sent,
+        media_resolution=wire.MediaResolution(view.resolution) if view.resolution and since_3 else None,
+        video_metadata=clip if clip != wire.VideoClipping() and part.mime.startswith("video/") else None,
+    )
 
 
 def call_parts(calls: Sequence[ToolCall], inserts: Inserts, *, signed: bool) -> Iterator[wire.ContentPart]:

@@ -69,6 +69,20 @@ class CodeExecutionResult(msgspec.Struct, frozen=True, rename="camel", omit_defa
     output: str = ""
 
 
+class MediaResolution(msgspec.Struct, frozen=True):
+    """How closely a file is read."""
+
+    level: str
+
+
+class VideoClipping(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Which part of a video is read."""
+
+    start_offset: str = ""
+    end_offset: str = ""
+    fps: float | None = None
+
+
 class ContentPart(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """A part of a message: one of its fields has content, the others say something about it."""
 
@@ -79,6 +93,8 @@ class ContentPart(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     function_response: FunctionResponse | None = None
     executable_code: ExecutableCode | None = None
     code_execution_result: CodeExecutionResult | None = None
+    media_resolution: MediaResolution | None = None
+    video_metadata: VideoClipping | None = None
     thought: bool = False
     """Whether it belongs to the model's thoughts."""
     thought_signature: str = ""

@@ -23,6 +23,8 @@ from protocol.structured.tool_checks import (
 
 _SEARCHES = ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
 """The site searches without being asked; the API does not."""
+_CODE = "code_interpreter"
+"""Both the site and the API run Python of the model's own; no files of the client's are there."""
 _PICTURES = "image_generation"
 _IGNORED_OPTIONS = IgnoredFields(
     {
@@ -55,6 +57,8 @@ class OfferedTools(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the answer must be a picture."""
     searches: bool = False
     """Whether the model may search the web."""
+    runs_code: bool = False
+    """Whether the model may run code."""
 
 
 def read_tools(body: wire.ResponseRequest) -> OfferedTools:
@@ -73,7 +77,7 @@ def read_tools(body: wire.ResponseRequest) -> OfferedTools:
             found.append((f"{at}.name", _function(tool, at, namespace, names)))
         elif tool.type == _PICTURES and namespace is None:
             pictures = _pictures(tool, at)
-        elif tool.type not in _SEARCHES or namespace is not None:
+        elif tool.type not in {*_SEARCHES, _CODE} or namespace is not None:
             text = f"Tools of the type '{tool.type}' are not supported: offer a 'function' (at '{at}.type')."
             raise BadRequest(text, param=f"{at}.type", code="unsupported_parameter")
     if len(found) > MOST_TOOLS:
@@ -93,6 +97,7 @@ def read_tools(body: wire.ResponseRequest) -> OfferedTools:
         pictures=pictures if mode != "none" else None,
         draws=draws,
         searches=body.tool_choice != "none" and any(tool.type in _SEARCHES for tool in body.tools or ()),
+        runs_code=body.tool_choice != "none" and any(tool.type == _CODE for tool in body.tools or ()),
     )
 
 
@@ -125,7 +130,7 @@ def _choice(choice: str | wire.ResponseToolChoice | None, names: FunctionNames) 
     match choice:
         case None:
             return "auto", ()
-        case wire.ResponseToolChoice() if choice.type in _SEARCHES:
+        case wire.ResponseToolChoice() if choice.type in {*_SEARCHES, _CODE}:
             return "auto", ()
         case str() if choice in _MODES:
             return _MODES[choice], ()

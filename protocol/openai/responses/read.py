@@ -265,7 +265,7 @@ def read_options(
     """
     options = with_sampling(bounded_options(Bounds(tokens=body.max_output_tokens)), body, applied)
     effort = effort_of(body.reasoning.effort if body.reasoning is not None else None, selection, applied)
-    return msgspec.structs.replace(options, effort=effort, search=tools.searches)
+    return msgspec.structs.replace(options, effort=effort, search=tools.searches, run_code=tools.runs_code)
 
 
 def ignored_fields(body: wire.ResponseRequest, selection: Selection, applied: frozenset[str]) -> list[str]:

@@ -85,7 +85,7 @@ def test_functions_of_a_namespace_may_be_chosen(choice, allowed):
         ([{"type": "function"}], None, "tools[0].name"),
         ([FUNCTION | {"parameters": {"type": 5}}], None, "tools[0].parameters"),
         ([PICTURE | {"background": "transparent"}], None, "tools[0].background"),
-        ([{"type": "code_interpreter"}], None, "tools[0].type"),
+        ([{"type": "file_search"}], None, "tools[0].type"),
         ([FUNCTION], {"type": "function", "name": "g"}, "tool_choice"),
         ([FUNCTION], PICTURE, "tool_choice"),
         ([FUNCTION], {"type": "mcp"}, "tool_choice"),
