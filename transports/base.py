@@ -14,6 +14,7 @@ from protocol.model import (
     Handle,
     MediaRef,
     MediaStream,
+    Model,
     Rendition,
     Selection,
     UpstreamFailed,
@@ -48,6 +49,11 @@ class Transport(Protocol):
     @property
     def accounts(self) -> Sequence[Account]:
         """Its accounts; another sequence object after one was added, changed or removed."""
+        ...
+
+    @property
+    def discovered(self) -> Sequence[Model]:
+        """The models that its upstream lists and clients can request by name; another object after a change."""
         ...
 
     def offers(self, selection: Selection) -> bool:

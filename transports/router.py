@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Annotated
 
 import msgspec
@@ -20,6 +21,7 @@ from protocol.model import (
     MediaPart,
     MediaRef,
     MediaStream,
+    Model,
     Refused,
     Rendition,
     Selection,
@@ -67,10 +69,22 @@ class Router:
         rng: Rng = random.random,
     ) -> None:
         """Ask `failovers` in the order of `routes`; None: in their own order."""
-        self.catalogue = catalogue
+        self._configured = self._catalogue = catalogue
+        self._discovered: list[Sequence[Model]] = []
+        """The models that the transports listed when `_catalogue` was made."""
         self._failovers, self._deadlines, self._rng = failovers, deadlines, rng
         self._by_name = {failover.transport.name: failover for failover in failovers}
         self.routes = routes or RouteTable((), dict.fromkeys(self._by_name, frozenset()))
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The models of the settings, and those that the upstreams list now."""
+        found = [failover.transport.discovered for failover in self._failovers]
+        if len(found) != len(self._discovered) or any(
+            new is not old for new, old in zip(found, self._discovered, strict=True)
+        ):
+            self._discovered, self._catalogue = found, self._configured.with_listed(chain.from_iterable(found))
+        return self._catalogue
 
     @property
     def failovers(self) -> Sequence[Failover]:
@@ -92,6 +106,15 @@ class Router:
             if failover.transport.offers(selection):
                 found |= dict.fromkeys(failover.served_by(selection, tier))
         return tuple(found)
+
+    def asked_for(self, selection: Selection) -> frozenset[tuple[str, str]]:
+        """Return what each transport would ask its upstream for, as `Engine.asked_for`: a model, or one of a family."""
+        transports = {failover.transport.name: failover.transport for failover, _ in self._reachable(selection)}
+        found = {name: one.quota_of(selection) for name, one in transports.items() if one.offers(selection)}
+        model = selection.model
+        return frozenset(
+            (name, model.upstream.get(name, asked) if asked == model.family else asked) for name, asked in found.items()
+        )
 
     def _reachable(self, selection: Selection) -> Iterator[tuple[Failover, str]]:
         """Yield the transports, and the tier of each, that some request for a selection may be sent to."""

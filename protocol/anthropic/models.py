@@ -11,6 +11,7 @@ from starlette.responses import Response
 from protocol.http.body import encode_json
 from protocol.http.context import caller_of, context_of
 from protocol.http.errors import ASGIResponse
+from protocol.http.own_models import may_be_listed
 from protocol.model import BadRequest, Engine, Selection
 
 _MOST = 1000
@@ -40,7 +41,7 @@ class AnthropicModels:
 
     def __init__(self, engine: Engine) -> None:
         """Serve the models of `engine`."""
-        self._catalogue = engine.catalogue
+        self._engine = engine
 
     async def list(self, request: Request) -> ASGIResponse:
         """Return the models that the caller may use: all, or the page that the query asks for.
@@ -50,8 +51,10 @@ class AnthropicModels:
 
         """
         caller = caller_of(context_of(request.scope))
-        catalogue = self._catalogue.with_aliases(caller.aliases)
-        chat = (one for one in catalogue.listed() if not one.capability.has_own_models)
+        catalogue = self._engine.catalogue.with_aliases(caller.aliases)
+        chat = (
+            one for one in catalogue.listed() if not one.capability.has_own_models and may_be_listed(self._engine, one)
+        )
         data = [_info(selection) for selection in chat if caller.may_use(selection)]
         return Response(encode_json(_page(data, request.query_params)), media_type="application/json")
 
@@ -64,7 +67,7 @@ class AnthropicModels:
 
         """
         caller = caller_of(context_of(request.scope))
-        selection = self._catalogue.with_aliases(caller.aliases).resolve(request.path_params["model"])
+        selection = self._engine.catalogue.with_aliases(caller.aliases).resolve(request.path_params["model"])
         caller.permit(selection)
         return Response(encode_json(_info(selection)), media_type="application/json")
 

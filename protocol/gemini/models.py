@@ -97,11 +97,14 @@ def _number(query: dict[str, str], name: str, default: int) -> int:
 def _model(selection: Selection) -> GeminiModel:
     extended = ", with extended thinking" if selection.extended else ""
     name = selection.alias or selection.name
+    model = selection.model
     return GeminiModel(
         name=f"models/{name}",
         base_model_id=selection.model.id,
         version=selection.id,
         display_name=name,
         description=f"Answers with {selection.capability}{extended}.",
+        input_token_limit=model.input_tokens or _INPUT_TOKENS,
+        output_token_limit=model.output_tokens or _OUTPUT_TOKENS,
         supported_generation_methods=_METHODS_OF.get(selection.capability, _METHODS),
     )

@@ -22,8 +22,9 @@ _NOT_OFFERED = {
 
 
 def may_be_listed(engine: Engine, selection: Selection) -> bool:
-    """Return whether lists of models have a selection: models of these kinds only where a transport offers them."""
-    return not selection.capability.has_own_models or engine.offers(selection)
+    """Return whether lists of models have a selection: models of these kinds, and those of a list, only if offered."""
+    always = not selection.capability.has_own_models and not selection.model.only_upstream
+    return always or engine.offers(selection)
 
 
 def check_own_model(engine: Engine, selection: Selection, own: Capability | None) -> None:

@@ -20,7 +20,7 @@ from copy import copy
 from difflib import get_close_matches
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from urllib.parse import unquote
 
 import msgspec
@@ -94,6 +94,22 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Other names of the model."""
     upstream: dict[str, str] = {}
     """Upstream model ids by transport name; they replace the search by family and discovery."""
+    only_upstream: bool = False
+    """Whether only the transports in `upstream` have the model; otherwise those that have its family serve it, too."""
+    input_tokens: int = 0
+    """The longest prompt; 0: not known."""
+    output_tokens: int = 0
+    """The longest answer; 0: not known."""
+
+    @property
+    def plain(self) -> Capability:
+        """What its name means without a suffix: a chat, unless its turns cannot produce one."""
+        chats = Capability.CHAT in self.capabilities or not self.capabilities
+        return Capability.CHAT if chats else self.capabilities[0]
+
+    def is_at(self, transport: str) -> bool:
+        """Return whether a transport may have the model."""
+        return not self.only_upstream or transport in self.upstream
 
 
 _ALL = tuple(capability for capability in Capability if capability not in _OWN_MODELS)
@@ -154,7 +170,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def suffix(self) -> str:
         """Its capability and extended thinking, as its names have them at the end; empty: a plain chat."""
-        capability = f"-{self.capability}" if self.capability in _SUFFIXED else ""
+        suffixed = self.capability in _SUFFIXED and self.capability is not self.model.plain
+        capability = f"-{self.capability}" if suffixed else ""
         return f"{capability}{'-' + _EXTENDED if self.extended else ''}"
 
 
@@ -201,6 +218,13 @@ class Catalogue:
 
         """
         self._list_suffixes = list_suffixes
+        self._again = partial(
+            Catalogue,
+            aliases=aliases,
+            default_aliases=default_aliases,
+            list_suffixes=list_suffixes,
+            fallbacks=fallbacks,
+        )
         self._own = AliasTable({})
         """The aliases of a license."""
         self._aliases = AliasTable(aliases or {})
@@ -284,6 +308,28 @@ class Catalogue:
             found._own, found._resolved = AliasTable(aliases), {}  # noqa: SLF001 -- of this class
             self._personal[key] = found
         return self._personal[key]
+
+    def with_listed(self, listed: Iterable[Model]) -> "Catalogue":
+        """Return this catalogue with models that upstreams list; the names of this catalogue keep their meaning.
+
+        A preview of one of its models is another name of it.
+        """
+        models, found = dict(self._models), dict[str, Model]()
+        for one in listed:
+            name, base = one.id.lower(), models.get(one.id.removesuffix("-preview"))
+            if name in self._names or name in self._aliases.names or not _NAME.fullmatch(name):
+                continue
+            if base is not None:
+                aliases = dict.fromkeys((*base.aliases, one.id))
+                models[base.id] = msgspec.structs.replace(base, aliases=tuple(aliases))
+                continue
+            known = found.get(name, one)
+            found[name] = msgspec.structs.replace(
+                known,
+                upstream={**one.upstream, **known.upstream},
+                only_upstream=known.only_upstream and one.only_upstream,
+            )
+        return self._again([*models.values(), *found.values()])
 
     @classmethod
     def build(  # noqa: PLR0913 -- the settings of the catalogue
@@ -415,19 +461,6 @@ class Catalogue:
         names = [selection.name for selection in self.named()]
         return [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
 
-    def newest(self, model: Model) -> Model:
-        """Return the newest base that stands for the same upstream model.
-
-        A family is one model at the upstream, and the versions in its names here do not matter. Only a mapping to an
-        upstream id makes a difference, and a guest, which cannot choose a model.
-        """
-        same = [
-            one
-            for one in self._models.values()
-            if (one.family, one.guest, one.upstream) == (model.family, model.guest, model.upstream)
-        ]
-        return max((one for one in same if one.replaced_by is None), key=lambda one: one.created, default=model)
-
 
 def _parse_suffixes(model: Model, text: str) -> tuple[Capability, bool]:
     """Return the capability that suffixes such as `-canvas-extended` mean, and whether extended thinking is on.
@@ -437,7 +470,7 @@ def _parse_suffixes(model: Model, text: str) -> tuple[Capability, bool]:
 
     """
     suffixes = text.split("-")[1:]
-    plain = next((c for c in model.capabilities if c.has_own_models), Capability.CHAT)
+    plain = model.plain
     if plain.has_own_models and suffixes:
         raise ValueError(f"'{model.id}' takes no suffix.")
     allowed = {c.value: c for c in model.capabilities if c in _SUFFIXED}
@@ -447,7 +480,7 @@ def _parse_suffixes(model: Model, text: str) -> tuple[Capability, bool]:
         any(suffix not in allowed for suffix in chosen)
         or len(chosen) > 1
         or len(suffixes) - len(chosen) > 1
-        or (extended and chosen and not allowed[chosen[0]].extendable)
+        or (extended and not (allowed[chosen[0]] if chosen else plain).extendable)
     )
     if wrong:
         near = [f"{model.id}-{one}" for suffix in chosen for one in get_close_matches(suffix, allowed, 1, _NEAR)]

@@ -30,6 +30,10 @@ class Engine(Protocol):
         """Return the upstream models that would serve this now, as far as they are known; no I/O."""
         ...
 
+    def asked_for(self, selection: Selection) -> frozenset[tuple[str, str]]:
+        """Return what each transport that offers this asks its upstream for; two names with the same are one model."""
+        ...
+
     def applies(self, selection: Selection) -> frozenset[str]:
         """Return the names of the `AnswerOptions` that some transport which may serve this applies; no I/O."""
         ...

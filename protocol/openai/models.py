@@ -27,6 +27,9 @@ _MADE = {
 }
 
 
+Key = tuple[Capability, bool, bool, frozenset[tuple[str, str]]]
+
+
 class SiteModel(msgspec.Struct, frozen=True, kw_only=True):
     """An upstream model, with the upstream's names."""
 
@@ -78,7 +81,8 @@ class Models:
         caller = caller_of(context_of(request.scope))
         catalogue = self._engine.catalogue.with_aliases(caller.aliases)
         listed = (one for one in catalogue.listed() if caller.may_use(one) and may_be_listed(self._engine, one))
-        data = [self._object(one) for one in listed]
+        newest = self._newest()
+        data = [self._object(one, newest) for one in listed]
         return Response(encode_json(ModelList(data=data)), media_type="application/json")
 
     async def retrieve(self, request: Request) -> ASGIResponse:
@@ -92,13 +96,22 @@ class Models:
         caller = caller_of(context_of(request.scope))
         selection = self._engine.catalogue.with_aliases(caller.aliases).resolve(request.path_params["model"])
         caller.permit(selection)
-        return Response(encode_json(self._object(selection)), media_type="application/json")
+        return Response(encode_json(self._object(selection, self._newest())), media_type="application/json")
 
-    def _object(self, selection: Selection) -> ModelObject:
+    def _key(self, selection: Selection) -> Key:
+        """Return what the names of one upstream model have in common; a guest cannot choose a model."""
+        guest = selection.model.guest
+        return selection.capability, selection.extended, guest, self._engine.asked_for(selection)
+
+    def _newest(self) -> dict[Key, str]:
+        """Return the newest name of each upstream model."""
+        current = (one for one in self._engine.catalogue.selections() if one.base is None)
+        return {self._key(one): one.id for one in sorted(current, key=lambda one: one.model.created)}
+
+    def _object(self, selection: Selection, newest_names: dict[Key, str]) -> ModelObject:
         model, name = selection.model, selection.alias or selection.name
-        newest = msgspec.structs.replace(selection, model=self._engine.catalogue.newest(model))
         served_by = list(self._engine.served_by(selection))
-        main = (newest if list(self._engine.served_by(newest)) == served_by else selection).id
+        main = newest_names.get(self._key(selection), selection.id)
         return ModelObject(
             id=name,
             created=model.created,

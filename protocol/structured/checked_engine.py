@@ -97,6 +97,10 @@ class CheckedEngine:
         """As `Engine.served_by`."""
         return self._engine.served_by(selection)
 
+    def asked_for(self, selection: Selection) -> frozenset[tuple[str, str]]:
+        """As `Engine.asked_for`."""
+        return self._engine.asked_for(selection)
+
     def applies(self, selection: Selection) -> frozenset[str]:
         """As `Engine.applies`."""
         return self._engine.applies(selection)

@@ -127,6 +127,36 @@ def test_options_apply_where_the_transport_that_answers_knows_them(both):
     assert set(found) == {("api", None), ("web", '299 - "These fields have no effect here: seed, temperature."')}
 
 
+def test_models_that_the_keys_list_are_names_and_only_keys_serve_them(both):
+    listed = {one.id: one for one in both.one.models.list()}
+    for name in (
+        "gemini-4-argon",
+        "gemma-4-31b-it",
+        "gemini-flash-latest",
+        "gemini-3.1-pro-preview",
+        "gemini-4-neon-imagen",
+    ):
+        assert listed[name].model_extra["available"], name
+    assert not {"lyria-3.5", "gemini-2.0-flash"} & {*listed}
+    aliases = {
+        name: listed[name].model_extra["alias_of"] for name in ("gemini-3.5-flash", "gemini-3-pro", "gemini-4-argon")
+    }
+    assert aliases == {"gemini-3.5-flash": None, "gemini-3-pro": "gemini-pro-latest", "gemini-4-argon": None}
+    asked = both.one.chat.completions.with_raw_response.create(
+        model="gemini-4-argon", messages=[user("<echo>x</echo>")]
+    )
+    assert asked.headers["x-gateway-upstream-model"] == "gemini-4-argon"
+    assert (asked.parse().model, asked.headers["x-gateway-transport"]) == ("gemini-4-argon", "api")
+    drawn, account = both.ask("A fox.", model="gemini-nano-banana-2.1")
+    assert drawn.model_extra["images"]
+    assert account in KEYS
+    names = httpx.get(f"{both.gateway.origin}/v1beta/models", headers={"x-goog-api-key": KEY}).json()["models"]
+    limits = {one["name"]: one["inputTokenLimit"] for one in names}
+    assert limits["models/gemini-4-argon"] == 1048576
+    claude = httpx.get(f"{both.gateway.base_url}/models", headers={"x-api-key": KEY, "anthropic-version": "2023-06-01"})
+    assert "gemini-4-argon" in [one["id"] for one in claude.json()["data"]]
+
+
 def test_free_keys_come_first_then_the_site_and_paid_keys_last(both):
     accounts = [both.ask("<echo>x</echo>")[1] for _ in range(4)]
     assert accounts == ["free", "free", "site", "site"], "the free key has two requests per day and model"

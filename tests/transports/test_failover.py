@@ -60,6 +60,8 @@ class Scripted:
     def offers(self, selection):
         return self.capabilities
 
+    discovered = ()
+
     def applies(self, selection):
         return frozenset()
 

@@ -50,6 +50,8 @@ class Upstream:
         self.asked, self.at_home, self.offers = [], home, offers
         self.applied = frozenset()
 
+    discovered = ()
+
     def applies(self, selection):
         return self.applied
 

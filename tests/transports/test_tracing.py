@@ -56,6 +56,8 @@ class Upstream:
     def offers(self, selection):
         return True
 
+    discovered = ()
+
     def applies(self, selection):
         return frozenset()
 

@@ -1,9 +1,7 @@
 """Connects keys to the API, and reads the models that each of them has."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
-
-import msgspec
 
 from transports.account import Facts
 from transports.accounts.configured import ConfiguredAccount
@@ -15,6 +13,7 @@ from transports.api.keys import ACCOUNTS, fingerprint
 from transports.base import Deps
 from transports.generate_content.accounts import ModelAccount, ModelAccounts
 from transports.generate_content.api_client import ApiAccess, ApiClient, ListPage
+from transports.generate_content.listed_models import ListedModel
 from transports.http import client
 from transports.store.upstream_copies import UpstreamCopies
 from transports.tasks import background_tasks
@@ -22,13 +21,6 @@ from transports.tasks import background_tasks
 VERSION = "v1beta"
 _KEY_HEADER = "x-goog-api-key"
 _PAGE = "models?pageSize=1000"
-
-
-class ListedModel(msgspec.Struct, frozen=True, rename="camel"):
-    """A model of the API's list."""
-
-    name: str
-    display_name: str = ""
 
 
 class _ModelPage(ListPage, frozen=True, rename="camel"):
@@ -50,12 +42,9 @@ class KeyAccount(ModelAccount):
         """Return whether the key never has the model: free keys lack those that must be paid for."""
         return (needs_paid_key(model) and self.account.tier == "free") or super().lacks(model)
 
-    async def list_models(self) -> Mapping[str, str]:
-        """Return the names of the models that the API lists for the key, by id."""
-        found: dict[str, str] = {}
-        async for page in self.api.pages(_PAGE, _ModelPage):
-            found |= {model.name.removeprefix("models/"): model.display_name for model in page.models}
-        return found
+    async def list_models(self) -> Iterable[ListedModel]:
+        """Return the models that the API lists for the key."""
+        return [model async for page in self.api.pages(_PAGE, _ModelPage) for model in page.models]
 
 
 class KeyAccounts(ModelAccounts[ApiKeyAccount, KeyAccount]):
@@ -90,6 +79,7 @@ class KeyAccounts(ModelAccounts[ApiKeyAccount, KeyAccount]):
             connected.uploader = KeyUploads(config, api, facts.credential, self._deps.store, self._deps.clock)
             copies = UpstreamCopies(self._deps.store.records)
             connected.cleanup = KeyCleanup(api, facts.credential, copies, self._deps.clock, config.delete_seconds)
+            await connected.restored()
             yield connected
 
 

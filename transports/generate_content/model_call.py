@@ -87,7 +87,7 @@ class ModelCall:
         """Ask `model` with `account`."""
         self._config, self._account, self._model = config, account, model
         self._signatures, self._media, self._files = deps.signatures, deps.media, deps.files
-        self._traits = traits_of(model.id)
+        self._traits = traits_of(model.id, account.models.get(model.id))
 
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, transport: str) -> Exchange:
         """Send the request and wait for the first event; as `transports.base.Transport.open`."""

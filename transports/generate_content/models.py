@@ -6,9 +6,8 @@ Source: "Models", "Images", "Thinking".
 import re
 from collections.abc import Collection, Mapping
 
-import msgspec
-
 from protocol.model import Capability, Selection
+from transports.generate_content.listed_models import ListedModel
 from transports.generate_content.request_body import ModelTraits
 
 _VERSION = re.compile(r"gemini-(\d+)(?:\.(\d+))?")
@@ -30,13 +29,6 @@ OWN_FAMILIES = frozenset({"embedding", "tts", "tts-lite", "transcribe"})
 """Families of models for embeddings, speech and transcripts, which only the Developer API has under these names."""
 
 
-class ApiModel(msgspec.Struct, frozen=True):
-    """A model as the API lists it."""
-
-    id: str
-    label: str = ""
-
-
 def choose(
     selection: Selection,
     transport: str,
@@ -50,7 +42,9 @@ def choose(
     then the newest of the family. `listed` is empty until the list was read.
     """
     model, capability = selection.model, selection.capability
-    if transport in model.upstream:
+    if not model.is_at(transport):
+        return None
+    if transport in model.upstream and (capability in _TEXT or capability is model.plain or not model.only_upstream):
         return model.upstream[transport]
     key = model.family if capability in _TEXT or capability.has_own_models else f"{model.family}-{capability}"
     if key in config:
@@ -62,12 +56,13 @@ def choose(
     return defaults.get(key)
 
 
-def traits_of(model: str) -> ModelTraits:
-    """Return what a model can do, by its name; an unknown one is as the newest are."""
+def traits_of(model: str, listed: ListedModel | None = None) -> ModelTraits:
+    """Return what a model can do, by its name; an unknown one thinks if the list says so, and else is as the newest."""
     found = _VERSION.match(model)
     if found is None:
         known = "gemma" not in model
-        return ModelTraits(thinking=known, signatures=known, minimal="-pro" not in model, mixed_tools=known)
+        thinking = known if listed is None or listed.thinking is None else listed.thinking
+        return ModelTraits(thinking=thinking, signatures=known, minimal="-pro" not in model, mixed_tools=known)
     since_3 = int(found[1]) >= 3
     return ModelTraits(
         thinking=(int(found[1]) >= 3 or found[2] == "5") and "lite-image" not in model,

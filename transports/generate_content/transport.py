@@ -15,6 +15,7 @@ from protocol.model import (
     Handle,
     MediaRef,
     MediaStream,
+    Model,
     Rendition,
     Role,
     Selection,
@@ -32,6 +33,7 @@ from transports.generate_content.config import ModelsConfig
 from transports.generate_content.embedding_call import open_embeddings
 from transports.generate_content.errors import ModelMissing
 from transports.generate_content.kept_media import KeptMedia, is_kept, open_kept
+from transports.generate_content.listed_models import ModelLists, discovered_models
 from transports.generate_content.model_call import CallDeps, ModelCall
 from transports.generate_content.request_files import RequestFiles
 from transports.generate_content.signatures import Signatures
@@ -52,6 +54,9 @@ class ModelTransport(ABC, Generic[AccountsT]):
         """Use the given connected accounts."""
         self.name, self.site = deps.name, site
         self.connected, self._config = accounts, config
+        self._seen: ModelLists | None = None
+        self._discovered: Sequence[Model] = ()
+        """The models of the lists `_seen`."""
         self._signatures = Signatures(deps.store.records)
         self._blobs = Blobs(deps.store.records, config.media_seconds, config.media_bytes)
         self._others, self._earlier = deps.media, EarlierMedia(self._opened, deps.files)
@@ -69,6 +74,14 @@ class ModelTransport(ABC, Generic[AccountsT]):
         """See `transports.base.Transport.accounts`."""
         return self.connected.sequence
 
+    @property
+    def discovered(self) -> Sequence[Model]:
+        """See `transports.base.Transport.discovered`."""
+        listed = self.connected.listed
+        if listed is not self._seen:
+            self._seen, self._discovered = listed, discovered_models(listed, self.name, self.defaults)
+        return self._discovered
+
     def offers(self, selection: Selection) -> bool:
         """Return whether an account can serve the selection."""
         model = self._model(selection)
@@ -81,14 +94,15 @@ class ModelTransport(ABC, Generic[AccountsT]):
         connected, model = self.connected.get(account.id), self._model(selection)
         if connected is None or model is None:
             return None
-        return UpstreamModel(id=model, name=connected.models.get(model, ""), family=selection.model.family)
+        return UpstreamModel(id=model, name=connected.label_of(model), family=selection.model.family)
 
     def applies(self, selection: Selection) -> frozenset[str]:
         """Return the options that the model has; see `transports.base.Transport.applies`."""
         model = self._model(selection)
         if model is None:
             return frozenset()
-        return options_applied(selection, models.traits_of(model)) - ({"safety"} if self._config.safety else set())
+        traits = models.traits_of(model, self.connected.listed.get(model))
+        return options_applied(selection, traits) - ({"safety"} if self._config.safety else set())
 
     def quota_of(self, selection: Selection) -> str:
         """Return the model, since each has its own quotas."""

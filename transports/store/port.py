@@ -80,6 +80,8 @@ BLOB_PIECES = Collection("blob-piece", durable=False, encrypted=True)
 """The contents of these files, in pieces, by token and number."""
 CONTEXT_CACHES = Collection("context-cache", durable=False)
 """Beginnings of prompts by their digest: how often they were seen, and under which name a project has them cached."""
+MODEL_LISTS = Collection("model-list", durable=False)
+"""Models that an upstream lists for an account, by the account and its credential's fingerprint."""
 UPLOADED_FILES = Collection("uploaded-file", durable=False)
 """Files that an upstream has, by the account's project and the digest of the content."""
 DELETIONS = Collection("deletion", durable=False)
@@ -109,8 +111,8 @@ MARKS = Collection("mark")
 
 COLLECTIONS = (
     ACCOUNTS, SESSIONS, INTENTS, PAUSES, ATTENTION, COOLDOWNS, ACTIONS, CONVERSATIONS, SIGNATURES, BLOBS, BLOB_INDEX,
-    BLOB_PIECES, CONTEXT_CACHES, UPLOADED_FILES, DELETIONS, LICENSES, JOBS, RESPONSES, RESPONSE_INDEX, FILES,
-    FILE_INDEX, FILE_PIECES, UPLOAD_TICKETS, JOB_INDEX, KEYS, PROCESSES, MARKS,
+    BLOB_PIECES, CONTEXT_CACHES, MODEL_LISTS, UPLOADED_FILES, DELETIONS, LICENSES, JOBS, RESPONSES, RESPONSE_INDEX,
+    FILES, FILE_INDEX, FILE_PIECES, UPLOAD_TICKETS, JOB_INDEX, KEYS, PROCESSES, MARKS,
 )  # fmt: skip
 
 

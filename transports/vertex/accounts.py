@@ -1,11 +1,10 @@
 """Connects service accounts to Vertex AI, and reads the models that it lists."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Protocol
 
 import anyio
-import msgspec
 import structlog
 
 from protocol.model import SignedOut
@@ -15,6 +14,7 @@ from transports.base import Deps
 from transports.generate_content import wire
 from transports.generate_content.accounts import ModelAccount, ModelAccounts
 from transports.generate_content.api_client import ApiAccess, ApiClient, ListPage
+from transports.generate_content.listed_models import ListedModel
 from transports.http import client
 from transports.tasks import every
 from transports.vertex.config import VertexAccount, VertexConfig, origin_of
@@ -50,12 +50,8 @@ class Tokens(Protocol):
         ...
 
 
-class _PublisherModel(msgspec.Struct, frozen=True):
-    name: str
-
-
 class _PublisherPage(ListPage, frozen=True, rename="camel"):
-    publisher_models: tuple[_PublisherModel, ...] = ()
+    publisher_models: tuple[ListedModel, ...] = ()
 
 
 class ConnectedServiceAccount(ModelAccount):
@@ -85,13 +81,13 @@ class ConnectedServiceAccount(ModelAccount):
         async with self.api.post(f"models/{model}:countTokens", _SHORT) as response:
             await self.api.whole(response)
 
-    async def list_models(self) -> Mapping[str, str]:
-        """Return Google's models that Vertex AI lists, without names; none, if the account may not list models."""
+    async def list_models(self) -> Iterable[ListedModel]:
+        """Return Google's models that Vertex AI lists, their ids only; none, if the account may not list models."""
         await self.tokens.authorize()
-        found: dict[str, str] = {}
+        found: list[ListedModel] = []
         with suppress(SignedOut):
             async for page in self.catalogue.pages(_PAGE, _PublisherPage):
-                found |= {model.name.rpartition("/")[2]: "" for model in page.publisher_models}
+                found += page.publisher_models
         return found
 
 
@@ -136,6 +132,7 @@ class ServiceAccounts(ModelAccounts[VertexAccount, ConnectedServiceAccount]):
             account = ACCOUNTS.account_of(settings, self._deps.name, lambda: facts, api.reach)
             connected = ConnectedServiceAccount(account, api, self._deps, config.models_seconds)
             connected.tokens, connected.catalogue, connected.labels = tokens, catalogue, config.labels
+            await connected.restored()
             yield connected
 
 

@@ -20,6 +20,7 @@ from protocol.model import (
     Handle,
     MediaRef,
     MediaStream,
+    Model,
     ModelDowngraded,
     Rendition,
     Selection,
@@ -70,9 +71,14 @@ class WebTransport:
         """See `transports.base.Transport.accounts`."""
         return self.connected.sequence
 
+    @property
+    def discovered(self) -> Sequence[Model]:
+        """No models: all that the site lists belong to families of the catalogue."""
+        return ()
+
     def offers(self, selection: Selection) -> bool:
         """Return whether an account can serve the selection; a guest serves only chats with guest models."""
-        if selection.model.family not in wire.MODEL_IDS:
+        if selection.model.family not in wire.MODEL_IDS or not selection.model.is_at(self.name):
             return False
         guest = selection.model.guest and selection.capability is Capability.CHAT
         return any(guest or not account.guest for account in self.accounts)

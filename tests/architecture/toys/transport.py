@@ -15,6 +15,7 @@ from protocol.model import (
     Handle,
     MediaRef,
     MediaStream,
+    Model,
     RateLimited,
     Rendition,
     Selection,
@@ -97,6 +98,11 @@ class ToyTransport:
     def accounts(self) -> Sequence[Account]:
         """The accounts."""
         return self._accounts.sequence
+
+    @property
+    def discovered(self) -> Sequence[Model]:
+        """No models: the catalogue has the only one."""
+        return ()
 
     def offers(self, selection: Selection) -> bool:
         """The upstream has the family `toy`."""

@@ -195,20 +195,48 @@ def test_a_name_that_is_invalid_in_a_header_is_refused(name):
             Catalogue.build(**wrong)
 
 
-def test_names_of_one_family_are_one_model_with_the_newest_name():
-    catalogue = Catalogue.build(
-        [Model(id="own", family="pro", created=9_999_999_999)], upstream={"own": {"web": "mine"}}
+def listed(name, *, only_upstream=True, **fields):
+    return Model(id=name, family="flash", upstream={"api": name}, only_upstream=only_upstream, **fields)
+
+
+def test_models_that_upstreams_list_become_names_with_suffixes():
+    draws = listed("nano-banana-9", capabilities=(Capability.IMAGEN,))
+    catalogue = CATALOGUE.with_listed(
+        [listed("gemini-4-argon", capabilities=(Capability.CHAT, Capability.IMAGEN)), draws]
     )
-    newest = {name: catalogue.newest(catalogue.resolve(name).model).id for name in (
-        "gemini-2.5-flash", "gemini-3.6-flash", "gemini-2.5-flash-free", "gemini-2.5-pro", "own",
-    )}  # fmt: skip
-    assert newest == {
-        "gemini-2.5-flash": "gemini-3.8-flash",
-        "gemini-3.6-flash": "gemini-3.8-flash",
-        "gemini-2.5-flash-free": "gemini-2.5-flash-free",
-        "gemini-2.5-pro": "gemini-3.1-pro",
-        "own": "own",
-    }
+    assert catalogue.resolve("models/GEMINI-4-argon-imagen").id == "gemini-4-argon-imagen"
+    assert [catalogue.resolve(f"nano-banana-9{end}").id for end in ("", "-imagen")] == ["nano-banana-9"] * 2
+    assert catalogue.resolve("nano-banana-9").capability is Capability.IMAGEN
+    names = [one.name for one in catalogue.listed()]
+    assert {"gemini-4-argon", "gemini-4-argon-extended", "gemini-4-argon-imagen", "nano-banana-9"} < {*names}
+    assert len(names) == len({*names})
+    for wrong in ("gemini-4-argon-canvas", "nano-banana-9-extended"):
+        with pytest.raises(ModelUnknown):
+            catalogue.with_aliases({"x": "gemini-4-argon"}).resolve(wrong)
+    with pytest.raises(ModelUnknown):
+        CATALOGUE.resolve("gemini-4-argon")
+    assert CATALOGUE.resolve("nano-banana-9").id == "gemini-3.6-flash-imagen"
+
+
+def test_names_of_the_catalogue_and_of_the_operator_keep_their_meaning():
+    own = Catalogue.build(aliases={"gemini-flash-latest": "gemini-3.1-pro-extended", "mine-*": "gemini-3-pro"})
+    catalogue = own.with_listed(
+        [listed("gemini-3.6-flash"), listed("Gemini-Flash-Latest"), listed("mine-1"), listed("x y")]
+    )
+    assert catalogue.resolve("gemini-3.6-flash").model == own.resolve("gemini-3.6-flash").model
+    assert catalogue.resolve("gemini-flash-latest").id == "gemini-3.1-pro-extended"
+    assert catalogue.resolve("mine-1").id == "mine-1"
+
+
+def test_a_listed_preview_is_another_name_of_its_model_and_two_upstreams_share_a_name():
+    other = Model(id="gemini-4-neon", family="flash", upstream={"vertex": "gemini-4-neon"}, only_upstream=True)
+    both = [listed("gemini-4-neon"), other, listed("gemini-3.1-pro-preview")]
+    catalogue = CATALOGUE.with_listed(both)
+    assert catalogue.resolve("gemini-3.1-pro-preview").id == "gemini-3.1-pro"
+    assert "gemini-3.1-pro-preview" in [one.name for one in catalogue.listed()]
+    model = catalogue.resolve("gemini-4-neon").model
+    assert [model.is_at(name) for name in ("api", "vertex", "web")] == [True, True, False]
+    assert catalogue.with_listed([]).resolve("gemini-4-neon").model == model
 
 
 @pytest.mark.parametrize(

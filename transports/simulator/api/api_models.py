@@ -67,7 +67,12 @@ _MODELS = {
         *_text("gemini-3.1-pro-preview", "gemini-3.1-flash-lite", "gemini-3-flash-preview"),
         *_text("gemini-flash-latest", "gemini-flash-lite-latest", "gemini-pro-latest"),
         SimulatedModel(id="gemini-2.5-flash-lite"),
+        *_text("gemini-3.1-pro-preview-customtools"),
+        *_text("gemini-4-argon", "gemini-4-carbon", "gemini-4-hydrogen", "gemini-4-neon"),
+        SimulatedModel(id="gemma-4-26b-a4b-it", thinks=False),
         SimulatedModel(id="gemma-4-31b-it", thinks=False),
+        SimulatedModel(id="nano-banana-pro-preview", kind="image", paid=True),
+        SimulatedModel(id="gemini-nano-banana-2.1", kind="image"),
         SimulatedModel(id="gemini-3-pro-image", kind="image", paid=True),
         SimulatedModel(id="gemini-3.1-flash-image", kind="image"),
         SimulatedModel(id="gemini-3.1-flash-lite-image", kind="image", thinks=False),
@@ -85,6 +90,8 @@ _ALIASES = {
     "gemini-pro-latest": "gemini-3.1-pro-preview",
 }
 """Names that stand for another model, which the answer names."""
+_SUCCESSORS = {"gemini-2.5-pro": "gemini-3.8-flash", "gemini-2.5-flash": "gemini-3.5-flash-lite"}
+"""Models that have ended, and those that answer in their place."""
 _AGENTS = frozenset(
     {
         "deep-research-preview-04-2026",
@@ -94,7 +101,11 @@ _AGENTS = frozenset(
 )
 _ANY_KIND = frozenset({"getModel", "countTokens"})
 """Methods that every model has."""
-_RETIRED = frozenset({"gemini-2.0-flash", "gemini-1.5-pro", "gemini-1.5-flash", "veo-3.1-generate-preview"})
+_RETIRED = (
+    *("gemini-1.", "gemini-2.0-", "gemini-2.5-flash-image", "gemini-omni-flash-preview", "imagen-", "veo-"),
+    *("text-embedding-", "embedding-001", "gemini-embedding-001"),
+)
+"""Beginnings of the names of models that have ended."""
 
 
 def models() -> list[SimulatedModel]:
@@ -109,12 +120,13 @@ def find(name: str, method: str) -> SimulatedModel:
         ApiRefusal: there is none, or no longer.
 
     """
-    model = _MODELS.get(name.removeprefix("models/"))
+    id_ = name.removeprefix("models/")
+    model = _MODELS.get(_SUCCESSORS.get(id_, id_))
     embeds = "mbedContent" in method
     if model is not None and (method in _ANY_KIND or embeds == (model.kind == "embedding")):
         return model
-    if name.removeprefix("models/") in _RETIRED:
-        raise ApiRefusal(404, f"This model models/{name} is no longer available. Please use a newer model.")
+    if id_.startswith(_RETIRED):
+        raise ApiRefusal(404, f"This model models/{id_} is no longer available. Please use a newer model.")
     message = f"models/{name} is not found for API version v1beta, or is not supported for {method}."
     raise ApiRefusal(404, f"{message} Call ModelService.ListModels to see the list of available models.")
 
