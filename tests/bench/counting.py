@@ -153,7 +153,11 @@ class Client:
         """Send a chat, whose messages are the user's and the assistant's in turn; return the response."""
         roles = itertools.cycle(("user", "assistant"))
         said = [{"role": role, "content": text} for role, text in zip(roles, messages, strict=False)]
-        body = json.dumps({"model": "gemini-3-pro", "messages": said, "stream": stream})
+        return await self.send(said, stream=stream)
+
+    async def send(self, messages, *, stream=False):
+        """Send a chat with these messages; return the response."""
+        body = json.dumps({"model": "gemini-3-pro", "messages": messages, "stream": stream})
         return await anyio.to_thread.run_sync(self._send, body)
 
     async def chat(self, *messages):

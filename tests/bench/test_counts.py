@@ -31,7 +31,7 @@ CALLS, LIBRARY_CALLS = 870, 733
 """Of a chat: how often functions of ours, and of installed packages, begin or go on."""
 CHUNK_CALLS, CHUNK_LIBRARY_CALLS = 93, 42
 """The same of a paced chunk."""
-OFFICIAL_CALLS, OFFICIAL_LIBRARY_CALLS = 685, 730
+OFFICIAL_CALLS, OFFICIAL_LIBRARY_CALLS = 670, 720
 OFFICIAL_CHUNK_CALLS, OFFICIAL_CHUNK_LIBRARY_CALLS = 58, 43
 """The same of a chat, and of a paced chunk, by the official API."""
 CHUNK_GENERATORS = 9
@@ -48,6 +48,8 @@ READ = 2.5
 """How often each byte of an answer is looked at, besides the comparison with the frame before, and …"""
 READ_OF_A_FRAME = 250
 """… how many bytes more of each frame: what stands behind its text."""
+SIGNED_CALLS = 5
+"""Calls of a chat whose signatures are read."""
 CHATS, CHUNKS = 10, 10
 """Number of requests in a row that are counted together."""
 
@@ -121,6 +123,30 @@ async def test_a_chat_by_the_official_api_calls_no_more_than_by_the_site(officia
     assert counts.tasks <= TASKS
     assert counts.calls <= OFFICIAL_CALLS <= CALLS
     assert counts.libraries <= OFFICIAL_LIBRARY_CALLS
+
+
+async def test_the_signatures_of_all_calls_of_a_chat_are_read_together_and_once(official):
+    with Client(official) as client:
+
+        async def turn(first):
+            calls = [
+                {"id": f"{first}-{number}", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+                for number in range(SIGNED_CALLS)
+            ]
+            results = [{"role": "tool", "tool_call_id": call["id"], "content": "blue"} for call in calls]
+            messages = [
+                {"role": "user", "content": prompt()},
+                {"role": "assistant", "content": None, "tool_calls": calls},
+                *results,
+            ]
+            response = await client.send(messages)
+            await anyio.to_thread.run_sync(response.read)
+
+        await turn("first")
+        known = await official.least(lambda: turn("first"), CHATS)
+        fresh = await official.least(lambda: turn(next(NUMBERS)), CHATS)
+    assert round(known.store) == 0
+    assert round(fresh.store) == 1
 
 
 async def test_a_paced_chunk_of_the_official_api_calls_no_more_than_of_the_site(official):

@@ -84,7 +84,7 @@ class ApiClient:
         response: aiohttp.ClientResponse | None = None
         try:
             try:
-                with anyio.fail_after(self._timeouts.first_frame):
+                async with asyncio.timeout(self._timeouts.first_frame):
                     response = await self._request(method, f"{self._base}{path}", _JSON, body)
                     if response.status != 200:
                         raise await self._refusal(response)
