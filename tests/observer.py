@@ -43,5 +43,8 @@ class NullObserver:
     def model_mismatched(self, transport, asked, answered):
         """Ignore a model of another family."""
 
+    def context_cache(self, transport, outcome):
+        """Ignore a cache."""
+
     def account_stats(self, stats):
         """Ignore how accounts stand."""

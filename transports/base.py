@@ -76,6 +76,10 @@ class Transport(Protocol):
         """Return the account that should serve this request, because it has the conversation; None: any account."""
         ...
 
+    async def prefers(self, request: GenerationRequest, tier: str) -> str | None:
+        """Return the account of a tier (empty: any) that serves this request at less cost; None: all cost the same."""
+        ...
+
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
         """Send the request with the account and wait for the first event; closing `stack` closes the response at once.
 

@@ -153,7 +153,7 @@ class Failover:
     def ask(self, call: Call, tier: str = "", home: str | None = None, waited: float | None = 0.0) -> LeaseRequest:
         """Return the request to the pool for an account, after `waited` seconds in queues; None: do not wait.
 
-        `tier` limits the accounts; `home` is the preferred one, as `Transport.home` returns it.
+        `tier` limits the accounts; `home` is the preferred one, as `Transport.home` or `prefers` returns it.
         """
         request = call.request
         return LeaseRequest(

@@ -54,6 +54,7 @@ class PrometheusObserver:
             "requested",
             "answered",
         )
+        self._caches = counter("context_cache_events", "Events of caches of prompts, by outcome.", "outcome")
         self._rotations = counter("session_rotations", "Cookie rotations, by outcome.", "outcome")
         self._cooldowns = counter("account_cooldowns", "Cooldowns of accounts, by reason.", "reason")
         self._attention = counter("account_attention", "Accounts that began to need attention, by reason.", "reason")
@@ -133,6 +134,10 @@ class PrometheusObserver:
     def model_mismatched(self, transport: str, requested: str, answered: str) -> None:
         """Count an answer by a model of another family than requested."""
         self._mismatches.labels(transport, requested, answered).inc()
+
+    def context_cache(self, transport: str, outcome: str) -> None:
+        """Count what became of a cache."""
+        self._caches.labels(transport, outcome).inc()
 
     def leased(self, transport: str, change: int) -> None:
         """Count a request that took (1) or released (-1) an account."""

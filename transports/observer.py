@@ -101,6 +101,10 @@ class Observer(Protocol):
         """A model of another family than requested has answered; both are from a fixed set."""
         ...
 
+    def context_cache(self, transport: str, outcome: str) -> None:
+        """A cache was created, extended, used, refused or lost: these words are the outcomes."""
+        ...
+
     def account_stats(self, stats: AccountStats) -> None:
         """The statistics of a transport's accounts have changed."""
         ...
@@ -118,6 +122,7 @@ class Fanout:
         self.leased, self.waiting, self.waited = observer.leased, observer.waiting, observer.waited
         self.rotated, self.account_stats = observer.rotated, observer.account_stats
         self.answered, self.model_mismatched = observer.answered, observer.model_mismatched
+        self.context_cache = observer.context_cache
 
     def changed(self, change: AccountChange) -> None:
         """Pass on a change."""

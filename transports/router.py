@@ -187,7 +187,10 @@ class Router:
                 tier = next((one.tier for one in failover.transport.accounts if one.id == home), "")
                 first = RouteStop(failover, tier, home)
                 return [first, *(stop for stop in stops if (stop.failover, stop.tier) != (failover, tier))]
-        return stops
+        return [
+            msgspec.structs.replace(stop, home=await stop.failover.transport.prefers(request, stop.tier))
+            for stop in stops
+        ]
 
     def _offering(self, request: GenerationRequest) -> dict[str, Failover]:
         """Return the transports that offer this by name, at least one."""

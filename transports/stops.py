@@ -40,7 +40,7 @@ class RouteStop(msgspec.Struct, frozen=True):
     tier: str = ""
     """The only tier of accounts; empty: all."""
     home: str | None = None
-    """The account that has the conversation."""
+    """The account that has the conversation, or the beginning of the prompt."""
 
     def has_all(self, owners: set[str]) -> bool:
         """Return whether it has the media of all these transports."""

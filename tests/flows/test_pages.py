@@ -90,7 +90,7 @@ def test_the_commands_of_the_accounts_page_work(here):
 
 def test_the_commands_of_the_page_on_two_ways_work(tmp_path):
     simulate, *others = commands("docs/two-ways.md")
-    (settings,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/two-ways.md").read_text(), re.DOTALL)
+    settings, _ = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/two-ways.md").read_text(), re.DOTALL)
     words = simulate.removeprefix("gemini-gateway ").replace("8765", "0").split()
     site = Process(*words, cwd=tmp_path)
     try:
@@ -112,8 +112,8 @@ def test_the_commands_of_the_page_on_two_ways_work(tmp_path):
 
 
 def test_the_routes_of_the_page_on_two_ways_are_valid(tmp_path):
-    (settings,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/two-ways.md").read_text(), re.DOTALL)
-    (tmp_path / "gateway.toml").write_text(re.sub(r"(?m)^#(?! )", "", settings))
+    settings, caching = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/two-ways.md").read_text(), re.DOTALL)
+    (tmp_path / "gateway.toml").write_text(re.sub(r"(?m)^#(?! )", "", settings) + caching)
     assert run("gemini-gateway config check", tmp_path).returncode == 0
     explained = run("gemini-gateway route explain --model gemini-3-pro", tmp_path).stdout
     assert "routes[1] of the settings" in explained

@@ -64,6 +64,9 @@ class Upstream:
     def quota_of(self, selection):
         return selection.model.family
 
+    async def prefers(self, request, tier):
+        return None
+
     async def home(self, request):
         return None
 

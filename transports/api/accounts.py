@@ -13,6 +13,7 @@ from transports.api.keys import ACCOUNTS, fingerprint
 from transports.base import Deps
 from transports.generate_content.accounts import ModelAccount, ModelAccounts
 from transports.generate_content.api_client import ApiAccess, ApiClient, ListPage
+from transports.generate_content.context_cache import CachePlace, digest_of
 from transports.generate_content.listed_models import ListedModel
 from transports.http import client
 from transports.store.upstream_copies import UpstreamCopies
@@ -79,6 +80,8 @@ class KeyAccounts(ModelAccounts[ApiKeyAccount, KeyAccount]):
             connected.uploader = KeyUploads(config, api, facts.credential, self._deps.store, self._deps.clock)
             copies = UpstreamCopies(self._deps.store.records)
             connected.cleanup = KeyCleanup(api, facts.credential, copies, self._deps.clock, config.delete_seconds)
+            project = f"{self._deps.name} {settings.project or facts.credential}"
+            connected.cache_in(CachePlace(base=access.base, models="models/", project=digest_of(project)), config)
             await connected.restored()
             yield connected
 

@@ -7,11 +7,13 @@ as soon as one of them has read it.
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from itertools import islice
 from operator import is_not
 from types import MappingProxyType
 from typing import TypeVar
 
+import anyio
 import msgspec
 import structlog
 
@@ -22,6 +24,8 @@ from transports.accounts.connected import ConnectedAccount, ConnectedAccounts
 from transports.base import Deps
 from transports.generate_content import wire
 from transports.generate_content.api_client import ApiClient
+from transports.generate_content.config import ModelsConfig
+from transports.generate_content.context_cache import CacheDeps, CachePlace, ContextCaches
 from transports.generate_content.listed_models import MOST_MODELS, ListedModel, ModelLists
 from transports.generate_content.request_files import Uploader
 from transports.store.port import MODEL_LISTS
@@ -49,6 +53,8 @@ class ModelAccount(ConnectedAccount, ABC):
         self.api = api
         self.uploader: Uploader | None = None
         """Uploads long files; None: all are sent within the requests."""
+        self.caches: ContextCaches | None = None
+        """Caches the beginnings of requests; None: the settings or the account's tier exclude it."""
         self.models: ModelLists = {}
         """The models that the API lists, by id; empty: not read yet."""
         self.lacking: set[str] = set()
@@ -68,8 +74,20 @@ class ModelAccount(ConnectedAccount, ABC):
         return self.models[model].display_name if model in self.models else ""
 
     async def run(self) -> None:
-        """Read the list of models again and again."""
-        await every(self._models_seconds, self._refresh_models, self._deps.clock)
+        """Read the list of models again and again, and cache what requests begin with."""
+        async with anyio.create_task_group() as tasks:
+            if self.caches is not None:
+                tasks.start_soon(self.caches.run)
+            await every(self._models_seconds, self._refresh_models, self._deps.clock)
+
+    def cache_in(self, place: CachePlace, config: ModelsConfig) -> None:
+        """Cache the beginnings of requests in the account's project, if the settings say so and the project pays."""
+        deps = self._deps
+        if config.context_cache is None or self.account.tier != "paid":
+            return
+        count = partial(deps.observer.context_cache, deps.name)
+        cache_deps = CacheDeps(records=deps.store.records, keeper=deps.files, count=count)
+        self.caches = ContextCaches(config.context_cache, self.api, place, cache_deps)
 
     async def read_models(self) -> None:
         """Read the list of models, and keep it for all processes.

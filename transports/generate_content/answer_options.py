@@ -6,8 +6,9 @@ Source: "GenerateContentRequest", "Thinking".
 import msgspec
 
 from protocol.model import EVERY_OPTION, NO_OPTIONS, SAMPLING, AnswerOptions, Capability, GenerationRequest, Selection
-from transports.generate_content import wire
+from transports.generate_content import canvas, wire
 from transports.generate_content.request_body import ModelTraits
+from transports.generate_content.request_contents import Inserts
 
 _MOST_STOPS = 5
 _MOST_TOKENS = 65_536
@@ -96,6 +97,13 @@ def config_of(options: AnswerOptions, traits: ModelTraits, *, extended: bool) ->
 
 def _penalty(value: float | None) -> float | None:
     return min(value, _PENALTY_END) if value is not None else None
+
+
+def fixed_inserts(request: GenerationRequest, traits: ModelTraits) -> Inserts:
+    """Return what a request contains besides its conversation, whichever account sends it."""
+    options, _ = effective_options(request, traits)
+    told = canvas.INSTRUCTIONS if request.selection.capability is Capability.CANVAS else ""
+    return Inserts(tools=own_tools(options), instructions=told)
 
 
 def own_tools(options: AnswerOptions) -> tuple[wire.Tool, ...]:

@@ -14,6 +14,19 @@ Address = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]+[^/]\Z", max_length=256
 Threshold = Literal["", "BLOCK_LOW_AND_ABOVE", "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_ONLY_HIGH", "BLOCK_NONE", "OFF"]
 
 
+class ContextCaching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the beginnings of requests are cached in the projects of paid accounts, which costs money by the hour."""
+
+    after: Annotated[int, Meta(ge=2)] = 3
+    """How often a beginning must be sent before it is cached."""
+    within_seconds: Annotated[float, Meta(ge=10, le=86400)] = 600.0
+    """How much time may pass from one time to the next."""
+    ttl_seconds: Annotated[float, Meta(ge=60, le=86400)] = 300.0
+    """How long a cache is kept after its last use, about."""
+    min_tokens: Annotated[int, Meta(ge=1024)] = 4096
+    """How many tokens a beginning must have, about; the API has a least number of its own for each model."""
+
+
 class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of a transport that asks the API's models."""
 
@@ -30,6 +43,8 @@ class ModelsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Bytes of all these files; above it the oldest of the license that has the most are removed."""
     safety: Threshold = ""
     """From which probability of harm on the API blocks a prompt or answer; empty: the API's default."""
+    context_cache: ContextCaching | None = None
+    """Caches the beginnings of requests that come again and again; None: the API's own caching must do."""
     timeouts: Timeouts = Timeouts()
 
     @property

@@ -88,6 +88,13 @@ class FileMissing(UpstreamFailed):
     certainty = Certainty.REFUSED
 
 
+class CacheRefused(UpstreamFailed):
+    """Cached contents have ended, or cannot be used or made: send the whole request."""
+
+    code = "upstream_rejected"
+    certainty = Certainty.REFUSED
+
+
 class ModelMissing(Unsupported):
     """The API does not have the model, or not for this key."""
 
@@ -127,12 +134,12 @@ def error_for(status: int, error: wire.RpcStatus, *, now: float = 0.0) -> Gatewa
         if reason in reasons:
             return needs_attention(attention)
     match status:
+        case 400 | 403 | 404 | 429 if "cachedcontent" in error.message.lower().replace(" ", ""):
+            return CacheRefused("The upstream refused cached contents.")
         case 400:
             return _bad_request(error)
-        case 401:
-            return needs_attention(KeyReason.INVALID)
-        case 403:
-            return _forbidden(error)
+        case 401 | 403:
+            return _forbidden(error) if status == 403 else needs_attention(KeyReason.INVALID)
         case 429:
             return _rate_limited(error, now)
         case _:

@@ -4,8 +4,9 @@ Source: "GenerateContentRequest", "GenerateContentResponse", "Thinking".
 """
 
 import uuid
-from collections.abc import AsyncGenerator, Collection, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, aclosing
+from functools import partial
 from typing import Protocol
 
 import anyio.to_thread
@@ -34,9 +35,12 @@ from protocol.model import (
 from transports.generate_content import canvas, wire
 from transports.generate_content.accounts import ModelAccount
 from transports.generate_content.answer_events import ChunkReader, new_call_ids
-from transports.generate_content.answer_options import config_of, effective_options, own_tools
+from transports.generate_content.answer_options import config_of, effective_options, fixed_inserts
 from transports.generate_content.config import ModelsConfig
-from transports.generate_content.errors import FileMissing, SignatureRefused
+from transports.generate_content.context_cache import ContextCaches, KnownPrefixes
+from transports.generate_content.context_prefix import MessageCut
+from transports.generate_content.context_repeats import Repeats
+from transports.generate_content.errors import CacheRefused, FileMissing, SignatureRefused
 from transports.generate_content.models import traits_of
 from transports.generate_content.request_body import ModelTraits, generate_request
 from transports.generate_content.request_contents import Inserts
@@ -72,6 +76,7 @@ class CallDeps(msgspec.Struct, frozen=True, kw_only=True):
     signatures: Signatures
     media: MediaKeeper
     files: RequestFiles
+    repeats: Repeats
 
 
 class ModelCall:
@@ -87,6 +92,7 @@ class ModelCall:
         """Ask `model` with `account`."""
         self._config, self._account, self._model = config, account, model
         self._signatures, self._media, self._files = deps.signatures, deps.media, deps.files
+        self._repeats = deps.repeats
         self._traits = traits_of(model.id, account.models.get(model.id))
 
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, transport: str) -> Exchange:
@@ -98,16 +104,22 @@ class ModelCall:
         texts: Collection[str] = ()
         if carried:
             texts = self._signatures.texts_of(request.caller.owner, self._account.account.id, carried)
+
+        def signature(call: ToolCall) -> str:
+            return known.get(call.id, "")
+
+        plain, prefixes = fixed_inserts(request, self._traits), None
+        if self._account.caches is not None:
+            prefixes = await self._repeats.known(request, self._model.id)
+        signed = msgspec.structs.replace(plain, signature=signature, signed_texts=texts)
         try:
-            answer = await self._send(stack, request, known, texts)
+            answer = await self._send(stack, request, signed, prefixes)
         except SignatureRefused:
             if not known and not texts:
                 raise
-            answer = await self._send(stack, request, {}, ())  # without them, once
-        except FileMissing:
-            answer = await self._send(
-                stack, request, known, texts
-            )  # its files are looked for, and uploaded again, once
+            answer = await self._send(stack, request, plain)  # without them, once
+        except FileMissing:  # its files are looked for, and uploaded again, once
+            answer = await self._send(stack, request, signed, prefixes)
 
         _, applied = effective_options(request, self._traits)
 
@@ -124,23 +136,34 @@ class ModelCall:
         return Exchange(served, answer.events)
 
     async def _send(
-        self, stack: AsyncExitStack, request: GenerationRequest, signatures: dict[str, str], texts: Collection[str]
+        self,
+        stack: AsyncExitStack,
+        request: GenerationRequest,
+        signed: Inserts,
+        known: KnownPrefixes | None = None,
     ) -> "_Answer":
+        """Send the request with signatures; its beginning by a cache, if `known` has one."""
         verb = "streamGenerateContent?alt=sse" if request.streamed else "generateContent"
+        api, caches = self._account.api, self._account.caches
         async with self._files.taken(request, self._account.uploader) as files:
+            inserts = msgspec.structs.replace(signed, files=files)
+            message = self._body(request, inserts)
 
-            def signature(call: ToolCall) -> str:
-                return signatures.get(call.id, "")
+            async def post(sent: wire.GenerateContentRequest) -> ClientResponse:
+                encode = partial(wire.encode_request, self._account.adapted(sent))
+                body = await anyio.to_thread.run_sync(encode) if is_long(files) else encode()
+                return await stack.enter_async_context(api.post(f"models/{self._model.id}:{verb}", body))
 
-            inserts = Inserts(files=files, signature=signature, signed_texts=texts)
-            message = self._account.adapted(self._body(request, inserts))
-            if is_long(files):
-                body = await anyio.to_thread.run_sync(wire.encode_request, message)
-            else:
-                body = wire.encode_request(message)
-            api = self._account.api
             until = api.first_deadline()
-            response = await stack.enter_async_context(api.post(f"models/{self._model.id}:{verb}", body))
+            if known is None or caches is None:
+                response = await post(message)
+            else:
+                cut = MessageCut(request=request, message=message, inserts=inserts, signed=self._traits.signatures)
+                response = await self._shortened(caches, known, cut, post)
+                due = caches.sent(known)
+                begun = cut.beginning(due) if due is not None else None
+                if due is not None and begun is not None:
+                    caches.create(due, self._model.id, self._account.adapted(begun), request.caller.owner)
         answer = _Answer(self._account, request, self._signatures, self._media)
         read = answer.streamed(response, until) if request.streamed else answer.whole(response)
         await stack.enter_async_context(aclosing(read))
@@ -151,10 +174,26 @@ class ModelCall:
             raise UpstreamFailed("The upstream sent no answer.")
         return answer
 
+    async def _shortened(
+        self,
+        caches: ContextCaches,
+        known: KnownPrefixes,
+        cut: MessageCut,
+        post: Callable[[wire.GenerateContentRequest], Awaitable[ClientResponse]],
+    ) -> ClientResponse:
+        """Send what follows the longest cached beginning; the whole request if none is cached, or no longer."""
+        prefix = known.cached(caches.project)
+        rest = cut.rest(prefix) if prefix is not None else None
+        if prefix is None or rest is None:
+            return await post(cut.message)
+        try:
+            return await post(msgspec.structs.replace(rest, cached_content=caches.used(known, prefix)))
+        except CacheRefused:
+            await caches.lost(prefix)
+            return await post(cut.message)
+
     def _body(self, request: GenerationRequest, inserts: Inserts) -> wire.GenerateContentRequest:
         options, _ = effective_options(request, self._traits)
-        told = canvas.INSTRUCTIONS if request.selection.capability is Capability.CANVAS else ""
-        inserts = msgspec.structs.replace(inserts, tools=own_tools(options), instructions=told)
         body = generate_request(request, self._traits, options_of(request, options, self._traits), inserts)
         safety = tuple(wire.SafetySetting(category, threshold) for category, threshold in options.safety)
         return msgspec.structs.replace(body, safety_settings=self._config.safety_settings or safety)

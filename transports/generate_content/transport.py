@@ -30,6 +30,7 @@ from transports.generate_content import models
 from transports.generate_content.accounts import ModelAccounts
 from transports.generate_content.answer_options import options_applied
 from transports.generate_content.config import ModelsConfig
+from transports.generate_content.context_repeats import Repeats
 from transports.generate_content.embedding_call import open_embeddings
 from transports.generate_content.errors import ModelMissing
 from transports.generate_content.kept_media import KeptMedia, is_kept, open_kept
@@ -59,6 +60,7 @@ class ModelTransport(ABC, Generic[AccountsT]):
         """The models of the lists `_seen`."""
         self._signatures = Signatures(deps.store.records)
         self._blobs = Blobs(deps.store.records, config.media_seconds, config.media_bytes)
+        self._repeats = Repeats(config.context_cache, deps.store.records, lambda: list(self._by_project()))
         self._others, self._earlier = deps.media, EarlierMedia(self._opened, deps.files)
         self._files = RequestFiles(self._earlier, deps.files)
 
@@ -118,6 +120,30 @@ class ModelTransport(ABC, Generic[AccountsT]):
         account = await self._signatures.account_of(request.caller.owner, calls)
         return account if self.connected.get(account) is not None else None
 
+    async def prefers(self, request: GenerationRequest, tier: str) -> str | None:
+        """Return the paid account whose project has the beginning of the request cached; see `Transport.prefers`.
+
+        A cache never makes a paid account serve what a free one can.
+        """
+        model, accounts = self._model(request.selection), self._by_project()
+        if (
+            model is None
+            or tier == "free"
+            or len(accounts) < 2
+            or (not tier and any(one.tier == "free" for one in self.accounts))
+        ):
+            return None
+        known = await self._repeats.known(request, model)
+        if known is None:
+            return None
+        best = max(accounts, key=lambda project: prefix.tokens if (prefix := known.cached(project)) is not None else 0)
+        return accounts[best] if known.cached(best) is not None else None
+
+    def _by_project(self) -> Mapping[str, str]:
+        """Return an account of each project that may have caches."""
+        found = [(one.caches.project, one.account.id) for one in self.connected.all if one.caches is not None]
+        return dict(reversed(found))
+
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
         """Send the request with an account; see `transports.base.Transport.open`."""
         connected, model = self.connected.of(account.id), self.served_by(request.selection, account)
@@ -129,7 +155,7 @@ class ModelTransport(ABC, Generic[AccountsT]):
             if request.selection.capability is Capability.EMBEDDING:
                 return await open_embeddings(connected, model, request, self.name, self._files)
             media = KeptMedia(self._blobs, self.name, account.id, request)
-            deps = CallDeps(signatures=self._signatures, media=media, files=self._files)
+            deps = CallDeps(signatures=self._signatures, media=media, files=self._files, repeats=self._repeats)
             return await ModelCall(self._config, connected, model, deps).open(stack, request, self.name)
         except ModelMissing:
             connected.lacking.add(model.id)

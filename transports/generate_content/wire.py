@@ -196,6 +196,19 @@ class GenerateContentRequest(msgspec.Struct, frozen=True, rename="camel", omit_d
     """By which Google Cloud divides the bill."""
 
 
+class CachedContent(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """The beginning of requests to a model that the API keeps. Source: "Context caching"."""
+
+    name: str = ""
+    model: str = ""
+    contents: tuple[Content, ...] = ()
+    system_instruction: Content | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_config: ToolConfig | None = None
+    ttl: str = ""
+    """How long it is kept, as in `300s`."""
+
+
 class Segment(msgspec.Struct, frozen=True, rename="camel"):
     """A section of the answer; the indexes count bytes of UTF-8."""
 

@@ -14,6 +14,7 @@ from transports.base import Deps
 from transports.generate_content import wire
 from transports.generate_content.accounts import ModelAccount, ModelAccounts
 from transports.generate_content.api_client import ApiAccess, ApiClient, ListPage
+from transports.generate_content.context_cache import CachePlace, digest_of
 from transports.generate_content.listed_models import ListedModel
 from transports.http import client
 from transports.tasks import every
@@ -132,6 +133,10 @@ class ServiceAccounts(ModelAccounts[VertexAccount, ConnectedServiceAccount]):
             account = ACCOUNTS.account_of(settings, self._deps.name, lambda: facts, api.reach)
             connected = ConnectedServiceAccount(account, api, self._deps, config.models_seconds)
             connected.tokens, connected.catalogue, connected.labels = tokens, catalogue, config.labels
+            parent = f"projects/{project}/locations/{settings.location}/"
+            models = f"{parent}publishers/google/models/"
+            place = CachePlace(base=f"{origin}/{VERSION}/", models=models, parent=parent, project=digest_of(parent))
+            connected.cache_in(place, config)
             await connected.restored()
             yield connected
 

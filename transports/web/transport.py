@@ -107,6 +107,10 @@ class WebTransport:
         """Return the account whose conversation the request continues, if there is one."""
         return None if request.selection.capability.long_running else await self._reuse.account_of(request)
 
+    async def prefers(self, request: GenerationRequest, tier: str) -> None:
+        """Return None: all accounts cost the same."""
+        del request, tier
+
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
         """Send the request, in the conversation that it continues if possible; see `transports.base.Transport.open`."""
         connected, reuse = self.connected.of(account.id), self._reuse

@@ -123,6 +123,10 @@ class ToyTransport:
         """The upstream keeps nothing."""
         return None
 
+    async def prefers(self, request: GenerationRequest, tier: str) -> str | None:
+        """All accounts cost the same."""
+        return None
+
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, account: Account) -> Exchange:
         """Send the last turn's text and wait for the status."""
         connected = self._accounts.of(account.id)
