@@ -71,6 +71,8 @@ class RouteView(msgspec.Struct, frozen=True, kw_only=True):
     route: int | None
     """Number of the route in the settings, from 0; None: the default one."""
     hops: tuple[HopView, ...]
+    first: tuple[str, ...] = ()
+    """The hop that is asked now, or one of several with weights; empty: no account can serve the request now."""
 
 
 class RouteExplainer:
@@ -97,12 +99,15 @@ class RouteExplainer:
             files=query.files,
         )
         number, route = self._routes().find(traits)
+        hops = tuple(self._hops(route, selection, accounts))
+        ready = [hop for hop in hops if any(account.state == "ready" for account in hop.accounts)]
         return RouteView(
             model=selection.id,
             family=selection.model.family,
             capability=selection.capability.value,
             route=number,
-            hops=tuple(self._hops(route, selection, accounts)),
+            hops=hops,
+            first=tuple(hop.hop for hop in ready if hop.place == ready[0].place),
         )
 
     def _hops(self, route: RouteSettings, selection: Selection, accounts: Sequence[AccountView]) -> list[HopView]:

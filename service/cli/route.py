@@ -60,8 +60,8 @@ def route_lines(route: RouteView, now: float) -> list[str]:
     for hop in route.hops:
         share = f" ({hop.share:.0%})" if hop.share < 1 else ""
         lines.append(f"  {hop.place}. {hop.hop}{share}: {_hop_text(hop, now)}")
-    if not any(account.state == "ready" for hop in route.hops for account in hop.accounts):
-        lines.append("No account can serve it now.")
+    asked = " or ".join(route.first)
+    lines.append(f"Asked first now: {asked}." if asked else "No account can serve it now.")
     return lines
 
 

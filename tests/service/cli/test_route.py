@@ -97,6 +97,7 @@ def test_a_route_of_the_settings_is_named_with_its_shares(command):
     ]
     text = command("route", "explain", "--model", "gemini-3-pro", "--tools", "--license", "team-1")
     assert f"1. api:paid (75%): {PRO}, 1 ready (paid)" in text
+    assert "Asked first now: api:paid or web." in text
     assert explained(command, "--tools", "--license", "other")["route"] is None
 
 
@@ -106,9 +107,11 @@ def test_the_states_of_accounts_are_those_of_the_store(command, tmp_path):
         for name, reason in (("free", CooldownReason.NEVER), ("paid", CooldownReason.QUOTA))
     )
     write(tmp_path, never, quota)
+    assert explained(command)["first"] == ["web"]
     command("accounts", "pause", "site")
     states = [(one["id"], one["state"]) for hop in explained(command)["hops"] for one in hop["accounts"]]
     assert states == [("free", "not_included"), ("site", "paused"), ("paid", "cooling_down")]
+    assert explained(command)["first"] == []
     text = command("route", "explain", "--model", "gemini-3-pro")
     assert "1 not included (free)" in text
     assert "1 cooling down (paid in 120m)" in text
