@@ -75,6 +75,8 @@ class CandidateParts:
         """Whether a call was written."""
         self._quoted: list[str] = []
         """The JSON string of an enum's member so far."""
+        self._signature = ""
+        """The signature of the text, which the last part has."""
         self.declined = Declined("")
         """What the model says if it declines to answer."""
         self._begun = False
@@ -120,16 +122,18 @@ class CandidateParts:
                 text = self._content.add(event)
                 self._sources.say(text)
                 yield from (AnswerPart(text=text),) if text else ()
-            case Signed():
-                yield AnswerPart(text="", thought_signature=event.signature)
+            case Signed(signature):
+                self._signature = signature
             case Thought() if self._form.thoughts:
                 yield AnswerPart(text=event.text, thought=True)
             case Media():
                 url = self._content.sign(event)
                 yield AnswerPart(file_data=LinkedFile(mime_type=_MIMES[event.ref.kind], file_uri=url))
-            case Finish() if self._quoted:
-                member = msgspec.json.decode("".join(self._quoted))
-                yield AnswerPart(text=member if isinstance(member, str) else "".join(self._quoted))
+            case Finish():
+                quoted = "".join(self._quoted)
+                member = msgspec.json.decode(quoted) if quoted else ""
+                text = member if isinstance(member, str) else quoted
+                yield from _signed(text, self._signature)
             case _:
                 pass
 
@@ -153,6 +157,12 @@ class CandidateParts:
         if self.declined.text:
             parts, reason = [*parts, AnswerPart(text=self.declined.text)], "content_filter"
         return self.next(parts, _REASONS[reason])
+
+
+def _signed(text: str, signature: str) -> Iterator[AnswerPart]:
+    """Yield the last part of an answer, unless it has neither a text nor a signature."""
+    if text or signature:
+        yield AnswerPart(text=text, thought_signature=signature)
 
 
 def joined(parts: Iterable[AnswerPart]) -> list[AnswerPart]:

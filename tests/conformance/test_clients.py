@@ -66,8 +66,8 @@ def script(client):
 
 
 DEFINED = r"(?m)^(?:(?:async )?def step_|  (?=\w+: async))(\w+)"
-SITE_ONLY = {("openai common", "errors"), ("openai older", "errors")}
-"""Steps that count on an error code of the site."""
+SITE_ONLY = {(client, "errors") for client in ("openai common", "openai older", "genai_js v1", "genai_js v1beta")}
+"""Steps that count on an error code of the site, or on its lack of embeddings."""
 STEPS = [
     (run, step)
     for run in RUNS

@@ -191,7 +191,7 @@ def step_an_answer_that_is_made_up(world):
 
 def step_chunks_come_one_after_another(world):
     chunks = world.stream(ECHO)
-    assert len(chunks) > 2
+    assert len(chunks) > 1  # the gateway joins those that arrive together
     equal([bool(chunk.candidates[0].finish_reason) for chunk in chunks], [False] * (len(chunks) - 1) + [True])
 
 
