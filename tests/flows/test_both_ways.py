@@ -57,6 +57,7 @@ licenses = ["team"]
 to = ["api:paid", "web"]
 """
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+FORM = {"type": "json_schema", "json_schema": {"name": "city", "schema": CITY}}
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": CITY}}]
 CALL = '<call name="get_weather">{"city": "Rome"}</call>'
 
@@ -167,8 +168,7 @@ def test_free_keys_come_first_then_the_site_and_paid_keys_last(both):
 
 def test_conditions_choose_the_way(both):
     assert both.ask("<echo>x</echo>", client=both.team, model="gemini-3.5-flash")[1] in {"paid", "more"}
-    form = {"type": "json_schema", "json_schema": {"name": "city", "schema": CITY}}
-    assert both.ask("?", model="gemini-3.5-flash", response_format=form)[1] in {"paid", "more"}
+    assert both.ask("?", model="gemini-3.5-flash", response_format=FORM)[1] in {"paid", "more"}
     assert both.ask("<echo>x</echo>", model="gemini-3.5-flash")[1] == "free"
 
 
@@ -177,6 +177,20 @@ def test_a_conversation_that_the_site_holds_goes_back_to_it(both):
     answer, account = both.ask(first, model="gemini-3-pro")
     assert (answer.content, account) == ("held by the site", "site")
     assert both.ask(first, assistant(answer), "<echo>more</echo>", model="gemini-3-pro")[1] == "site"
+
+
+def test_a_conversation_whose_way_is_dead_goes_on_elsewhere_with_its_history(both):
+    first = user('<sim error="1013" once="left" text="known to the site alone"/>')
+    answer, account = both.ask(first, model="gemini-3-pro")
+    assert account == "site"
+    both.order(where="generate", status=503, times=9)
+    create = both.one.chat.completions.with_raw_response.create
+    said = [first, assistant(answer), user("<echo>more</echo>")]
+    response = create(model="gemini-3-pro", messages=said)
+    httpx.delete(f"{both.site.url}/simulator/faults")
+    assert response.headers["x-gateway-transport"] == "api"
+    alone = both.team.chat.completions.create(model="gemini-3-pro", messages=[user("<echo>more</echo>")])
+    assert response.parse().usage.prompt_tokens > 2 * alone.usage.prompt_tokens
 
 
 def test_calls_go_back_to_the_key_whose_signatures_they_have(both):

@@ -3,6 +3,7 @@
 import base64
 import re
 
+import httpx2 as httpx
 import openai
 import pytest
 
@@ -117,3 +118,13 @@ def test_responses_take_a_picture_of_the_other_way(client, maker, reader):
     content = [{"type": "input_image", "image_url": link_of(client, maker)}, {"type": "input_text", "text": "?"}]
     answer = client.responses.create(model=reader, input=[{"role": "user", "content": content}])
     assert sees_a_picture(answer.output_text)
+
+
+def test_a_picture_that_the_other_way_cannot_send_now_is_worth_another_try(client, site):
+    messages = [{"role": "user", "content": shown(link_of(client, SITE))}]
+    faults = f"{site.url}/simulator/faults"
+    assert httpx.post(faults, json={"where": "media", "status": 503, "times": 99}).status_code == 200
+    with pytest.raises(openai.InternalServerError, match="The picture of an earlier turn cannot be fetched now"):
+        client.chat.completions.create(model=API, messages=messages)
+    httpx.delete(faults)
+    assert sees_a_picture(client.chat.completions.create(model=API, messages=messages).choices[0].message.content)

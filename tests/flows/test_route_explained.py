@@ -8,11 +8,10 @@ import pytest
 
 from tests.conftest import KEY
 from tests.flows import test_both_ways
-from tests.flows.test_both_ways import CITY, TEAM, TOOLS, Both
+from tests.flows.test_both_ways import FORM, TEAM, TOOLS, Both
 from tests.flows.test_official_long_running import PICTURE
 from tests.service.cli.conftest import run_in_process
 
-FORM = {"type": "json_schema", "json_schema": {"name": "city", "schema": CITY}}
 LINK = f"data:image/png;base64,{base64.b64encode(PICTURE).decode()}"
 SHOWN = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": LINK}}]}]
 WORDS = [{"role": "user", "content": "<echo>x</echo>"}]
