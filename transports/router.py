@@ -80,9 +80,7 @@ class Router:
     def catalogue(self) -> Catalogue:
         """The models of the settings, and those that the upstreams list now."""
         found = [failover.transport.discovered for failover in self._failovers]
-        if len(found) != len(self._discovered) or any(
-            new is not old for new, old in zip(found, self._discovered, strict=True)
-        ):
+        if found != self._discovered:  # the same lists are equal at a glance
             self._discovered, self._catalogue = found, self._configured.with_listed(chain.from_iterable(found))
         return self._catalogue
 

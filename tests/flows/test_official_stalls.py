@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.conftest import BASE_SETTINGS, KEY, Gateway
-from tests.scripted_upstream import END, HOLD, ScriptedUpstream, chunk, event, head, outcome, piece
+from tests.scripted_upstream import END, HOLD, ScriptedUpstream, chunk, event, head, outcome, piece, whole
 
 SETTINGS = """
 [deadlines]
@@ -41,6 +41,11 @@ def drip():
         time.sleep(0.1)
 
 
+def late():
+    time.sleep(1.5)  # longer than chunks may take
+    yield whole(chunk(TEXT, "STOP"))
+
+
 def pings():
     while True:
         yield piece(b": still here\r\n\r\n")
@@ -66,6 +71,13 @@ def test_a_whole_answer_that_stops_is_left_in_time(gateway, upstream):
     upstream.scripts["half"] = [head(kind="application/json"), piece(b"{"), HOLD]
     assert outcome(gateway, "half", stream=False) == ("", "upstream_stalled")
     left_without_cooldown(gateway, upstream, "half")
+
+
+def test_a_whole_answer_may_take_as_long_as_its_request(gateway, upstream):
+    upstream.scripts |= {"late": [late], "never": [HOLD]}
+    assert outcome(gateway, "late", stream=False) == (TEXT, "")
+    assert outcome(gateway, "never", stream=False) == ("", "upstream_timeout")
+    left_without_cooldown(gateway, upstream, "never")
 
 
 def test_an_answer_has_a_limit_as_a_whole(gateway, upstream):

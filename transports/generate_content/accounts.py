@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Seque
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import islice
-from operator import is_not
+from operator import attrgetter, is_not
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -35,6 +35,7 @@ CHECK_MODELS = "models"
 _KEPT_SECONDS = 30 * 86400.0
 _decode_list = msgspec.json.Decoder(tuple[ListedModel, ...]).decode
 _log = structlog.get_logger()
+_MODELS = attrgetter("models")
 
 
 class ModelAccount(ConnectedAccount, ABC):
@@ -165,7 +166,7 @@ class ModelAccounts(ConnectedAccounts[SettingsT, AccountT]):
     @property
     def listed(self) -> ModelLists:
         """The models that the API lists for any account; empty: not known yet. Another object after a change."""
-        lists = [account.models for account in self.all]
+        lists = list(map(_MODELS, self.all))  # each request asks several times
         if len(lists) != len(self._lists) or any(map(is_not, lists, self._lists)):
             merged: dict[str, ListedModel] = {}
             for one in lists:

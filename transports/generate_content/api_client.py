@@ -65,27 +65,37 @@ class ApiClient:
         self._http, self._base = http, access.base
         self._authorize, self._forget, self._meant = access.authorize, access.forget, access.meant
         self._timeouts, self._clock = timeouts, clock
+        self._patient = aiohttp.ClientTimeout(
+            total=None, connect=timeouts.connect, sock_connect=timeouts.socket_connect
+        )
 
-    def post(self, path: str, body: bytes) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    def post(
+        self, path: str, body: bytes, *, patient: bool = False
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """Send a request below the base and yield the response, which has the status 200.
+
+        `patient`: wait for as long as the request may take, since nothing comes before the answer is complete.
 
         Raises:
             GatewayError: the API refused the request, or could not be reached.
 
         """
-        return self._opened("POST", path, body)
+        return self._opened("POST", path, body, patient=patient)
 
     def download(self, path: str) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """Open a file below the base, which may be long; as `post`."""
         return self._opened("GET", path, None)
 
     @asynccontextmanager
-    async def _opened(self, method: str, path: str, body: bytes | None) -> AsyncGenerator[aiohttp.ClientResponse]:
+    async def _opened(
+        self, method: str, path: str, body: bytes | None, *, patient: bool = False
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
         response: aiohttp.ClientResponse | None = None
         try:
             try:
-                async with asyncio.timeout(self._timeouts.first_frame):
-                    response = await self._request(method, f"{self._base}{path}", _JSON, body)
+                async with asyncio.timeout(None if patient else self._timeouts.first_frame):
+                    limits = self._patient if patient else self._http.timeout
+                    response = await self._request(method, f"{self._base}{path}", _JSON, body, limits)
                     if response.status != 200:
                         raise await self._refusal(response)
             except CLIENT_ERRORS as error:
@@ -96,13 +106,18 @@ class ApiClient:
                 response.close()
 
     async def _request(
-        self, method: str, url: str, headers: Mapping[str, str], data: bytes | BytesIO | StoredFile | None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        data: bytes | BytesIO | StoredFile | None,
+        limits: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
         """Send a request; once more, with another token, if its own is no longer valid."""
 
         async def send(access: Mapping[str, str]) -> aiohttp.ClientResponse:
             sent = {**headers, **access}
-            return await self._http.request(method, url, data=data, headers=sent, allow_redirects=False)
+            return await self._http.request(method, url, data=data, headers=sent, allow_redirects=False, timeout=limits)
 
         access = await self._authorize()
         response = await send(access)
@@ -153,11 +168,18 @@ class ApiClient:
             UpstreamFailed: as `pieces`, or it is too long.
 
         """
-        body = bytearray()
-        async for piece in self.pieces(response):
-            body += piece
-            if len(body) > _LONGEST_ANSWER:
-                raise UpstreamFailed("The upstream's answer is too long.")
+        body, between = bytearray(), self._timeouts.between_frames
+        chunks = TimedBytes(response.content, asyncio.get_running_loop().time() + between, between)
+        try:
+            while piece := await chunks.next():
+                body += piece
+                chunks.note(len(body))
+                if len(body) > _LONGEST_ANSWER:
+                    raise UpstreamFailed("The upstream's answer is too long.")
+        except CLIENT_ERRORS as error:
+            raise mapped(error, started=True) from None
+        finally:
+            chunks.close()
         return bytes(body)
 
     async def get(self, path: str) -> bytes:
@@ -212,7 +234,7 @@ class ApiClient:
         """
         try:
             with anyio.fail_after(seconds or self._timeouts.call):
-                async with await self._request(method, url, headers, data) as response:
+                async with await self._request(method, url, headers, data, self._http.timeout) as response:
                     if response.status != 200:
                         raise await self._refusal(response)
                     return response.headers, await self.whole(response)

@@ -152,7 +152,8 @@ class ModelCall:
             async def post(sent: wire.GenerateContentRequest) -> ClientResponse:
                 encode = partial(wire.encode_request, self._account.adapted(sent))
                 body = await anyio.to_thread.run_sync(encode) if is_long(files) else encode()
-                return await stack.enter_async_context(api.post(f"models/{self._model.id}:{verb}", body))
+                posted = api.post(f"models/{self._model.id}:{verb}", body, patient=not request.streamed)
+                return await stack.enter_async_context(posted)
 
             until = api.first_deadline()
             if known is None or caches is None:
