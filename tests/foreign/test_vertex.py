@@ -114,6 +114,13 @@ def test_a_picture_is_drawn(client):
     assert made.b64_json
 
 
+def test_embeddings_are_computed(client):
+    texts = ["waves of the sea", "waves", "taxes"]
+    made = client.embeddings.create(model="gemini-embedding-2", input=texts, dimensions=64)
+    assert [len(one.embedding) for one in made.data] == [64, 64, 64]
+    assert made.usage.prompt_tokens > 0
+
+
 def test_a_refused_service_account_needs_attention(client, gateway):
     asked(client, user("hi"))
     line = json.loads(gateway.wait_for("account_attention_required"))

@@ -93,6 +93,16 @@ def step_models_of_the_developer_api_are_missing(make):
         assert "was not found" in refused(404, lambda: client.models.generate_content(model=model, contents="x"))  # noqa: B023
 
 
+def step_embeddings_of_one_text_and_of_several(make):
+    client, model = make(), "gemini-embedding-2"
+    config = types.EmbedContentConfig(output_dimensionality=64, task_type="RETRIEVAL_QUERY")
+    (one,) = client.models.embed_content(model=model, contents="waves", config=config).embeddings
+    texts = [types.UserContent("waves"), types.UserContent("taxes")]
+    two = client.models.embed_content(model=model, contents=texts, config=config).embeddings
+    assert [len(found.values) for found in (one, *two)] == [64, 64, 64]
+    assert one.values == two[0].values != two[1].values
+
+
 def step_another_project_is_refused(make):
     client = make(project="other-project")
     assert "IAM_PERMISSION_DENIED" in refused(403, lambda: client.models.generate_content(model=MODEL, contents="x"))

@@ -26,6 +26,7 @@ from transports.generate_content import wire
 from transports.generate_content.api_client import ApiClient
 from transports.generate_content.config import ModelsConfig
 from transports.generate_content.context_cache import CacheDeps, CachePlace, ContextCaches
+from transports.generate_content.embedding_wire import EmbedContentRequest, VertexEmbedContentRequest
 from transports.generate_content.listed_models import MOST_MODELS, ListedModel, ModelLists
 from transports.generate_content.request_files import Uploader
 from transports.store.port import MODEL_LISTS
@@ -138,6 +139,10 @@ class ModelAccount(ConnectedAccount, ABC):
     def adapted(self, body: wire.GenerateContentRequest) -> wire.GenerateContentRequest:
         """Return a request in the form that this API takes; raises Unsupported if it cannot take it."""
         return body
+
+    def embedding(self, asked: EmbedContentRequest) -> EmbedContentRequest | VertexEmbedContentRequest:
+        """Return a request for an embedding in the form that this API takes."""
+        return asked
 
     async def _refresh_models(self) -> None:
         await self.check(CHECK_MODELS, self.read_models, "models_read_failed")

@@ -29,7 +29,7 @@ from protocol.model import (
 )
 from transports.generate_content import wire
 from transports.generate_content.accounts import ModelAccount
-from transports.generate_content.embedding_wire import batches_of, read_vectors
+from transports.generate_content.embedding_wire import batches_of, embed_request, read_vectors
 from transports.generate_content.request_files import RequestFiles
 
 
@@ -42,7 +42,8 @@ async def open_embeddings(
     tokens = 0
     async with files.taken(request, account.uploader) as taken:
         contents = [content_to_embed(turn, taken) for turn in request.turns]
-        for body in await anyio.to_thread.run_sync(batches_of, model.id, contents, options):
+        asked = [account.embedding(embed_request(model.id, *one)) for one in zip(contents, options, strict=True)]
+        for body in await anyio.to_thread.run_sync(batches_of, asked):
             async with account.api.post(f"models/{model.id}:batchEmbedContents", body) as response:
                 data = await account.api.whole(response)
             try:

@@ -26,10 +26,25 @@ class EmbedContentRequest(msgspec.Struct, frozen=True, rename="camel", omit_defa
     output_dimensionality: int | None = None
 
 
+class EmbedContentConfig(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """The options of an embedding, in Vertex AI's form."""
+
+    task_type: str = ""
+    title: str = ""
+    output_dimensionality: int | None = None
+
+
+class VertexEmbedContentRequest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """A text whose embedding is wanted, in Vertex AI's form."""
+
+    content: wire.Content
+    embed_content_config: EmbedContentConfig = EmbedContentConfig()
+
+
 class BatchEmbedContentsRequest(msgspec.Struct, frozen=True):
     """The body of `:batchEmbedContents`."""
 
-    requests: tuple[EmbedContentRequest, ...]
+    requests: Sequence[EmbedContentRequest | VertexEmbedContentRequest]
 
 
 class ContentEmbedding(msgspec.Struct, frozen=True):
@@ -49,20 +64,21 @@ encode_batch = msgspec.json.Encoder().encode
 decode_embeddings = msgspec.json.Decoder(BatchEmbedContentsResponse, strict=False).decode
 
 
-def batches_of(model: str, contents: Sequence[wire.Content], options: Sequence[EmbeddingOptions]) -> list[bytes]:
-    """Return the bodies of the calls for these contents."""
-    asked = [
-        EmbedContentRequest(
-            model=f"models/{model}",
-            content=content,
-            task_type=one.task,
-            title=one.title,
-            output_dimensionality=one.dimensions,
-        )
-        for content, one in zip(contents, options, strict=True)
-    ]
+def embed_request(model: str, content: wire.Content, options: EmbeddingOptions) -> EmbedContentRequest:
+    """Return the request for a content, in the Developer API's form."""
+    return EmbedContentRequest(
+        model=f"models/{model}",
+        content=content,
+        task_type=options.task,
+        title=options.title,
+        output_dimensionality=options.dimensions,
+    )
+
+
+def batches_of(asked: Sequence[EmbedContentRequest | VertexEmbedContentRequest]) -> list[bytes]:
+    """Return the bodies of the calls for these requests."""
     starts = range(0, len(asked), MOST_IN_A_BATCH)
-    return [encode_batch(BatchEmbedContentsRequest(tuple(asked[at : at + MOST_IN_A_BATCH]))) for at in starts]
+    return [encode_batch(BatchEmbedContentsRequest(asked[at : at + MOST_IN_A_BATCH])) for at in starts]
 
 
 def packed(values: list[float]) -> bytes:

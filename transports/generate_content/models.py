@@ -26,7 +26,7 @@ DEFAULTS: Mapping[str, str] = {
 }
 """Models by family, and by family and capability."""
 OWN_FAMILIES = frozenset({"embedding", "tts", "tts-lite", "transcribe"})
-"""Families of models for embeddings, speech and transcripts, which only the Developer API has under these names."""
+"""Families of models for embeddings, speech and transcripts. Vertex AI has only the first by these names."""
 
 
 def choose(

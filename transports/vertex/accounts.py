@@ -15,11 +15,12 @@ from transports.generate_content import wire
 from transports.generate_content.accounts import ModelAccount, ModelAccounts
 from transports.generate_content.api_client import ApiAccess, ApiClient, ListPage
 from transports.generate_content.context_cache import CachePlace, digest_of
+from transports.generate_content.embedding_wire import EmbedContentRequest, VertexEmbedContentRequest
 from transports.generate_content.listed_models import ListedModel
 from transports.http import client
 from transports.tasks import every
 from transports.vertex.config import VertexAccount, VertexConfig, origin_of
-from transports.vertex.dialect import to_vertex
+from transports.vertex.dialect import embedding_to_vertex, to_vertex
 from transports.vertex.errors import on_vertex
 from transports.vertex.service_accounts import ACCOUNTS, fingerprint, project_of
 
@@ -66,6 +67,10 @@ class ConnectedServiceAccount(ModelAccount):
     def adapted(self, body: wire.GenerateContentRequest) -> wire.GenerateContentRequest:
         """Return a request in the form of Vertex AI."""
         return to_vertex(body, self.labels)
+
+    def embedding(self, asked: EmbedContentRequest) -> VertexEmbedContentRequest:
+        """Return a request for an embedding in the form of Vertex AI."""
+        return embedding_to_vertex(asked)
 
     async def run(self) -> None:
         """Keep the token fresh, and read the list of models again and again."""

@@ -13,6 +13,11 @@ from msgspec.structs import replace
 
 from protocol.model import Unsupported
 from transports.generate_content import wire
+from transports.generate_content.embedding_wire import (
+    EmbedContentConfig,
+    EmbedContentRequest,
+    VertexEmbedContentRequest,
+)
 
 
 def to_vertex(body: wire.GenerateContentRequest, labels: Mapping[str, str]) -> wire.GenerateContentRequest:
@@ -31,6 +36,14 @@ def to_vertex(body: wire.GenerateContentRequest, labels: Mapping[str, str]) -> w
         contents.append(replace(content, parts=tuple(map(without_id, in_order(content.parts, order)))))
         order = {part.function_call.id: at for at, part in enumerate(content.parts) if part.function_call is not None}
     return replace(body, contents=tuple(contents), labels=dict(labels))
+
+
+def embedding_to_vertex(asked: EmbedContentRequest) -> VertexEmbedContentRequest:
+    """Return a request for an embedding in the form of Vertex AI."""
+    options = EmbedContentConfig(
+        task_type=asked.task_type, title=asked.title, output_dimensionality=asked.output_dimensionality
+    )
+    return VertexEmbedContentRequest(content=asked.content, embed_content_config=options)
 
 
 def in_order(parts: tuple[wire.ContentPart, ...], order: Mapping[str, int]) -> list[wire.ContentPart]:

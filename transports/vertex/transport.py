@@ -22,8 +22,9 @@ from transports.vertex.accounts import ServiceAccounts, open_accounts
 from transports.vertex.config import VertexConfig, origin_of
 from transports.vertex.service_accounts import ACCOUNTS, project_of
 
+_OWN_FAMILIES = frozenset({"embedding"})
 _DEFAULTS: Mapping[str, str] = {
-    **{key: model for key, model in models.DEFAULTS.items() if key not in models.OWN_FAMILIES},
+    **{key: model for key, model in models.DEFAULTS.items() if key not in models.OWN_FAMILIES - _OWN_FAMILIES},
     "pro": "gemini-3.1-pro-preview",
     "flash": "gemini-3.8-flash",
     "flash-lite": "gemini-3.5-flash-lite",
@@ -103,7 +104,7 @@ TRANSPORT_TYPE = TransportType(
     secrets=frozenset({"credentials", "proxy"}),
     accounts=ACCOUNTS,
     tiers=frozenset({"paid"}),
-    families=frozenset({"pro", "flash", "flash-lite"}),
+    families=frozenset({"pro", "flash", "flash-lite", *_OWN_FAMILIES}),
     is_simulated=lambda config: on_this_machine(config.base_url),
     chosen_model=VertexTransport.chosen_model,
     reload=VertexTransport.reload,

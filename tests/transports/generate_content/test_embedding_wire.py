@@ -5,7 +5,7 @@ import subprocess
 from protocol.model import EmbeddingOptions
 from tests.conftest import ROOT
 from transports.generate_content import wire
-from transports.generate_content.embedding_wire import batches_of, read_vectors
+from transports.generate_content.embedding_wire import batches_of, embed_request, read_vectors
 
 PYTHON = ROOT / ".venv-foreign" / "bin" / "python"
 
@@ -13,7 +13,9 @@ PYTHON = ROOT / ".venv-foreign" / "bin" / "python"
 def test_google_s_own_packages_accept_the_batches():
     contents = [wire.Content((wire.ContentPart(text=f"Größe {number}"),), "user") for number in range(150)]
     options = EmbeddingOptions(dimensions=256, task="RETRIEVAL_DOCUMENT", title="Sizes")
-    bodies = [json.loads(one) for one in batches_of("gemini-embedding-2", contents, [options] * 150)]
+    bodies = [
+        json.loads(one) for one in batches_of([embed_request("gemini-embedding-2", one, options) for one in contents])
+    ]
     assert [len(body["requests"]) for body in bodies] == [100, 50]
     judged = subprocess.run(
         [PYTHON, ROOT / "tests" / "foreign" / "google_types.py"],

@@ -374,6 +374,30 @@ class EmbedRequest(Strict, frozen=True):
     output_dimensionality: Annotated[int, Meta(ge=1, le=3072)] | None = None
 
 
+class VertexEmbedOptions(Strict, frozen=True):
+    """The options of an embedding, as Vertex AI takes them."""
+
+    task_type: TaskType = "TASK_TYPE_UNSPECIFIED"
+    title: str = ""
+    output_dimensionality: Annotated[int, Meta(ge=1, le=3072)] | None = None
+    auto_truncate: bool = True
+    document_ocr: bool = False
+    audio_track_extraction: bool = False
+
+
+class VertexEmbedRequest(Strict, frozen=True):
+    """The body of Vertex AI's `:embedContent`, and a request of its `:batchEmbedContents`."""
+
+    content: SentMessage
+    embed_content_config: VertexEmbedOptions = VertexEmbedOptions()
+
+
+class VertexEmbedBatch(Strict, frozen=True):
+    """The body of Vertex AI's `:batchEmbedContents`."""
+
+    requests: list[VertexEmbedRequest] = []
+
+
 class EmbedBatch(Strict, frozen=True):
     """The body of `:batchEmbedContents`."""
 

@@ -25,6 +25,7 @@ from transports.simulator.api.interactions import ApiParts, SimulatedInteraction
 from transports.simulator.api.ordered_faults import OrderedFaults, refuse_as_ordered
 from transports.simulator.api.pages import page_of
 from transports.simulator.api.request_reader import RequestCheck, decode
+from transports.simulator.api.request_schema import EmbedRequest
 from transports.simulator.api.rpc_errors import ApiRefusal, invalid
 from transports.simulator.api.simulated_embeddings import read_embeds, vector_of
 from transports.simulator.api.simulated_model import answer, prompt_tokens, script_of, texts
@@ -163,6 +164,10 @@ class SimulatedApi:
         """Answer with embeddings."""
         sent = read_embeds(body, model.id, verb)
         self.keys.use(key, model)
+        return self.embedded(model, sent, verb)
+
+    def embedded(self, model: api_models.SimulatedModel, sent: list[EmbedRequest], verb: str) -> Response:
+        """Return the answer to checked requests for embeddings."""
         for one in sent:
             refuse_as_ordered(self._faults.once(script_of(texts(one.content))), model.id, streams=False)
         vectors = [{"values": vector_of(one)} for one in sent]

@@ -12,7 +12,13 @@ from array import array
 from hashlib import shake_128
 
 from transports.simulator.api.request_reader import decode
-from transports.simulator.api.request_schema import EmbedBatch, EmbedRequest, SentMessage
+from transports.simulator.api.request_schema import (
+    EmbedBatch,
+    EmbedRequest,
+    SentMessage,
+    VertexEmbedBatch,
+    VertexEmbedRequest,
+)
 from transports.simulator.api.rpc_errors import invalid
 from transports.simulator.api.simulated_model import texts
 
@@ -30,6 +36,30 @@ def read_embeds(body: bytes, model: str, verb: str) -> list[EmbedRequest]:
     """
     single = verb == "embedContent"
     sent = [decode(body, EmbedRequest)] if single else decode(body, EmbedBatch).requests
+    check_embeds(sent, model, single=single)
+    return sent
+
+
+def read_vertex_embeds(body: bytes, model: str, verb: str) -> list[EmbedRequest]:
+    """Return the checked requests of a body in Vertex AI's form; raises as `read_embeds`."""
+    single = verb == "embedContent"
+    asked = [decode(body, VertexEmbedRequest)] if single else decode(body, VertexEmbedBatch).requests
+    sent = [
+        EmbedRequest(
+            content=one.content,
+            model=f"models/{model}",
+            task_type=one.embed_content_config.task_type,
+            title=one.embed_content_config.title,
+            output_dimensionality=one.embed_content_config.output_dimensionality,
+        )
+        for one in asked
+    ]
+    check_embeds(sent, model, single=single)
+    return sent
+
+
+def check_embeds(sent: list[EmbedRequest], model: str, *, single: bool) -> None:
+    """Check requests for embeddings; raise ApiRefusal if one is wrong."""
     if not sent:
         raise invalid("* BatchEmbedContentsRequest.requests: requests is not specified")
     if len(sent) > _MOST_REQUESTS:
@@ -41,7 +71,6 @@ def read_embeds(body: bytes, model: str, verb: str) -> list[EmbedRequest]:
         if one.title and one.task_type != "RETRIEVAL_DOCUMENT":
             raise invalid(f"* {at}.title: title needs the task type RETRIEVAL_DOCUMENT")
         check_content(one.content, at)
-    return sent
 
 
 def check_content(content: SentMessage, at: str) -> None:

@@ -22,6 +22,7 @@ from transports.simulator.api.pages import page_of
 from transports.simulator.api.request_reader import decode
 from transports.simulator.api.routes import SimulatedApi
 from transports.simulator.api.rpc_errors import ApiRefusal, invalid
+from transports.simulator.api.simulated_embeddings import read_vertex_embeds
 from transports.simulator.api.simulated_model import prompt_tokens
 from transports.simulator.breakable_stream import BreakableStream
 from transports.simulator.config import SimulatorConfig
@@ -134,6 +135,8 @@ class SimulatedVertex:
                 self._api.check_request(sent, model)
                 cached = cached or self._api.implicit.known_tokens(sent, owner.place, model)
                 return await self._api.generate(request, sent, model, streams=verb.startswith("stream"), cached=cached)
+            case "embedContent" | "batchEmbedContents" if model.kind == "embedding":
+                return self._api.embedded(model, read_vertex_embeds(body, model.id, verb), verb)
             case _:
                 raise ApiRefusal(404, f"The method {verb} does not exist.")
 
