@@ -13,9 +13,8 @@ PYTHON = ROOT / ".venv-foreign" / "bin" / "python"
 def test_google_s_own_packages_accept_the_batches():
     contents = [wire.Content((wire.ContentPart(text=f"Größe {number}"),), "user") for number in range(150)]
     options = EmbeddingOptions(dimensions=256, task="RETRIEVAL_DOCUMENT", title="Sizes")
-    bodies = [
-        json.loads(one) for one in batches_of([embed_request("gemini-embedding-2", one, options) for one in contents])
-    ]
+    asked = [embed_request("gemini-embedding-2", content, options) for content in contents]
+    bodies = [json.loads(one) for one in batches_of(asked)]
     assert [len(body["requests"]) for body in bodies] == [100, 50]
     judged = subprocess.run(
         [PYTHON, ROOT / "tests" / "foreign" / "google_types.py"],
