@@ -14,6 +14,7 @@ _MISSING_TOOLS = (
     "retrieval",
     "enterprise_web_search",
     "parallel_ai_search",
+    "google_maps",
 )
 """Tools of Google's that the site does not have; it searches, opens addresses and runs code without being asked."""
 _MODES: dict[str, Mode] = {

@@ -172,6 +172,7 @@ class ToolEntry(msgspec.Struct, frozen=True, rename="camel"):
     retrieval: Any = msgspec.UNSET
     enterprise_web_search: Any = msgspec.UNSET
     parallel_ai_search: Any = msgspec.UNSET
+    google_maps: Any = msgspec.UNSET
 
 
 class FunctionCallingConfig(msgspec.Struct, frozen=True, rename="camel"):

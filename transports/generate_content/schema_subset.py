@@ -69,7 +69,8 @@ class _Conversion:
         given = cast("Node", schema)
         reference = given.get("$ref")
         if not isinstance(reference, str):
-            plain = self._plain(given)
+            plain, merged = self._plain(given, inside)
+            inside = (*inside, *merged)
             return self.node(plain, inside) if "$ref" in plain else self._members(plain, inside)
         target = self._target(reference)
         place = reference.replace("#/definitions/", "#/$defs/", 1)
@@ -114,18 +115,27 @@ class _Conversion:
             found["description"] = f"{found.get('description') or ''} {note}".strip()
         return found
 
-    def _plain(self, given: Node) -> Node:
-        """Return the keywords of a schema, with those that the API lacks in words of those that it has."""
+    def _plain(self, given: Node, inside: tuple[str, ...]) -> tuple[Node, list[str]]:
+        """Return the keywords of a schema, with those that the API lacks in words of those that it has.
+
+        The references come with them whose targets are merged.
+        """
         found: Node = {}
         for name, value in given.items():
             if value is not None or name in {"const", "default"}:
                 found[{"definitions": "$defs", "oneOf": "anyOf"}.get(name, name)] = value
         parts = [cast("Node", part) for part in found.pop("allOf", None) or () if isinstance(part, dict)]
-        for part in parts:
-            target = self._target(str(part.get("$ref", ""))) if len(parts) > 1 else {}
-            found = _merged(
-                found, {**target, **{name: one for name, one in part.items() if name != "$ref" or not target}}
-            )
+        alone, merged = len(parts) == 1, list[str]()
+        while parts and self._replaced < _MOST_REPLACED:  # a part may consist of parts
+            part = parts.pop(0)
+            reference = str(part.get("$ref", ""))
+            target = {} if alone or reference in {*inside, *merged} else self._target(reference)
+            own = {name: one for name, one in part.items() if name != "$ref" or alone}
+            parts += [one for of in (part, target) for one in of.get("allOf") or () if isinstance(one, dict)]
+            found = _merged(found, {**target, **own})
+            found.pop("allOf", None)
+            self._replaced += bool(target)
+            merged += [reference] if target else []
         if "const" in found:
             found["enum"] = [found.pop("const")]
         for bound, nearest, step in (("exclusiveMinimum", "minimum", 1), ("exclusiveMaximum", "maximum", -1)):
@@ -133,7 +143,7 @@ class _Conversion:
             if isinstance(limit, int | float) and not isinstance(limit, bool) and nearest not in found:
                 del found[bound]
                 found[nearest] = limit + step if found.get("type") == "integer" else limit
-        return _enumerated(found)
+        return _enumerated(found), merged
 
 
 def _merged(one: Node, other: Node) -> Node:

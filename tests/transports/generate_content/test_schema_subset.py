@@ -52,6 +52,18 @@ def test_references_lead_to_definitions_and_stand_alone(given, made):
     assert api_schema(schema)["properties"]["a"] == made
 
 
+def test_parts_of_parts_are_merged_and_recursive_ones_end():
+    base = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    middle = {"allOf": [{"$ref": "#/$defs/Base"}, {"properties": {"b": {"type": "string"}}, "required": ["b"]}]}
+    loop = {"allOf": [{"$ref": "#/$defs/Loop"}, {"type": "object"}]}
+    schema = {"allOf": [{"$ref": "#/$defs/Middle"}, {"properties": {"c": {"$ref": "#/$defs/Loop"}}}]}
+    made = api_schema({**schema, "$defs": {"Base": base, "Middle": middle, "Loop": loop}})
+    assert made["properties"].keys() == {"a", "b", "c"}
+    assert sorted(made["required"]) == ["a", "b"]
+    assert made["type"] == "object"
+    assert "allOf" not in str(made)
+
+
 def test_older_definitions_and_references_at_the_root():
     older = {"$ref": "#/definitions/N", "definitions": {"N": {"properties": {"n": {"$ref": "#/definitions/N"}}}}}
     made = {"properties": {"n": {"$ref": "#/$defs/N"}}}
