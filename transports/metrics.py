@@ -73,28 +73,7 @@ class PrometheusObserver:
             registry=registry,
         )
         self._in_flight_of = cache(self._in_flight.labels)
-        self._account_states = Gauge(
-            "gateway_accounts",
-            "Accounts by kind, capability and state: ready, cooling_down (for all models), needs_attention, paused.",
-            ["transport", "kind", "capability", "state"],
-            registry=registry,
-            multiprocess_mode="livemostrecent",
-        )
-        self._model_states = Gauge(
-            "gateway_account_models",
-            "Accounts by kind, tier, capability, model and state for it; the reason is the state of a cooldown.",
-            ["transport", "kind", "tier", "capability", "model", "state"],
-            registry=registry,
-            multiprocess_mode="livemostrecent",
-        )
-        self._rotated = Gauge(
-            "gateway_session_rotated_timestamp_seconds",
-            "Time of the last cookie rotation of an account; 0 if the account was removed.",
-            ["account"],
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
-        self._last_stats: dict[str, AccountStats] = {}
+        self.account_stats = _AccountGauges(registry).show
 
     def upstream_request(self, transport: str) -> None:
         """Count a request that is about to be sent."""
@@ -164,7 +143,35 @@ class PrometheusObserver:
         elif change.event == "needs_attention":
             self._attention.labels(change.transport, change.reason).inc()
 
-    def account_stats(self, stats: AccountStats) -> None:
+
+class _AccountGauges:
+    """Shows the statistics of the accounts of all transports."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._account_states = Gauge(
+            "gateway_accounts",
+            "Accounts by kind, capability and state: ready, cooling_down (for all models), needs_attention, paused.",
+            ["transport", "kind", "capability", "state"],
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self._model_states = Gauge(
+            "gateway_account_models",
+            "Accounts by kind, tier, capability, model and state for it; the reason is the state of a cooldown.",
+            ["transport", "kind", "tier", "capability", "model", "state"],
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self._rotated = Gauge(
+            "gateway_session_rotated_timestamp_seconds",
+            "Time of the last cookie rotation of an account; 0 if the account was removed.",
+            ["account"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self._last_stats: dict[str, AccountStats] = {}
+
+    def show(self, stats: AccountStats) -> None:
         """Set the gauges of a transport's accounts; combinations that no longer occur become 0."""
         none = AccountStats(transport=stats.transport, by_status={}, rotated={})
         before = self._last_stats.get(stats.transport, none)

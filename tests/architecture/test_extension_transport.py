@@ -111,11 +111,15 @@ class Toy:
     def show(self, name):
         return json.loads(self.accounts("show", name, "--json").stdout)
 
-    def wait_for_state(self, name, state):
-        """Wait until the gateway has written an account's state."""
+    def wait_for(self, name, holds):
+        """Wait until the gateway has written a state of an account for which a condition holds; return the account."""
         until = time.monotonic() + 60
-        while self.show(name)["state"] != state:
+        while not holds(row := self.show(name)):
             assert time.monotonic() < until
+        return row
+
+    def wait_for_state(self, name, state):
+        self.wait_for(name, lambda row: row["state"] == state)
 
     def chat(self, text="hello from a toy", **more):
         body = {"model": "toy-model", "messages": [{"role": "user", "content": text}], **more}
@@ -171,8 +175,8 @@ def test_a_limited_account_cools_down_and_the_other_one_serves(gateway, upstream
     upstream.limited.add(SECOND)
     assert gateway.chat().status_code == 429
     assert httpx.get(f"{gateway.gateway.origin}/metrics").text.count("gateway_upstream_errors_total{") == 1
-    gateway.wait_for_state("second", "cooling_down")
-    assert gateway.show("second")["cooldowns"][0]["reason"] == "quota"
+    limited = gateway.wait_for("second", lambda row: row["cooldowns"])
+    assert limited["cooldowns"][0]["reason"] == "quota"
     upstream.limited.clear()
     assert gateway.accounts("resume", "second").returncode == 0
     gateway.chat_until(lambda answer: answer.status_code == 200)
