@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import signal
 
 import httpx2 as httpx
@@ -156,6 +157,19 @@ def test_models_that_the_keys_list_are_names_and_only_keys_serve_them(both):
     assert limits["models/gemini-4-argon"] == 1048576
     claude = httpx.get(f"{both.gateway.base_url}/models", headers={"x-api-key": KEY, "anthropic-version": "2023-06-01"})
     assert "gemini-4-argon" in [one["id"] for one in claude.json()["data"]]
+
+
+def test_a_storybook_by_keys_has_the_form_of_the_website(both):
+    pages = "<echo>Once.\n\n---\n\nThen.\n\n---\n\nThe end.</echo>"
+
+    def told(client):
+        book, account = both.ask(pages, client=client, model="gemini-3.7-flash-storybook")
+        assert len(book.model_extra["images"]) == 3
+        return account, re.sub(r"http[^)]*|A picture of: |!\[[^]]*", "", book.content).split()
+
+    by_keys, by_site = told(both.team), told(both.one)
+    assert by_keys[0] in {"paid", "more"}
+    assert by_keys[1][by_keys[1].index("Once.") :] == by_site[1][by_site[1].index("Once.") :]
 
 
 def test_free_keys_come_first_then_the_site_and_paid_keys_last(both):

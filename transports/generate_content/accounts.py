@@ -183,9 +183,10 @@ class ModelAccounts(ConnectedAccounts[SettingsT, AccountT]):
     async def open(self, *, guest: bool = False) -> AsyncGenerator[None]:
         """Connect the accounts, and follow the lists of models that other processes read."""
         async with super().open(guest=guest):
-            self._change_feed.subscribe(MODEL_LISTS, self._restore_models)
+            self._change_feed.subscribe(MODEL_LISTS, self.restore_models)
             yield
 
-    async def _restore_models(self) -> None:
+    async def restore_models(self) -> None:
+        """Use the lists of models that the store has."""
         for account in self.all:
             await account.restore_models()

@@ -6,10 +6,11 @@ Source: "GenerateContentRequest", "Thinking".
 import msgspec
 
 from protocol.model import EVERY_OPTION, NO_OPTIONS, SAMPLING, AnswerOptions, Capability, GenerationRequest, Selection
-from transports.generate_content import canvas, wire
+from transports.generate_content import canvas, storybook, wire
 from transports.generate_content.request_body import ModelTraits
 from transports.generate_content.request_contents import Inserts
 
+_INSTRUCTIONS = {Capability.CANVAS: canvas.INSTRUCTIONS, Capability.STORYBOOK: storybook.INSTRUCTIONS}
 _MOST_STOPS = 5
 _MOST_TOKENS = 65_536
 """No model writes more; the API refuses a higher limit."""
@@ -102,7 +103,7 @@ def _penalty(value: float | None) -> float | None:
 def fixed_inserts(request: GenerationRequest, traits: ModelTraits) -> Inserts:
     """Return what a request contains besides its conversation, whichever account sends it."""
     options, _ = effective_options(request, traits)
-    told = canvas.INSTRUCTIONS if request.selection.capability is Capability.CANVAS else ""
+    told = _INSTRUCTIONS.get(request.selection.capability, "")
     return Inserts(tools=own_tools(options), instructions=told)
 
 

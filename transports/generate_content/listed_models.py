@@ -7,7 +7,7 @@ where they are listed.
 Source: "Models".
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -58,10 +58,7 @@ ModelLists = Mapping[str, ListedModel]
 def discovered_models(listed: ModelLists, transport: str, defaults: Mapping[str, str]) -> tuple[Model, ...]:
     """Return the models of the lists of a transport whose names clients can use; `defaults` has those of families."""
     families = {model: key for key, model in reversed(list(defaults.items()))}
-    return tuple(_named(listed, transport, families))
-
-
-def _named(listed: ModelLists, transport: str, families: Mapping[str, str]) -> Iterator[Model]:
+    named: list[Model] = []
     for id_, entry in listed.items():
         found = _kind_of(entry)
         if found is None:
@@ -70,16 +67,19 @@ def _named(listed: ModelLists, transport: str, families: Mapping[str, str]) -> I
         is_default = id_ in families and Capability.VIDEO not in capabilities
         if is_default:
             family = families[id_].removesuffix(f"-{capabilities[0]}")
-        yield Model(
-            id=id_,
-            family=family,
-            capabilities=capabilities,
-            created=_CREATED,
-            upstream={transport: id_},
-            only_upstream=not is_default,
-            input_tokens=max(entry.input_token_limit, 0),
-            output_tokens=max(entry.output_token_limit, 0),
+        named.append(
+            Model(
+                id=id_,
+                family=family,
+                capabilities=capabilities,
+                created=_CREATED,
+                upstream={transport: id_},
+                only_upstream=not is_default,
+                input_tokens=max(entry.input_token_limit, 0),
+                output_tokens=max(entry.output_token_limit, 0),
+            )
         )
+    return tuple(named)
 
 
 def _kind_of(entry: ListedModel) -> tuple[tuple[Capability, ...], str] | None:

@@ -32,7 +32,7 @@ from protocol.model import (
     UpstreamModel,
     peek,
 )
-from transports.generate_content import canvas, wire
+from transports.generate_content import canvas, storybook, wire
 from transports.generate_content.accounts import ModelAccount
 from transports.generate_content.answer_events import ChunkReader, new_call_ids
 from transports.generate_content.answer_options import config_of, effective_options, fixed_inserts
@@ -77,6 +77,8 @@ class CallDeps(msgspec.Struct, frozen=True, kw_only=True):
     media: MediaKeeper
     files: RequestFiles
     repeats: Repeats
+    draw: storybook.Draw | None = None
+    """Draws the pictures of a storybook."""
 
 
 class ModelCall:
@@ -93,6 +95,7 @@ class ModelCall:
         self._config, self._account, self._model = config, account, model
         self._signatures, self._media, self._files = deps.signatures, deps.media, deps.files
         self._repeats = deps.repeats
+        self._draw = deps.draw
         self._traits = traits_of(model.id, account.models.get(model.id))
 
     async def open(self, stack: AsyncExitStack, request: GenerationRequest, transport: str) -> Exchange:
@@ -170,6 +173,8 @@ class ModelCall:
         await stack.enter_async_context(aclosing(read))
         if request.selection.capability is Capability.CANVAS:
             read = await stack.enter_async_context(aclosing(canvas.with_documents(read)))
+        if self._draw is not None and request.selection.capability is Capability.STORYBOOK:
+            read = await stack.enter_async_context(aclosing(storybook.with_pictures(read, self._draw)))
         answer.events = PutBack(read)
         if await peek(answer.events) is None:
             raise UpstreamFailed("The upstream sent no answer.")

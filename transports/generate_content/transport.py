@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from protocol.model import (
     Capability,
     Exchange,
@@ -27,8 +29,9 @@ from transports.account import Account, Finding
 from transports.base import Deps
 from transports.earlier_media import EarlierMedia
 from transports.generate_content import models
-from transports.generate_content.accounts import ModelAccounts
+from transports.generate_content.accounts import ModelAccount, ModelAccounts
 from transports.generate_content.answer_options import options_applied
+from transports.generate_content.book_pictures import BookPictures
 from transports.generate_content.config import ModelsConfig
 from transports.generate_content.context_repeats import Repeats
 from transports.generate_content.embedding_call import open_embeddings
@@ -40,7 +43,7 @@ from transports.generate_content.request_files import RequestFiles
 from transports.generate_content.signatures import Signatures
 from transports.store.blobs import Blobs
 
-OFFERED = frozenset({Capability.CHAT, Capability.IMAGEN, Capability.CANVAS, Capability.EMBEDDING})
+OFFERED = frozenset({Capability.CHAT, Capability.IMAGEN, Capability.CANVAS, Capability.STORYBOOK, Capability.EMBEDDING})
 AccountsT = TypeVar("AccountsT", bound=ModelAccounts[Any, Any])
 
 
@@ -156,10 +159,20 @@ class ModelTransport(ABC, Generic[AccountsT]):
                 return await open_embeddings(connected, model, request, self.name, self._files)
             media = KeptMedia(self._blobs, self.name, account.id, request)
             deps = CallDeps(signatures=self._signatures, media=media, files=self._files, repeats=self._repeats)
+            if request.selection.capability is Capability.STORYBOOK:
+                pictures = BookPictures(self._config, connected, request, deps, self._blobs)
+                pictures.models = self._picture_models(request.selection, connected)
+                deps = msgspec.structs.replace(deps, draw=pictures.draw)
             return await ModelCall(self._config, connected, model, deps).open(stack, request, self.name)
         except ModelMissing:
             connected.lacking.add(model.id)
             raise
+
+    def _picture_models(self, book: Selection, account: ModelAccount) -> list[UpstreamModel]:
+        """Return the models that draw for a storybook: that of its family, then one that most accounts have."""
+        drawing = msgspec.structs.replace(book, capability=Capability.IMAGEN, extended=False)
+        found = dict.fromkeys((self._model(drawing), self.defaults.get("flash-imagen")))
+        return [UpstreamModel(id=model) for model in found if model is not None and not account.lacks(model)]
 
     def _model(self, selection: Selection) -> str | None:
         return models.choose(selection, self.name, self._config.models, self.connected.listed, self.defaults)

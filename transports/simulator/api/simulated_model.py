@@ -19,6 +19,9 @@ from transports.simulator.schema_samples import sample
 _REPAIR = "Your last answer cannot be used"
 _DOCUMENT = '<document title="'
 """Instructions with this mark ask for a document between marks."""
+_BOOK = '<book title="'
+_PAGE = "\n\n---\n\n"
+"""Instructions with this mark ask for a storybook; a break of pages in a text that a prompt orders."""
 _BYTES_PER_TOKEN = 4
 _TOKENS_PER_FILE = 258
 _CODE = ("print(6 * 7)", "42\n")
@@ -152,12 +155,23 @@ class _Answering:
             return _json_schema(function.parameters)
         return function.parameters_json_schema or {}
 
-    def in_words(self, script: PromptScript) -> str:
-        told = self._request.system_instruction
-        if told is not None and _DOCUMENT in texts(told):
+    def in_composition(self, script: PromptScript) -> str:
+        """Return a document or a storybook between the marks of the instructions; empty: they ask for neither."""
+        told = texts(self._request.system_instruction) if self._request.system_instruction is not None else ""
+        if _DOCUMENT in told:
             made = script.document or PromptDocument(title="Simulated document", lang="html", body="<p>Simulated</p>")
             words = script.text if script.given and script.text else "Here is a (simulated) document."
             return f'{words}\n\n{_DOCUMENT}{made.title}">\n```{made.lang}\n{made.body}\n```\n</document>'
+        if _BOOK not in told:
+            return ""
+        pages = script.text.split(_PAGE) if script.given else ["Page 1 of the (simulated) story.", "The end."]
+        drawn = "\n\n".join(f"{page}\n<picture>A picture of: {page}</picture>" for page in pages)
+        return f'Here is your (simulated) storybook.\n\n{_BOOK}A simulated story">\n{drawn}\n</book>'
+
+    def in_words(self, script: PromptScript) -> str:
+        composed = self.in_composition(script)
+        if composed:
+            return composed
         if self._said.lstrip().startswith("<echo>"):
             return script.text
         match self._request.generation_config.response_mime_type:
