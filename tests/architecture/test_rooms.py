@@ -113,7 +113,6 @@ TESTED_ELSEWHERE = {
     "transports/api/accounts.py",
     "transports/api/key_uploads.py",  # tests/flows/test_official_api.py
     "transports/api/generated_file.py",
-    "transports/api/interaction_result.py",
     "transports/api/interaction_run.py",
     "transports/api/interaction_wire.py",
     "transports/api/transport.py",

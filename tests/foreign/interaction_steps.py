@@ -4,6 +4,7 @@ It runs in a venv of its own, where the gateway cannot be imported. Arguments: t
 Every function `step_<name>` is a step; it takes the interactions of a client with the paid key, and the client.
 """
 
+import asyncio
 import base64
 import json
 import sys
@@ -140,6 +141,29 @@ def step_a_stream_is_resumed(api, client):
     whole = list(api.get(seen[0].interaction.id, stream=True))
     equal([event.event_id for event in [*seen, *rest]], [event.event_id for event in whole])
     equal(rest[-1].interaction.status, "completed")
+
+
+def step_the_asynchronous_client(api, client):
+    async def work():
+        interactions = client.aio.interactions
+        form = {"type": "video", "delivery": "uri"}
+        made = await interactions.create(
+            model=FILM, input='<sim ready="0.1"/> a cat', background=True, response_format=form
+        )
+        while made.status in RUNNING:
+            await asyncio.sleep(0.02)
+            made = await interactions.get(made.id)
+        name = made.output_video.uri.partition("/v1beta/")[2].partition(":")[0]
+        content = await client.aio.files.download(file=name)
+        edit = {"video_config": {"task": "edit"}}
+        options = {"previous_interaction_id": made.id, "generation_config": edit, "background": True}
+        edited = await interactions.create(model=FILM, input='<sim ready="0"/> slower', response_format=form, **options)
+        stream = await interactions.create(model=TEXT, input="<echo>hello</echo>", stream=True)
+        kinds = [event.event_type async for event in stream]
+        await interactions.delete(made.id)
+        return content[4:8], edited.previous_interaction_id == made.id, kinds[-1]
+
+    equal(asyncio.run(work()), (b"ftyp", True, "interaction.completed"))
 
 
 def step_work_is_cancelled_and_deleted(api, client):
