@@ -123,7 +123,9 @@ class _Conversion:
         found: Node = {}
         for name, value in given.items():
             if value is not None or name in {"const", "default"}:
-                found[{"definitions": "$defs", "oneOf": "anyOf"}.get(name, name)] = value
+                sent = {"definitions": "$defs", "oneOf": "anyOf"}.get(name, name)
+                both = sent == "$defs" and sent in found
+                found[sent] = {**found[sent], **cast("Node", value)} if both else value
         parts = [cast("Node", part) for part in found.pop("allOf", None) or () if isinstance(part, dict)]
         alone, merged = len(parts) == 1, list[str]()
         while parts and self._replaced < _MOST_REPLACED:  # a part may consist of parts
