@@ -1,6 +1,7 @@
 """Errors of the API: what they mean for the request and for the key."""
 
 import json
+from datetime import datetime
 
 import pytest
 
@@ -84,6 +85,9 @@ def test_each_error_has_its_kind(status, body, kind):
         (401, body("Request had invalid authentication credentials."), KeyReason.INVALID),
         (403, body("Your API key was reported as leaked. Please use another API key."), KeyReason.LEAKED),
         (403, body("Requests are blocked.", info("API_KEY_SERVICE_BLOCKED")), KeyReason.DENIED),
+        (403, body("Requests from referer are blocked.", info("API_KEY_HTTP_REFERRER_BLOCKED")), KeyReason.DENIED),
+        (403, body("The IP address is not allowed.", info("API_KEY_IP_ADDRESS_BLOCKED")), KeyReason.DENIED),
+        (400, body("Renew the key.", info("API_KEY_EXPIRED")), KeyReason.EXPIRED),
         (403, body("Gemini API has not been used in project 1 before.", info("SERVICE_DISABLED")), KeyReason.DISABLED),
         (403, body("Consumer has been suspended.", info("CONSUMER_SUSPENDED")), KeyReason.SUSPENDED),
         (400, body("Please enable billing on project 1.", status="FAILED_PRECONDITION"), KeyReason.BILLING),
@@ -104,6 +108,22 @@ def test_the_quota_of_a_day_lasts_until_midnight_in_california_and_not_for_the_n
     assert type(error) is RateLimited
     assert error.retry_after == 8 * 3600
     assert until_midnight(1793523600.0) == 23 * 3600  # 2026-11-01 09:00 UTC: the second 1 o'clock of that night
+
+
+@pytest.mark.parametrize(
+    ("now", "hours"),
+    [
+        ("2026-03-08T08:00:00+00:00", 23),  # midnight of the day that loses an hour
+        ("2026-03-08T09:59:59+00:00", 21 + 1 / 3600),  # the second before the clocks go forward
+        ("2026-03-08T10:00:00+00:00", 21),
+        ("2026-03-09T07:00:00+00:00", 24),  # midnight in summer time
+        ("2026-11-01T07:00:00+00:00", 25),  # midnight of the day that has an hour twice
+        ("2026-11-01T08:59:59+00:00", 23 + 1 / 3600),  # the second before the clocks go back
+        ("2026-11-02T07:59:59+00:00", 1 / 3600),
+    ],
+)
+def test_midnight_in_california_is_right_on_days_of_23_and_25_hours(now, hours):
+    assert until_midnight(datetime.fromisoformat(now).timestamp()) == pytest.approx(hours * 3600)
 
 
 def test_the_quota_of_a_minute_lasts_as_long_as_the_api_says():
