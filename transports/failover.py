@@ -383,6 +383,7 @@ class Failover:
 
     def _apply_decision(self, error: GatewayError, call: Call, lease: Lease) -> RetryDecision:
         """Apply to the accounts what an error means for them; return the decision."""
+        error.transport = self.transport.name
         requirement, now = call.requirement, self._clock.monotonic()
         accounts, state = self.pool.accounts, lease.state
         reason = _cooldown_reason(error)

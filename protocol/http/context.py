@@ -17,6 +17,7 @@ from protocol.model import (
     Caller,
     Content,
     FileStore,
+    GatewayError,
     GenerationRequest,
     Jobs,
     MediaRef,
@@ -100,6 +101,10 @@ class RequestRecord(msgspec.Struct, kw_only=True):
         if served.answered is not None:
             self.upstream_model = served.model or None
             self.upstream_model_id = served.answered.id or None
+
+    def note_error(self, error: GatewayError) -> None:
+        """Record the error that ends the request, and the transport that gave it."""
+        self.error, self.transport = error.code, self.transport or error.transport or None
 
     def note_usage(self, usage: Usage) -> None:
         """Count tokens, on top of those that were counted already."""

@@ -93,7 +93,7 @@ class Download:
             return
         refusal = watcher.ended or refusal
         if refusal is not None:
-            context.record.error = refusal.code
+            context.record.note_error(refusal)
             if not sender.started:
                 await self._refuse(refusal)(scope, receive, send)
 

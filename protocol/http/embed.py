@@ -95,4 +95,4 @@ class PiecesResponse:
         if watcher.gone:
             context.record.error = CLIENT_GONE
         elif watcher.ended is not None:
-            context.record.error = watcher.ended.code
+            context.record.note_error(watcher.ended)

@@ -194,7 +194,7 @@ class Endpoint:
             context.record.error = CLIENT_GONE
             return None
         if response is None and error is not None:
-            context.record.error = error.code
+            context.record.note_error(error)
             response = self._refuse(error)
         return response
 

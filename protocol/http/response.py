@@ -39,7 +39,7 @@ class WholeResponse:
             with watcher:
                 response = await self._work()
         except GatewayError as error:
-            context.record.error = error.code
+            context.record.note_error(error)
             response = self._refuse(released(error))
         if response is None and watcher.gone:
             context.record.error = CLIENT_GONE

@@ -133,7 +133,7 @@ class EventStream(Generic[StepT]):
         if watcher.gone:
             record.error = CLIENT_GONE
         elif error is not None:
-            record.error = error.code
+            record.note_error(error)
             if not sender.started:
                 await self._refuse(error)(scope, receive, send)
 

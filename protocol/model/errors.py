@@ -44,6 +44,8 @@ class GatewayError(Exception):
 
     code = "internal_error"
     certainty = Certainty.REFUSED
+    transport = ""
+    """The transport whose upstream gave the error; empty: the gateway itself."""
 
     def __init__(
         self,

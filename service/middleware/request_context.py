@@ -217,7 +217,7 @@ class _ResponseSender:
         record = self._context.record
         if record.upstream_model and status < 400:
             headers.append((UPSTREAM_MODEL, record.upstream_model.encode()))
-        if record.transport and status < 400:
+        if record.transport:
             headers.append((TRANSPORT, record.transport.encode()))
         if self._shutdown.leaving and b"connection" not in {name for name, _ in headers}:
             headers.append((b"connection", b"close"))

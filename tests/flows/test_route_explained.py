@@ -4,11 +4,12 @@ import base64
 import json
 
 import httpx2 as httpx
+import openai
 import pytest
 
 from tests.conftest import KEY
 from tests.flows import test_both_ways
-from tests.flows.test_both_ways import FORM, TEAM, TOOLS, Both
+from tests.flows.test_both_ways import FORM, TEAM, TOOLS, Both, user
 from tests.flows.test_official_long_running import PICTURE
 from tests.service.cli.conftest import run_in_process
 
@@ -72,6 +73,22 @@ def test_every_kind_of_answer_names_its_way(both, client):
         seen[method] = httpx.post(url, headers={"x-goog-api-key": key}, json=native)
     named = {kind: response.headers.get("x-gateway-transport") for kind, response in seen.items()}
     assert named == dict.fromkeys(named, "api")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_error_names_the_way_that_gave_it(both, stream):
+    asked = {
+        "model": "gemini-3-pro",
+        "messages": [user('<sim http="400"/>')],
+        "stream": stream,
+        "response_format": FORM,
+    }
+    with pytest.raises(openai.APIStatusError) as failed:
+        both.team.chat.completions.create(**asked)
+    assert failed.value.response.headers["x-gateway-transport"] == "api"
+    with pytest.raises(openai.APIStatusError) as failed:
+        both.team.chat.completions.create(**asked | {"messages": []})
+    assert "x-gateway-transport" not in failed.value.response.headers
 
 
 def test_pictures_name_their_way(both):
