@@ -143,11 +143,14 @@ def error_for(status: int, error: wire.RpcStatus, *, now: float = 0.0) -> Gatewa
         case 429:
             return _rate_limited(error, now)
         case _:
-            return _error_without_details(status)
+            return _error_without_details(status, error.message)
 
 
-def _error_without_details(status: int) -> GatewayError:
+def _error_without_details(status: int, text: str) -> GatewayError:
     match status:
+        case 404 if "no longer available" in text:
+            message = "The upstream has retired this model. Use a newer one, or correct the model in the settings."
+            return ModelMissing(message, param="model")
         case 404:
             return ModelMissing("The upstream does not have this model, or not for its key.", param="model")
         case 413:

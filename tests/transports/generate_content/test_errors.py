@@ -201,3 +201,9 @@ MINUTE, DAY = quota("GenerateRequestsPerMinutePerProject"), quota("GenerateReque
 def test_each_refusal_has_its_effect_on_the_key(status, body, step, cooldown, attention):
     decision = decide(error_for_body(status, body, now=NEW_YEAR), 0)
     assert (decision.next, decision.cooldown, decision.attention) == (step, cooldown, attention)
+
+
+def test_a_model_that_has_ended_is_named_as_such():
+    found = error_for_body(404, body("This model models/gemini-2.0-flash is no longer available."))
+    assert isinstance(found, ModelMissing)
+    assert found.message.startswith("The upstream has retired this model.")
