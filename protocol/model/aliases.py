@@ -40,6 +40,7 @@ _UNAVAILABLE: Mapping[tuple[str, ...], str] = {
     ("*-realtime*", "gpt-realtime*", "gpt-audio*", "*-audio-preview*", "*-native-audio*", "gemini-*live*"): (
         "This gateway has no live sound: send it to a chat model as 'input_audio', and read the answer as text."
     ),
+    ("lyria-*",): "Music is made by the website alone, in a chat: ask a chat model for a song.",
     ("*-moderation-*", "text-moderation*"): "This gateway rates no content: leave moderation out.",
     ("computer-use-*", "*-computer-use-*", "*-deep-research*"): (
         "Use a model with '-deepsearch' for research; no model uses a computer."

@@ -297,6 +297,7 @@ def test_every_default_alias_leads_to_a_model_of_the_catalogue(target):
         ("gpt-4o-realtime-preview", "no live sound"),
         ("gemini-2.5-computer-use-preview-10-2025", "no model uses a computer"),
         ("omni-moderation-latest", "rates no content"),
+        ("models/lyria-3.5", "Music is made by the website"),
     ],
 )
 def test_a_name_of_a_model_unlike_any_says_what_to_use_instead(name, advice):
