@@ -100,10 +100,9 @@ def _penalty(value: float | None) -> float | None:
     return min(value, _PENALTY_END) if value is not None else None
 
 
-def fixed_inserts(request: GenerationRequest, traits: ModelTraits) -> Inserts:
+def fixed_inserts(capability: Capability, options: AnswerOptions) -> Inserts:
     """Return what a request contains besides its conversation, whichever account sends it."""
-    options, _ = effective_options(request, traits)
-    told = _INSTRUCTIONS.get(request.selection.capability, "")
+    told = _INSTRUCTIONS.get(capability, "")
     return Inserts(tools=own_tools(options), instructions=told)
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from protocol.model import Capability, GenerationRequest, TextPart
 from transports.generate_content import wire
-from transports.generate_content.answer_options import fixed_inserts
+from transports.generate_content.answer_options import effective_options, fixed_inserts
 from transports.generate_content.config import ContextCaching
 from transports.generate_content.context_cache import KnownPrefixes, known_prefixes
 from transports.generate_content.context_prefix import prefixes_of
@@ -46,6 +46,7 @@ def head_of(request: GenerationRequest, model: str) -> bytes:
     """Return the model and what precedes the messages, encoded."""
     traits = traits_of(model)
     system = tuple(turn for turn in request.turns if turn.role in SYSTEM_ROLES)
+    options, _ = effective_options(request, traits)
     bare = msgspec.structs.replace(request, turns=system)
-    body = generate_request(bare, traits, wire.GenerationConfig(), fixed_inserts(request, traits))
+    body = generate_request(bare, traits, wire.GenerationConfig(), fixed_inserts(request.selection.capability, options))
     return msgspec.json.encode((model, body.contents, body.system_instruction, body.tools, body.tool_config))

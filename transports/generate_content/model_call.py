@@ -111,7 +111,8 @@ class ModelCall:
         def signature(call: ToolCall) -> str:
             return known.get(call.id, "")
 
-        plain, prefixes = fixed_inserts(request, self._traits), None
+        options, applied = effective_options(request, self._traits)
+        plain, prefixes = fixed_inserts(request.selection.capability, options), None
         if self._account.caches is not None:
             prefixes = await self._repeats.known(request, self._model.id)
         signed = msgspec.structs.replace(plain, signature=signature, signed_texts=texts)
@@ -123,8 +124,6 @@ class ModelCall:
             answer = await self._send(stack, request, plain)  # without them, once
         except FileMissing:  # its files are looked for, and uploaded again, once
             answer = await self._send(stack, request, signed, prefixes)
-
-        _, applied = effective_options(request, self._traits)
 
         def served() -> Served:
             return Served(

@@ -128,13 +128,10 @@ class ModelTransport(ABC, Generic[AccountsT]):
 
         A cache never makes a paid account serve what a free one can.
         """
+        if self._config.context_cache is None or tier == "free":
+            return None
         model, accounts = self._model(request.selection), self._by_project()
-        if (
-            model is None
-            or tier == "free"
-            or len(accounts) < 2
-            or (not tier and any(one.tier == "free" for one in self.accounts))
-        ):
+        if model is None or len(accounts) < 2 or (not tier and any(one.tier == "free" for one in self.accounts)):
             return None
         known = await self._repeats.known(request, model)
         if known is None:
