@@ -30,6 +30,7 @@ from protocol.model import (
     Media,
     MediaKind,
     Signed,
+    Sound,
     Text,
     Thought,
     Waiting,
@@ -102,7 +103,7 @@ class CandidateParts:
                 self._sources.note(event)
             case Declined():
                 self.declined = event
-            case FetchedPicture():
+            case FetchedPicture() | Sound():
                 data = placeholder(event.content)
                 yield AnswerPart(inline_data=InlineData(mime_type=event.mime, data=data))
             case _:

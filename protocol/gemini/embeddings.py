@@ -165,7 +165,7 @@ async def _answer(
 def embedding(engine: Engine, verb: str) -> Operation[AskedEmbeddings]:
     """Return the operation of a verb, which is refused by name where no transport offers embeddings."""
     return Operation(
-        read=partial(read_asked, engine, verb), select=embedding_model, answer=_answer, own=Capability.EMBEDDING
+        read=partial(read_asked, engine, verb), select=embedding_model, answer=_answer, own=(Capability.EMBEDDING,)
     )
 
 

@@ -27,7 +27,7 @@ from protocol.http.operation import Answer, Operation
 from protocol.http.side_by_side import openings_of, side_by_side
 from protocol.http.stream import Steps
 from protocol.http.withhold import withholding
-from protocol.model import Engine, Selection, prompt_tokens
+from protocol.model import Capability, Engine, Selection, prompt_tokens
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +93,7 @@ def _operation(*, streamed: bool) -> Operation[Asked]:
             asked.model, asked.body.generation_config, catalogue, caller
         ),
         answer=_answer,
+        own=(Capability.SPEECH, Capability.TRANSCRIPTION),
     )
 
 

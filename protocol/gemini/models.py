@@ -17,8 +17,6 @@ _MOST = 1000
 _INPUT_TOKENS, _OUTPUT_TOKENS = 70_000, 65_536
 """What the website reads, by estimate, and what it may write."""
 _METHODS = ("generateContent", "countTokens")
-_ELSEWHERE = frozenset({Capability.SPEECH, Capability.TRANSCRIPTION})
-"""What no endpoint of this dialect does."""
 _METHODS_OF = {Capability.EMBEDDING: ("embedContent", "batchEmbedContents", "countTokens")}
 
 
@@ -62,7 +60,7 @@ class GeminiModels:
         start = _number(query, "pageToken", 0)
         caller = caller_of(context)
         catalogue = self._engine.catalogue.with_aliases(caller.aliases)
-        found = [one for one in catalogue.listed() if is_here(self._engine, one) and caller.may_use(one)]
+        found = [one for one in catalogue.listed() if may_be_listed(self._engine, one) and caller.may_use(one)]
         page = [_model(one) for one in found[start : start + size]]
         more = str(start + size) if start + size < len(found) else ""
         body = encode_json(GeminiModelPage(models=page, next_page_token=more))
@@ -80,11 +78,6 @@ class GeminiModels:
         selection = self._engine.catalogue.with_aliases(caller.aliases).resolve(request.path_params["model"])
         caller.permit(selection)
         return Response(encode_json(_model(selection)), media_type="application/json")
-
-
-def is_here(engine: Engine, selection: Selection) -> bool:
-    """Return whether an endpoint of this dialect uses a model, and a transport offers it."""
-    return selection.capability not in _ELSEWHERE and may_be_listed(engine, selection)
 
 
 def _number(query: dict[str, str], name: str, default: int) -> int:

@@ -5,6 +5,7 @@ import msgspec
 from protocol.gemini import wire
 from protocol.gemini.functions import function_choice, json_output
 from protocol.gemini.read_contents import messages_of
+from protocol.gemini.sound_fields import heard_form, spoken_form
 from protocol.http.context import RequestContext, caller_of
 from protocol.http.conversation import read_turns
 from protocol.http.ignored import IgnoredFields
@@ -176,7 +177,7 @@ async def read(  # noqa: PLR0913 -- the parts of one request
         BadRequest: a field is invalid or not supported; `param` is its path.
 
     """
-    refuse_unsupported(body)
+    refuse_unsupported(body, selection)
     chat = selection.capability is Capability.CHAT  # the others answer with what they make, and call nothing
     messages = messages_of(body)
     if not any(part for message in messages for part in message.parts):
@@ -192,19 +193,19 @@ async def read(  # noqa: PLR0913 -- the parts of one request
         attempts_before=context.attempts_before,
         aspect=pictures.aspect,
         pixels=pictures.image_format.pixels,
+        speech=spoken_form(body, selection),
+        heard=heard_form(body.generation_config, selection),
     )
 
 
-def refuse_unsupported(body: wire.GenerateRequest) -> None:
+def refuse_unsupported(body: wire.GenerateRequest, selection: Selection) -> None:
     """Raise BadRequest for the first unsupported field that would change the answer."""
-    config = body.generation_config
+    config, speaks = body.generation_config, selection.capability is Capability.SPEECH
+    other = not speaks and not _MODALITIES.issuperset(one.upper() for one in config.response_modalities)
     refused = {
         "cachedContent": (bool(body.cached_content), "send the contents themselves"),
-        "generationConfig.speechConfig": (bool(config.speech_config), "ask for text"),
-        _MODALITY_FIELD: (
-            not _MODALITIES.issuperset(one.upper() for one in config.response_modalities),
-            "choose 'TEXT', 'IMAGE' or both",
-        ),
+        "generationConfig.speechConfig": (config.speech_config is not None and not speaks, "ask a model that speaks"),
+        _MODALITY_FIELD: (other, "choose 'TEXT', 'IMAGE' or both, or a model that speaks"),
     }
     for field, (is_set, advice) in refused.items():
         if is_set:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast
 import msgspec
 from msgspec import Meta
 
+from protocol.gemini import sound_wire
 from protocol.http.lenient import LenientDecoder
 from protocol.structured.tool_checks import MOST_TOOLS
 
@@ -131,6 +132,7 @@ class ContentPart(msgspec.Struct, frozen=True, rename="camel"):
     thought_signature: Any = None
     media_resolution: PartResolution | None = None
     video_metadata: VideoMetadata | None = None
+    speech_metadata: sound_wire.SpeechText | None = None
 
 
 Parts = list[ContentPart | str]
@@ -210,7 +212,8 @@ class GenerationConfig(msgspec.Struct, frozen=True, rename="camel"):
     thinking_config: ThinkingConfig = ThinkingConfig()
     response_modalities: list[str] = []
     image_config: dict[str, Any] | None = None
-    speech_config: Any = None
+    speech_config: sound_wire.SpeechFields | None = None
+    audio_transcription_config: sound_wire.TranscriptFields | None = None
     temperature: Any = None
     top_p: Any = None
     top_k: Any = None

@@ -92,6 +92,7 @@ class GeminiWriter:
                 reply.pictures.get(piece.ref, piece) if isinstance(piece, Media) else piece for piece in answer.pieces
             ]
             events += answer.about
+            events += answer.sounds
             for call in answer.calls:
                 events += [
                     CallStarted(id=call.id, name=call.name, signature=call.signature),

@@ -12,7 +12,7 @@ Example:
     Route("/v1/chat", CHAT.endpoint(engine, error_response), methods=["POST"])
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -257,7 +257,7 @@ class Operation(Generic[BodyT]):
     """Returns the requested model."""
     answer: Callable[[Engine, BodyT, Selection, RequestContext], Awaitable[Answer[Any, Any] | Accepted]]
     """Reads the rest of the request, such as its files, and returns its answer."""
-    own: Capability | None = None
+    own: Collection[Capability] = ()
     """What the operation's models do alone, if it is for such models (`Capability.has_own_models`)."""
 
     def endpoint(self, engine: Engine, refuse: Refuse) -> Endpoint:

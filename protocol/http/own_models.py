@@ -4,6 +4,8 @@ The catalogue has these models always, since clients hard-code their names. Whet
 its transports: where none offers them, they are not listed, and their endpoints are refused by name.
 """
 
+from collections.abc import Collection
+
 from protocol.http.errors import HttpError
 from protocol.model import Capability, Engine, ModelUnknown, Selection
 
@@ -27,17 +29,20 @@ def may_be_listed(engine: Engine, selection: Selection) -> bool:
     return always or engine.offers(selection)
 
 
-def check_own_model(engine: Engine, selection: Selection, own: Capability | None) -> None:
-    """Check that a model is not one of these kinds, apart from the kind `own`.
+def check_own_model(engine: Engine, selection: Selection, own: Collection[Capability]) -> None:
+    """Check that a model is not one of these kinds, apart from the kinds `own` that are offered.
 
     Raises:
         ModelUnknown: it is, so this endpoint cannot use it.
 
     """
     capability = selection.capability
-    if capability is own or not capability.has_own_models:
+    if not capability.has_own_models:
         return
-    if engine.offers(selection):
+    offered = engine.offers(selection)
+    if offered and capability in own:
+        return
+    if offered:
         raise ModelUnknown(f"The model '{selection.id}' {_OTHER_ENDPOINT[capability]}.")
     raise ModelUnknown(f"This gateway does not offer '{selection.id}': {_NOT_OFFERED[capability]}.")
 

@@ -215,9 +215,30 @@ class Vector(msgspec.Struct, frozen=True, tag="vector"):
 class Sound(msgspec.Struct, frozen=True, tag="sound"):
     """The next part of what is spoken: samples of 16 bits in little-endian order, one channel."""
 
-    data: bytes
+    content: bytes
     rate: int = 24_000
     """Samples per second."""
+
+    @property
+    def mime(self) -> str:
+        """The media type, as Google names it."""
+        return f"audio/L16;codec=pcm;rate={self.rate}"
+
+
+class HeardWord(msgspec.Struct, frozen=True, kw_only=True):
+    """A word that was heard, and the seconds at which it begins and ends."""
+
+    text: str
+    start: float
+    end: float
+
+
+class Heard(msgspec.Struct, frozen=True, tag="heard"):
+    """The times of the next words of a transcript, whose text comes in `Text`."""
+
+    words: tuple[HeardWord, ...]
+    language: str = ""
+    """The language code; empty: unknown."""
 
 
 Piece = Text | CodeText | Media | WebImage | Citation | Document | Withheld
@@ -267,6 +288,7 @@ Event = (
     | WorkStarted
     | Vector
     | Sound
+    | Heard
     | Finish
 )
 

@@ -15,6 +15,7 @@ from protocol.model.exchange import (
     Event,
     Finish,
     FinishReason,
+    Heard,
     Media,
     Piece,
     Signed,
@@ -49,6 +50,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What is spoken."""
     about: tuple[Consulted | Signed, ...] = ()
     """What the upstream tells about the text: its signature, and what was searched and opened for it."""
+    heard: tuple[Heard, ...] = ()
+    """The words of a transcript."""
 
     @property
     def text(self) -> str:
@@ -145,6 +148,7 @@ class _Collector:
         self._vectors: list[bytes] = []
         self._sounds: list[Sound] = []
         self._about: list[Consulted | Signed] = []
+        self._heard: list[Heard] = []
 
     def add(self, event: Event) -> None:
         match event:
@@ -162,6 +166,8 @@ class _Collector:
                 self._sounds.append(event)
             case Consulted() | Signed():
                 self._about.append(event)
+            case Heard():
+                self._heard.append(event)
             case _:
                 pass
 
@@ -177,6 +183,7 @@ class _Collector:
             vectors=tuple(self._vectors),
             sounds=tuple(self._sounds),
             about=tuple(self._about),
+            heard=tuple(self._heard),
             stop_sequence=finish.stop_sequence if whole is None else whole.stop_sequence,
         )
 

@@ -233,6 +233,15 @@ class EmbeddingOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The title of the text, if it is a document."""
 
 
+class SpokenPart(msgspec.Struct, frozen=True, kw_only=True):
+    """How one text is spoken."""
+
+    speaker: str = ""
+    """The speaker's name, if it is a dialogue."""
+    style: str = ""
+    """How it sounds, in words."""
+
+
 class SpokenForm(msgspec.Struct, frozen=True, kw_only=True):
     """How a text is spoken."""
 
@@ -242,6 +251,19 @@ class SpokenForm(msgspec.Struct, frozen=True, kw_only=True):
     """The names of the speakers of a dialogue, each with the name of its voice."""
     language: str = ""
     """A language code; empty: that of the text."""
+    parts: tuple[SpokenPart, ...] = ()
+    """How each text part of the request is spoken, in their order; those that follow have nothing of their own."""
+
+
+class HeardForm(msgspec.Struct, frozen=True, kw_only=True):
+    """How speech is written down."""
+
+    languages: tuple[str, ...] = ()
+    """Codes of the languages that are spoken; empty: unknown."""
+    vocabulary: tuple[str, ...] = ()
+    """Words that may occur."""
+    times: bool = False
+    """Whether the times of the words are wanted."""
 
 
 class VideoOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -289,6 +311,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Options of the embedding of each turn, if the model computes some."""
     speech: SpokenForm | None = None
     """How the answer is spoken, if the model speaks."""
+    heard: HeardForm | None = None
+    """How speech is written down, if the model does nothing else."""
 
 
 def arranged(turns: Sequence[Turn]) -> tuple[Turn, ...]:

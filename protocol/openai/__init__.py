@@ -10,6 +10,7 @@ from protocol.http.errors import ASGIResponse
 from protocol.http.operation import Dialect, Endpoint, HeaderKey, Operation
 from protocol.model import Engine
 from protocol.openai.audio import endpoint as audio
+from protocol.openai.audio import speech
 from protocol.openai.chat import endpoint as chat
 from protocol.openai.completions import endpoint as completions
 from protocol.openai.embeddings import endpoint as embeddings
@@ -45,6 +46,7 @@ def routes(engine: Engine) -> list[Route]:
         route("POST", "/v1/images/generations", images.GENERATE),
         route("POST", "/v1/images/edits", images.EDIT),
         route("POST", "/v1/images/variations", images.VARY),
+        route("POST", "/v1/audio/speech", speech.speak(engine)),
         route("POST", "/v1/audio/transcriptions", audio.transcribe(engine)),
         route("POST", "/v1/audio/translations", audio.translate(engine)),
         route("POST", "/v1/files", files.upload),

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 
 _CHAT = "use '/v1/responses' or '/v1/chat/completions'"
 _SOUND = "send sound to a chat model as 'input_audio', and read its answer as text"
+_VOICES = "name a voice of OpenAI's or of Gemini's in '/v1/audio/speech'"
 _FILES = "send each file with its message, or upload it to '/v1/files' and send its id"
 _OPERATOR = "the operator manages licenses with `gemini-gateway licenses`"
 _FILMS = "describe the whole film in a prompt, and send it to '/v1/videos'"
 
 NOT_OFFERED: Mapping[str, str] = {
     "/assistants": _CHAT,
-    "/audio/speech": "no model here speaks: use a speech server of its own",
-    "/audio/voices": "no model here speaks: use a speech server of its own",
-    "/audio/voice_consents": "no model here speaks: use a speech server of its own",
+    "/audio/voices": _VOICES,
+    "/audio/voice_consents": _VOICES,
     "/batches": "send the requests one by one, several at a time",
     "/chat/completions/{completion}/messages": "keep the messages where the conversation is kept",
     "/chatkit": _CHAT,

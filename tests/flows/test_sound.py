@@ -62,7 +62,7 @@ def test_what_no_model_does_is_refused_by_name(client, fields, param):
     assert caught.value.param == param.removesuffix("[]")
 
 
-def test_speech_is_not_made(client):
+def test_speech_is_not_made_without_a_model_that_speaks(client):
     with pytest.raises(openai.NotFoundError, match="no model here speaks"):
         client.audio.speech.create(model="tts-1", voice="alloy", input="x")
 

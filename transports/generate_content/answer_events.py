@@ -21,10 +21,12 @@ from protocol.model import (
     Finish,
     FinishReason,
     GatewayError,
+    Heard,
     Media,
     Modalities,
     Refused,
     Signed,
+    Sound,
     Text,
     Thought,
     ToolChoice,
@@ -34,6 +36,7 @@ from protocol.model import (
 from transports.generate_content import wire
 from transports.generate_content.api_names import changed_names
 from transports.generate_content.errors import error_for
+from transports.generate_content.sound_options import rate_of, words_of
 
 _BLOCKED = frozenset(
     {
@@ -177,15 +180,13 @@ class ChunkReader:
             case wire.ContentPart(thought=True):  # pictures of thoughts are drafts
                 return (Thought(part.text),) if part.text else ()
             case wire.ContentPart(text=str(text)):
-                self._text.append(text)
-                self.text_signature = part.thought_signature or self.text_signature
-                signed = (Signed(part.thought_signature),) if part.thought_signature else ()
-                return (Text(text), *signed) if text else signed
+                return self._said(text, part)
             case wire.ContentPart(function_call=wire.FunctionCall() as call):
                 return self._call(call, part.thought_signature)
             case wire.ContentPart(inline_data=wire.Blob() as blob):
-                picture = self._picture(blob)
-                return (picture,) if picture is not None else ()
+                rate = rate_of(blob)
+                found = self._picture(blob) if rate is None else Sound(blob.data, rate)
+                return (found,) if found is not None else ()
             case wire.ContentPart(executable_code=wire.ExecutableCode(language=language, code=code)):
                 ran = CodeText(text=_fenced(language.lower(), code), code=code, language=language)
             case wire.ContentPart(code_execution_result=wire.CodeExecutionResult(outcome=outcome, output=output)):
@@ -195,6 +196,16 @@ class ChunkReader:
         self._text.append(ran.text)
         self._runs.append(len(self._text))
         return (ran,)
+
+    def _said(self, text: str, part: wire.ContentPart) -> Sequence[Event]:
+        """Return a text with its signature, or with the times of its words."""
+        self._text.append(text)
+        self.text_signature = part.thought_signature or self.text_signature
+        about: list[Event] = [Signed(part.thought_signature)] if part.thought_signature else []
+        if part.audio_transcription is not None:
+            words, language = words_of(part.audio_transcription), part.audio_transcription.language_code
+            about += [Heard(words, language)] if words or language else []
+        return (Text(text), *about) if text else about
 
     def _call(self, call: wire.FunctionCall, signature: str) -> Sequence[Event]:
         """Return a call; further ones are left out if the client wants a single one, which the API cannot be told."""

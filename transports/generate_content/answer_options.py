@@ -23,7 +23,12 @@ _BUDGETS = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24_5
 """Tokens of thoughts for models that have no levels."""
 _LEAST_BUDGET, _MOST_BUDGET = 512, 24_576
 """All models accept budgets within these limits."""
-_PICTURE_OPTIONS = SAMPLING | {"safety", "media_resolution"}
+_FEW_OPTIONS = {
+    Capability.IMAGEN: SAMPLING | {"safety", "media_resolution"},
+    Capability.SPEECH: SAMPLING | {"safety"},
+    Capability.TRANSCRIPTION: SAMPLING | {"safety"},
+}
+"""The options of models that draw, speak or listen."""
 
 
 def options_applied(selection: Selection, traits: ModelTraits) -> frozenset[str]:
@@ -33,8 +38,8 @@ def options_applied(selection: Selection, traits: ModelTraits) -> frozenset[str]
     """
     if selection.capability.long_running:
         return frozenset()
-    if selection.capability is Capability.IMAGEN:
-        return _PICTURE_OPTIONS
+    if selection.capability in _FEW_OPTIONS:
+        return _FEW_OPTIONS[selection.capability]
     return EVERY_OPTION if traits.thinking else EVERY_OPTION - _THINKING
 
 

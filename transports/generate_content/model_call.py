@@ -46,6 +46,7 @@ from transports.generate_content.request_body import ModelTraits, generate_reque
 from transports.generate_content.request_contents import Inserts
 from transports.generate_content.request_files import RequestFiles, is_long
 from transports.generate_content.signatures import Signatures
+from transports.generate_content.sound_options import with_sound, with_styles
 from transports.generate_content.sse import SseReader
 from transports.http import CLIENT_ERRORS, mapped
 
@@ -201,7 +202,11 @@ class ModelCall:
         options, _ = effective_options(request, self._traits)
         body = generate_request(request, self._traits, options_of(request, options, self._traits), inserts)
         safety = tuple(wire.SafetySetting(category, threshold) for category, threshold in options.safety)
-        return msgspec.structs.replace(body, safety_settings=self._config.safety_settings or safety)
+        body = msgspec.structs.replace(body, safety_settings=self._config.safety_settings or safety)
+        if request.speech is None:
+            return body
+        styled = with_styles(body.contents, request.speech, in_field=self._traits.speech_styles)
+        return msgspec.structs.replace(body, contents=styled)
 
 
 class _Answer:
@@ -289,7 +294,7 @@ def options_of(request: GenerationRequest, options: AnswerOptions, traits: Model
     """Return the options of an answer; those of pictures depend on the request."""
     config = config_of(options, traits, extended=request.selection.extended)
     if request.selection.capability is not Capability.IMAGEN:
-        return config
+        return with_sound(config, request)
     width, height = request.aspect or (0, 0)
     form = wire.ImageConfig(f"{width}:{height}" if width else "", image_size(request.pixels, traits))
     image = form if form != wire.ImageConfig() else None

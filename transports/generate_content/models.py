@@ -11,6 +11,7 @@ from transports.generate_content.listed_models import ListedModel
 from transports.generate_content.request_body import ModelTraits
 
 _VERSION = re.compile(r"gemini-(\d+)(?:\.(\d+))?")
+_NOT_THINKING = ("lite-image", "-tts", "-transcribe")
 _PREVIEW = ("", "-preview")
 DEFAULTS: Mapping[str, str] = {
     "pro": "gemini-pro-latest",
@@ -65,13 +66,14 @@ def traits_of(model: str, listed: ListedModel | None = None) -> ModelTraits:
         return ModelTraits(thinking=thinking, signatures=known, minimal="-pro" not in model, mixed_tools=known)
     since_3 = int(found[1]) >= 3
     return ModelTraits(
-        thinking=(int(found[1]) >= 3 or found[2] == "5") and "lite-image" not in model,
+        thinking=(int(found[1]) >= 3 or found[2] == "5") and not any(part in model for part in _NOT_THINKING),
         small_images="flash-image" in model,
         levels=since_3,
         signatures=since_3,
         json_with_tools=since_3,
         minimal="-pro" not in model,
         mixed_tools=since_3,
+        speech_styles=(int(found[1]), int(found[2] or 0)) >= (3, 8),
     )
 
 

@@ -32,6 +32,8 @@ class ModelTraits(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it can do with the least thinking, or with none."""
     mixed_tools: bool = True
     """Whether it accepts tools of the API together with functions or a form of the answer."""
+    speech_styles: bool = True
+    """Whether it has a field for how a text is spoken; otherwise it reads that before the text."""
 
 
 def generate_request(

@@ -43,7 +43,12 @@ from transports.generate_content.request_files import RequestFiles
 from transports.generate_content.signatures import Signatures
 from transports.store.blobs import Blobs
 
-OFFERED = frozenset({Capability.CHAT, Capability.IMAGEN, Capability.CANVAS, Capability.STORYBOOK, Capability.EMBEDDING})
+OFFERED = frozenset(
+    {
+        *(Capability.CHAT, Capability.IMAGEN, Capability.CANVAS, Capability.STORYBOOK, Capability.EMBEDDING),
+        *(Capability.SPEECH, Capability.TRANSCRIPTION),
+    }
+)
 AccountsT = TypeVar("AccountsT", bound=ModelAccounts[Any, Any])
 
 

@@ -83,6 +83,29 @@ class VideoClipping(msgspec.Struct, frozen=True, rename="camel", omit_defaults=T
     fps: float | None = None
 
 
+class SpeechStyle(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who speaks a text, and how."""
+
+    speaker: str = ""
+    style: str = ""
+
+
+class WordInfo(msgspec.Struct, frozen=True, rename="camel"):
+    """A word that was heard; the offsets are texts such as `1.4s`."""
+
+    word: str = ""
+    start_offset: str = ""
+    end_offset: str = ""
+
+
+class AudioTranscription(msgspec.Struct, frozen=True, rename="camel"):
+    """What was said in a part of a recording."""
+
+    text: str = ""
+    language_code: str = ""
+    words: tuple[WordInfo, ...] = ()
+
+
 class ContentPart(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """A part of a message: one of its fields has content, the others say something about it."""
 
@@ -99,6 +122,8 @@ class ContentPart(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     """Whether it belongs to the model's thoughts."""
     thought_signature: str = ""
     """Opaque; the API wants it back on the same part."""
+    speech_metadata: SpeechStyle | None = None
+    audio_transcription: AudioTranscription | None = None
 
 
 class Content(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -162,6 +187,48 @@ class ImageConfig(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tru
     image_size: str = ""
 
 
+class PrebuiltVoiceConfig(msgspec.Struct, frozen=True, rename="camel"):
+    """A voice of the API."""
+
+    voice_name: str
+
+
+class VoiceConfig(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A voice of the API, or another one by its id."""
+
+    prebuilt_voice_config: PrebuiltVoiceConfig | None = None
+    voice: str = ""
+
+
+class SpeakerVoiceConfig(msgspec.Struct, frozen=True, rename="camel"):
+    """The voice of a speaker."""
+
+    speaker: str
+    voice_config: VoiceConfig
+
+
+class MultiSpeakerVoiceConfig(msgspec.Struct, frozen=True, rename="camel"):
+    """The voices of a dialogue."""
+
+    speaker_voice_configs: tuple[SpeakerVoiceConfig, ...]
+
+
+class SpeechConfig(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """How a text is spoken: by one voice or by several."""
+
+    voice_config: VoiceConfig | None = None
+    multi_speaker_voice_config: MultiSpeakerVoiceConfig | None = None
+    language_code: str = ""
+
+
+class AudioTranscriptionConfig(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """How speech is written down."""
+
+    language_codes: tuple[str, ...] = ()
+    custom_vocabulary: tuple[str, ...] = ()
+    word_timestamp: bool = False
+
+
 class GenerationConfig(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """Options of an answer."""
 
@@ -178,7 +245,8 @@ class GenerationConfig(msgspec.Struct, frozen=True, rename="camel", omit_default
     response_modalities: tuple[str, ...] = ()
     thinking_config: ThinkingConfig | None = None
     image_config: ImageConfig | None = None
-    speech_config: dict[str, Any] | None = None
+    speech_config: SpeechConfig | None = None
+    audio_transcription_config: AudioTranscriptionConfig | None = None
     media_resolution: str = ""
 
 

@@ -127,7 +127,7 @@ def _operation(engine: Engine, work: str) -> Operation[Body]:
         read=_read,
         select=partial(model_that_hears, engine),
         answer=partial(_answer, work),
-        own=Capability.TRANSCRIPTION,
+        own=(Capability.TRANSCRIPTION,),
     )
 
 

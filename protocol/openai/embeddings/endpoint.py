@@ -98,7 +98,7 @@ async def embeddings_of(
 def create(engine: Engine) -> Operation[wire.EmbeddingRequest]:
     """Return the operation, which is refused by name where no transport offers embeddings."""
     read = partial(read_body, engine)
-    return Operation(read=read, select=embedding_model, answer=embeddings_of, own=Capability.EMBEDDING)
+    return Operation(read=read, select=embedding_model, answer=embeddings_of, own=(Capability.EMBEDDING,))
 
 
 class EmbeddingWriter(PiecewiseWriter):

@@ -30,8 +30,8 @@ def test_models_of_a_kind_are_offered_and_listed_where_a_transport_has_one():
 @pytest.mark.parametrize(("offered", "advice"), [((EMBEDS.id,), "/v1/embeddings"), ((), "another server")])
 def test_an_endpoint_refuses_models_of_kinds_other_than_its_own(offered, advice):
     engine = Engine(*offered)
-    check_own_model(engine, EMBEDS, Capability.EMBEDDING)
-    check_own_model(engine, CATALOGUE.resolve("gemini-3-pro-imagen"), None)
-    for own in (None, Capability.SPEECH):
+    check_own_model(Engine(EMBEDS.id), EMBEDS, (Capability.EMBEDDING,))
+    check_own_model(engine, CATALOGUE.resolve("gemini-3-pro-imagen"), ())
+    for own in ((), (Capability.SPEECH,)):
         with pytest.raises(ModelUnknown, match=advice):
             check_own_model(engine, EMBEDS, own)

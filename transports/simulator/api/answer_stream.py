@@ -15,6 +15,7 @@ from transports.simulator.api import request_schema as schema
 from transports.simulator.api.api_models import SimulatedModel, version_of
 from transports.simulator.api.rpc_errors import overloaded
 from transports.simulator.api.simulated_model import ModelAnswer, ModelPart, count_tokens, image_tokens, prompt_tokens
+from transports.simulator.api.simulated_speech import audio_tokens, pieces_of_tone, sound_json
 from transports.simulator.config import Pace
 from transports.simulator.images import draw
 from transports.simulator.prompt_directives import PromptScript
@@ -84,7 +85,9 @@ class ModelAnswerWriter:
 
     def pieces_of(self, part: ModelPart) -> list[ModelPart]:
         """Return a part cut into pieces, if it is text."""
-        if not part.text:
+        if part.sound:
+            return [msgspec.structs.replace(part, sound=piece) for piece in pieces_of_tone(part.sound)]
+        if not part.text or part.heard is not None:
             return [part]
         size = self._answer.script.frames and -(-len(part.text) // self._answer.script.frames)
         size = size or max(_CHARACTERS_PER_CHUNK, -(-len(part.text) // _MOST_CHUNKS))
@@ -109,6 +112,8 @@ class ModelAnswerWriter:
             ]
         if one.call is not None:
             return [{"functionCall": {"name": one.call[0], "args": one.call[1]}} | signature]
+        if one.sound or one.heard is not None:
+            return [sound_json(one.sound) if one.sound else {"text": one.text, "audioTranscription": one.heard}]
         if one.picture is not None:
             options = self._request.generation_config.image_config
             longest = _LONGEST_SIDE[(options.image_size if options is not None else None) or "1K"]
@@ -159,7 +164,8 @@ class ModelAnswerWriter:
         drawn = sum(part.picture is not None and not part.thought for part in self._answer.parts)
         pictures = drawn * _TOKENS_OF_DRAWN
         calls = sum(count_tokens(str(part.call)) for part in self._answer.parts if part.call is not None)
-        made = (written + pictures + calls) * self._request.generation_config.candidate_count
+        spoken = sum(audio_tokens(part.sound) for part in self._answer.parts)
+        made = (written + pictures + calls + spoken) * self._request.generation_config.candidate_count
         read = self._answer.addresses * _TOKENS_PER_ADDRESS
         usage = {
             "promptTokenCount": sent,
@@ -170,6 +176,8 @@ class ModelAnswerWriter:
         }
         if pictures:
             usage["candidatesTokensDetails"] = [{"modality": "IMAGE", "tokenCount": pictures}]
+        if spoken:
+            usage["candidatesTokensDetails"] = [{"modality": "AUDIO", "tokenCount": spoken}]
         if answer.cached_tokens:
             usage["cachedContentTokenCount"] = answer.cached_tokens
             usage["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": answer.cached_tokens}]

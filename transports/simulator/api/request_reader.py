@@ -13,6 +13,7 @@ import msgspec
 from transports.simulator.api import request_schema as schema
 from transports.simulator.api.api_models import SimulatedModel
 from transports.simulator.api.rpc_errors import invalid
+from transports.simulator.api.simulated_speech import check_speech, check_transcript
 
 RequestT = TypeVar("RequestT")
 
@@ -222,14 +223,23 @@ class RequestCheck:
         functions = any(tool.function_declarations for tool in self._request.tools)
         if options.response_mime_type == "application/json" and functions and not model.since_3:
             raise invalid("Function calling with a response mime type: 'application/json' is unsupported")
+        self.check_modalities()
+        if options.thinking_config is not None:
+            self.check_thinking(options.thinking_config)
+
+    def check_modalities(self) -> None:
+        """Check that the model makes what is asked for."""
+        options, model = self._request.generation_config, self._model
         if "IMAGE" in options.response_modalities and model.kind != "image":
             raise invalid("Model does not support the requested response modalities: image")
         if "AUDIO" in options.response_modalities and model.kind != "speech":
             raise invalid("Model does not support the requested response modalities: audio")
+        if model.kind == "speech":
+            check_speech(self._request, model.id)
+        elif model.kind == "transcript":
+            check_transcript(self._request, model.id)
         if options.image_config is not None and model.kind != "image":
             raise invalid("Image config is not supported by this model.")
-        if options.thinking_config is not None:
-            self.check_thinking(options.thinking_config)
 
     def check_thinking(self, thinking: schema.SentThinking) -> None:
         """Check how the model is to think."""

@@ -137,6 +137,13 @@ class PartDetail(Strict, frozen=True):
     level: PartResolution
 
 
+class SpokenText(Strict, frozen=True):
+    """Who speaks a text, and how."""
+
+    speaker: str = ""
+    style: str = ""
+
+
 class SentPart(Strict, frozen=True):
     """A part of a message; exactly one of the first fields is set."""
 
@@ -151,6 +158,7 @@ class SentPart(Strict, frozen=True):
     thought_signature: bytes = b""
     video_metadata: VideoClip | None = None
     media_resolution: PartDetail | None = None
+    speech_metadata: SpokenText | None = None
 
 
 class SentMessage(Strict, frozen=True):
@@ -285,6 +293,7 @@ class Voice(Strict, frozen=True):
     """A voice."""
 
     prebuilt_voice_config: PrebuiltVoice | None = None
+    voice: str = ""
 
 
 class Speaker(Strict, frozen=True):
@@ -306,6 +315,16 @@ class SpeechOptions(Strict, frozen=True):
     voice_config: Voice | None = None
     multi_speaker_voice_config: Speakers | None = None
     language_code: str = ""
+
+
+class TranscriptOptions(Strict, frozen=True):
+    """How speech is written down."""
+
+    language_codes: list[str] = []
+    custom_vocabulary: Annotated[list[str], Meta(max_length=1000)] = []
+    word_timestamp: bool = False
+    diarization: bool = False
+    mode: Literal["", "MODE_UNSPECIFIED", "VERBATIM", "SMART"] = ""
 
 
 class Options(Strict, frozen=True):
@@ -331,7 +350,7 @@ class Options(Strict, frozen=True):
     image_config: PictureOptions | None = None
     media_resolution: Resolution = ""
     enable_enhanced_civic_answers: bool = False
-    audio_transcription_config: dict[str, Any] | None = None
+    audio_transcription_config: TranscriptOptions | None = None
 
 
 class Request(Strict, frozen=True):

@@ -12,6 +12,7 @@ import msgspec
 from transports.simulator import prompt_tags
 from transports.simulator.api import request_schema as schema
 from transports.simulator.api.api_models import SimulatedModel
+from transports.simulator.api.simulated_speech import tone, transcription_of, words_said
 from transports.simulator.images import DrawnPicture
 from transports.simulator.prompt_directives import PromptDocument, PromptScript, parse
 from transports.simulator.schema_samples import sample
@@ -36,6 +37,10 @@ class ModelPart(msgspec.Struct, frozen=True, kw_only=True):
     code: tuple[str, str] | None = None
     """Code that the model has run, and what it has printed."""
     picture: DrawnPicture | None = None
+    sound: bytes = b""
+    """What is spoken, as samples of 16 bits."""
+    heard: dict[str, Any] | None = None
+    """A transcript with the times of its words."""
     signed: bool = False
     """Whether the API signs it."""
 
@@ -105,6 +110,8 @@ class _Answering:
         return self._model.kind == "image" and self._request.generation_config.response_modalities != ["TEXT"]
 
     def answer_to(self, script: PromptScript) -> ModelAnswer:
+        if self._model.kind in {"speech", "transcript"}:
+            return ModelAnswer(parts=self.in_sound(script), script=script)
         calls = self.in_calls()
         if calls is not None:
             return msgspec.structs.replace(calls, parts=self.in_thoughts(script) + calls.parts)
@@ -117,6 +124,16 @@ class _Answering:
         parts = (*self.in_thoughts(script), *code, ModelPart(text=self.in_words(script), signed=True))
         sources = script.citations or script.sources or 0
         return ModelAnswer(parts=parts, sources=sources, addresses=script.addresses or 0, script=script)
+
+    def in_sound(self, script: PromptScript) -> tuple[ModelPart, ...]:
+        options = self._request.generation_config
+        if self._model.kind == "speech":
+            said = script.text if script.given else self._said
+            return (ModelPart(sound=tone(said, options.speech_config or schema.SpeechOptions())),)
+        told = script_of(words_said(self._request))
+        text = told.text if told.given else words_said(self._request)
+        heard = options.audio_transcription_config
+        return (ModelPart(text=text, heard=transcription_of(text, heard) if heard is not None else None),)
 
     def in_thoughts(self, script: PromptScript) -> tuple[ModelPart, ...]:
         config = self._request.generation_config.thinking_config
