@@ -115,9 +115,9 @@ picture: $(DEVELOP)
 lock: | $(BIN)/pip
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--extra build --extra vertex --output-file deploy/requirements.txt pyproject.toml
+		--extra build --extra speech --extra vertex --output-file deploy/requirements.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--extra build --extra vertex --extra test --extra check --constraint deploy/requirements.txt \
+		--extra build --extra speech --extra vertex --extra test --extra check --constraint deploy/requirements.txt \
 		--output-file tests/requirements.txt pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--output-file tests/policy-requirements.txt tests/policy.in

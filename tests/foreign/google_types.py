@@ -15,7 +15,11 @@ from google.genai import types
 from google.protobuf import json_format
 from google.rpc import error_details_pb2, status_pb2  # the details of errors are of these types
 
-NEWER = {"imageSize", "thinkingLevel", "mediaResolution", "includeServerSideToolInvocations"}
+NEWER = {
+    *("imageSize", "thinkingLevel", "mediaResolution", "includeServerSideToolInvocations", "speechMetadata"),
+    "audioTranscriptionConfig",
+    "voice",
+}
 """Fields that the published protos do not have yet."""
 REQUEST_PARTS = {
     "contents": [types.Content],
