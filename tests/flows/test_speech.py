@@ -144,3 +144,21 @@ def test_a_model_that_speaks_does_not_chat(client):
     with pytest.raises(openai.NotFoundError, match="/v1/audio/speech"):
         client.chat.completions.create(model="tts-1", messages=[{"role": "user", "content": "x"}])
     assert {one.id: one for one in client.models.list()}["gemini-3.8-flash-tts"].model_extra["output_modalities"]
+
+
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
+def test_speech_is_written_down_by_the_model_for_it_and_translated_by_another(client):
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setparams((1, 2, 8000, 0, "NONE", ""))
+        sound.writeframes(bytes(1600))
+    recording = ("speech.wav", file.getvalue(), "audio/wav")
+    hear = client.audio.transcriptions.create
+    for model in ("whisper-1", "gpt-4o-transcribe", "gemini-3.6-flash"):
+        said = hear(model=model, file=recording, prompt="<echo>guten Tag</echo>", language="de")
+        assert (said.text, said.usage.type) == ("guten Tag", "tokens")
+    events = list(hear(model="gpt-4o-transcribe", file=recording, prompt="<echo>one two</echo>", stream=True))
+    assert events[-1].text == "one two"
+    assert "simulated" in hear(model="whisper-1", file=recording).text
+    translate = client.audio.translations.create
+    assert translate(model="whisper-1", file=recording, prompt="<echo>good day</echo>").text == "good day"

@@ -1,5 +1,6 @@
 """The endpoints `POST /audio/transcriptions` and `/audio/translations`: a chat model writes down what it hears."""
 
+import re
 from functools import partial
 
 import msgspec
@@ -20,6 +21,7 @@ from protocol.model import (
     Finish,
     GatewayError,
     GenerationRequest,
+    HeardForm,
     ModelUnknown,
     Reply,
     Role,
@@ -41,6 +43,9 @@ _ASK = (
     "{work} in the attached recording, word for word. Answer with these words only: no heading, no comment, no time "
     "stamps, no names of speakers."
 )
+_BREAK = re.compile(r"[,;\n]")
+"""Between the phrases of a prompt."""
+_MOST_PHRASES = 1000
 _WRITE, _TRANSLATE = "Write down the speech", "Translate into English the speech"
 
 Body = tuple[wire.TranscriptionRequest, Upload]
@@ -59,8 +64,11 @@ async def _read(request: Request) -> Body:
     return body, files[0]
 
 
-def model_that_hears(engine: Engine, body: Body, catalogue: Catalogue, caller: Caller) -> Selection:
-    """Return the requested model; a chat model in place of one for transcripts that no transport offers."""
+def model_that_hears(engine: Engine, work: str, body: Body, catalogue: Catalogue, caller: Caller) -> Selection:
+    """Return the requested model; a chat model in place of one for transcripts that no transport offers.
+
+    Models for transcripts do not translate.
+    """
     name = body[0].model or _OTHERS[0]
     able = [
         one
@@ -73,7 +81,9 @@ def model_that_hears(engine: Engine, body: Body, catalogue: Catalogue, caller: C
         if not any(part in name.lower() for part in _OTHERS):
             raise
         selection = None
-    if selection is None or (selection.capability is Capability.TRANSCRIPTION and not engine.offers(selection)):
+    if selection is None or (
+        selection.capability is Capability.TRANSCRIPTION and (work == _TRANSLATE or not engine.offers(selection))
+    ):
         selection = next((one for one in able if caller.may_use(one)), able[0])
     if selection.model.guest or selection.capability not in {Capability.CHAT, Capability.TRANSCRIPTION}:
         names = ", ".join(one.id for one in able)
@@ -93,11 +103,14 @@ async def _answer(
         f"The language spoken is {fields.language}." if fields.language else "",
         f"Words that may occur: {fields.prompt}" if fields.prompt else "",
     ]
+    hears_only = selection.capability is Capability.TRANSCRIPTION
+    words = TextPart(text="\n\n".join(filter(None, sentences)))
     request = GenerationRequest(
         id=context.id,
         caller=caller_of(context),
         selection=selection,
-        turns=(Turn(role=Role.USER, parts=(sound, TextPart(text="\n\n".join(filter(None, sentences))))),),
+        turns=(Turn(role=Role.USER, parts=(sound,) if hears_only else (sound, words)),),
+        heard=heard_form(fields) if hears_only else None,
         streamed=bool(fields.stream),
         attempts_before=context.attempts_before,
     )
@@ -109,6 +122,15 @@ async def _answer(
         fold=fold,
         streamed=bool(fields.stream),
         media_type=b"text/plain; charset=utf-8" if plain else b"application/json",
+    )
+
+
+def heard_form(fields: wire.TranscriptionRequest) -> HeardForm:
+    """Return how a model that does nothing else writes speech down: it takes no sentences."""
+    vocabulary = [one.strip() for one in _BREAK.split(fields.prompt or "")]
+    return HeardForm(
+        languages=(fields.language,) if fields.language else (),
+        vocabulary=tuple(filter(None, vocabulary))[:_MOST_PHRASES],
     )
 
 
@@ -125,7 +147,7 @@ def translate(engine: Engine) -> Operation[Body]:
 def _operation(engine: Engine, work: str) -> Operation[Body]:
     return Operation(
         read=_read,
-        select=partial(model_that_hears, engine),
+        select=partial(model_that_hears, engine, work),
         answer=partial(_answer, work),
         own=(Capability.TRANSCRIPTION,),
     )

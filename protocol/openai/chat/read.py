@@ -261,8 +261,8 @@ def refuse_sound(body: wire.ChatRequest) -> None:
     field = "modalities" if unknown else "audio" if body.audio else None
     if field is not None:
         message = (
-            f"'{field}' asks for sound, and chat models answer in text and images: leave it out, and send the answer to "
-            "'/v1/audio/speech'."
+            f"'{field}' asks for sound, and chat models answer in text and images: leave it out, and send the answer "
+            "to '/v1/audio/speech'."
         )
         raise BadRequest(message, param=field, code="unsupported_parameter")
 

@@ -31,7 +31,7 @@ def test_mp3_is_the_same_wherever_the_samples_are_split(size):
     assert miniaudio.mp3_get_info(encoded(size)).sample_rate == 24_000
 
 
-def test_without_the_encoder_mp3_is_no_format(monkeypatch):
+def test_mp3_is_missing_without_the_encoder(monkeypatch):
     monkeypatch.setattr(sound, "find_spec", lambda _name: None)
     sound.sound_formats.cache_clear()
     try:

@@ -66,7 +66,7 @@ def test_how_to_speak_is_in_a_field_or_before_the_text():
         ("image/png", None),
     ],
 )
-def test_samples_are_told_from_files(mime, rate):
+def test_samples_have_a_rate_and_files_none(mime, rate):
     assert sound.rate_of(wire.Blob(mime)) == rate
 
 
