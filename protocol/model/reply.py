@@ -15,7 +15,6 @@ from protocol.model.exchange import (
     Event,
     Finish,
     FinishReason,
-    Heard,
     Media,
     Piece,
     Signed,
@@ -50,8 +49,6 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What is spoken."""
     about: tuple[Consulted | Signed, ...] = ()
     """What the upstream tells about the text: its signature, and what was searched and opened for it."""
-    heard: tuple[Heard, ...] = ()
-    """The words of a transcript."""
 
     @property
     def text(self) -> str:
@@ -148,7 +145,6 @@ class _Collector:
         self._vectors: list[bytes] = []
         self._sounds: list[Sound] = []
         self._about: list[Consulted | Signed] = []
-        self._heard: list[Heard] = []
 
     def add(self, event: Event) -> None:
         match event:
@@ -166,8 +162,6 @@ class _Collector:
                 self._sounds.append(event)
             case Consulted() | Signed():
                 self._about.append(event)
-            case Heard():
-                self._heard.append(event)
             case _:
                 pass
 
@@ -183,7 +177,6 @@ class _Collector:
             vectors=tuple(self._vectors),
             sounds=tuple(self._sounds),
             about=tuple(self._about),
-            heard=tuple(self._heard),
             stop_sequence=finish.stop_sequence if whole is None else whole.stop_sequence,
         )
 
