@@ -14,12 +14,10 @@ sees one answer, and `gateway_retries_total` has counted one.
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from typing import Annotated
 
 import anyio
 import msgspec
 import structlog
-from msgspec import Meta
 
 from protocol.model import (
     Blocked,
@@ -59,7 +57,7 @@ from transports.accounts import (
     reset_seconds,
 )
 from transports.base import Transport
-from transports.retry_policy import NextStep, RetryDecision, decide
+from transports.retry_policy import FailoverPolicy, NextStep, RetryDecision, decide
 from transports.tracing import Span, SpanKind, finish_attributes, upstream_attributes
 
 _MAX_SDK_RETRIES = 2
@@ -71,21 +69,6 @@ _LEAST_LEFT = 0.3
 _MAY_RUN_TWICE = frozenset({Capability.CHAT, Capability.CANVAS})
 
 _log = structlog.get_logger()
-
-
-Count = Annotated[int, Meta(ge=1)]
-Share = Annotated[float, Meta(ge=0, le=1)]
-
-
-class FailoverPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Retries of a request with other accounts."""
-
-    attempts: Count = 3
-    """Maximum number of accounts that are asked for one request."""
-    retry_budget: Share = 0.2
-    """Maximum share of retries among the requests in flight."""
-    min_retry_concurrency: Annotated[int, Meta(ge=0)] = 3
-    """Number of concurrent retries that are always allowed."""
 
 
 class Call:

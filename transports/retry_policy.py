@@ -5,8 +5,10 @@ next ones two and four, at most six; another account is asked meanwhile. Source:
 """
 
 from enum import Enum
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from protocol.model import (
     BadRequest,
@@ -32,6 +34,19 @@ _LONGEST_THROTTLED = 1800.0
 _LEAST_SECONDS = 1.0
 _BLOCKED_SECONDS = 600.0
 _LONGEST_RETRY_AFTER = 24 * 3600.0
+Count = Annotated[int, Meta(ge=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class FailoverPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Retries of a request with other accounts."""
+
+    attempts: Count = 3
+    """Maximum number of accounts that are asked for one request."""
+    retry_budget: Share = 0.2
+    """Maximum share of retries among the requests in flight."""
+    min_retry_concurrency: Annotated[int, Meta(ge=0)] = 3
+    """Number of concurrent retries that are always allowed."""
 
 
 class NextStep(Enum):

@@ -19,7 +19,7 @@ from service.config.environment import ENVIRONMENT_PREFIX, keys_of, misspelt, ne
 from service.config.expected import shape_of
 from service.config.loader import Origin, SettingsError, convert, origin_of, read, with_value
 from transports.accounts import PoolConfig
-from transports.failover import FailoverPolicy
+from transports.retry_policy import FailoverPolicy
 from transports.router import Deadlines
 from transports.routes import RouteSettings
 

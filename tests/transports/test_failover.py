@@ -29,7 +29,8 @@ from tests.clock import ManualClock
 from tests.pools import GatewayProcess
 from tests.transports.conftest import CATALOGUE, opened, request_for
 from transports.account import Account, Facts, Quota
-from transports.failover import Failover, FailoverPolicy
+from transports.failover import Failover
+from transports.retry_policy import FailoverPolicy
 from transports.router import Deadlines, Router
 
 FINISH = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))

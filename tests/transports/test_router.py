@@ -31,7 +31,8 @@ from tests.pools import leasing, pool_of
 from tests.transports.conftest import CATALOGUE, request_for
 from transports.account import Account
 from transports.accounts import LeaseRequest, Requirement
-from transports.failover import Failover, FailoverPolicy
+from transports.failover import Failover
+from transports.retry_policy import FailoverPolicy
 from transports.router import Deadlines, Router
 from transports.routes import RouteSettings, RouteTable
 

@@ -7,7 +7,8 @@ from tests.pools import GatewayProcess
 from tests.transports.conftest import opened, request_for
 from transports.account import Account
 from transports.accounts import AccountTracker, Pool, PoolConfig, PoolDeps
-from transports.failover import Failover, FailoverPolicy
+from transports.failover import Failover
+from transports.retry_policy import FailoverPolicy
 from transports.tracing import NO_TRACER, Span, SpanKind
 
 

@@ -24,7 +24,8 @@ from protocol.openai.errors import error_body
 from tests.pools import GatewayProcess
 from tests.transports.conftest import asking, opened, request_for
 from transports import simulator, web
-from transports.failover import Failover, FailoverPolicy
+from transports.failover import Failover
+from transports.retry_policy import FailoverPolicy
 from transports.web.codec.codes import CODES, Action, AttachmentRefused, ContinuationRefused, ImageRefused, TokenRefused
 from transports.web.codec.codes import error_for_code as error_of
 from transports.web.errors import ModelMismatch, Temporary

@@ -12,7 +12,7 @@ from tests.transports.conftest import asking, connected, deps_for, opened, reque
 from transports import simulator, web
 from transports.clock import SystemClock
 from transports.failover import Failover as AccountRotation
-from transports.failover import FailoverPolicy
+from transports.retry_policy import FailoverPolicy
 from transports.simulator import encode
 from transports.store import MemoryStore, StoreDown
 from transports.store.port import SESSIONS
