@@ -118,7 +118,7 @@ def account_view(account: Account, record: AccountRecord | None, shared: SharedF
             message=one.message,
         )
         for one, seconds in shared.cooldowns
-        if one.account == account.id or (not one.account and one.egress == account.egress)
+        if one.covers(account)
     )
     loads = [process.accounts[account.id] for process in shared.processes if account.id in process.accounts]
     facts = shared.facts.get(account.id, Facts())

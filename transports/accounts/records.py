@@ -6,7 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from protocol.model import Capability
-from transports.account import Quota
+from transports.account import Account, Quota
 from transports.store import Records
 from transports.store.port import ATTENTION, COOLDOWNS, PROCESSES, decode_record
 
@@ -85,6 +85,8 @@ class CooldownRecord(msgspec.Struct, frozen=True, kw_only=True):
     account: str
     """Empty: all accounts of `egress`."""
     egress: str = ""
+    transport: str = ""
+    """The transport whose upstream refuses the address of `egress`; empty: those of all, as its proxy is at fault."""
     family: str | None = None
     """None: every model family."""
     capability: Capability | None = None
@@ -95,8 +97,14 @@ class CooldownRecord(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> str:
         """The record's key; those of one account begin with its id and a slash."""
-        owner = self.account or f"~{self.egress}"
+        owner = self.account or f"~{self.transport}~{self.egress}"
         return f"{owner}/{scope_text(self.family, self.capability)}"
+
+    def covers(self, account: Account) -> bool:
+        """Return whether it applies to an account."""
+        if self.account:
+            return self.account == account.id
+        return self.egress == account.egress and self.transport in {"", account.transport}
 
 
 class AccountLoad(msgspec.Struct, frozen=True, kw_only=True):

@@ -231,8 +231,12 @@ class AccountTracker:
     def block_egress(
         self, egress: str, seconds: float, reason: CooldownReason = CooldownReason.ADDRESS, message: str = ""
     ) -> None:
-        """Start a cooldown of every account that uses this egress, because of its address or its proxy."""
-        record = CooldownRecord(account="", egress=egress, reason=reason, message=message)
+        """Start a cooldown of every account that uses this egress, because of its address or its proxy.
+
+        One because of its address is limited to this transport: another upstream may well accept it.
+        """
+        transport = self.transport if reason is CooldownReason.ADDRESS else ""
+        record = CooldownRecord(account="", egress=egress, transport=transport, reason=reason, message=message)
         self._block(record, self.deps.clock.monotonic() + seconds, by="")
         self.deps.shared_state.set_cooldown(record, seconds)
         self.deps.shared_state.notify_others(self)
@@ -340,19 +344,19 @@ class AccountTracker:
         """Apply exactly these cooldowns."""
         now = self.deps.clock.monotonic()
         by_account: dict[str, dict[Scope, ActiveCooldown]] = {}
-        addresses: dict[str, ActiveCooldown] = {}
+        addresses: list[ActiveCooldown] = []
         for cooldown in cooldowns.values():
             record = cooldown.record
             if not record.account:
-                addresses[record.egress] = cooldown
+                addresses.append(cooldown)
             else:
                 by_account.setdefault(record.account, {})[record.family, record.capability] = cooldown
         for state in self.states:
             self._apply_cooldowns(state, by_account.get(state.account.id, {}), now)
-            if state.blocked is not None and state.account.egress not in addresses:
+            if state.blocked is not None and not any(one.record.covers(state.account) for one in addresses):
                 ended, state.blocked = state.blocked, None
                 self._emit(state, "cooldown_ended", reason=ended.reason, by=ELSEWHERE)
-        for active in addresses.values():
+        for active in addresses:
             self._block(active.record, active.until, by=ELSEWHERE)
 
     def _apply_cooldowns(self, state: AccountState, cooldowns: Mapping[Scope, ActiveCooldown], now: float) -> None:
@@ -400,7 +404,7 @@ class AccountTracker:
     def _block(self, record: CooldownRecord, until: float, *, by: str) -> None:
         now = self.deps.clock.monotonic()
         for state in self.states:
-            if state.account.egress == record.egress and state.block_egress(until, now, record.reason):
+            if record.covers(state.account) and state.block_egress(until, now, record.reason):
                 seconds, message = until - now, record.message
                 self._emit(state, "cooldown_started", reason=record.reason, message=message, seconds=seconds, by=by)
 

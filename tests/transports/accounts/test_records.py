@@ -3,6 +3,7 @@ import pytest
 
 from protocol.model import Capability
 from tests.clock import ManualClock
+from transports.account import Account
 from transports.accounts.records import (
     AccountStatus,
     AttentionRecord,
@@ -37,7 +38,25 @@ def test_a_pause_outranks_attention_and_attention_a_cooldown(paused, attention, 
 def test_a_cooldowns_key_names_its_account_or_egress_and_its_scope():
     scoped = CooldownRecord(account="a", family="pro", capability=Capability.VIDEO, reason=CooldownReason.QUOTA)
     blocked = CooldownRecord(account="", egress="http://proxy:1", reason=CooldownReason.ADDRESS)
-    assert (scoped.key, blocked.key) == ("a/pro/video", "~http://proxy:1/*/*")
+    refused = msgspec.structs.replace(blocked, transport="api")
+    keys = "a/pro/video", "~~http://proxy:1/*/*", "~api~http://proxy:1/*/*"
+    assert (scoped.key, blocked.key, refused.key) == keys
+
+
+@pytest.mark.parametrize(
+    ("record", "transport", "covers"),
+    [
+        ({"account": "a"}, "web", True),
+        ({"account": "b"}, "web", False),
+        ({"egress": "http://p:1"}, "web", True),
+        ({"egress": "http://p:1", "transport": "api"}, "web", False),
+        ({"egress": "http://p:1", "transport": "api"}, "api", True),
+        ({"egress": ""}, "web", False),
+    ],
+)
+def test_a_cooldown_covers_its_account_or_those_of_an_egress(record, transport, covers):
+    account = Account(id="a", transport=transport, egress="http://p:1")
+    assert CooldownRecord(**{"account": "", "reason": CooldownReason.ADDRESS, **record}).covers(account) is covers
 
 
 def test_records_that_differ_in_time_or_message_are_the_same_finding():
