@@ -49,6 +49,9 @@ class KeyReason(StrEnum):
     DENIED = "permission_denied"
     DISABLED = "api_disabled"
     BILLING = "billing"
+    CREDITS = "credits_depleted"
+    SPENDING_CAP = "spending_cap"
+    NO_PROJECT = "project_missing"
     SUSPENDED = "project_suspended"
 
 
@@ -59,6 +62,9 @@ ADVICE = {
     KeyReason.DENIED: "This key may not use the Gemini API: check its restrictions in the Google Cloud console.",
     KeyReason.DISABLED: "The Gemini API is not enabled in the key's project: enable it in the Google Cloud console.",
     KeyReason.BILLING: "The key's project needs billing: enable it in Google AI Studio.",
+    KeyReason.CREDITS: "The prepaid credits of the key's project are used up: buy more in Google AI Studio.",
+    KeyReason.SPENDING_CAP: "The key's project has spent its limit of this month: raise it in Google AI Studio.",
+    KeyReason.NO_PROJECT: "The key's project does not exist any more: create a key of another project.",
     KeyReason.SUSPENDED: "Google has suspended the key's project: see the messages in the Google Cloud console.",
 }
 _REASONS = {
@@ -67,11 +73,24 @@ _REASONS = {
     "API_KEY_SERVICE_BLOCKED": KeyReason.DENIED,
     "API_KEY_HTTP_REFERRER_BLOCKED": KeyReason.DENIED,
     "API_KEY_IP_ADDRESS_BLOCKED": KeyReason.DENIED,
+    "API_KEY_ANDROID_APP_BLOCKED": KeyReason.DENIED,
+    "API_KEY_IOS_APP_BLOCKED": KeyReason.DENIED,
     "SERVICE_DISABLED": KeyReason.DISABLED,
     "BILLING_DISABLED": KeyReason.BILLING,
+    "CONSUMER_INVALID": KeyReason.NO_PROJECT,
     "CONSUMER_SUSPENDED": KeyReason.SUSPENDED,
 }
 """Reasons of `google.rpc.ErrorInfo`."""
+_BEGINNINGS = {
+    "api key expired": KeyReason.EXPIRED,
+    "your api key was reported as leaked": KeyReason.LEAKED,
+    "your prepayment credits are depleted": KeyReason.CREDITS,
+    "your project has exceeded its monthly spending cap": KeyReason.SPENDING_CAP,
+    "your project has been denied access": KeyReason.SUSPENDED,
+    "gemini api free tier is not available": KeyReason.BILLING,
+}
+"""Beginnings of messages, in lower case, that say more than their reason. Only a beginning counts: what follows in a
+message can be words of the request, and a client must not be able to take a key out of service."""
 
 
 class SignatureRefused(UpstreamFailed):
@@ -129,10 +148,11 @@ def error_in(body: bytes | bytearray) -> wire.RpcStatus | None:
 
 def error_for(status: int, error: wire.RpcStatus, *, now: float = 0.0) -> GatewayError:
     """Return the gateway's error for an error of the API; `now` is the time in epoch seconds."""
-    reasons = {detail.reason for detail in error.details}
-    for reason, attention in _REASONS.items():
-        if reason in reasons:
-            return needs_attention(attention)
+    reasons, text = {detail.reason for detail in error.details}, error.message.lower()
+    found = [attention for beginning, attention in _BEGINNINGS.items() if text.startswith(beginning)]
+    found += [attention for reason, attention in _REASONS.items() if reason in reasons]
+    if found and 400 <= status < 500:
+        return needs_attention(found[0])
     match status:
         case 400 | 403 | 404 | 429 if "cachedcontent" in error.message.lower().replace(" ", ""):
             return CacheRefused("The upstream refused cached contents.")
@@ -166,17 +186,17 @@ def _error_without_details(status: int, text: str) -> GatewayError:
 def _forbidden(error: wire.RpcStatus) -> GatewayError:
     if _NO_FILE.search(error.message):
         return FileMissing("The upstream no longer has a file of this request. Send the request again.")
-    return needs_attention(KeyReason.LEAKED if "leaked" in error.message.lower() else KeyReason.DENIED)
+    return needs_attention(KeyReason.DENIED)
 
 
 def _bad_request(error: wire.RpcStatus) -> GatewayError:
     text = error.message.lower()
-    if "location is not supported" in text:
+    if text.startswith("user location is not supported"):
         return Blocked("The upstream does not serve the region of this gateway's address.")
-    if "billing" in text:
+    if error.status == "FAILED_PRECONDITION" and "billing" in text:
         return needs_attention(KeyReason.BILLING)
-    if "api key" in text:
-        return needs_attention(KeyReason.EXPIRED if "expired" in text else KeyReason.INVALID)
+    if text.startswith("api key"):
+        return needs_attention(KeyReason.INVALID)
     if "thought signature" in text or "thought_signature" in text:
         return SignatureRefused("The upstream rejected a thought signature.")
     if "exceeds the maximum number of tokens" in text:

@@ -379,6 +379,7 @@ def create_site(config: SimulatorConfig, clock: Clock) -> Starlette:
             *vertex.routes(),
             Route("/simulator/state", site.state),
             Route("/simulator/faults", site.faults.order, methods=["POST", "DELETE"]),
+            Route("/simulator/keys", api.keys.problems.order, methods=["POST"]),
         ],
         exception_handlers={Exception: log_failure},
     )

@@ -88,6 +88,14 @@ def test_each_error_has_its_kind(status, body, kind):
         (403, body("Requests from referer are blocked.", info("API_KEY_HTTP_REFERRER_BLOCKED")), KeyReason.DENIED),
         (403, body("The IP address is not allowed.", info("API_KEY_IP_ADDRESS_BLOCKED")), KeyReason.DENIED),
         (400, body("Renew the key.", info("API_KEY_EXPIRED")), KeyReason.EXPIRED),
+        (400, body("API key expired. Please renew the API key.", info("API_KEY_INVALID")), KeyReason.EXPIRED),
+        (400, body("API Key not found. Please pass a valid API key."), KeyReason.INVALID),
+        (403, body("Requests are blocked.", info("API_KEY_ANDROID_APP_BLOCKED")), KeyReason.DENIED),
+        (403, body("The project was not found or deleted.", info("CONSUMER_INVALID")), KeyReason.NO_PROJECT),
+        (403, body("Your project has been denied access. Please contact support."), KeyReason.SUSPENDED),
+        (429, body("Your prepayment credits are depleted. Please go to AI Studio."), KeyReason.CREDITS),
+        (429, body("Your project has exceeded its monthly spending cap. Go."), KeyReason.SPENDING_CAP),
+        (400, body("Gemini API free tier is not available in your country. Enable billing."), KeyReason.BILLING),
         (403, body("Gemini API has not been used in project 1 before.", info("SERVICE_DISABLED")), KeyReason.DISABLED),
         (403, body("Consumer has been suspended.", info("CONSUMER_SUSPENDED")), KeyReason.SUSPENDED),
         (400, body("Please enable billing on project 1.", status="FAILED_PRECONDITION"), KeyReason.BILLING),
@@ -99,6 +107,15 @@ def test_a_key_that_does_not_work_needs_attention_with_the_reason(status, body, 
     assert error.reason == reason
     assert error.advice
     assert "key" not in error.message.lower().replace("keys", "")
+
+
+@pytest.mark.parametrize(
+    "words", ["billing", "api key expired", "User location is not supported", "prepayment credits", "spending cap"]
+)
+def test_words_of_a_request_take_no_key_out_of_service(words):
+    where = "GenerateContentRequest.tools[0].function_declarations[0].parameters.properties"
+    message = f"* {where}[{words}].items: missing field."
+    assert type(error_for_body(400, body(message, status="INVALID_ARGUMENT"))) is Unsupported
 
 
 def test_the_quota_of_a_day_lasts_until_midnight_in_california_and_not_for_the_named_delay():

@@ -9,6 +9,7 @@ import msgspec
 
 from transports.clock import Clock
 from transports.simulator.api.api_models import SimulatedModel
+from transports.simulator.api.key_problems import KeyProblems
 from transports.simulator.api.rpc_errors import bad_key, missing_key, quota_exceeded
 
 _MINUTE, _DAY = 60.0, 86400.0
@@ -55,13 +56,14 @@ class KeyRing:
     def __init__(self, keys: Iterable[SimulatedKey], clock: Clock) -> None:
         """Accept these keys."""
         self._keys, self._clock = list(keys), clock
+        self.problems = KeyProblems()
         self._used: Counter[tuple[str, str, str, int]] = Counter()
 
     def find(self, sent: str | None) -> SimulatedKey:
         """Return the key that a request sent.
 
         Raises:
-            ApiRefusal: it sent none, or an unknown one.
+            ApiRefusal: it sent none, an unknown one, or one that does not work.
 
         """
         if not sent:
@@ -69,15 +71,17 @@ class KeyRing:
         found = [key for key in self._keys if hmac.compare_digest(key.key.encode(), sent.encode())]
         if not found:
             raise bad_key()
+        self.problems.check(found[0].key, at_work=False)
         return found[0]
 
     def use(self, key: SimulatedKey, model: SimulatedModel) -> None:
         """Count a request with a model.
 
         Raises:
-            ApiRefusal: the key's quota for it is used up, or was always 0.
+            ApiRefusal: the key's quota for it is used up, or was always 0, or the key does not work.
 
         """
+        self.problems.check(key.key, at_work=True)
         if model.paid and key.tier == "free":
             raise quota_exceeded(model.id, per="Day", tier="free", value=0, delay=31)
         now = self._clock.wall()
