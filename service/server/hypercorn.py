@@ -30,6 +30,9 @@ _HEAD_LIMITS = HeadLimits()
 _READ_AHEAD = 4
 """Pieces of a body, each up to 64 KiB, that are read before the app asks for them."""
 
+_BARE = ServerSettings(keep_alive_seconds=240.0)
+"""Of servers that stand in for an upstream: like one, they keep idle connections longer than clients do."""
+
 _log = structlog.get_logger()
 
 
@@ -118,7 +121,7 @@ async def serve_loopback(app: Any, port: int = 0) -> AsyncGenerator[str]:
     """
     listening = listen("127.0.0.1", port, 2048)
     url = url_of(listening)
-    async with serving(app, listening, ServerSettings()):
+    async with serving(app, listening, _BARE):
         yield url
 
 
@@ -126,7 +129,7 @@ def run_app(app: Any, listening: socket.socket, *, tls: TlsFiles | None, started
     """Run a bare app until a signal."""
 
     async def main() -> None:
-        async with serving(app, listening, ServerSettings(), tls):
+        async with serving(app, listening, _BARE, tls):
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 started()
                 await anext(signals)

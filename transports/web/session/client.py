@@ -11,7 +11,7 @@ import aiohttp
 import anyio
 from yarl import URL
 
-from protocol.model import UpstreamFailed
+from protocol.model import Certainty, Disconnected, UpstreamFailed
 from transports.http import CLIENT_ERRORS, is_html, mapped
 from transports.web import wire
 from transports.web.codec import encode
@@ -166,6 +166,9 @@ class SiteClient:
     async def batch(self, page: AppPage, *calls: tuple[str, str], source_path: str = wire.APP_PATH) -> BatchAnswers:
         """Make batch calls; retry once with the token of an HTTP 400. `source_path` is the page they belong to.
 
+        The calls read, delete or ping, so they may be made twice: if the connection breaks, they are made once more.
+        An idle connection breaks when the site closes it while a call is on its way.
+
         Raises:
             StaleToken: the site refused the new token as well.
             StaleBuild: the page is stale; load it and call once more.
@@ -189,7 +192,13 @@ class SiteClient:
         }
         own = encode.batch_headers(self.config.hosts.site, self.client_uuid) | self.user_headers
         form = encode.batch_form(calls, self.access_token)
-        status, headers, body = await self.call("POST", self.url(wire.BATCH_PATH), own, params=query, data=form)
+        url = self.url(wire.BATCH_PATH)
+        try:
+            status, headers, body = await self.call("POST", url, own, params=query, data=form)
+        except Disconnected as error:
+            if error.certainty is Certainty.NOT_SENT:
+                raise
+            status, headers, body = await self.call("POST", url, own, params=query, data=form)
         if status != 200:
             raise answer_error(status, headers, body)
         if body.lstrip()[:1] == b"<":

@@ -1,14 +1,17 @@
-from urllib.parse import parse_qs
+import asyncio
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
 
-from protocol.model import Text
+from protocol.model import Disconnected, Text
 from service.server.hypercorn import serve_loopback
 from tests.transports.conftest import ACCOUNT, FAST, Site, asking, connected, request_for
 from transports import simulator, web
 from transports.clock import SystemClock
 from transports.web import wire
+from transports.web.turns.saved import Chats
 
 
 async def ask(transport):
@@ -75,3 +78,45 @@ async def test_a_usage_call_that_fails_changes_nothing(site, fault):
         await ask(transport)
         assert transport.accounts[0].facts().plan == "advanced"
         assert await site.seen("generate") == 1
+
+
+class BreakingRelay:
+    """Relays connections to a site; those that bring one of the next `breaks` batch calls are closed instead."""
+
+    def __init__(self, site):
+        self._port = urlsplit(site.base).port
+        self.breaks = 0
+
+    @asynccontextmanager
+    async def serving(self):
+        async with await asyncio.start_server(self._relay, "127.0.0.1", 0) as server:
+            yield Site(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+
+    async def _relay(self, reader, writer):
+        site_reader, site_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        answers = asyncio.create_task(self._copy(site_reader, writer))
+        await self._copy(reader, site_writer)
+        writer.close()
+        await answers
+
+    async def _copy(self, reader, writer):
+        while data := await reader.read(65536):
+            if self.breaks and b"batchexecute" in data:
+                self.breaks -= 1
+                break
+            writer.write(data)
+        writer.close()
+
+
+@pytest.mark.parametrize(("breaks", "read"), [(0, True), (1, True), (2, False)])
+async def test_a_batch_call_on_a_connection_that_the_site_closes_is_made_once_more(site, breaks, read):
+    relay = BreakingRelay(site)
+    async with relay.serving() as relayed, relayed.connect() as transport:
+        await ask(transport)
+        chats, relay.breaks = Chats(connected(transport).session), breaks
+        if read:
+            assert await chats.latest() == []
+        else:
+            with pytest.raises(Disconnected):
+                await chats.latest()
+        assert (await site.seen("rpc_MaZiqc"), relay.breaks) == (int(read), 0)
