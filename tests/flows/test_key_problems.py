@@ -98,7 +98,7 @@ def operated(tmp_path_factory):
     running.stop()
 
 
-@pytest.mark.parametrize(("number", "problem"), enumerate(PROBLEMS))
+@pytest.mark.parametrize(("number", "problem"), list(enumerate(PROBLEMS)))
 def test_the_next_hop_answers_and_the_operator_learns_what_to_do(operated, number, problem):
     assert operated.way() == "api"
     operated.order(problem)
