@@ -26,7 +26,6 @@ from protocol.model.errors import (
     released,
 )
 from protocol.model.exchange import (
-    NO_USAGE,
     CallArguments,
     CallMalformed,
     CallStarted,
@@ -42,7 +41,6 @@ from protocol.model.exchange import (
     Heard,
     HeardWord,
     Media,
-    Modalities,
     Piece,
     PutBack,
     Returnable,
@@ -52,8 +50,8 @@ from protocol.model.exchange import (
     Sound,
     Text,
     Thought,
+    UpstreamEnd,
     UpstreamModel,
-    Usage,
     Vector,
     Waiting,
     WebImage,
@@ -101,6 +99,7 @@ from protocol.model.response_store import ResponseStore
 from protocol.model.stored import Content, FileKeeper, StoredFile, TooLong, View, viewed
 from protocol.model.tokens import estimate_tokens, prompt_tokens, tokens_of, weight_limit, weight_of, within_tokens
 from protocol.model.tools import JsonOutput, Schema, Tool, ToolChoice
+from protocol.model.usage_counts import NO_USAGE, Modalities, Usage
 
 __all__ = [
     "EVERY_OPTION",
@@ -201,6 +200,7 @@ __all__ = [
     "Unsupported",
     "UploadTicket",
     "UploadedFile",
+    "UpstreamEnd",
     "UpstreamFailed",
     "UpstreamModel",
     "UpstreamTimeout",
