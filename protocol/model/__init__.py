@@ -72,7 +72,7 @@ from protocol.model.names import (
     Model,
     Selection,
 )
-from protocol.model.port import Engine
+from protocol.model.port import Engine, not_offered
 from protocol.model.reply import CallCollector, Reply, fold
 from protocol.model.request import (
     Caller,
@@ -219,6 +219,7 @@ __all__ = [
     "fold",
     "is_iso_media",
     "media_type_of",
+    "not_offered",
     "notice_of",
     "peek",
     "prompt_tokens",
