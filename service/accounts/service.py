@@ -168,12 +168,16 @@ class AccountService:
     async def resume(self, account: str, *, by: str) -> bool:
         """End an account's pause, attention state and cooldowns; return whether it had any.
 
+        A cooldown of its address or proxy ends for all accounts that use it.
+
         Raises:
             AccountError: there is no account with this id.
 
         """
-        await self.get_account(account)
-        resumed = await self._registry.resume(account, by=by)
+        row = await self.get_account(account)
+        one = Account(id=row.id, transport=row.transport, egress=row.proxy)
+        cooldowns = [record.key for record, _ in await read_cooldowns(self._records) if record.covers(one)]
+        resumed = await self._registry.resume(account, by=by, cooldowns=cooldowns)
         _log.info("account_resumed", account=account, by=by)
         return resumed
 

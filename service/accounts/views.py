@@ -90,6 +90,16 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float | None = None
     rotation_note: str = ""
     """A note about how its session is rotated, if that is unusual."""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    """The operator's note."""
+
+    def matches(self, states: Collection[str] = (), tags: Collection[str] = (), search: str = "") -> bool:
+        """Return whether it is in one of the states, has all of the tags, and its id, tags or note contain a text."""
+        if (states and self.state not in states) or not set(tags) <= set(self.tags):
+            return False
+        return search.lower() in "\n".join((self.id, *self.tags, self.note)).lower()
+
     added_at: float | None = None
     added_by: str = ""
 
@@ -145,6 +155,8 @@ def account_view(account: Account, record: AccountRecord | None, shared: SharedF
         rotated_at=newest.rotated_at,
         expires_at=newest.expires_at,
         rotation_note=facts.rotation_note,
+        tags=account.tags,
+        note=account.note,
     )
 
 
@@ -159,6 +171,8 @@ def unusable_view(record: AccountRecord, why: str) -> AccountView:
         state=AccountStatus.UNUSABLE,
         reason="unusable",
         message=advice,
+        tags=tuple(str(tag) for tag in record.options.get("tags") or ()),
+        note=str(record.options.get("note") or ""),
         **_added(record),
     )
 

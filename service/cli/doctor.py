@@ -48,8 +48,9 @@ class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--quiet", is_flag=True, help="Print problems only.")
 @config_option
-def doctor(config_path: Path | None, *, as_json: bool) -> None:
+def doctor(config_path: Path | None, *, as_json: bool, quiet: bool) -> None:
     """Diagnose settings, store and accounts.
 
     Also checks the listener and the licenses, and gives advice on problems.
@@ -62,15 +63,16 @@ def doctor(config_path: Path | None, *, as_json: bool) -> None:
     async def main() -> None:
         async for one in diagnosis.run():
             found.append(one)
-            if not as_json:
+            if not as_json and not (quiet and one.finding.level is Level.OK):
                 out.print(f"[bold]{one.about}[/] {finding_line(one.finding)}")
 
     run_loop(main, "asyncio")
     broken = sum(one.finding.level is Level.FAILED for one in found)
     warned = sum(one.finding.level is Level.WARNING for one in found)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found)))
-    else:
+        shown = [one for one in found if not (quiet and one.finding.level is Level.OK)]
+        click.echo(msgspec.json.format(msgspec.json.encode(shown)))
+    elif not quiet or broken or warned:
         out.print(f"{len(found)} steps: {broken} failed, {warned} warnings, {len(found) - broken - warned} ok.")
     sys.exit(diagnosis.status or (1 if broken else 0))
 
