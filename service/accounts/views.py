@@ -1,11 +1,12 @@
 """Account views: state merged from the settings, the store and all processes, without secrets."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from transports.account import Account, Facts, Quota
+from transports.account import Account, Facts, Finding, Quota, warning
 from transports.accounts.records import (
     AccountStatus,
     AttentionRecord,
@@ -158,6 +159,18 @@ def account_view(account: Account, record: AccountRecord | None, shared: SharedF
         tags=account.tags,
         note=account.note,
     )
+
+
+def state_findings(row: AccountView) -> Iterator[Finding]:
+    """Yield what keeps an account from serving requests, or some of them."""
+    resume = f"gemini-gateway accounts resume {row.id}"
+    if row.state is not AccountStatus.READY and row.state is not AccountStatus.COOLING_DOWN:
+        advice = "" if row.state is AccountStatus.UNUSABLE else f"When that is done: {resume}"
+        yield warning("state", f"{row.state.label}: {row.message}", advice)
+    for one in row.cooldowns:
+        until = datetime.fromtimestamp(one.until, UTC).astimezone()
+        message = f"{one.subject}: {one.explanation}, until {until:%Y-%m-%d %H:%M %Z}"
+        yield warning("cooldown", message, f"It ends then; to end it now: {resume}")
 
 
 def unusable_view(record: AccountRecord, why: str) -> AccountView:

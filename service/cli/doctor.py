@@ -16,7 +16,7 @@ from service import wiring
 from service.accounts.offline import transport_opener
 from service.accounts.route_view import unserved_hops
 from service.accounts.service import AccountError, AccountService
-from service.accounts.views import AccountView
+from service.accounts.views import AccountStatus, AccountView
 from service.check import check
 from service.cli.account_table import console, finding_line
 from service.cli.options import config_option, settings_at, store_path_of
@@ -161,7 +161,8 @@ class Diagnosis:
         """Count the accounts of each transport, and find the hops of routes that have none."""
         for name in names:
             yield _finding(name, _count_accounts([row for row in rows if row.transport == name], name))
-        for place, hop in unserved_hops(self._settings.routes, rows):
+        serving = {(row.transport, row.tier) for row in rows if row.state is not AccountStatus.UNUSABLE}
+        for place, hop in unserved_hops(self._settings.routes, serving):
             if wiring.TRANSPORTS[hop.transport].accounts is not None:
                 tier = f" --tier {hop.tier}" if hop.tier else ""
                 advice = f"Add one: gemini-gateway accounts add ID --transport {hop.transport}{tier}"
@@ -182,8 +183,6 @@ class Diagnosis:
             for finding in self._count(configs, rows):
                 yield finding
             for row in rows:
-                if row.message:
-                    yield _finding(row.id, warning("state", f"{row.state.label}: {row.message}", ""))
                 try:
                     async for finding in accounts.check(row.id):
                         yield _finding(row.id, finding)
