@@ -5,7 +5,7 @@ to no definition, and other keywords next to a `$ref`. Here `definitions` become
 or with keywords next to it, is replaced by its target, unless it is recursive. `const` becomes an `enum` of one member
 and an exclusive bound the nearest one; the parts of `allOf` are merged. Any other keyword that limits values goes into
 the description, where the model reads it. The gateway checks answers by the original schema, so nothing gets through
-that the client has excluded. Whatever is nested too deeply is left out.
+that the client has excluded. Schemas that are nested too deeply are left out.
 
     {"$ref": "#/definitions/A", "nullable": true}   -> the schema A with "nullable": true
     {"type": "integer", "exclusiveMinimum": 0}      -> {"type": "integer", "minimum": 1}
