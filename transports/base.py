@@ -164,6 +164,8 @@ class TransportType(msgspec.Struct, Generic[ConfigT], frozen=True):
     """Describes its accounts, which are the setting `accounts` of `config`; None: it has none that are configured."""
     tiers: frozenset[str] = frozenset()
     """The tiers of its accounts, by whether they cost money; empty: it has none."""
+    tier_lacks: Callable[[str, str], bool] = lambda _tier, _model: False
+    """Returns whether accounts of a tier never have an upstream's model."""
     families: frozenset[str] = frozenset()
     """The model families that it has: `Model.family` of the catalogue is one of them."""
     is_simulated: Callable[[ConfigT], bool] = lambda _: False

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from protocol.model import Capability, Catalogue, Selection
+from service import wiring
 from service.accounts.views import AccountStatus, AccountView
 from transports.accounts.records import CooldownReason
 from transports.routes import Hop, RequestTraits, RouteSettings, RouteTable
@@ -148,7 +149,8 @@ def _account(row: AccountView, model: str, capability: Capability) -> HopAccount
     cooldowns = [cooldown for cooldown in row.cooldowns if cooldown.covers(model, capability)]
     if row.capabilities and capability.value not in row.capabilities:
         return HopAccount(id=row.id, state="not_included", reason="capability")
-    if any(cooldown.reason is CooldownReason.NEVER for cooldown in cooldowns):
+    lacks = wiring.TRANSPORTS[row.transport].tier_lacks(row.tier, model)
+    if lacks or any(cooldown.reason is CooldownReason.NEVER for cooldown in cooldowns):
         return HopAccount(id=row.id, state="not_included", reason="model")
     if row.state in {AccountStatus.PAUSED, AccountStatus.NEEDS_ATTENTION, AccountStatus.UNUSABLE}:
         return HopAccount(id=row.id, state=row.state.value, reason=row.reason)

@@ -98,6 +98,13 @@ def test_pictures_name_their_way(both):
     assert generate(model="gemini-3-pro-imagen", prompt="a fox").headers["x-gateway-transport"] == "web"
 
 
+def test_films_are_not_asked_of_free_keys(both):
+    found = explained(both, "gemini-3-pro-video")
+    free = next(hop for hop in found["hops"] if hop["hop"] == "api:free")
+    assert [account["state"] for account in free["accounts"]] == ["not_included"]
+    assert "api:free" not in found["first"]
+
+
 def test_a_paused_key_is_passed_by_as_explained(both):
     folder = both.gateway.log.parent
     assert run_in_process(folder, "accounts", "pause", "free").returncode == 0

@@ -28,6 +28,11 @@ class _ModelPage(ListPage, frozen=True, rename="camel"):
     models: tuple[ListedModel, ...] = ()
 
 
+def tier_lacks(tier: str, model: str) -> bool:
+    """Return whether keys of a tier never have a model."""
+    return tier == "free" and needs_paid_key(model)
+
+
 class KeyAccount(ModelAccount):
     """A key that is connected to the API."""
 
@@ -41,7 +46,7 @@ class KeyAccount(ModelAccount):
 
     def lacks(self, model: str) -> bool:
         """Return whether the key never has the model: free keys lack those that must be paid for."""
-        return (needs_paid_key(model) and self.account.tier == "free") or super().lacks(model)
+        return tier_lacks(self.account.tier, model) or super().lacks(model)
 
     async def list_models(self) -> Iterable[ListedModel]:
         """Return the models that the API lists for the key."""

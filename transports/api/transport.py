@@ -23,7 +23,7 @@ from protocol.model import (
     UpstreamFailed,
 )
 from transports.account import Account, Finding, failed, ok
-from transports.api.accounts import KeyAccounts, open_accounts
+from transports.api.accounts import KeyAccounts, open_accounts, tier_lacks
 from transports.api.config import ApiConfig
 from transports.api.generated_file import is_generated, open_generated
 from transports.api.interaction_follower import Polling
@@ -151,6 +151,7 @@ TRANSPORT_TYPE = TransportType(
     secrets=frozenset({"key", "proxy"}),
     accounts=ACCOUNTS,
     tiers=frozenset({"free", "paid"}),
+    tier_lacks=tier_lacks,
     families=frozenset({"pro", "flash", "flash-lite", *models.OWN_FAMILIES}),
     is_simulated=lambda config: on_this_machine(config.base_url),
     chosen_model=ApiTransport.chosen_model,
