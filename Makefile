@@ -14,7 +14,7 @@ PEERS := .venv-peers
 CLIENTS := .venv-conformance
 CLIENT_NODE := tests/conformance/node_modules
 
-.PHONY: run redis test conformance test-chaos check bench bench-peers bench-layers rollout-test soak tools rules image-test release sbom audit openapi picture lock site clean
+.PHONY: run redis test conformance test-chaos kills check bench bench-peers bench-layers rollout-test soak tools rules image-test release sbom audit openapi picture lock site clean
 
 run: $(RUNTIME)
 	@exec $(BIN)/gemini-gateway demo --port $(PORT)
@@ -71,6 +71,11 @@ tests/bench/peers/node_modules/.ready $(CLIENT_NODE)/.ready: %/node_modules/.rea
 REQUESTS ?= 10000
 rollout-test: $(DEVELOP) tools
 	$(BIN)/python -m tests.rollout $(REQUESTS)
+
+# Kill gateways under load: the usage ledger must have what clients counted.
+KILLS ?= 1000
+kills: $(DEVELOP)
+	$(BIN)/python -m tests.kills $(KILLS)
 
 MINUTES ?= 15
 soak: $(DEVELOP)

@@ -21,13 +21,13 @@ from protocol.http.context import Fetch
 from protocol.http.operation import Dialect
 from protocol.http.pixels import PixelPool
 from protocol.http.spool import Files, Spool
-from protocol.model import Engine, Jobs, Saturated
+from protocol.model import Engine, Saturated
 from protocol.structured.checked_engine import CheckedEngine
 from service import wiring
 from service.admin.feed import Feed
 from service.check import check
 from service.config.schema import LimitSettings, MediaSettings, Origin, Settings, SettingsError
-from service.jobs.runner import open_jobs
+from service.jobs.runner import Runner, open_jobs
 from service.jobs.store import JobStore
 from service.jobs.stored_files import StoredFiles
 from service.jobs.stored_responses import StoredResponses
@@ -53,6 +53,8 @@ from service.storage.factory import location_of, open_stores, store_errors
 from service.telemetry.budgets import BudgetMetrics
 from service.telemetry.metrics import Metrics
 from service.telemetry.tracing import RequestTracer, open_tracing
+from service.usage.recorder import UsageRecorder
+from service.usage.usage_opening import open_usage
 from transports.accounts import Conversations
 from transports.clock import Clock, SystemClock
 from transports.metrics import PrometheusObserver, PrometheusStoreObserver
@@ -153,12 +155,10 @@ async def open_app(
             wiring.open_engine(settings, _engine_deps(base, copy, conversations, serve), origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin, lambda: licenses.count) as fetch,
             base.reload.open(clock),
-            base.files.sweeping(clock),
+            open_usage(settings.usage, origin, store_path, clock) as usage,
             open_jobs(JobStore(store, clock), CheckedEngine(engine), licenses, settings.jobs) as jobs,
         ):
-            jobs.leaving = base.shutdown.is_leaving
-            base.reload.follow_routes(engine)
-            yield _running(base, engine, fetch, jobs)
+            yield _running(base, engine, fetch, jobs, usage)
 
 
 class _Base(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,8 +203,12 @@ def _engine_deps(
     )
 
 
-def _running(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> Running:
+def _running(base: _Base, engine: Router, fetch: Fetch, jobs: Runner, usage: UsageRecorder | None) -> Running:
     """Build the app of each listener."""
+    jobs.leaving = base.shutdown.is_leaving
+    if usage is not None:
+        jobs.ended = usage.job
+    base.reload.follow_routes(engine)
     settings, address = base.settings, PublicAddress.of(base.settings.server, base.origin)
     request_deps = RequestDeps(
         clock=base.clock,
@@ -220,6 +224,7 @@ def _running(base: _Base, engine: Router, fetch: Fetch, jobs: Jobs) -> Running:
         spool=base.spool,
         pixels=PixelPool(),
         log_prompts=settings.log.prompts,
+        usage=usage,
         traces=base.traces,
     )
     metrics = Metrics(base.registry, settings.limits.concurrency)

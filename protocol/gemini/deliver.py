@@ -37,6 +37,7 @@ class FetchedPicture(msgspec.Struct, frozen=True, kw_only=True):
 
     content: Content
     mime: str
+    ref: MediaRef
 
     def __repr__(self) -> str:
         """Return a text without the content."""
@@ -62,7 +63,7 @@ async def fetch_picture(
     async with engine.media(media.ref, image_format.rendition) as stream:
         data = await whole_picture(stream, context)
     data, mime = await fitted(data, image_format, context)
-    return FetchedPicture(content=data, mime=mime)
+    return FetchedPicture(content=data, mime=mime, ref=media.ref)
 
 
 @asynccontextmanager
@@ -107,7 +108,7 @@ class DeliveredSteps:
         except Refused as error:
             self._context.record.error = error.code
             yield Declined(text=error.message, reason=error.reason, withheld=error.withheld)
-            yield Finish(reason="content_filter", usage=error.usage or NO_USAGE)
+            yield Finish(reason="content_filter", usage=NO_USAGE)
 
 
 class WholeAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +124,11 @@ class WholeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     def usage(self) -> Usage:
         """The token counts of all candidates together."""
         return Replies(self.replies).usage
+
+    @property
+    def media(self) -> list[Media]:
+        """The media of all candidates."""
+        return Replies(self.replies).media
 
 
 async def numbered(steps: AsyncIterable[Any], declined: list[Declined]) -> AsyncIterator[Numbered]:

@@ -1,6 +1,6 @@
 """Defines the context of a request: its id, caller, limits, and the record that is logged and counted."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import Annotated, Any, Literal, Protocol, cast
 
 import msgspec
@@ -20,6 +20,7 @@ from protocol.model import (
     GatewayError,
     GenerationRequest,
     Jobs,
+    MediaKind,
     MediaRef,
     Rendition,
     ResponseStore,
@@ -83,6 +84,16 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     output_tokens: int = 0
     """Including thoughts."""
     reasoning_tokens: int = 0
+    metered: bool = False
+    """Whether the request is one of a model's, which the usage ledger counts."""
+    user: str | None = None
+    """The end user, as the client names it."""
+    capability: str | None = None
+    """The requested capability."""
+    images: int = 0
+    videos: int = 0
+    research: int = 0
+    """The number of pictures, videos and research reports that were made."""
     exact_tokens: bool = True
     """Whether the upstream has counted all tokens; otherwise some are estimated."""
     error: str | None = None
@@ -105,6 +116,12 @@ class RequestRecord(msgspec.Struct, kw_only=True):
     def note_error(self, error: GatewayError) -> None:
         """Record the error that ends the request, and the transport that gave it."""
         self.error, self.transport = error.code, self.transport or error.transport or None
+
+    def note_media(self, media: Iterable[Any]) -> None:
+        """Count the pictures and videos among media that were delivered."""
+        for one in media:
+            self.images += one.ref.kind is MediaKind.IMAGE
+            self.videos += one.ref.kind is MediaKind.VIDEO
 
     def note_usage(self, usage: Usage) -> None:
         """Count tokens, on top of those that were counted already."""

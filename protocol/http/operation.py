@@ -207,6 +207,11 @@ class Folded(Protocol):
         """The token counts of the answer."""
         ...
 
+    @property
+    def media(self) -> Sequence[Any]:
+        """The media of the answer, each with its `ref`."""
+        ...
+
 
 class AnswerWriter(EventWriter[StepT_contra], Protocol[StepT_contra, ReplyT_contra]):
     """Encodes one answer in a dialect, streamed or whole."""
@@ -269,11 +274,13 @@ class Operation(Generic[BodyT]):
     ) -> ASGIResponse:
         context = context_of(request.scope)
         record, caller = context.record, caller_of(context)
+        record.metered = request.method == "POST"
         sent = [value for name, value in request.scope["headers"] if name == _ATTEMPTS]
         context.attempts_before = int(sent[0]) if sent and sent[0].isdigit() and len(sent[0]) < 4 else 0
         body = await self.read(request)
         selection = self.select(body, engine.catalogue.with_aliases(caller.aliases), caller)
         check_own_model(engine, selection, self.own)
+        record.capability = selection.capability.value
         caller.permit(selection)
         record.model = selection.id
         others = stand_ins(engine, selection, caller)
@@ -284,6 +291,7 @@ class Operation(Generic[BodyT]):
             record.prompt = "\n".join(turn.text for turn in answer.request.turns)
         headers = deprecations.headers(selection)
         if isinstance(answer, Accepted):
+            record.metered = False  # the work is counted when it has ended
             answer.response.raw_headers += headers
             return answer.response
         answer = answer.noted(headers)
@@ -323,6 +331,7 @@ async def _whole(answer: Answer[StepT, ReplyT], context: RequestContext, headers
         finally:
             context.record.note_served(exchange.served)
     context.record.note_usage(reply.usage)
+    context.record.note_media(reply.media)
     headers = [*headers, usage_header(exact=reply.usage.exact)]
     body = answer.writer.whole(reply)
     headers = [(b"content-type", answer.media_type), *headers]

@@ -20,6 +20,7 @@ from protocol.model import (
     Finish,
     GatewayError,
     GenerationRequest,
+    Media,
     Reply,
     Served,
     Usage,
@@ -49,6 +50,11 @@ class Replies(msgspec.Struct, frozen=True):
     """The whole answers of all turns, in order."""
 
     replies: tuple[Reply, ...]
+
+    @property
+    def media(self) -> list[Media]:
+        """The media of all turns."""
+        return [media for reply in self.replies for media in reply.media]
 
     @property
     def usage(self) -> Usage:

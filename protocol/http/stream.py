@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 import structlog
 
-from protocol.http.context import RequestContext, context_of
+from protocol.http.context import RequestContext, RequestRecord, context_of
 from protocol.http.disconnect import DisconnectWatcher
 from protocol.http.embed import Pieces
 from protocol.http.errors import CLIENT_GONE, Refuse
@@ -124,24 +124,24 @@ class EventStream(Generic[StepT]):
                 except Exception:  # noqa: BLE001 -- a bug must not look like the end of the response
                     _log.exception("request_failed", request=context.id)
                     error = GatewayError("The gateway failed.")
-                await self._end(sender, error)
+                await self._end(sender, error, record)
             if watcher.ended is not None:
                 error = watcher.ended
-                await self._end(sender, error)
+                await self._end(sender, error, record)
         finally:
             sender.close()
         if watcher.gone:
             record.error = CLIENT_GONE
-        elif error is not None:
-            record.note_error(error)
-            if not sender.started:
-                await self._refuse(error)(scope, receive, send)
+        elif error is not None and not sender.started:
+            await self._refuse(error)(scope, receive, send)
 
-    async def _end(self, sender: "_Sender", error: GatewayError | None) -> None:
+    async def _end(self, sender: "_Sender", error: GatewayError | None, record: RequestRecord) -> None:
         """End the stream; with an error, say so or leave it unended, which breaks the connection off."""
         if error is None:
             await sender.end(b"")
-        elif not self._framing.breaks:
+            return
+        record.note_error(error)
+        if not self._framing.breaks:
             await sender.end(self._writer.error(error))
 
     async def _write(self, exchange: Steps[StepT], context: RequestContext, sender: "_Sender") -> None:
@@ -153,17 +153,20 @@ class EventStream(Generic[StepT]):
                 if writer.finished:
                     continue
                 data = writer.event(step)
+                usage.add(step)
                 if data:
                     context.mark_first_token()
+                if writer.finished:  # the record is complete before the client has the last byte
+                    context.record.note_served(exchange.served)
+                    usage.note(context)
                 if data or sender.opened:
                     await sender.send(data, last=writer.finished)
-                usage.add(step)
         except GatewayError:
             if not writer.finished:
                 usage.fail()
                 raise
         finally:
-            context.record.note_usage(usage.total(context.request))
+            usage.note(context)
         await sender.send(b"")
 
 

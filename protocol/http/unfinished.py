@@ -6,6 +6,7 @@ were delivered until then.
 
 from typing import Any
 
+from protocol.http.context import RequestContext
 from protocol.http.side_by_side import Numbered
 from protocol.model import NO_USAGE, GenerationRequest, Thought, Usage, estimated_usage, prompt_tokens
 
@@ -24,6 +25,8 @@ class StreamUsage:
         """The usage of what has ended."""
         self._unended = True
         """Whether no turn has ended; false for an answer that failed before its first step."""
+        self._media: list[Any] = []
+        self._noted = False
         self._open: dict[int, tuple[list[str], list[str]]] = {}
         """The texts and the thoughts of each turn that has not ended."""
 
@@ -34,6 +37,7 @@ class StreamUsage:
         if usage is not None:
             self._ended, self._unended = self._ended + usage, False
             self._open.pop(turn, None)
+            self._media += getattr(event, "media", ())
             return
         text: str = getattr(event, "text", "")
         if text:
@@ -41,6 +45,15 @@ class StreamUsage:
             if delivered is None:
                 delivered = self._open[turn] = ([], [])
             delivered[isinstance(event, Thought)].append(text)
+        elif hasattr(event, "ref"):
+            self._media.append(event)
+
+    def note(self, context: RequestContext) -> None:
+        """Record the usage of a request; later calls change nothing."""
+        if not self._noted:
+            self._noted = True
+            context.record.note_usage(self.total(context.request))
+            context.record.note_media(self._media)
 
     def fail(self) -> None:
         """Note that the answer broke off: if it did before its first step, the prompt is not counted."""

@@ -21,13 +21,12 @@ from protocol.model.exchange import (
     Sound,
     Text,
     Thought,
-    UpstreamEnd,
+    Usage,
     Vector,
     WebImage,
     Withheld,
 )
 from protocol.model.request import ToolCall
-from protocol.model.usage_counts import Usage
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +49,6 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What is spoken."""
     about: tuple[Consulted | Signed, ...] = ()
     """What the upstream tells about the text: its signature, and what was searched and opened for it."""
-    upstream: UpstreamEnd = UpstreamEnd()
 
     @property
     def text(self) -> str:
@@ -82,7 +80,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
             yield CallArguments(text=call.arguments)
         if self.declined:
             yield Declined(text=self.declined)
-        yield Finish(reason=self.finish, usage=self.usage, upstream=self.upstream)
+        yield Finish(reason=self.finish, usage=self.usage)
 
 
 class CallCollector:
@@ -180,7 +178,6 @@ class _Collector:
             sounds=tuple(self._sounds),
             about=tuple(self._about),
             stop_sequence=finish.stop_sequence if whole is None else whole.stop_sequence,
-            upstream=finish.upstream,
         )
 
 

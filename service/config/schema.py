@@ -281,6 +281,19 @@ class StoreSettings(Section, frozen=True):
         return f"StoreSettings(path={str(self.path)!r})"
 
 
+class UsageSettings(Section, frozen=True):
+    """The usage ledger: who used what, without prompts and answers."""
+
+    enabled: bool = True
+    path: Path = Path("usage.sqlite3")
+    """SQLite file, relative to the store's folder; a shared Redis or Valkey has the ledger instead. Records that wait
+    for it are files in a folder of this name with `.journal`."""
+    keep_days: Count = 90
+    """How many days are kept, today among them."""
+    timezone: str = "UTC"
+    """Time zone of days, such as `Europe/Berlin`."""
+
+
 class AdminTokenSettings(Section, frozen=True):
     """A token of the admin API."""
 
@@ -360,6 +373,7 @@ class Settings(Section, frozen=True):
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
     store: StoreSettings = StoreSettings()
+    usage: UsageSettings = UsageSettings()
     admin: AdminSettings = AdminSettings()
     licenses: tuple[LicenseSettings, ...] = ()
     models: ModelSettings = ModelSettings()

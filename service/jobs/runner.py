@@ -68,6 +68,8 @@ class Runner:
         self._running: dict[str, anyio.CancelScope] = {}
         self._executions: dict[str, JobExecution] = {}
         self._closing = False
+        self.ended: Callable[[Job], None] = lambda _: None
+        """Is called before the end of a job is saved."""
         self.leaving: Callable[[], bool] = lambda: False
         """Whether the process is shutting down; it resumes no jobs then."""
 
@@ -232,6 +234,8 @@ class Runner:
         return self._done(job, state=JobState.FAILED, error=error)
 
     async def _change(self, holder: str, job: Job) -> bool:
+        if job.over:
+            self.ended(job)
         expires = self._expires(job)
         return await self._store.change(msgspec.structs.replace(job, expires=expires), expires, holder)
 

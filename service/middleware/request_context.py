@@ -32,6 +32,7 @@ from protocol.model import FileStore, GatewayError, Jobs, ResponseStore
 from service.server.shutdown import Shutdown
 from service.telemetry.metrics import CLIENT_GONE_STATUS, Metrics
 from service.telemetry.tracing import RequestSpan, RequestTracer
+from service.usage.recorder import UsageRecorder
 from transports.clock import Clock
 
 UPSTREAM_MODEL = b"x-gateway-upstream-model"
@@ -61,6 +62,8 @@ class RequestDeps(msgspec.Struct, frozen=True, kw_only=True):
     spool: Spool
     pixels: PixelPool
     log_prompts: bool
+    usage: UsageRecorder | None = None
+    """Records the usage of requests; None: it is off."""
     traces: RequestTracer | None = None
     """Records a span of each request; None: tracing is off."""
 
@@ -91,7 +94,7 @@ class RequestContextMiddleware:
         attach(scope, context)
         traces = self._deps.traces
         span = traces.begin(scope, context) if traces is not None and scope["path"] not in _QUIET else None
-        answer = _ResponseSender(context, send, self._deps.shutdown)
+        answer = _ResponseSender(context, send, self._deps)
         self._stalls.add(answer)
         self._metrics.in_flight.inc()
         try:
@@ -107,7 +110,7 @@ class RequestContextMiddleware:
         finally:
             self._stalls.discard(answer)
             self._metrics.in_flight.dec()
-            self._finish(scope, context, answer.status, span)
+            self._finish(scope, context, answer, span)
             detach(scope)
 
     def _context(self, scope: Any) -> RequestContext:
@@ -135,12 +138,13 @@ class RequestContextMiddleware:
             query=scope["query_string"],
         )
 
-    def _finish(self, scope: Any, context: RequestContext, status: int | None, span: RequestSpan | None) -> None:
-        record = context.record
+    def _finish(self, scope: Any, context: RequestContext, answer: "_ResponseSender", span: RequestSpan | None) -> None:
+        record, status = context.record, answer.status
         matched = scope.get("route")
         route = getattr(matched, "name", None) or "none"
         if record.error == CLIENT_GONE or status is None:
             status = CLIENT_GONE_STATUS if record.error != "internal_error" else 500
+        answer.note_usage(status)
         seconds = context.now() - context.started
         self._metrics.observe(route, status, context, seconds)
         if span is not None:
@@ -179,8 +183,10 @@ def _milliseconds(seconds: float | None) -> float | None:
 class _ResponseSender:
     """Sends a response: records its status, adds common headers, and cancels the work if the client stops reading."""
 
-    def __init__(self, context: RequestContext, send: Any, shutdown: Shutdown) -> None:
-        self._context, self._send, self._shutdown = context, send, shutdown
+    def __init__(self, context: RequestContext, send: Any, deps: RequestDeps) -> None:
+        self._context, self._send, self._shutdown = context, send, deps.shutdown
+        self._usage = deps.usage
+        """Where the usage is recorded; None: it is off, or the usage has been recorded."""
         self._time = asyncio.get_running_loop().time
         self._stall = context.limits.write_timeout_seconds
         self._since: float | None = None
@@ -201,6 +207,11 @@ class _ResponseSender:
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
             self._complete(message)
+            last = not self._context.record.stream  # the record of a whole answer is complete before its first byte
+        else:
+            last = not message.get("more_body", False)
+        if last and self._usage is not None:
+            self.note_usage(self.status or 200)
         self._since = self._time()
         try:
             await self._send(message)
@@ -208,6 +219,12 @@ class _ResponseSender:
             self.send_timeout.cancel()
             await anyio.lowlevel.checkpoint()
         self._since = None
+
+    def note_usage(self, status: int) -> None:
+        """Record the usage, once: before the client gets the last byte, it is in the journal."""
+        usage, self._usage = self._usage, None
+        if usage is not None:
+            usage.request(self._context, status)
 
     def _complete(self, message: Any) -> None:
         """Add the headers that every response carries."""

@@ -27,7 +27,7 @@ STORE_CALLS = {"fresh": 0, "continued": 0}
 VALKEY_CALLS = {"fresh": 1, "continued": 2}
 TASKS = 2
 """Of a request, hypercorn's and aiohttp's among them."""
-CALLS, LIBRARY_CALLS = 870, 733
+CALLS, LIBRARY_CALLS = 882, 733
 """Of a chat: how often functions of ours, and of installed packages, begin or go on."""
 CHUNK_CALLS, CHUNK_LIBRARY_CALLS = 93, 42
 """The same of a paced chunk."""

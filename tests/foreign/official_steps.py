@@ -75,7 +75,7 @@ class World:
         self.client = self.with_key(self.key)
 
     def with_key(self, key):
-        return genai.Client(api_key=key, http_options={"base_url": self.address})
+        return genai.Client(api_key=key, http_options={"base_url": self.address, "api_version": "v1beta"})
 
     def ask(self, contents, config=None, model=None):
         return self.client.models.generate_content(model=model or self.model, contents=contents, config=config)
@@ -450,7 +450,7 @@ def step_cached_contents(world):
         asked = shown([world.ask(ECHO, {"cached_content": first.name})])
         longer = caches.update(name=first.name, config={"ttl": "900s"})
         assert longer.expire_time > first.expire_time
-        assert {first.name, second.name} <= {one.name for one in caches.list(config={"page_size": 1})}
+        equal({one.name for one in caches.list(config={"page_size": 1})}, {first.name, second.name})
         equal(caches.get(name=first.name).display_name, "First")
         for one in (first, second):
             caches.delete(name=one.name)

@@ -94,7 +94,12 @@ class _DeliveredPictures:
         url = context.links.sign(media.ref, caller_of(context), image_format) if self._options.linked else None
         if not self._options.inline:
             return write.Delivered(
-                url=url, size=image_format.size, format=image_format.format, revised_prompt=revised, usage=drawn.usage
+                url=url,
+                size=image_format.size,
+                format=image_format.format,
+                revised_prompt=revised,
+                usage=drawn.usage,
+                ref=media.ref,
             )
         from protocol.http.picture import fitted, seen_size, whole_picture
 
@@ -103,5 +108,11 @@ class _DeliveredPictures:
         data, mime = await fitted(data, image_format, context)
         size = await seen_size(data, context)
         return write.Delivered(
-            url=url, content=data, size=size, format=_MIMES[mime], revised_prompt=revised, usage=drawn.usage
+            url=url,
+            content=data,
+            size=size,
+            format=_MIMES[mime],
+            revised_prompt=revised,
+            usage=drawn.usage,
+            ref=media.ref,
         )

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from protocol.http.body import encode_json
 from protocol.http.embed import Embedding, Pieces
-from protocol.model import NO_USAGE, Content, GatewayError, Usage
+from protocol.model import NO_USAGE, Content, GatewayError, MediaRef, Usage
 from protocol.openai.errors import in_stream
 from protocol.openai.images import wire
 from protocol.openai.images.read import ImageOptions
@@ -31,6 +31,12 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True):
     format: str | None
     revised_prompt: str
     usage: Usage
+    ref: MediaRef
+
+    @property
+    def media(self) -> tuple["Delivered"]:
+        """The image itself, for the count of media."""
+        return (self,)
 
     def __repr__(self) -> str:
         """Return a text without link and content."""
@@ -41,6 +47,11 @@ class Pictures(msgspec.Struct, frozen=True):
     """All images of an answer."""
 
     images: list[Delivered]
+
+    @property
+    def media(self) -> list[Delivered]:
+        """The images."""
+        return self.images
 
     @property
     def usage(self) -> Usage:

@@ -233,9 +233,12 @@ async def last_step(steps: AsyncIterable[ResponseStep]) -> "WholeResponseReply":
 
     """
     whole: WholeResponseReply | None = None
+    media: list[Media] = []
     async for step in steps:
+        if isinstance(step.event, Media):
+            media.append(step.event)
         if step.response is not None and step.usage is not None:
-            whole = WholeResponseReply(response=step.response, usage=step.usage)
+            whole = WholeResponseReply(response=step.response, usage=step.usage, media=media)
     if whole is None:
         raise UpstreamFailed("The upstream ended its answer before it was complete.", code="upstream_truncated")
     return whole
@@ -246,6 +249,7 @@ class WholeResponseReply(msgspec.Struct, frozen=True, kw_only=True):
 
     response: ModelResponse
     usage: Usage
+    media: list[Media] = []
 
 
 class ResponseWriter:

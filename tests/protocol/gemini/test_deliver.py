@@ -32,7 +32,7 @@ IMAGE, FILM = media(MediaKind.IMAGE), media(MediaKind.VIDEO)
 
 
 async def fetch(one):
-    return FetchedPicture(content=one.ref.url.encode(), mime="image/png")
+    return FetchedPicture(content=one.ref.url.encode(), mime="image/png", ref=one.ref)
 
 
 @asynccontextmanager

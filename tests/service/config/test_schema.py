@@ -213,8 +213,9 @@ def test_account_names_must_be_unique(tmp_path):
 
 def test_shown_settings_can_be_loaded(tmp_path):
     again = load(file_with(tmp_path, shown(Settings(), {})), {})
-    assert msgspec.structs.replace(again, store=Settings().store) == Settings()
+    assert msgspec.structs.replace(again, store=Settings().store, usage=Settings().usage) == Settings()
     assert again.store.path.name == "gateway.sqlite3"
+    assert again.usage.path.name == "usage.sqlite3"
 
 
 def test_operators_can_add_models_in_the_settings(tmp_path):

@@ -24,11 +24,9 @@ _SNAKE = re.compile(r"(?<=[a-zA-Z0-9])_([a-z0-9])")
 _CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$\.?([^`]*)`)?")
 _PLACE = re.compile(r"^(.*?)(?: - at `\$\.?([^`]*)`)?$", re.DOTALL)
-_MOST_MESSAGES = 96
-"""Messages within each other in a field of free form; the API reads 100 with those around it."""
 _CONTENT = (
     "text", "inline_data", "file_data", "function_call", "function_response", "executable_code",
-    "code_execution_result", "tool_call", "tool_response",
+    "code_execution_result",
 )  # fmt: skip
 
 
@@ -63,37 +61,22 @@ def _snake(path: str) -> str:
     return _CAMEL.sub(lambda found: f"_{found[1].lower()}", path)
 
 
-def _in_camel_case(value: Any, *, names: bool = True, owner: str = "") -> Any:
-    """Return decoded JSON with names in camel case, but for the objects whose names are the client's own.
-
-    `owner` is the name of the field that has the value.
-    """
+def _in_camel_case(value: Any, *, names: bool = True) -> Any:
+    """Return decoded JSON with names in camel case, but for the objects whose names are the client's own."""
     if isinstance(value, list):
-        return [_in_camel_case(one, owner=owner) for one in cast("list[Any]", value)]
+        return [_in_camel_case(one) for one in cast("list[Any]", value)]
     if not isinstance(value, dict):
         return value
     found: dict[str, Any] = {}
     for written, one in cast("dict[str, Any]", value).items():
         name = _SNAKE.sub(lambda part: part[1].upper(), written) if names else written
-        if names and name in schema.FREE_FORM and (owner, name) != schema.SCHEMA_OF_RESULT:
-            if _messages(one) > _MOST_MESSAGES:
-                words = "Message too deep. Max recursion depth reached for key"
-                raise invalid(f"Invalid JSON payload received. {words} '{written}'")
+        if names and name in schema.FREE_FORM:
             found[name] = one
         elif names and name in schema.BASE64 and isinstance(one, str):
             found[name] = one.replace("-", "+").replace("_", "/").rstrip("=") + "=" * (-len(one.rstrip("=")) % 4)
         else:
-            found[name] = _in_camel_case(one, names=not names or name not in schema.NAMED, owner=name)
+            found[name] = _in_camel_case(one, names=not names or name not in schema.NAMED)
     return found
-
-
-def _messages(value: Any) -> int:
-    """Return how many messages lie within each other where a value is a `google.protobuf.Value`."""
-    if isinstance(value, dict):
-        return 3 + max(map(_messages, cast("dict[str, Any]", value).values()), default=0)
-    if isinstance(value, list):
-        return 2 + max(map(_messages, cast("list[Any]", value)), default=0)
-    return 0
 
 
 def check_messages(messages: Sequence[schema.SentMessage], owner: str) -> None:
@@ -211,8 +194,6 @@ class RequestCheck:
                 check_references(form)
             if form is not None and not isinstance(form, dict):
                 raise invalid(f"Function {one.name}: parameters_json_schema must be an object.")
-        if any(tool.google_search_retrieval is not None for tool in self._request.tools):
-            raise invalid("google_search_retrieval is not supported. Please use google_search tool instead.")
         self.check_calling(names)
 
     def check_calling(self, names: list[str]) -> None:
