@@ -87,10 +87,8 @@ async def whole(step):
 
 def router_of(*upstreams, routes=(), tiers=None, policy=None, queue_seconds=0.01, draining=lambda: False, **deadlines):
     policy = policy or FailoverPolicy(attempts=5)
-    failovers = [
-        Failover(upstream, pool_of(upstream.accounts, queue_timeout_seconds=queue_seconds), policy, draining)
-        for upstream in upstreams
-    ]
+    pools = [pool_of(one.accounts, transport=one.name, queue_timeout_seconds=queue_seconds) for one in upstreams]
+    failovers = [Failover(upstream, pool, policy, draining) for upstream, pool in zip(upstreams, pools, strict=True)]
     tiers = tiers or {one.name: frozenset(account.tier for account in one.accounts) - {""} for one in upstreams}
     table = RouteTable([msgspec.convert(route, RouteSettings) for route in routes], tiers)
     return Router(CATALOGUE, failovers, Deadlines(**deadlines), table, rng=lambda: 0.0)
