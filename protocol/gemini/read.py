@@ -1,5 +1,7 @@
 """Converts a request to a `GenerationRequest`; refuses unsupported fields that would change the answer."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from protocol.gemini import wire
@@ -122,15 +124,31 @@ def read_options(body: wire.GenerateRequest, selection: Selection, applied: froz
         ),
         open_urls=any(one.url_context is not msgspec.UNSET for one in body.tools),
         run_code=any(one.code_execution is not msgspec.UNSET for one in body.tools),
-        safety=tuple((str(one.category), str(one.threshold)) for one in body.safety_settings)
-        if "safety" in applied
-        else (),
+        safety=_safety(body.safety_settings) if "safety" in applied else (),
         media_resolution=_resolution(config.media_resolution) if "media_resolution" in applied else "",
     )
 
 
 def _path(name: str) -> str:
     return f"generationConfig.{wire.camel(name)}"
+
+
+def _safety(settings: Sequence[wire.SafetyField]) -> tuple[tuple[str, str], ...]:
+    """Return categories with their thresholds.
+
+    Raises:
+        BadRequest: one is none of Google's.
+
+    """
+    for place, one in enumerate(settings):
+        for field, value, known in (
+            ("category", one.category, wire.HARM_CATEGORIES),
+            ("threshold", one.threshold, wire.HARM_THRESHOLDS),
+        ):
+            if value not in known:
+                param = f"safetySettings[{place}].{field}"
+                raise BadRequest(f"'{param}' must be one of: {', '.join(known)}.", param=param)
+    return tuple((one.category, one.threshold) for one in settings)
 
 
 def _resolution(value: object) -> str:

@@ -225,6 +225,20 @@ class GenerationConfig(msgspec.Struct, frozen=True, rename="camel"):
     logprobs: Any = None
 
 
+HARM_CATEGORIES = tuple(
+    f"HARM_CATEGORY_{name}"
+    for name in (
+        *("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT", "CIVIC_INTEGRITY", "JAILBREAK"),
+        *("IMAGE_HATE", "IMAGE_DANGEROUS_CONTENT", "IMAGE_HARASSMENT", "IMAGE_SEXUALLY_EXPLICIT"),
+    )
+)
+"""The last five only Vertex AI has."""
+HARM_THRESHOLDS = (
+    *("HARM_BLOCK_THRESHOLD_UNSPECIFIED", "BLOCK_LOW_AND_ABOVE", "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_ONLY_HIGH"),
+    *("BLOCK_NONE", "OFF"),
+)
+
+
 class SafetyField(msgspec.Struct, frozen=True):
     """From which probability on a category of harm is blocked."""
 

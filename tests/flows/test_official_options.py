@@ -231,6 +231,17 @@ def test_a_wrong_value_of_gemini_s_own_api_is_refused_by_name(http, config, name
     assert f"generationConfig.{named}" in refused.text
 
 
+@pytest.mark.parametrize(
+    ("wrong", "named"), [({"category": "HARM_CATEGORY_X"}, "category"), ({"threshold": None}, "threshold")]
+)
+def test_a_wrong_safety_setting_is_refused_by_name_and_not_sent(http, api, wrong, named):
+    sent = len(api.bodies)
+    setting = {"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"} | wrong
+    refused = generated(http, safetySettings=[setting])
+    assert (refused.status_code, len(api.bodies)) == (400, sent)
+    assert f"safetySettings[0].{named}" in refused.json()["error"]["message"]
+
+
 ASKED = {"role": "user", "content": '<call name="clock">{}</call>'}
 
 
