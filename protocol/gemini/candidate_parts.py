@@ -9,10 +9,13 @@ from protocol.gemini.candidate_wire import (
     AnswerContent,
     AnsweredFunction,
     AnswerPart,
+    ChosenToken,
     InlineData,
     LinkedFile,
     RunCode,
     RunResult,
+    TokenProbabilities,
+    TopTokens,
 )
 from protocol.gemini.deliver import FetchedPicture
 from protocol.gemini.grounding import Sources
@@ -35,6 +38,8 @@ from protocol.model import (
     Thought,
     Waiting,
     WebImage,
+    Weighed,
+    WeighedToken,
     Withheld,
     WorkStarted,
 )
@@ -78,6 +83,8 @@ class CandidateParts:
         """The JSON string of an enum's member so far."""
         self._signature = ""
         """The signature of the text, which the last part has."""
+        self._weighed: tuple[WeighedToken, ...] = ()
+        """The tokens of the next part."""
         self.declined = Declined("")
         """What the model says if it declines to answer."""
         self._begun = False
@@ -96,9 +103,10 @@ class CandidateParts:
         match event:
             case CallStarted():
                 self._call = event, []
-            case CallArguments():
-                if self._call is not None:
-                    self._call[1].append(event.text)
+            case CallArguments() if self._call is not None:
+                self._call[1].append(event.text)
+            case Weighed():
+                self._weighed += event.tokens
             case Citation() | Consulted():
                 self._sources.note(event)
             case Declined():
@@ -141,12 +149,14 @@ class CandidateParts:
     def next(self, parts: Sequence[AnswerPart], reason: str | None = None) -> AnswerCandidate:
         """Return a candidate with its next parts."""
         self._begun = True
+        weighed, self._weighed = self._weighed, ()
         return AnswerCandidate(
             content=AnswerContent(parts=[*parts] or [AnswerPart(text="")]),  # SDKs drop a chat whose chunk has no part
             finish_reason=reason,
             finish_message=self.declined.text or None,
             grounding_metadata=self._sources.metadata(self._content) if reason is not None else None,
             url_context_metadata=self._sources.opened() if reason is not None else None,
+            logprobs_result=_probabilities(weighed) if weighed else None,
             index=self._index,
         )
 
@@ -158,6 +168,16 @@ class CandidateParts:
         if self.declined.text:
             parts, reason = [*parts, AnswerPart(text=self.declined.text)], "content_filter"
         return self.next(parts, _REASONS[reason])
+
+
+def _probabilities(tokens: Iterable[WeighedToken]) -> TokenProbabilities:
+    def chosen(token: WeighedToken) -> ChosenToken:
+        return ChosenToken(token=token.text, token_id=token.number, log_probability=token.logprob)
+
+    return TokenProbabilities(
+        chosen_candidates=[chosen(token) for token in tokens],
+        top_candidates=[TopTokens([chosen(one) for one in token.others]) for token in tokens if token.others],
+    )
 
 
 def _signed(text: str, signature: str) -> Iterator[AnswerPart]:

@@ -120,6 +120,27 @@ class UrlContext(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     url_metadata: list[OpenedPage]
 
 
+class ChosenToken(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A token, and the logarithm of its probability."""
+
+    token: str
+    token_id: int
+    log_probability: float
+
+
+class TopTokens(msgspec.Struct, frozen=True):
+    """The most probable tokens of one place."""
+
+    candidates: list[ChosenToken]
+
+
+class TokenProbabilities(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The tokens of an answer, or of its next part."""
+
+    top_candidates: list[TopTokens] = []
+    chosen_candidates: list[ChosenToken] = []
+
+
 class AnswerCandidate(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """An answer, or its next part."""
 
@@ -128,6 +149,7 @@ class AnswerCandidate(msgspec.Struct, frozen=True, kw_only=True, rename="camel",
     finish_message: str | None = None
     grounding_metadata: GroundingMetadata | None = None
     url_context_metadata: UrlContext | None = None
+    logprobs_result: TokenProbabilities | None = None
     index: int | msgspec.UnsetType = msgspec.UNSET
 
 

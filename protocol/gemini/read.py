@@ -16,6 +16,7 @@ from protocol.http.option_fields import (
     bounded_options,
     effort_of,
     thinking_tokens_of,
+    with_logprobs,
     with_sampling,
 )
 from protocol.http.picture_parameters import (
@@ -114,6 +115,8 @@ def read_options(body: wire.GenerateRequest, selection: Selection, applied: froz
     """
     config, thinking = body.generation_config, body.generation_config.thinking_config
     options = with_sampling(bounded_options(bounds(config)), config, applied, _path)
+    asked = (config.response_logprobs, config.logprobs)
+    options = with_logprobs(options, asked, applied, (_path("response_logprobs"), _path("logprobs")))
     return msgspec.structs.replace(
         options,
         effort=effort_of(thinking.thinking_level.lower(), selection, applied),
@@ -167,7 +170,8 @@ def ignored_fields(
 
     `applied` are the options that the upstream of the model applies.
     """
-    fields = [wire.camel(name) for name in _IGNORED.sent(config, applied)]
+    known = applied | {"response_logprobs"} if "logprobs" in applied else applied
+    fields = [wire.camel(name) for name in _IGNORED.sent(config, known)]
     thinking = config.thinking_config
     if not selection.extended:
         level, budget = thinking.thinking_level, thinking.thinking_budget

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from protocol.http.stop import Bounds
-from protocol.model import NO_OPTIONS, SAMPLING, AnswerOptions, BadRequest, Effort, Selection
+from protocol.model import LOGPROBS, NO_OPTIONS, SAMPLING, AnswerOptions, BadRequest, Effort, Selection
 
 EFFORTS: Final[Mapping[str, Effort]] = {
     "none": "none",
@@ -68,6 +68,7 @@ _RANGES = {
 }
 
 
+_ALTERNATIVES = _Range(0, 20, whole=True)
 _BUDGET = _Range(-1, _LARGE, whole=True)
 
 
@@ -98,6 +99,28 @@ def with_sampling(
         if (value := _RANGES[name].read(getattr(body, name, None), where(name))) is not None
     }
     return msgspec.structs.replace(options, **found) if found else options
+
+
+def with_logprobs(
+    options: AnswerOptions, fields: tuple[Any, Any], applied: frozenset[str], paths: tuple[str, str]
+) -> AnswerOptions:
+    """Return the options with the probabilities of tokens, if they are applied.
+
+    `fields` say whether they are wanted, and for how many tokens at each place; `paths` are those of the fields.
+
+    Raises:
+        BadRequest: a field has a wrong value, or the second is set without the first.
+
+    """
+    wanted, most = fields
+    if not applied >= LOGPROBS or (not wanted and not most):
+        return options
+    if not isinstance(wanted, bool | None):
+        raise BadRequest(f"'{paths[0]}' must be true or false.", param=paths[0])
+    number = _ALTERNATIVES.read(most, paths[1]) or 0
+    if number and not wanted:
+        raise BadRequest(f"'{paths[1]}' has an effect only with '{paths[0]}': set it to true.", param=paths[1])
+    return msgspec.structs.replace(options, logprobs=bool(wanted), top_logprobs=number)
 
 
 def effort_of(effort: str | None, selection: Selection, applied: frozenset[str]) -> Effort:

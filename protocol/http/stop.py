@@ -29,6 +29,7 @@ from protocol.model import (
     Thought,
     Usage,
     WebImage,
+    Weighed,
     Withheld,
     estimated_usage,
     weight_limit,
@@ -176,7 +177,7 @@ class _Cut:
             usage = self._said.usage(event.usage)
             stop = self._cutter.found if self._reason == "stop" else ""
             yield msgspec.structs.replace(event, reason=self._reason, usage=usage, stop_sequence=stop)
-        elif not isinstance(event, Text | Thought):
+        elif not isinstance(event, Text | Thought | Weighed):
             yield event
 
     def _say(self, event: Event) -> Iterator[Text]:

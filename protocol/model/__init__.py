@@ -57,6 +57,8 @@ from protocol.model.exchange import (
     Vector,
     Waiting,
     WebImage,
+    Weighed,
+    WeighedToken,
     Withheld,
     WorkStarted,
     estimated_usage,
@@ -96,7 +98,7 @@ from protocol.model.request import (
     arranged,
     canonical_json,
 )
-from protocol.model.request_options import EVERY_OPTION, NO_OPTIONS, SAMPLING, AnswerOptions, Effort
+from protocol.model.request_options import EVERY_OPTION, LOGPROBS, NO_OPTIONS, SAMPLING, AnswerOptions, Effort
 from protocol.model.response_store import ResponseStore
 from protocol.model.stored import Content, FileKeeper, StoredFile, TooLong, View, viewed
 from protocol.model.tokens import estimate_tokens, prompt_tokens, tokens_of, weight_limit, weight_of, within_tokens
@@ -104,6 +106,7 @@ from protocol.model.tools import JsonOutput, Schema, Tool, ToolChoice
 
 __all__ = [
     "EVERY_OPTION",
+    "LOGPROBS",
     "NOTICE",
     "NO_OPTIONS",
     "NO_USAGE",
@@ -210,6 +213,8 @@ __all__ = [
     "View",
     "Waiting",
     "WebImage",
+    "Weighed",
+    "WeighedToken",
     "Withheld",
     "WorkStarted",
     "arranged",

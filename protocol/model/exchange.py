@@ -123,6 +123,23 @@ class Signed(msgspec.Struct, frozen=True, tag="signed"):
     signature: str
 
 
+class WeighedToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token of the text, and how probable the model held it."""
+
+    text: str
+    logprob: float
+    number: int = 0
+    """The number of the token in the model's vocabulary; 0: unknown."""
+    others: tuple["WeighedToken", ...] = ()
+    """The most probable tokens at its place."""
+
+
+class Weighed(msgspec.Struct, frozen=True, tag="weighed"):
+    """The tokens of the next `Text`."""
+
+    tokens: tuple[WeighedToken, ...]
+
+
 class Media(msgspec.Struct, frozen=True, tag="media", kw_only=True):
     """An image, a video or music, placed after the text so far."""
 
@@ -276,6 +293,7 @@ Event = (
     | CodeText
     | Consulted
     | Signed
+    | Weighed
     | Media
     | WebImage
     | Citation

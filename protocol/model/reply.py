@@ -24,6 +24,8 @@ from protocol.model.exchange import (
     Usage,
     Vector,
     WebImage,
+    Weighed,
+    WeighedToken,
     Withheld,
 )
 from protocol.model.request import ToolCall
@@ -47,8 +49,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """The embeddings of the turns, as `Vector.data`."""
     sounds: tuple[Sound, ...] = ()
     """What is spoken."""
-    about: tuple[Consulted | Signed, ...] = ()
-    """What the upstream tells about the text: its signature, and what was searched and opened for it."""
+    about: tuple[Consulted | Signed | Weighed, ...] = ()
+    """What the upstream tells about the text: its signature, its tokens, and what was searched and opened for it."""
 
     @property
     def text(self) -> str:
@@ -59,6 +61,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     def signature(self) -> str:
         """The upstream's signature of the text; empty: there is none."""
         return next((one.signature for one in reversed(self.about) if isinstance(one, Signed)), "")
+
+    @property
+    def tokens(self) -> tuple[WeighedToken, ...]:
+        """The tokens of the text, if their probabilities were asked for."""
+        return tuple(token for one in self.about if isinstance(one, Weighed) for token in one.tokens)
 
     @property
     def media(self) -> tuple[Media, ...]:
@@ -144,7 +151,7 @@ class _Collector:
         self._declined: list[str] = []
         self._vectors: list[bytes] = []
         self._sounds: list[Sound] = []
-        self._about: list[Consulted | Signed] = []
+        self._about: list[Consulted | Signed | Weighed] = []
 
     def add(self, event: Event) -> None:
         match event:
@@ -160,7 +167,7 @@ class _Collector:
                 self._vectors.append(event.data)
             case Sound():
                 self._sounds.append(event)
-            case Consulted() | Signed():
+            case Consulted() | Signed() | Weighed():
                 self._about.append(event)
             case _:
                 pass

@@ -31,6 +31,10 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Whether the model may run code of its own."""
     safety: tuple[tuple[str, str], ...] = ()
     """Categories of harm, each with the probability from which it is blocked, in Google's names."""
+    logprobs: bool = False
+    """Whether the answer has the probabilities of its tokens."""
+    top_logprobs: int = 0
+    """The number of the most probable tokens that each place of the answer has."""
     media_resolution: str = ""
     """How closely files are read, in Google's name."""
 
@@ -38,4 +42,6 @@ class AnswerOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 NO_OPTIONS = AnswerOptions()
 SAMPLING = frozenset({"temperature", "top_p", "top_k", "seed", "presence_penalty", "frequency_penalty"})
 """The options that change how words are chosen."""
+LOGPROBS = frozenset({"logprobs", "top_logprobs"})
+"""The options that ask for the probabilities of tokens."""
 EVERY_OPTION = frozenset(AnswerOptions.__struct_fields__)

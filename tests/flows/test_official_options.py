@@ -7,6 +7,7 @@ import subprocess
 import httpx2 as httpx
 import openai
 import pytest
+from openai.types.chat import ChatCompletion
 
 from tests.conftest import BASE_SETTINGS, KEY, OFFICIAL, ROOT, Gateway
 from tests.recorder import recording
@@ -299,12 +300,85 @@ def test_signatures_of_gemini_s_own_api_go_through(http, api):
     assert api.bodies[-1]["contents"][1]["parts"][0]["thoughtSignature"] == part["thoughtSignature"]
 
 
-def test_google_s_own_packages_accept_all_that_arrived(api):
-    judged = subprocess.run(
+def judged(bodies):
+    done = subprocess.run(
         [ROOT / ".venv-foreign" / "bin" / "python", ROOT / "tests" / "foreign" / "google_types.py"],
-        input=json.dumps([("request", body) for body in api.bodies]),
-        capture_output=True, text=True, check=True, timeout=120,
+        input=json.dumps(bodies), capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
-    problems = json.loads(judged.stdout)
+    return json.loads(done.stdout)
+
+
+def test_google_s_own_packages_accept_all_that_arrived(api):
+    problems = judged([("request", body) for body in api.bodies])
     assert len(problems) > 10
     assert not any(problems), [pair for pair in zip(problems, api.bodies, strict=True) if pair[0]]
+
+
+def tokens_of(logprobs):
+    return [token.token for token in logprobs.content]
+
+
+@pytest.mark.parametrize("form", [{}, {"response_format": {"type": "json_object"}}])
+def test_probabilities_of_tokens_come_in_openai_s_form_whole_and_streamed(client, api, form):
+    prompt = '<echo>{"answer": "one two three four five six seven eight nine ten eleven é"}</echo>'
+    answer, headers = asked(client, prompt, logprobs=True, top_logprobs=2, **form)
+    config = api.bodies[-1]["generationConfig"]
+    assert (config["responseLogprobs"], config["logprobs"], "warning" in headers) == (True, 2, False)
+    choice = ChatCompletion.model_validate_json(answer.model_dump_json(), strict=True).choices[0]
+    assert "".join(tokens_of(choice.logprobs)) == choice.message.content
+    for token in choice.logprobs.content:
+        assert bytes(token.bytes).decode() == token.token
+        assert len(token.top_logprobs) == 2
+        assert (token.top_logprobs[0].token, token.top_logprobs[0].logprob) == (token.token, token.logprob)
+    said = [{"role": "user", "content": prompt}]
+    with client.chat.completions.stream(model=MODEL, messages=said, logprobs=True, top_logprobs=2, **form) as stream:
+        parts = [event.chunk.choices[0] for event in stream if event.type == "chunk" and event.chunk.choices]
+        last = stream.get_final_completion().choices[0]
+    assert last.logprobs.content == choice.logprobs.content
+    texts = [part for part in parts if part.delta.content]
+    assert len(texts) > 1
+    assert [part.delta.content for part in texts] == ["".join(tokens_of(part.logprobs)) for part in texts]
+    answer, _ = asked(client, prompt, logprobs=True, n=2)
+    assert [bool(one.logprobs.content) for one in answer.choices] == [True, True]
+    assert answer.choices[0].logprobs.content[0].top_logprobs == []
+
+
+def test_a_model_without_probabilities_of_tokens_says_so(client):
+    with pytest.raises(openai.BadRequestError, match=r"Logprobs is not enabled for models/gemini-pro-latest"):
+        asked(client, model="gemini-3-pro", logprobs=True)
+    with pytest.raises(openai.BadRequestError, match="top_logprobs") as refused:
+        asked(client, top_logprobs=2)
+    assert refused.value.param == "top_logprobs"
+    with pytest.raises(openai.BadRequestError) as refused:
+        asked(client, logprobs=True, top_logprobs=21)
+    assert refused.value.param == "top_logprobs"
+    _, headers = asked(client, logprobs=False, top_logprobs=0)
+    assert "warning" not in headers
+
+
+def test_forms_without_probabilities_of_tokens_name_the_field(client):
+    text = client.completions.with_raw_response.create(model=MODEL, prompt="<echo>one</echo>", logprobs=2)
+    response = client.responses.with_raw_response.create(model=MODEL, input="<echo>one</echo>", top_logprobs=2)
+    assert "logprobs" in text.headers["warning"]
+    assert "top_logprobs" in response.headers["warning"]
+
+
+def test_probabilities_of_tokens_come_in_gemini_s_form_whole_and_streamed(http, api):
+    said = [{"text": "<echo>one two three four five six seven eight nine ten eleven</echo>"}]
+    config = {"responseLogprobs": True, "logprobs": 3}
+    body = {"contents": [{"role": "user", "parts": said}], "generationConfig": config}
+    whole = generated(http, **body)
+    assert api.bodies[-1]["generationConfig"].items() >= config.items()
+    found = whole.json()
+    result = found["candidates"][0]["logprobsResult"]
+    text = found["candidates"][0]["content"]["parts"][0]["text"]
+    assert "".join(one["token"] for one in result["chosenCandidates"]) == text
+    assert {len(place["candidates"]) for place in result["topCandidates"]} == {3}
+    assert "warning" not in whole.headers
+    streamed = http.post(f"/v1beta/models/{MODEL}:streamGenerateContent?alt=sse", json=body).text
+    chunks = [json.loads(line.removeprefix("data: ")) for line in streamed.split("\r\n") if line]
+    results = [one["candidates"][0].get("logprobsResult", {}) for one in chunks]
+    assert [token for one in results for token in one.get("chosenCandidates", ())] == result["chosenCandidates"]
+    assert judged([("response", found), *(("response", chunk) for chunk in chunks)]) == [None] * (len(chunks) + 1)
+    refused = generated(http, generationConfig={"logprobs": 3})
+    assert (refused.status_code, "generationConfig.logprobs" in refused.text) == (400, True)

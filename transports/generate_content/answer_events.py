@@ -32,6 +32,8 @@ from protocol.model import (
     ToolChoice,
     UpstreamFailed,
     Usage,
+    Weighed,
+    WeighedToken,
 )
 from transports.generate_content import wire
 from transports.generate_content.api_names import changed_names
@@ -54,7 +56,7 @@ _MALFORMED = {
 """Finish reasons of a call that went wrong, and what is wrong, in words for the model."""
 
 
-_HIDDEN = (Thought, Signed)
+_HIDDEN = (Thought, Signed, Weighed)
 """Events that clients may not show."""
 _NO_NAMES: Mapping[str, str] = {}
 
@@ -115,6 +117,8 @@ class ChunkReader:
                 self._noted.append(candidate)
             for part in candidate.content.parts if candidate.content is not None else ():
                 found += self._events(part)
+            if candidate.logprobs_result is not None and self._text:
+                found.insert(0, Weighed(tuple(weighed(candidate.logprobs_result))))
         if found and not self._shown:
             self._shown = not all(isinstance(event, _HIDDEN) for event in found)
         return found
@@ -243,6 +247,17 @@ class ChunkReader:
                 places = [index for index in support.grounding_chunk_indices if 0 <= index < len(chunks)]
                 if span is not None:
                     yield from _cited(span, [chunks[index].source for index in places])
+
+
+def weighed(result: wire.LogprobsResult) -> Iterator[WeighedToken]:
+    """Yield the tokens of an answer, each with those that could stand in its place."""
+
+    def token(one: wire.LogprobsCandidate, others: tuple[WeighedToken, ...] = ()) -> WeighedToken:
+        return WeighedToken(text=one.token, logprob=one.log_probability, number=one.token_id, others=others)
+
+    for place, one in enumerate(result.chosen_candidates):
+        others = result.top_candidates[place].candidates if place < len(result.top_candidates) else ()
+        yield token(one, tuple(map(token, others)))
 
 
 def _cited(span: tuple[int, int], sources: Iterable[wire.GroundingSource | None]) -> Iterator[Citation]:

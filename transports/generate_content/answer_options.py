@@ -5,7 +5,16 @@ Source: "GenerateContentRequest", "Thinking".
 
 import msgspec
 
-from protocol.model import EVERY_OPTION, NO_OPTIONS, SAMPLING, AnswerOptions, Capability, GenerationRequest, Selection
+from protocol.model import (
+    EVERY_OPTION,
+    LOGPROBS,
+    NO_OPTIONS,
+    SAMPLING,
+    AnswerOptions,
+    Capability,
+    GenerationRequest,
+    Selection,
+)
 from transports.generate_content import canvas, storybook, wire
 from transports.generate_content.request_body import ModelTraits
 from transports.generate_content.request_contents import Inserts
@@ -40,7 +49,8 @@ def options_applied(selection: Selection, traits: ModelTraits) -> frozenset[str]
         return frozenset()
     if selection.capability in _FEW_OPTIONS:
         return _FEW_OPTIONS[selection.capability]
-    return EVERY_OPTION if traits.thinking else EVERY_OPTION - _THINKING
+    left = frozenset[str]() if selection.capability is Capability.CHAT else LOGPROBS  # others change the words
+    return EVERY_OPTION - left if traits.thinking else EVERY_OPTION - left - _THINKING
 
 
 def effective_options(request: GenerationRequest, traits: ModelTraits) -> tuple[AnswerOptions, frozenset[str]]:
@@ -98,6 +108,8 @@ def config_of(options: AnswerOptions, traits: ModelTraits, *, extended: bool) ->
         frequency_penalty=_penalty(options.frequency_penalty),
         thinking_config=thinking_of(options, traits, extended=extended),
         media_resolution=options.media_resolution,
+        response_logprobs=options.logprobs,
+        logprobs=options.top_logprobs or None,
     )
 
 

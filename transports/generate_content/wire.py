@@ -248,6 +248,8 @@ class GenerationConfig(msgspec.Struct, frozen=True, rename="camel", omit_default
     speech_config: SpeechConfig | None = None
     audio_transcription_config: AudioTranscriptionConfig | None = None
     media_resolution: str = ""
+    response_logprobs: bool = False
+    logprobs: int | None = None
 
 
 class GenerateContentRequest(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
@@ -340,6 +342,27 @@ class UrlContextMetadata(msgspec.Struct, frozen=True, rename="camel"):
     url_metadata: tuple[OpenedAddress, ...] = ()
 
 
+class LogprobsCandidate(msgspec.Struct, frozen=True, rename="camel"):
+    """A token, and the logarithm of its probability."""
+
+    token: str = ""
+    token_id: int = 0
+    log_probability: float = 0.0
+
+
+class TopCandidates(msgspec.Struct, frozen=True):
+    """The most probable tokens of one place."""
+
+    candidates: tuple[LogprobsCandidate, ...] = ()
+
+
+class LogprobsResult(msgspec.Struct, frozen=True, rename="camel"):
+    """The tokens of an answer, or of a chunk."""
+
+    chosen_candidates: tuple[LogprobsCandidate, ...] = ()
+    top_candidates: tuple[TopCandidates, ...] = ()
+
+
 class Candidate(msgspec.Struct, frozen=True, rename="camel"):
     """An answer; it may have no content."""
 
@@ -348,6 +371,7 @@ class Candidate(msgspec.Struct, frozen=True, rename="camel"):
     finish_message: str = ""
     grounding_metadata: GroundingMetadata | None = None
     url_context_metadata: UrlContextMetadata | None = None
+    logprobs_result: LogprobsResult | None = None
 
 
 class PromptFeedback(msgspec.Struct, frozen=True, rename="camel"):

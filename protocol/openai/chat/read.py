@@ -8,7 +8,7 @@ from protocol.http.context import RequestContext, caller_of
 from protocol.http.conversation import Attachment, Message, Source, read_turns
 from protocol.http.data_urls import is_data_url
 from protocol.http.ignored import IgnoredFields
-from protocol.http.option_fields import bounded_options, effort_of, with_sampling
+from protocol.http.option_fields import bounded_options, effort_of, with_logprobs, with_sampling
 from protocol.http.picture_parameters import PictureParameters, read_picture_parameters, refuse_for_films
 from protocol.http.stop import Bounds
 from protocol.model import (
@@ -277,6 +277,9 @@ def read_options(
 
     """
     options = with_sampling(bounded_options(bounds), body, applied) if applied else bounded_options(bounds)
+    weighed = (body.logprobs, body.top_logprobs)
+    if any(weighed):
+        options = with_logprobs(options, weighed, applied, ("logprobs", "top_logprobs"))
     effort: Effort = effort_of(body.reasoning_effort, selection, applied) if body.reasoning_effort else ""
     search = body.web_search_options is not None
     return msgspec.structs.replace(options, effort=effort, search=search) if effort or search else options

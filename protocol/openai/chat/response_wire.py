@@ -146,12 +146,33 @@ class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
     document: DocumentEntry | msgspec.UnsetType = msgspec.UNSET
 
 
+class TopLogprob(msgspec.Struct, frozen=True, kw_only=True):
+    """A token that could stand at a place of the answer, and the logarithm of its probability."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class TokenLogprob(TopLogprob, frozen=True, kw_only=True):
+    """A token of the answer."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class Logprobs(msgspec.Struct, frozen=True, kw_only=True):
+    """The tokens of the answer, or of a chunk."""
+
+    content: list[TokenLogprob]
+    refusal: None = None
+
+
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """The choice of a whole answer."""
 
     index: int = 0
     message: AnswerMessage
-    logprobs: None = None
+    logprobs: Logprobs | None = None
     finish_reason: str
 
 
@@ -188,7 +209,7 @@ class ChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
 
     index: int = 0
     delta: Delta
-    logprobs: None = None
+    logprobs: Logprobs | None = None
     finish_reason: str | None = None
 
 

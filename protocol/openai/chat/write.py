@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -29,6 +29,8 @@ from protocol.model import (
     Thought,
     Usage,
     WebImage,
+    Weighed,
+    WeighedToken,
     Withheld,
 )
 from protocol.openai.chat import response_wire
@@ -138,6 +140,29 @@ def usage_of(usage: Usage) -> response_wire.Usage:
     )
 
 
+_LEAST_LOGPROB = -9999.0
+"""OpenAI's number for what is most improbable; JSON has no infinity."""
+
+
+def logprobs_of(tokens: Sequence[WeighedToken]) -> response_wire.Logprobs | None:
+    """Return the probabilities of tokens in OpenAI's form; None: there are none."""
+    if not tokens:
+        return None
+
+    def fields(token: WeighedToken) -> dict[str, Any]:
+        data = list(token.text.encode("utf-8", "surrogatepass"))
+        return {"token": token.text, "logprob": max(token.logprob, _LEAST_LOGPROB), "bytes": data}
+
+    return response_wire.Logprobs(
+        content=[
+            response_wire.TokenLogprob(
+                **fields(token), top_logprobs=[response_wire.TopLogprob(**fields(one)) for one in token.others]
+            )
+            for token in tokens
+        ]
+    )
+
+
 OfferedIn = Literal["tools", "functions"] | None
 
 
@@ -166,6 +191,8 @@ class ChoiceWriter:
         self._usage: msgspec.UnsetType | None = None if include_usage else msgspec.UNSET
         self._around: tuple[bytes, bytes] | None = None
         """The bytes before and after the text in a text chunk."""
+        self._weighed: tuple[WeighedToken, ...] = ()
+        """The tokens of the next text."""
         self.finished = False
 
     def opened(self) -> bytes:
@@ -181,6 +208,9 @@ class ChoiceWriter:
             case Text():
                 text, more = self._rendering.add_text(event.text)
                 return (self._text(text) if text else b"") + self._chunks(more)
+            case Weighed(tokens):
+                self._weighed += tokens
+                return b""
             case Finish():
                 self.finished = True
                 reason = self._reason(event.reason)
@@ -259,17 +289,24 @@ class ChoiceWriter:
             audios=[entry for delta in deltas for entry in delta.audios or ()] or msgspec.UNSET,
             document=next((delta.document for delta in reversed(deltas) if delta.document), msgspec.UNSET),
         )
-        return response_wire.Choice(index=self._index, message=message, finish_reason=self._reason(reply.finish))
+        return response_wire.Choice(
+            index=self._index,
+            message=message,
+            logprobs=logprobs_of(reply.tokens),
+            finish_reason=self._reason(reply.finish),
+        )
 
     def _chunks(self, deltas: list[response_wire.Delta]) -> bytes:
         return b"".join(map(self._chunk, deltas))
 
     def _chunk(self, delta: response_wire.Delta, finish_reason: str | None = None) -> bytes:
-        return self._event(
-            self._object(
-                [response_wire.ChunkChoice(index=self._index, delta=delta, finish_reason=finish_reason)], self._usage
-            )
+        logprobs = None
+        if self._weighed and (delta.content or finish_reason is not None):
+            logprobs, self._weighed = logprobs_of(self._weighed), ()
+        choice = response_wire.ChunkChoice(
+            index=self._index, delta=delta, logprobs=logprobs, finish_reason=finish_reason
         )
+        return self._event(self._object([choice], self._usage))
 
     def _object(
         self, choices: list[response_wire.ChunkChoice], usage: response_wire.Usage | msgspec.UnsetType | None
@@ -279,6 +316,8 @@ class ChoiceWriter:
 
     def _text(self, text: str) -> bytes:
         """Return a text chunk; only the text is encoded, because most chunks of a stream are text."""
+        if self._weighed:
+            return self._chunk(response_wire.Delta(content=text))
         if self._around is None:
             before, _, after = self._chunk(response_wire.Delta(content=_PLACE)).partition(encode_json(_PLACE))
             self._around = before, after

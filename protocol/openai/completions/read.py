@@ -3,7 +3,7 @@
 from protocol.http.context import RequestContext, caller_of
 from protocol.http.ignored import IgnoredFields
 from protocol.http.stop import Bounds
-from protocol.model import BadRequest, GenerationRequest, Role, Selection, TextPart, Turn, Unsupported
+from protocol.model import LOGPROBS, BadRequest, GenerationRequest, Role, Selection, TextPart, Turn, Unsupported
 from protocol.openai.completions import wire
 
 MOST_TEXTS = 20
@@ -55,7 +55,7 @@ def ignored_fields(body: wire.CompletionRequest, applied: frozenset[str]) -> lis
     best_of, n = body.best_of or body.n or 1, body.n or 1
     if best_of < n:
         raise BadRequest("'best_of' must not be below 'n'.", param="best_of")
-    return [*IGNORED.sent(body, applied), *(["best_of"] if best_of > n else [])]
+    return [*IGNORED.sent(body, applied - LOGPROBS), *(["best_of"] if best_of > n else [])]
 
 
 def request_of(

@@ -13,6 +13,7 @@ from protocol.http.option_fields import bounded_options, effort_of, with_samplin
 from protocol.http.picture_parameters import PictureParameters
 from protocol.http.stop import Bounds
 from protocol.model import (
+    LOGPROBS,
     AnswerOptions,
     BadRequest,
     Capability,
@@ -273,7 +274,7 @@ def ignored_fields(body: wire.ResponseRequest, selection: Selection, applied: fr
 
     `applied` are the options that the upstream of the model applies.
     """
-    fields = [*IGNORED.sent(body, applied), *ignored_options(body)]
+    fields = [*IGNORED.sent(body, applied - LOGPROBS), *ignored_options(body)]
     if body.reasoning is not None and not has_effect(selection, body.reasoning.effort, applied):
         fields.append("reasoning.effort")
     if body.text is not None and body.text.verbosity not in _USUAL_VERBOSITY:

@@ -4,6 +4,7 @@ Source: "Base", "GenerateContentResponse".
 """
 
 import base64
+import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ CUT = None
 _FOREVER = 86400.0
 _TOKENS_OF_DRAWN = 1290
 _CHARACTERS_PER_CHUNK = 48
+_CHARACTERS_PER_TOKEN = 4
 _MOST_CHUNKS = 200
 _WHOLE = 1_000_000
 """Chunks that an answer in one piece counts as, so that each fault reaches it."""
@@ -133,6 +135,10 @@ class ModelAnswerWriter:
         candidate: dict[str, Any] = {"index": 0}
         if parts:
             candidate["content"] = {"role": "model", "parts": parts}
+        options = self._request.generation_config
+        if options.response_logprobs:
+            written = "".join(part.get("text", "") for part in parts if not part.get("thought"))
+            candidate |= {"logprobsResult": logprobs_of(written, options.logprobs or 0)} if written else {}
         if last:
             candidate["finishReason"] = self.finish_reason()
             if answer.finish_message:
@@ -183,6 +189,19 @@ class ModelAnswerWriter:
             usage["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": answer.cached_tokens}]
         more = {"thoughtsTokenCount": thoughts, "toolUsePromptTokenCount": read}
         return usage | {name: count for name, count in more.items() if count}
+
+
+def logprobs_of(text: str, most: int) -> dict[str, Any]:
+    """Return how probable the tokens of a text are, with as many others at each place."""
+    chosen = [
+        {"token": token, "tokenId": zlib.crc32(token.encode()) % 250_000 + 1, "logProbability": -0.125 * len(token)}
+        for token in (text[at : at + _CHARACTERS_PER_TOKEN] for at in range(0, len(text), _CHARACTERS_PER_TOKEN))
+    ]
+    found: dict[str, Any] = {"chosenCandidates": chosen}
+    if most:
+        others = [{"token": f" other{at}", "tokenId": at, "logProbability": -1.0 - at} for at in range(1, most)]
+        found["topCandidates"] = [{"candidates": [one, *others]} for one in chosen]
+    return found
 
 
 def grounding_of(text: str, sources: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from transports.simulator.api.simulated_speech import check_speech, check_transc
 
 RequestT = TypeVar("RequestT")
 
+_MOST_LOGPROBS = 20
 _LITERAL = "skip_thought_signature_validator"
 SKIPPED = frozenset({_LITERAL.encode(), base64.urlsafe_b64decode(_LITERAL)})
 """Signatures that are not checked: the literal, written as it is or in base64. Source: "Thinking"."""
@@ -224,8 +225,19 @@ class RequestCheck:
         if options.response_mime_type == "application/json" and functions and not model.since_3:
             raise invalid("Function calling with a response mime type: 'application/json' is unsupported")
         self.check_modalities()
+        self.check_logprobs()
         if options.thinking_config is not None:
             self.check_thinking(options.thinking_config)
+
+    def check_logprobs(self) -> None:
+        """Check whether the model tells how probable tokens are, and of how many."""
+        options, model = self._request.generation_config, self._model
+        if options.logprobs is not None and not options.response_logprobs:
+            raise invalid("Logprobs is only allowed when response_logprobs is true.")
+        if options.response_logprobs and (model.kind != "text" or model.pro):
+            raise invalid(f"Logprobs is not enabled for models/{model.id}")
+        if options.logprobs is not None and not 1 <= options.logprobs <= _MOST_LOGPROBS:
+            raise invalid(f"Logprobs must be in the range [1, {_MOST_LOGPROBS}].")
 
     def check_modalities(self) -> None:
         """Check that the model makes what is asked for."""
