@@ -75,7 +75,7 @@ class World:
         self.client = self.with_key(self.key)
 
     def with_key(self, key):
-        return genai.Client(api_key=key, http_options={"base_url": self.address, "api_version": "v1beta"})
+        return genai.Client(api_key=key, http_options={"base_url": self.address})
 
     def ask(self, contents, config=None, model=None):
         return self.client.models.generate_content(model=model or self.model, contents=contents, config=config)

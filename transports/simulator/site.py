@@ -377,6 +377,7 @@ def create_site(config: SimulatorConfig, clock: Clock) -> Starlette:
             Route("/download", site.serve_clip),
             *api.routes(),
             *vertex.routes(),
+            *api.other_routes(),
             Route("/simulator/state", site.state),
             Route("/simulator/faults", site.faults.order, methods=["POST", "DELETE"]),
             Route("/simulator/keys", api.keys.problems.order, methods=["POST"]),

@@ -22,13 +22,16 @@ from transports.simulator.api.pages import page_of
 from transports.simulator.api.request_reader import decode
 from transports.simulator.api.rpc_errors import ApiRefusal, invalid
 
+API_VERSIONS = ("v1beta", "v1", "v1alpha")
 GRANULARITY = 256 * 1024
 _MOST_BYTES = 2 * 1024**3
 _LIFETIME = 48 * 3600.0
 _FAILS = b"<file-fails/>"
 """The beginning of a file that cannot be processed."""
 _NAME = re.compile(r"files/[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
-FindKey = Callable[[str | None], SimulatedKey]
+UPLOADED = re.compile(r"/v1(?:beta|alpha)?/files/([^/:?]+)")
+"""The name of a file in its address."""
+FindKey = Callable[[Request], SimulatedKey]
 SentT = TypeVar("SentT", schema.Request, schema.CachedRequest)
 
 
@@ -100,7 +103,7 @@ class ApiFiles:
         """Answer `POST /upload/v1beta/files`: the start of an upload, or a part of its content."""
         if "upload_id" in request.query_params:
             return await self.receive(request)
-        key = self._find_key(request.headers.get("x-goog-api-key"))
+        key = self._find_key(request)
         headers = request.headers
         if headers.get("x-goog-upload-protocol") != "resumable" or headers.get("x-goog-upload-command") != "start":
             raise invalid("Start a resumable upload: X-Goog-Upload-Protocol: resumable, X-Goog-Upload-Command: start.")
@@ -125,7 +128,7 @@ class ApiFiles:
             base=base,
             created=self._clock.wall(),
         )
-        url = f"{base}/upload/v1beta/files?upload_id={token}&upload_protocol=resumable"
+        url = f"{base}{request.url.path}?upload_id={token}&upload_protocol=resumable"
         return Response(headers={"X-Goog-Upload-URL": url, "X-Goog-Upload-Status": "active"})
 
     async def receive(self, request: Request) -> Response:
@@ -155,7 +158,7 @@ class ApiFiles:
 
     async def list_files(self, request: Request) -> Response:
         """Answer `GET files`: the newest first."""
-        key, now = self._find_key(request.headers.get("x-goog-api-key")), self._clock.wall()
+        key, now = self._find_key(request), self._clock.wall()
         self.drop_expired()
         own = [file.shown(now) for file in reversed(self._files.values()) if file.project == key.key]
         return JSONResponse(page_of(request, "files", own, 10))
@@ -171,7 +174,7 @@ class ApiFiles:
 
     def find(self, request: Request) -> KeptFile:
         """Return the file that a request names, if it belongs to its key."""
-        key = self._find_key(request.headers.get("x-goog-api-key"))
+        key = self._find_key(request)
         return self.owned(f"files/{request.path_params['name']}", key)
 
     def owned(self, name: str, key: SimulatedKey) -> KeptFile:
@@ -224,9 +227,10 @@ class ApiFiles:
     def resolved_part(self, part: schema.SentPart, key: SimulatedKey) -> schema.SentPart:
         """Return a part with its uploaded file."""
         reference = part.file_data
-        if reference is None or "/v1beta/files/" not in reference.file_uri:
+        name = UPLOADED.search(reference.file_uri) if reference is not None else None
+        if reference is None or name is None:
             return part
-        file = self.usable(f"files/{reference.file_uri.rpartition('/')[2]}", key)
+        file = self.usable(f"files/{name[1]}", key)
         inline = schema.SentFile(mime_type=reference.mime_type or file.mime, data=bytes(file.content))
         return msgspec.structs.replace(part, file_data=None, inline_data=inline)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
+from starlette.requests import Request
 
 from transports.clock import Clock
 from transports.simulator.api.api_models import SimulatedModel
@@ -73,6 +74,10 @@ class KeyRing:
             raise bad_key()
         self.problems.check(found[0].key, at_work=False)
         return found[0]
+
+    def of_request(self, request: Request) -> SimulatedKey:
+        """Return the key in a request's header, or in its address; raises as `find`."""
+        return self.find(request.headers.get("x-goog-api-key") or request.query_params.get("key"))
 
     def use(self, key: SimulatedKey, model: SimulatedModel) -> None:
         """Count a request with a model.

@@ -4,7 +4,6 @@ Source: "Interactions", "Video".
 """
 
 import base64
-import re
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
@@ -19,7 +18,7 @@ from transports.clock import Clock
 from transports.simulator import sample_media
 from transports.simulator.api import api_models
 from transports.simulator.api import interaction_schema as schema
-from transports.simulator.api.api_files import ApiFiles
+from transports.simulator.api.api_files import API_VERSIONS, UPLOADED, ApiFiles
 from transports.simulator.api.api_keys import KeyRing, SimulatedKey
 from transports.simulator.api.generated_files import GeneratedFile, GeneratedFiles
 from transports.simulator.api.interaction_check import (
@@ -40,7 +39,6 @@ from transports.simulator.media import origin_of
 from transports.simulator.prompt_directives import PromptScript
 
 _MOST_KEPT = 10_000
-_FILE = re.compile(r"/v1beta/files/([^/:?]+)")
 _MOST_INLINE = 4_000_000
 """Bytes of a film within an answer."""
 
@@ -67,19 +65,17 @@ class SimulatedInteractions:
         self._uploads, self._files = parts.files, GeneratedFiles()
 
     def routes(self) -> list[Route]:
-        """Return the routes; Google's SDK asks for v1 by default."""
+        """Return the routes, which are the same below each version."""
+        guarded = self._guarded
         return [
-            *(
-                route
-                for path in ("/v1/interactions", "/v1beta/interactions")
-                for route in (
-                    Route(path, self._guarded(self.begin), methods=["POST"]),
-                    Route(f"{path}/{{identity}}", self._guarded(self.read), methods=["GET"]),
-                    Route(f"{path}/{{identity}}", self._guarded(self.delete), methods=["DELETE"]),
-                    Route(f"{path}/{{identity}}/cancel", self._guarded(self.cancel), methods=["POST"]),
-                )
-            ),
-            Route("/v1beta/files/{name}:download", self._guarded(self.download), methods=["GET"]),
+            route
+            for path in (f"/{version}/interactions" for version in API_VERSIONS)
+            for route in (
+                Route(path, guarded(self.begin), methods=["POST"]),
+                Route(f"{path}/{{identity}}", guarded(self.read), methods=["GET"]),
+                Route(f"{path}/{{identity}}", guarded(self.delete), methods=["DELETE"]),
+                Route(f"{path}/{{identity}}/cancel", guarded(self.cancel), methods=["POST"]),
+            )
         ]
 
     def _guarded(self, handler: Handler) -> Handler:
@@ -140,7 +136,7 @@ class SimulatedInteractions:
                 continue
             if bool(content.data) == bool(content.uri):
                 raise invalid("A file has either 'data' or 'uri'.")
-            name = _FILE.search(content.uri)
+            name = UPLOADED.search(content.uri)
             if name is not None and not self._files.has(name[1], key.key):
                 self._uploads.usable(f"files/{name[1]}", key)
 
@@ -208,14 +204,14 @@ class SimulatedInteractions:
 
     async def download(self, request: Request) -> Answer:
         """Answer `GET files/{name}:download`."""
-        key = self._keys.find(request.headers.get("x-goog-api-key"))
+        key = self._keys.of_request(request)
         if request.query_params.get("alt") != "media":
             raise invalid("Use alt=media to download a file.")
         self._seen["api_download"] += 1
         return self._files.download(request.path_params["name"], key.key)
 
     def _checked(self, request: Request) -> SimulatedKey:
-        key = self._keys.find(request.headers.get("x-goog-api-key"))
+        key = self._keys.of_request(request)
         check_revision(request.headers.get("api-revision"))
         return key
 

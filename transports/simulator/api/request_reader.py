@@ -27,7 +27,7 @@ _UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$\.?([
 _PLACE = re.compile(r"^(.*?)(?: - at `\$\.?([^`]*)`)?$", re.DOTALL)
 _CONTENT = (
     "text", "inline_data", "file_data", "function_call", "function_response", "executable_code",
-    "code_execution_result",
+    "code_execution_result", "tool_call", "tool_response",
 )  # fmt: skip
 
 
@@ -62,21 +62,24 @@ def _snake(path: str) -> str:
     return _CAMEL.sub(lambda found: f"_{found[1].lower()}", path)
 
 
-def _in_camel_case(value: Any, *, names: bool = True) -> Any:
-    """Return decoded JSON with names in camel case, but for the objects whose names are the client's own."""
+def _in_camel_case(value: Any, *, names: bool = True, owner: str = "") -> Any:
+    """Return decoded JSON with names in camel case, but for the objects whose names are the client's own.
+
+    `owner` is the name of the field that has the value.
+    """
     if isinstance(value, list):
-        return [_in_camel_case(one) for one in cast("list[Any]", value)]
+        return [_in_camel_case(one, owner=owner) for one in cast("list[Any]", value)]
     if not isinstance(value, dict):
         return value
     found: dict[str, Any] = {}
     for written, one in cast("dict[str, Any]", value).items():
         name = _SNAKE.sub(lambda part: part[1].upper(), written) if names else written
-        if names and name in schema.FREE_FORM:
+        if names and name in schema.FREE_FORM and (owner, name) != schema.SCHEMA_OF_RESULT:
             found[name] = one
         elif names and name in schema.BASE64 and isinstance(one, str):
             found[name] = one.replace("-", "+").replace("_", "/").rstrip("=") + "=" * (-len(one.rstrip("=")) % 4)
         else:
-            found[name] = _in_camel_case(one, names=not names or name not in schema.NAMED)
+            found[name] = _in_camel_case(one, names=not names or name not in schema.NAMED, owner=name)
     return found
 
 
@@ -195,6 +198,8 @@ class RequestCheck:
                 check_references(form)
             if form is not None and not isinstance(form, dict):
                 raise invalid(f"Function {one.name}: parameters_json_schema must be an object.")
+        if any(tool.google_search_retrieval is not None for tool in self._request.tools):
+            raise invalid("google_search_retrieval is not supported. Please use google_search tool instead.")
         self.check_calling(names)
 
     def check_calling(self, names: list[str]) -> None:

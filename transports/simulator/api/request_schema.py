@@ -17,9 +17,12 @@ Level = Literal["", "THINKING_LEVEL_UNSPECIFIED", "MINIMAL", "LOW", "MEDIUM", "H
 Resolution = Literal[
     "", "MEDIA_RESOLUTION_UNSPECIFIED", "MEDIA_RESOLUTION_LOW", "MEDIA_RESOLUTION_MEDIUM", "MEDIA_RESOLUTION_HIGH"
 ]
-PartResolution = Literal[
-    "MEDIA_RESOLUTION_LOW", "MEDIA_RESOLUTION_MEDIUM", "MEDIA_RESOLUTION_HIGH", "MEDIA_RESOLUTION_ULTRA_HIGH"
-]
+PartResolution = Literal[Resolution, "MEDIA_RESOLUTION_ULTRA_HIGH"]
+Processing = Literal["MEDIA_PROCESSING_UNSPECIFIED", "STATIC", "AGENTIC"]
+BuiltInTool = Literal[
+    "TOOL_TYPE_UNSPECIFIED", "GOOGLE_SEARCH_WEB", "GOOGLE_SEARCH_IMAGE", "URL_CONTEXT", "GOOGLE_MAPS", "FILE_SEARCH",
+    "MEDIA_PROCESSING",
+]  # fmt: skip
 Category = Literal[
     "HARM_CATEGORY_HARASSMENT",
     "HARM_CATEGORY_HATE_SPEECH",
@@ -43,22 +46,13 @@ Timestamp = Annotated[str, Meta(pattern=r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{
 LongInt = int | Annotated[str, Meta(pattern=r"\A-?\d{1,19}\Z")]
 """An integer of 64 bits, which JSON may have as a text."""
 JsonType = Literal["TYPE_UNSPECIFIED", "STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL"]
-TaskType = Literal[
-    "TASK_TYPE_UNSPECIFIED",
-    "RETRIEVAL_QUERY",
-    "RETRIEVAL_DOCUMENT",
-    "SEMANTIC_SIMILARITY",
-    "CLASSIFICATION",
-    "CLUSTERING",
-    "QUESTION_ANSWERING",
-    "FACT_VERIFICATION",
-    "CODE_RETRIEVAL_QUERY",
-]
 FREE_FORM = frozenset(
-    {"args", "response", "parametersJsonSchema", "responseJsonSchema", "labels", "example", "default"}
+    {"args", "response", "parametersJsonSchema", "responseJsonSchema", "labels", "example", "default", "partMetadata"}
 )
 """Fields whose objects have names of the client's own."""
-BASE64 = frozenset({"data", "thoughtSignature"})
+SCHEMA_OF_RESULT = ("functionDeclarations", "response")
+"""The one place where a name of `FREE_FORM` has a schema."""
+BASE64 = frozenset({"data", "thoughtSignature", "voiceSampleAudio", "consentAudio"})
 """Fields with bytes: in either alphabet of base64, with or without padding."""
 NAMED = frozenset({"properties"})
 """Fields whose objects have names of the client's own, and structs as values."""
@@ -92,10 +86,61 @@ class Called(Strict, frozen=True):
     id: str = ""
 
 
-class ResultFile(Strict, frozen=True):
+class VideoClip(Strict, frozen=True):
+    """Which part of a video is meant."""
+
+    start_offset: Duration | None = None
+    end_offset: Duration | None = None
+    fps: float = 1.0
+    content_layers: list[Literal["CONTENT_LAYER_UNSPECIFIED", "AUDIO", "FRAMES", "TRANSCRIPT"]] = []
+
+
+class SoundClip(Strict, frozen=True):
+    """Which part of a sound is meant."""
+
+    start_offset: Duration | None = None
+    end_offset: Duration | None = None
+
+
+class DocumentPages(Strict, frozen=True):
+    """Which pages of a document are meant."""
+
+    start_page: int = 0
+    end_page: int = 0
+    content_layers: list[Literal["CONTENT_LAYER_UNSPECIFIED", "PAGE_IMAGE", "PAGE_TEXT"]] = []
+
+
+class SheetCells(Strict, frozen=True):
+    """Which cells of a spreadsheet are meant."""
+
+    visible_cells: str = ""
+    sheet_index: int = 0
+    content_layers: list[Literal["CONTENT_LAYER_UNSPECIFIED", "DATA", "FORMULAS", "VISUAL"]] = []
+
+
+class PartDetail(Strict, frozen=True):
+    """In which detail a file is read."""
+
+    level: PartResolution = ""
+    num_tokens: int = 0
+
+
+class FileOptions(Strict, frozen=True):
+    """How a file is read."""
+
+    media_processing: Processing = "MEDIA_PROCESSING_UNSPECIFIED"
+    media_resolution: PartDetail | None = None
+    video_metadata: VideoClip | None = None
+    audio_metadata: SoundClip | None = None
+    document_metadata: DocumentPages | None = None
+    spreadsheet_metadata: SheetCells | None = None
+
+
+class ResultFile(FileOptions, frozen=True):
     """A file in a result."""
 
     inline_data: SentFile | None = None
+    file_data: FileReference | None = None
 
 
 class Result(Strict, frozen=True):
@@ -114,6 +159,7 @@ class RanCode(Strict, frozen=True):
 
     language: Literal["LANGUAGE_UNSPECIFIED", "PYTHON"] = "PYTHON"
     code: str = ""
+    id: str = ""
 
 
 class CodeOutput(Strict, frozen=True):
@@ -121,20 +167,23 @@ class CodeOutput(Strict, frozen=True):
 
     outcome: Literal["OUTCOME_UNSPECIFIED", "OUTCOME_OK", "OUTCOME_FAILED", "OUTCOME_DEADLINE_EXCEEDED"]
     output: str = ""
+    id: str = ""
 
 
-class VideoClip(Strict, frozen=True):
-    """Which part of a video is meant."""
+class BuiltInCall(Strict, frozen=True):
+    """A call of one of the API's tools."""
 
-    start_offset: Duration | None = None
-    end_offset: Duration | None = None
-    fps: float = 1.0
+    id: str = ""
+    tool_type: BuiltInTool = "TOOL_TYPE_UNSPECIFIED"
+    args: dict[str, Any] = {}
 
 
-class PartDetail(Strict, frozen=True):
-    """In which detail a file is read."""
+class BuiltInResult(Strict, frozen=True):
+    """The result of one of the API's tools."""
 
-    level: PartResolution
+    id: str = ""
+    tool_type: BuiltInTool = "TOOL_TYPE_UNSPECIFIED"
+    response: dict[str, Any] = {}
 
 
 class SpokenText(Strict, frozen=True):
@@ -144,7 +193,25 @@ class SpokenText(Strict, frozen=True):
     style: str = ""
 
 
-class SentPart(Strict, frozen=True):
+class TimedWord(Strict, frozen=True):
+    """A word in a transcript."""
+
+    word: str = ""
+    start_offset: Duration | None = None
+    end_offset: Duration | None = None
+
+
+class SpokenTranscript(SoundClip, frozen=True):
+    """Who says a text, and when."""
+
+    text: str = ""
+    finished: bool = False
+    language_code: str = ""
+    speaker_label: str = ""
+    words: list[TimedWord] = []
+
+
+class SentPart(FileOptions, frozen=True):
     """A part of a message; exactly one of the first fields is set."""
 
     text: str | None = None
@@ -154,10 +221,12 @@ class SentPart(Strict, frozen=True):
     function_response: Result | None = None
     executable_code: RanCode | None = None
     code_execution_result: CodeOutput | None = None
+    tool_call: BuiltInCall | None = None
+    tool_response: BuiltInResult | None = None
     thought: bool = False
     thought_signature: bytes = b""
-    video_metadata: VideoClip | None = None
-    media_resolution: PartDetail | None = None
+    part_metadata: dict[str, Any] | None = None
+    audio_transcription: SpokenTranscript | None = None
     speech_metadata: SpokenText | None = None
 
 
@@ -238,6 +307,7 @@ class SentTool(Strict, frozen=True):
 
     function_declarations: list[SentFunction] = []
     google_search: SearchTool | None = None
+    google_search_retrieval: dict[str, Any] | None = None
     url_context: Empty | None = None
     code_execution: Empty | None = None
     file_search: FileSearchTool | None = None
@@ -289,8 +359,25 @@ class PrebuiltVoice(Strict, frozen=True):
     voice_name: str = ""
 
 
+class ConsentSignature(Strict, frozen=True):
+    """What proves that a speaker has consented."""
+
+    signature: str = ""
+
+
+class ReplicatedVoice(Strict, frozen=True):
+    """A voice like that of a sample."""
+
+    mime_type: str = ""
+    voice_sample_audio: bytes = b""
+    consent_audio: bytes = b""
+    voice_consent_signature: ConsentSignature | None = None
+
+
 class Voice(Strict, frozen=True):
     """A voice."""
+
+    replicated_voice_config: ReplicatedVoice | None = None
 
     prebuilt_voice_config: PrebuiltVoice | None = None
     voice: str = ""
@@ -317,10 +404,20 @@ class SpeechOptions(Strict, frozen=True):
     language_code: str = ""
 
 
+class LanguageHints(Strict, frozen=True):
+    """The languages that are likely to be spoken."""
+
+    language_codes: list[str] = []
+
+
 class TranscriptOptions(Strict, frozen=True):
     """How speech is written down."""
 
     language_codes: list[str] = []
+    language_auto: Empty | None = None
+    language_hints: LanguageHints | None = None
+    adaptation_phrases: list[str] = []
+    source_text: str = ""
     custom_vocabulary: Annotated[list[str], Meta(max_length=1000)] = []
     word_timestamp: bool = False
     diarization: bool = False
@@ -364,7 +461,7 @@ class Request(Strict, frozen=True):
     generation_config: Options = Options()
     cached_content: str = ""
     model: str = ""
-    service_tier: Literal["", "flex", "standard", "priority"] = ""
+    service_tier: Literal["", "unspecified", "flex", "standard", "priority"] = ""
     store: bool = True
     labels: dict[str, str] = {}
     continuation_token: str = ""
@@ -381,46 +478,6 @@ class CachedRequest(Strict, frozen=True):
     tool_config: ToolOptions | None = None
     ttl: Duration | None = None
     expire_time: Timestamp | None = None
-
-
-class EmbedRequest(Strict, frozen=True):
-    """The body of `:embedContent`, and a request of `:batchEmbedContents`."""
-
-    content: SentMessage
-    model: str = ""
-    task_type: TaskType = "TASK_TYPE_UNSPECIFIED"
-    title: str = ""
-    output_dimensionality: Annotated[int, Meta(ge=1, le=3072)] | None = None
-
-
-class VertexEmbedOptions(Strict, frozen=True):
-    """The options of an embedding, as Vertex AI takes them."""
-
-    task_type: TaskType = "TASK_TYPE_UNSPECIFIED"
-    title: str = ""
-    output_dimensionality: Annotated[int, Meta(ge=1, le=3072)] | None = None
-    auto_truncate: bool = True
-    document_ocr: bool = False
-    audio_track_extraction: bool = False
-
-
-class VertexEmbedRequest(Strict, frozen=True):
-    """The body of Vertex AI's `:embedContent`, and a request of its `:batchEmbedContents`."""
-
-    content: SentMessage
-    embed_content_config: VertexEmbedOptions = VertexEmbedOptions()
-
-
-class VertexEmbedBatch(Strict, frozen=True):
-    """The body of Vertex AI's `:batchEmbedContents`."""
-
-    requests: list[VertexEmbedRequest] = []
-
-
-class EmbedBatch(Strict, frozen=True):
-    """The body of `:batchEmbedContents`."""
-
-    requests: list[EmbedRequest] = []
 
 
 class CountedRequest(Strict, frozen=True):

@@ -6,7 +6,7 @@ Source: "Base", "Errors", "Models".
 import base64
 import secrets
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 from starlette.requests import Request
@@ -17,16 +17,16 @@ from transports.clock import Clock
 from transports.simulator.api import api_models
 from transports.simulator.api import request_schema as schema
 from transports.simulator.api.answer_stream import ModelAnswerWriter, breaks, broken_whole, streamed
-from transports.simulator.api.api_files import ApiFiles
+from transports.simulator.api.api_files import API_VERSIONS, ApiFiles
 from transports.simulator.api.api_keys import KeyRing, SimulatedKey
 from transports.simulator.api.cached_contents import CachedContents, CacheOwner
+from transports.simulator.api.embedding_schema import EmbedRequest
 from transports.simulator.api.implicit_cache import ImplicitCache
 from transports.simulator.api.interactions import ApiParts, SimulatedInteractions
 from transports.simulator.api.ordered_faults import OrderedFaults, refuse_as_ordered
 from transports.simulator.api.pages import page_of
 from transports.simulator.api.request_reader import RequestCheck, decode
-from transports.simulator.api.request_schema import EmbedRequest
-from transports.simulator.api.rpc_errors import ApiRefusal, invalid
+from transports.simulator.api.rpc_errors import ApiRefusal, invalid, no_method
 from transports.simulator.api.simulated_embeddings import read_embeds, vector_of
 from transports.simulator.api.simulated_model import answer, prompt_tokens, script_of, texts
 from transports.simulator.breakable_stream import BreakableStream
@@ -46,28 +46,40 @@ class SimulatedApi:
         self.keys = KeyRing(config.api_keys, clock)
         self._signatures: OrderedDict[bytes, None] = OrderedDict()
         self._faults = OrderedFaults()
-        self.files = ApiFiles(clock, self.keys.find, config.file_seconds)
+        self.files = ApiFiles(clock, self.keys.of_request, config.file_seconds)
         self.caches, self.implicit = CachedContents(clock), ImplicitCache(clock)
         self._interactions = SimulatedInteractions(config, clock, seen, ApiParts(self.keys, self._faults, self.files))
 
     def routes(self) -> list[Route]:
-        """Return the routes of the API, below its version."""
+        """Return the routes of the API, which are the same below each version."""
+        versioned = [route for version in API_VERSIONS for route in self.versioned_routes(version)]
+        return [*versioned, *self._interactions.routes()]
+
+    def versioned_routes(self, version: str) -> list[Route]:
+        """Return the routes below a version."""
+        base, guarded = f"/{version}", self._guarded
         return [
-            Route("/v1beta/models", self._guarded(self.list_models)),
-            Route("/v1beta/models/{name}", self._guarded(self.get_model), methods=["GET"]),
-            Route("/v1beta/models/{name}:{verb}", self._guarded(self.call), methods=["POST"]),
-            *self._interactions.routes(),
-            Route("/v1beta/cachedContents", self._guarded(self.cached_contents), methods=["GET", "POST"]),
-            Route(
-                "/v1beta/cachedContents/{name}",
-                self._guarded(self.cached_contents),
-                methods=["GET", "PATCH", "DELETE"],
-            ),
-            Route("/upload/v1beta/files", self._guarded(self.files.upload), methods=["POST"]),
-            Route("/v1beta/files", self._guarded(self.files.list_files)),
-            Route("/v1beta/files/{name}", self._guarded(self.files.get_file), methods=["GET"]),
-            Route("/v1beta/files/{name}", self._guarded(self.files.delete_file), methods=["DELETE"]),
+            Route(f"{base}/models", guarded(self.list_models)),
+            Route(f"{base}/models/{{name}}", guarded(self.get_model), methods=["GET"]),
+            Route(f"{base}/models/{{name}}:{{verb}}", guarded(self.call), methods=["POST"]),
+            Route(f"{base}/cachedContents", guarded(self.cached_contents), methods=["GET", "POST"]),
+            Route(f"{base}/cachedContents/{{name}}", guarded(self.cached_contents), methods=["GET", "PATCH", "DELETE"]),
+            Route(f"/upload{base}/files", guarded(self.files.upload), methods=["POST"]),
+            Route(f"{base}/files", guarded(self.files.list_files)),
+            Route(f"{base}/files/{{name}}:download", guarded(self._interactions.download), methods=["GET"]),
+            Route(f"{base}/files/{{name}}", guarded(self.files.get_file), methods=["GET"]),
+            Route(f"{base}/files/{{name}}", guarded(self.files.delete_file), methods=["DELETE"]),
         ]
+
+    def other_routes(self) -> list[Route]:
+        """Return the routes of all other paths below the versions; routes of Vertex AI come before them."""
+        verbs = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+        paths = [f"{start}/{version}/{{other:path}}" for start in ("", "/upload") for version in API_VERSIONS]
+        return [Route(path, self._guarded(self.refuse_path), methods=verbs) for path in paths]
+
+    async def refuse_path(self, request: Request) -> Response:
+        """Refuse a request to a path that the API does not have."""
+        raise no_method(request.url.path)
 
     def _guarded(self, handler: Handler) -> Handler:
         """Return a handler that turns an ApiRefusal into its answer."""
@@ -83,18 +95,18 @@ class SimulatedApi:
 
     async def list_models(self, request: Request) -> Response:
         """Answer `GET models`."""
-        self.keys.find(_key_of(request))
+        self.keys.of_request(request)
         entries = [model.listed() for model in api_models.models()]
         return JSONResponse(page_of(request, "models", entries))
 
     async def get_model(self, request: Request) -> Response:
         """Answer `GET models/{name}`."""
-        self.keys.find(_key_of(request))
+        self.keys.of_request(request)
         return JSONResponse(api_models.find(request.path_params["name"], "getModel").listed())
 
     async def cached_contents(self, request: Request) -> Response:
         """Answer a request to cache contents, or to those that are cached."""
-        key = self.keys.find(_key_of(request))
+        key = self.keys.of_request(request)
         self._seen[f"api_cache_{request.method.lower()}"] += 1
         if request.method != "POST":
             return await self.caches.answer(request, owner_of(key))
@@ -103,7 +115,7 @@ class SimulatedApi:
 
     async def call(self, request: Request) -> Response | BreakableStream:
         """Answer `POST models/{name}:{verb}`."""
-        key = self.keys.find(_key_of(request))
+        key = self.keys.of_request(request)
         name, verb = request.path_params["name"], request.path_params["verb"]
         body = await request.body()
         if len(body) > _MOST_BODY:
@@ -126,7 +138,7 @@ class SimulatedApi:
             case "embedContent" | "batchEmbedContents":
                 return self.embed(key, model, body, verb)
             case _:
-                raise api_models.ApiRefusal(404, f"The method {verb} does not exist.")
+                raise no_method(request.url.path)
 
     def check_request(self, sent: schema.Request, model: api_models.SimulatedModel) -> None:
         """Check a request to a model; raise ApiRefusal if it is wrong."""
@@ -166,7 +178,7 @@ class SimulatedApi:
         self.keys.use(key, model)
         return self.embedded(model, sent, verb)
 
-    def embedded(self, model: api_models.SimulatedModel, sent: list[EmbedRequest], verb: str) -> Response:
+    def embedded(self, model: api_models.SimulatedModel, sent: Sequence[EmbedRequest], verb: str) -> Response:
         """Return the answer to checked requests for embeddings."""
         for one in sent:
             refuse_as_ordered(self._faults.once(script_of(texts(one.content))), model.id, streams=False)
@@ -187,7 +199,3 @@ class SimulatedApi:
 def owner_of(key: SimulatedKey) -> CacheOwner:
     """Return the project of a key: each is one of its own."""
     return CacheOwner(project=key.key, pays=key.tier == "paid")
-
-
-def _key_of(request: Request) -> str | None:
-    return request.headers.get("x-goog-api-key") or request.query_params.get("key")

@@ -52,6 +52,11 @@ def invalid(message: str) -> ApiRefusal:
     return ApiRefusal(400, message)
 
 
+def no_method(path: str) -> ApiRefusal:
+    """Return the error of a path, or a method of one, that the API does not have."""
+    return ApiRefusal(404, f"Method not found: {path[:200]}")
+
+
 def bad_key() -> ApiRefusal:
     """Return the error of a key that does not exist: a 400, not a 401."""
     info = {

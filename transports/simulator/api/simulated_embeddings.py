@@ -9,16 +9,12 @@ Source: "Files, caching, embeddings, speech".
 import math
 import re
 from array import array
+from collections.abc import Sequence
 from hashlib import shake_128
 
+from transports.simulator.api.embedding_schema import EmbedBatch, EmbedRequest, VertexEmbedBatch, VertexEmbedRequest
 from transports.simulator.api.request_reader import decode
-from transports.simulator.api.request_schema import (
-    EmbedBatch,
-    EmbedRequest,
-    SentMessage,
-    VertexEmbedBatch,
-    VertexEmbedRequest,
-)
+from transports.simulator.api.request_schema import SentMessage
 from transports.simulator.api.rpc_errors import invalid
 from transports.simulator.api.simulated_model import texts
 
@@ -27,7 +23,7 @@ _MOST_REQUESTS = 100
 _WORD = re.compile(r"\w+")
 
 
-def read_embeds(body: bytes, model: str, verb: str) -> list[EmbedRequest]:
+def read_embeds(body: bytes, model: str, verb: str) -> Sequence[EmbedRequest]:
     """Return the checked requests of a body of `embedContent` or `batchEmbedContents`.
 
     Raises:
@@ -40,7 +36,7 @@ def read_embeds(body: bytes, model: str, verb: str) -> list[EmbedRequest]:
     return sent
 
 
-def read_vertex_embeds(body: bytes, model: str, verb: str) -> list[EmbedRequest]:
+def read_vertex_embeds(body: bytes, model: str, verb: str) -> Sequence[EmbedRequest]:
     """Return the checked requests of a body in Vertex AI's form; raises as `read_embeds`."""
     single = verb == "embedContent"
     asked = [decode(body, VertexEmbedRequest)] if single else decode(body, VertexEmbedBatch).requests
@@ -58,7 +54,7 @@ def read_vertex_embeds(body: bytes, model: str, verb: str) -> list[EmbedRequest]
     return sent
 
 
-def check_embeds(sent: list[EmbedRequest], model: str, *, single: bool) -> None:
+def check_embeds(sent: Sequence[EmbedRequest], model: str, *, single: bool) -> None:
     """Check requests for embeddings; raise ApiRefusal if one is wrong."""
     if not sent:
         raise invalid("* BatchEmbedContentsRequest.requests: requests is not specified")

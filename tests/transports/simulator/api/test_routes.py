@@ -201,3 +201,13 @@ async def test_an_error_comes_within_a_stream(api, tags):
 async def test_a_body_that_is_too_long_is_refused(api, monkeypatch):
     monkeypatch.setattr("transports.simulator.api.routes._MOST_BODY", 10)
     assert "exceeds the limit" in (await api.ask("?")).json()["error"]["message"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("version", ["v1", "v1beta", "v1alpha"])
+async def test_every_version_has_the_api_and_its_form_of_errors(api, version):
+    for path, status in (("models", 200), ("files", 200), ("cachedContents", 200), ("nothing/at/all", 404)):
+        answer = await api.get(f"http://api.test/{version}/{path}")
+        assert answer.status_code == status, path
+    assert answer.json()["error"]["status"] == "NOT_FOUND"
+    assert (await api.get(f"http://api.test/{version}/models?key={FREE}", key="")).status_code == 200
