@@ -12,6 +12,7 @@ import msgspec
 
 from transports.simulator.api import request_schema as schema
 from transports.simulator.api.api_models import SimulatedModel
+from transports.simulator.api.enum_values import named
 from transports.simulator.api.rpc_errors import invalid
 from transports.simulator.api.simulated_speech import check_speech, check_transcript
 
@@ -65,12 +66,12 @@ def _snake(path: str) -> str:
 def _in_camel_case(value: Any, *, names: bool = True, owner: str = "") -> Any:
     """Return decoded JSON with names in camel case, but for the objects whose names are the client's own.
 
-    `owner` is the name of the field that has the value.
+    `owner` is the name of the field that has the value. Values of enums are returned by name.
     """
     if isinstance(value, list):
         return [_in_camel_case(one, owner=owner) for one in cast("list[Any]", value)]
     if not isinstance(value, dict):
-        return value
+        return named(owner, value)
     found: dict[str, Any] = {}
     for written, one in cast("dict[str, Any]", value).items():
         name = _SNAKE.sub(lambda part: part[1].upper(), written) if names else written

@@ -242,6 +242,20 @@ def test_names_are_camel_case_or_snake_case_but_for_those_of_the_client():
     assert message.parts[0].function_call.args == args
 
 
+@pytest.mark.parametrize(("kind", "level"), [("OBJECT", "LOW"), ("object", "low"), (6, "Low")])
+def test_enums_are_read_in_any_case_and_as_numbers(kind, level):
+    function = {
+        "name": "f",
+        "parameters": {"type": kind, "properties": {"type": {"type": "string"}}, "required": ["type"]},
+    }
+    options = {"thinking_config": {"thinking_level": level}}
+    body = {"contents": [], "tools": [{"function_declarations": [function]}], "generation_config": options}
+    sent = decode(json.dumps(body).encode(), schema.Request)
+    parameters = sent.tools[0].function_declarations[0].parameters
+    assert (parameters.type, parameters.properties["type"].type, parameters.required) == ("OBJECT", "STRING", ["type"])
+    assert sent.generation_config.thinking_config.thinking_level == "LOW"
+
+
 @pytest.mark.parametrize("data", ["-_8=", "-_8", "+/8="])
 def test_both_alphabets_of_base64_are_read(data):
     body = {"contents": [{"parts": [{"inlineData": {"mimeType": "a/b", "data": data}}]}]}
