@@ -155,6 +155,7 @@ async def open_app(
             wiring.open_engine(settings, _engine_deps(base, copy, conversations, serve), origin) as engine,
             fetching(settings.fetch, settings.server.public_url, origin, lambda: licenses.count) as fetch,
             base.reload.open(clock),
+            base.files.sweeping(clock),
             open_usage(settings.usage, origin, store_path, clock) as usage,
             open_jobs(JobStore(store, clock), CheckedEngine(engine), licenses, settings.jobs) as jobs,
         ):

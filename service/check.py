@@ -6,13 +6,15 @@
 import errno
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
 
 from service import wiring
+from service.accounts.route_view import unserved_hops
 from service.admin.token_auth import tokens_of
 from service.config.schema import Origin, Settings, SettingsError
 from service.config.secrets import read_key, readable_by_others
@@ -24,6 +26,7 @@ from service.server.listeners import SECTIONS, addresses
 from service.storage.factory import cipher_of, location_of
 from service.telemetry.tracing import check_tracing
 from service.usage.usage_opening import days_of
+from transports.accounts.registry import AccountRecord
 
 PATTERN_ADVICE = "write it as GET /v1/models lists the names, such as gemini-3-pro or gemini-3-*"
 _HOST_AND_PORT = re.compile(r"([^:]*|\[.*\]):[0-9]+")
@@ -97,6 +100,21 @@ def unmatched_models(settings: Settings, origin: Origin) -> list[str]:
         for number, one in enumerate(settings.licenses)
         for pattern in catalogue.unmatched(one.models)
     ]
+
+
+def hops_without_accounts(settings: Settings, origin: Origin, stored: Iterable[AccountRecord]) -> list[str]:
+    """Return the hops of routes that have no account of the settings or of those `stored`, as `setting: hop`."""
+    serving: set[tuple[str, str]] = set()
+    for name, config in wiring.transport_settings(settings, origin).items():
+        kind = wiring.TRANSPORTS[name]
+        if kind.accounts is None:
+            serving.add((name, ""))
+            continue
+        serving |= {(name, kind.accounts.tier(account)) for account in kind.account_settings(config)}
+        for record in (record for record in stored if record.transport == name):
+            with suppress(ValueError):  # doctor reports it
+                serving.add((name, kind.accounts.tier(kind.accounts.from_record(record).settings)))
+    return [f"{place}: {str(hop)!r}" for place, hop in unserved_hops(settings.routes, serving)]
 
 
 def holds_secrets(settings: Settings, configs: Mapping[str, msgspec.Struct]) -> bool:

@@ -117,17 +117,17 @@ class Process:
     def text(self):
         return self.log.read_text("utf-8", "replace")
 
-    def wait_for(self, word, seconds=90.0):
-        """Return the first line that has `word`."""
+    def wait_for(self, *words, seconds=90.0):
+        """Return the first line that has all words."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             for line in self.text().splitlines():
-                if word in line:
+                if all(word in line for word in words):
                     return line
             if self._popen.poll() is not None:
                 break
             time.sleep(0.02)
-        raise AssertionError(f"no {word!r} from the process (status {self._popen.poll()}):\n{self.text()}")
+        raise AssertionError(f"no {words!r} from the process (status {self._popen.poll()}):\n{self.text()}")
 
     def signal(self, number=signal.SIGTERM):
         self._popen.send_signal(number)

@@ -92,6 +92,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it never has what a quota is named after (`Requirement.family`)."""
     egress: str = ""
     """Proxy of its requests, without credentials; accounts with the same one share an IP address."""
+    tags: tuple[str, ...] = ()
+    """Words by which operators find it."""
+    note: str = ""
+    """A note for operators."""
     facts: Callable[[], Facts] = Facts
     """Returns its current facts."""
     reach: Callable[[], Awaitable[None]] = reachable

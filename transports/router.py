@@ -28,6 +28,7 @@ from protocol.model import (
     Unsupported,
     UpstreamFailed,
     UpstreamModel,
+    not_offered,
 )
 from transports.failover import Call, Failover, may_run_twice
 from transports.routes import RequestTraits, Rng, RouteTable
@@ -175,7 +176,7 @@ class Router:
         stops = [RouteStop(offering[hop.transport], hop.tier) for hop in hops if hop.transport in offering]
         stops = [stop for stop in stops if stop.failover.has_tier(stop.tier)] or stops
         if not stops:
-            raise _unavailable(request.selection)
+            raise not_offered(request.selection)
         if len(stops) > 1:
             media = {part.ref.transport for turn in request.turns for part in turn.parts if isinstance(part, MediaPart)}
             stops.sort(key=lambda stop: (not stop.has_all(media), not stop.ready(request.selection)))
@@ -202,7 +203,7 @@ class Router:
                     "The account that works on this request was removed from this gateway.", code="account_gone"
                 )
         if not offering:
-            raise _unavailable(request.selection)
+            raise not_offered(request.selection)
         return offering
 
     async def cancel(self, handle: Handle) -> None:
@@ -219,11 +220,6 @@ class Router:
             raise UpstreamFailed(f"The transport '{ref.transport}' is not open here.", code="media_gone")
         async with failover.transport.media(ref, rendition) as stream:
             yield stream
-
-
-def _unavailable(selection: Selection) -> Unsupported:
-    message = f"The model '{selection.id}' is not available here: no upstream of this gateway offers it."
-    return Unsupported(message, param="model")
 
 
 def _may_move_on(error: GatewayError, call: Call, failover: Failover) -> bool:

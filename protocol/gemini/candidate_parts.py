@@ -146,28 +146,28 @@ class CandidateParts:
             case _:
                 pass
 
-    def next(self, parts: Sequence[AnswerPart], reason: str | None = None) -> AnswerCandidate:
+    def next(self, parts: Sequence[AnswerPart], reason: str | None = None, message: str = "") -> AnswerCandidate:
         """Return a candidate with its next parts."""
         self._begun = True
         weighed, self._weighed = self._weighed, ()
         return AnswerCandidate(
             content=AnswerContent(parts=[*parts] or [AnswerPart(text="")]),  # SDKs drop a chat whose chunk has no part
             finish_reason=reason,
-            finish_message=self.declined.text or None,
+            finish_message=self.declined.text or message or None,
             grounding_metadata=self._sources.metadata(self._content) if reason is not None else None,
             url_context_metadata=self._sources.opened() if reason is not None else None,
             logprobs_result=_probabilities(weighed) if weighed else None,
             index=self._index,
         )
 
-    def last(self, parts: Sequence[AnswerPart], reason: str) -> AnswerCandidate | None:
+    def last(self, parts: Sequence[AnswerPart], end: Finish) -> AnswerCandidate | None:
         """Return a candidate with its last parts, or None if the prompt was refused."""
-        if reason == "content_filter" and not parts and not self._begun:
+        if end.reason == "content_filter" and not parts and not self._begun:
             withheld = AnswerCandidate(finish_reason=self.declined.reason, index=self._index)
             return withheld if self.declined.withheld else None
         if self.declined.text:
-            parts, reason = [*parts, AnswerPart(text=self.declined.text)], "content_filter"
-        return self.next(parts, _REASONS[reason])
+            return self.next([*parts, AnswerPart(text=self.declined.text)], _REASONS["content_filter"])
+        return self.next(parts, end.upstream.reason or _REASONS[end.reason], end.upstream.message)
 
 
 def _probabilities(tokens: Iterable[WeighedToken]) -> TokenProbabilities:

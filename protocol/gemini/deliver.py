@@ -108,7 +108,7 @@ class DeliveredSteps:
         except Refused as error:
             self._context.record.error = error.code
             yield Declined(text=error.message, reason=error.reason, withheld=error.withheld)
-            yield Finish(reason="content_filter", usage=NO_USAGE)
+            yield Finish(reason="content_filter", usage=error.usage or NO_USAGE)
 
 
 class WholeAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -72,7 +72,7 @@ class GeminiWriter:
         parts = list(candidate.add(step, self._embedding.placeholder))
         if isinstance(step, Finish):
             self._usage += step.usage
-            last = candidate.last(parts, step.reason)
+            last = candidate.last(parts, step)
             self._open = 0 if last is None else self._open - 1
             return self._chunk(self._complete([last], candidate.declined))
         return self._chunk(self._response(candidates=[candidate.next(parts)])) if parts else b""
@@ -100,9 +100,9 @@ class GeminiWriter:
                 ]
             if answer.declined:
                 events += reply.declined or [Declined(answer.declined)]
-            events.append(Finish(reason=answer.finish, usage=answer.usage))
-            parts = [part for event in events for part in candidate.add(event, self._embedding.placeholder)]
-            done.append(candidate.last(joined(parts), answer.finish))
+            end = Finish(reason=answer.finish, usage=answer.usage, upstream=answer.upstream)
+            parts = [part for event in (*events, end) for part in candidate.add(event, self._embedding.placeholder)]
+            done.append(candidate.last(joined(parts), end))
         self._usage = reply.usage
         return self._filled(b"", self._complete(done, self._candidates[0].declined), b"")
 

@@ -26,7 +26,6 @@ from protocol.model.errors import (
     released,
 )
 from protocol.model.exchange import (
-    NO_USAGE,
     CallArguments,
     CallMalformed,
     CallStarted,
@@ -42,7 +41,6 @@ from protocol.model.exchange import (
     Heard,
     HeardWord,
     Media,
-    Modalities,
     Piece,
     PutBack,
     Returnable,
@@ -52,8 +50,8 @@ from protocol.model.exchange import (
     Sound,
     Text,
     Thought,
+    UpstreamEnd,
     UpstreamModel,
-    Usage,
     Vector,
     Waiting,
     WebImage,
@@ -76,7 +74,7 @@ from protocol.model.names import (
     Model,
     Selection,
 )
-from protocol.model.port import Engine
+from protocol.model.port import Engine, not_offered
 from protocol.model.reply import CallCollector, Reply, fold
 from protocol.model.request import (
     Caller,
@@ -103,6 +101,7 @@ from protocol.model.response_store import ResponseStore
 from protocol.model.stored import Content, FileKeeper, StoredFile, TooLong, View, viewed
 from protocol.model.tokens import estimate_tokens, prompt_tokens, tokens_of, weight_limit, weight_of, within_tokens
 from protocol.model.tools import JsonOutput, Schema, Tool, ToolChoice
+from protocol.model.usage_counts import NO_USAGE, Modalities, Usage
 
 __all__ = [
     "EVERY_OPTION",
@@ -204,6 +203,7 @@ __all__ = [
     "Unsupported",
     "UploadTicket",
     "UploadedFile",
+    "UpstreamEnd",
     "UpstreamFailed",
     "UpstreamModel",
     "UpstreamTimeout",
@@ -224,6 +224,7 @@ __all__ = [
     "fold",
     "is_iso_media",
     "media_type_of",
+    "not_offered",
     "notice_of",
     "peek",
     "prompt_tokens",

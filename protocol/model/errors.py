@@ -27,6 +27,8 @@ Failover and the HTTP status depend on the class of an error, never on its messa
 from enum import Enum
 from typing import TypeVar, cast
 
+from protocol.model.usage_counts import Usage
+
 
 class Certainty(Enum):
     """Whether the upstream may have begun the work, which decides whether the request may be retried."""
@@ -133,10 +135,13 @@ class Refused(GatewayError):
 
     code = "content_filter"
 
-    def __init__(self, message: str, *, reason: str = "", withheld: bool = False) -> None:
-        """Set the upstream's name of the reason, if it has one, and whether it is an answer that is withheld."""
+    def __init__(self, message: str, *, reason: str = "", withheld: bool = False, usage: Usage | None = None) -> None:
+        """Set what the upstream says of it.
+
+        Its name of the reason, if it has one; whether it is an answer that is withheld; the tokens that it counts.
+        """
         super().__init__(message)
-        self.reason, self.withheld = reason, withheld
+        self.reason, self.withheld, self.usage = reason, withheld, usage
 
 
 class RateLimited(GatewayError):

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from protocol.model.errors import Unsupported
 from protocol.model.exchange import Exchange, UpstreamModel
 from protocol.model.media import MediaRef, MediaStream, Rendition
-from protocol.model.names import Catalogue, Selection
+from protocol.model.names import Capability, Catalogue, Selection
 from protocol.model.request import GenerationRequest, Handle
 
 
@@ -62,3 +63,18 @@ class Engine(Protocol):
 
         """
         ...
+
+
+_OFFERED_BY = {
+    Capability.VIDEO: "a paid key of the Gemini API, or an account of the website",
+    Capability.DEEPSEARCH: "a key of the Gemini API, or an account of the website",
+}
+"""What an operator adds for the capabilities that not every transport has."""
+
+
+def not_offered(selection: Selection) -> Unsupported:
+    """Return the error for a model that no upstream has, with what has it."""
+    message = f"The model '{selection.id}' is not available here: no upstream of this gateway offers it."
+    found = _OFFERED_BY.get(selection.capability)
+    advice = f" Use another model, or ask the operator to add {found}." if found is not None else ""
+    return Unsupported(f"{message}{advice}", param="model")

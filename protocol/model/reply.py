@@ -21,7 +21,7 @@ from protocol.model.exchange import (
     Sound,
     Text,
     Thought,
-    Usage,
+    UpstreamEnd,
     Vector,
     WebImage,
     Weighed,
@@ -29,6 +29,7 @@ from protocol.model.exchange import (
     Withheld,
 )
 from protocol.model.request import ToolCall
+from protocol.model.usage_counts import Usage
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +52,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What is spoken."""
     about: tuple[Consulted | Signed | Weighed, ...] = ()
     """What the upstream tells about the text: its signature, its tokens, and what was searched and opened for it."""
+    upstream: UpstreamEnd = UpstreamEnd()
 
     @property
     def text(self) -> str:
@@ -87,7 +89,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
             yield CallArguments(text=call.arguments)
         if self.declined:
             yield Declined(text=self.declined)
-        yield Finish(reason=self.finish, usage=self.usage)
+        yield Finish(reason=self.finish, usage=self.usage, upstream=self.upstream)
 
 
 class CallCollector:
@@ -185,6 +187,7 @@ class _Collector:
             sounds=tuple(self._sounds),
             about=tuple(self._about),
             stop_sequence=finish.stop_sequence if whole is None else whole.stop_sequence,
+            upstream=finish.upstream,
         )
 
 

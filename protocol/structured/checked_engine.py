@@ -344,6 +344,7 @@ class _Attempt:
             reason="tool_calls" if self._complete and finish.reason == "stop" else finish.reason,
             usage=self.usage or finish.usage,
             rewritten=None if bare else finish.rewritten,
+            upstream=finish.upstream,
         )
 
 

@@ -3,7 +3,7 @@
 It sends nothing. The states of the accounts are those of the store, so a command sees what running gateways know.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -132,14 +132,16 @@ class RouteExplainer:
         return HopView(hop=str(hop), place=place, share=share, model=model, accounts=states)
 
 
-def unserved_hops(routes: Sequence[RouteSettings], accounts: Sequence[AccountView]) -> list[tuple[str, Hop]]:
-    """Return the hops of routes that have no usable account, each with its place in the settings."""
-    usable = [row for row in accounts if row.state is not AccountStatus.UNUSABLE]
+def unserved_hops(routes: Sequence[RouteSettings], serving: Collection[tuple[str, str]]) -> list[tuple[str, Hop]]:
+    """Return the hops of routes without accounts, each with its place in the settings.
+
+    `serving` has the transport and the tier of each usable account.
+    """
     return [
         (f"routes[{number}].to", hop)
         for number, route in enumerate(routes)
         for hop in dict.fromkeys(route.hops())
-        if not any(row.transport == hop.transport and hop.tier in {"", row.tier} for row in usable)
+        if not any(name == hop.transport and hop.tier in {"", tier} for name, tier in serving)
     ]
 
 

@@ -9,7 +9,7 @@ import structlog
 
 from protocol.model import Catalogue, GatewayError
 from service import wiring
-from service.accounts.views import AccountView, SharedFacts, account_view, unusable_view
+from service.accounts.views import AccountView, SharedFacts, account_view, state_findings, unusable_view
 from transports.account import Account, Facts, Finding
 from transports.accounts.configured import AccountSettings, AccountType, ConfiguredAccount, DuplicateCredential
 from transports.accounts.records import read_attention, read_cooldowns, read_processes
@@ -168,23 +168,29 @@ class AccountService:
     async def resume(self, account: str, *, by: str) -> bool:
         """End an account's pause, attention state and cooldowns; return whether it had any.
 
+        A cooldown of its address or proxy ends for all accounts that use it.
+
         Raises:
             AccountError: there is no account with this id.
 
         """
-        await self.get_account(account)
-        resumed = await self._registry.resume(account, by=by)
+        row = await self.get_account(account)
+        one = Account(id=row.id, transport=row.transport, egress=row.proxy)
+        cooldowns = [record.key for record, _ in await read_cooldowns(self._records) if record.covers(one)]
+        resumed = await self._registry.resume(account, by=by, cooldowns=cooldowns)
         _log.info("account_resumed", account=account, by=by)
         return resumed
 
     async def check(self, account: str) -> AsyncGenerator[Finding]:
-        """Test an account step by step, without a prompt, and yield each finding.
+        """Say why an account gets no requests, test it step by step, without a prompt, and yield each finding.
 
         Raises:
             AccountError: there is no account with this id, or its transport cannot be opened.
 
         """
         row = await self.get_account(account)
+        for finding in state_findings(row):
+            yield finding
         self._check_configured(row.transport)
         async with (
             self._open_transport(row.transport, account) as transport,

@@ -1,11 +1,12 @@
 """Account views: state merged from the settings, the store and all processes, without secrets."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from transports.account import Account, Facts, Quota
+from transports.account import Account, Facts, Finding, Quota, warning
 from transports.accounts.records import (
     AccountStatus,
     AttentionRecord,
@@ -90,6 +91,16 @@ class AccountView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float | None = None
     rotation_note: str = ""
     """A note about how its session is rotated, if that is unusual."""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    """The operator's note."""
+
+    def matches(self, states: Collection[str] = (), tags: Collection[str] = (), search: str = "") -> bool:
+        """Return whether it is in one of the states, has all of the tags, and its id, tags or note contain a text."""
+        if (states and self.state not in states) or not set(tags) <= set(self.tags):
+            return False
+        return search.lower() in "\n".join((self.id, *self.tags, self.note)).lower()
+
     added_at: float | None = None
     added_by: str = ""
 
@@ -145,7 +156,21 @@ def account_view(account: Account, record: AccountRecord | None, shared: SharedF
         rotated_at=newest.rotated_at,
         expires_at=newest.expires_at,
         rotation_note=facts.rotation_note,
+        tags=account.tags,
+        note=account.note,
     )
+
+
+def state_findings(row: AccountView) -> Iterator[Finding]:
+    """Yield what keeps an account from serving requests, or some of them."""
+    resume = f"gemini-gateway accounts resume {row.id}"
+    if row.state is not AccountStatus.READY and row.state is not AccountStatus.COOLING_DOWN:
+        advice = "" if row.state is AccountStatus.UNUSABLE else f"When that is done: {resume}"
+        yield warning("state", f"{row.state.label}: {row.message}", advice)
+    for one in row.cooldowns:
+        until = datetime.fromtimestamp(one.until, UTC).astimezone()
+        message = f"{one.subject}: {one.explanation}, until {until:%Y-%m-%d %H:%M %Z}"
+        yield warning("cooldown", message, f"It ends then; to end it now: {resume}")
 
 
 def unusable_view(record: AccountRecord, why: str) -> AccountView:
@@ -159,6 +184,8 @@ def unusable_view(record: AccountRecord, why: str) -> AccountView:
         state=AccountStatus.UNUSABLE,
         reason="unusable",
         message=advice,
+        tags=tuple(str(tag) for tag in record.options.get("tags") or ()),
+        note=str(record.options.get("note") or ""),
         **_added(record),
     )
 

@@ -7,15 +7,20 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from service.accounts.views import AccountStatus, AccountView
 from transports.account import Finding, Level, Quota
 from transports.accounts.records import CooldownReason
 
-_WIDE = 120
+_ONE_LINE, _WIDE = 100, 140
+"""Widths from which an account has one line, and from which this line has all columns."""
+_SHRINKS = {"TAGS": 8, "QUOTA": 12, "ACCOUNT": 24, "STATE": 30}
+"""The columns that are cut off first if the line is too long, with the width that each one keeps."""
 _SHOWN = 4
 """Cooldowns of an account that the table shows."""
 
+_COLUMNS = ["ACCOUNT", "TRANSPORT", "KIND", "PLAN", "STATE", "LOAD", "QUOTA", "TAGS", "ROTATED", "EXPIRES"]
 _COLORS = {
     AccountStatus.READY: "green",
     AccountStatus.COOLING_DOWN: "yellow",
@@ -32,22 +37,56 @@ def console() -> Console:
 
 
 def accounts_table(rows: Sequence[AccountView], now: float, width: int) -> Table:
-    """Return the accounts as a table; a narrow terminal gets the most important columns only."""
-    wide = width >= _WIDE
-    columns = ("ACCOUNT", "TRANSPORT", "KIND", "PLAN", "STATE", "LOAD", "QUOTA", "ROTATED", "EXPIRES")
+    """Return the accounts as a table: one line an account, or two with the most important columns if it is narrow."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in columns if wide else ("ACCOUNT", "STATE", "LOAD", "QUOTA"):
+    if width < _ONE_LINE:
+        _add_two_lines(table, rows, now)
+    else:
+        _add_one_line(table, [_cells(row, now) for row in rows], width)
+    return table
+
+
+def _add_two_lines(table: Table, rows: Sequence[AccountView], now: float) -> None:
+    for name in ("ACCOUNT", "STATE", "LOAD", "QUOTA"):
         table.add_column(name, overflow="fold", min_width=len(name), justify="right" if name == "LOAD" else "left")
     for row in rows:
-        state, load, left = _state(row, now), _load(row), _quotas(row.quotas, now, "\n")
-        if wide:
-            account = escape(row.id) + (" [dim](settings)[/]" if row.in_settings else "")
-            times = ago(row.rotated_at, now), ahead_short(row.expires_at, now)
-            table.add_row(account, row.transport, row.kind, escape(row.plan or "-"), state, load, left, *times)
-        else:
-            about = " ".join(part for part in (row.transport, row.kind, row.plan) if part)
-            table.add_row(f"{escape(row.id)}\n[dim]{escape(about)}[/]", state, load, left)
-    return table
+        about = " ".join(part for part in (row.transport, row.kind, row.plan, *row.tags) if part)
+        account = f"{escape(row.id)}\n[dim]{escape(about)}[/]"
+        table.add_row(account, "\n".join(_states(row, now, _SHOWN)), _load(row), _quotas(row.quotas, now, "\n"))
+
+
+def _add_one_line(table: Table, cells: Sequence[dict[str, str]], width: int) -> None:
+    names = [name for name in _COLUMNS if name not in {"QUOTA", "TAGS"} or any(cell[name] != "-" for cell in cells)]
+    if width < _WIDE:
+        hidden = ["KIND", "ROTATED", "EXPIRES", *(["PLAN"] if {"QUOTA", "TAGS"} <= set(names) else [])]
+        names = [name for name in names if name not in hidden]
+    widths = {
+        name: max(Text.from_markup(text).cell_len for text in (name, *(cell[name] for cell in cells))) for name in names
+    }
+    for name, least in _SHRINKS.items():
+        over = sum(widths.values()) + 2 * len(widths) - width
+        if name in widths and over > 0:
+            widths[name] = max(min(least, widths[name]), widths[name] - over)
+    for name in names:
+        table.add_column(name, no_wrap=True, max_width=widths[name], justify="right" if name == "LOAD" else "left")
+    for cell in cells:
+        table.add_row(*(cell[name] for name in names))
+
+
+def _cells(row: AccountView, now: float) -> dict[str, str]:
+    """Return what the line of an account shows, by column."""
+    return {
+        "ACCOUNT": escape(row.id),
+        "TRANSPORT": row.transport,
+        "KIND": row.kind,
+        "PLAN": escape(row.plan or "-"),
+        "STATE": "; ".join(_states(row, now, 1)),
+        "LOAD": _load(row),
+        "QUOTA": _quotas(row.quotas, now, ", "),
+        "TAGS": escape(" ".join(row.tags) or "-"),
+        "ROTATED": ago(row.rotated_at, now),
+        "EXPIRES": ahead_short(row.expires_at, now),
+    }
 
 
 def account_notes(rows: Sequence[AccountView]) -> list[str]:
@@ -89,6 +128,8 @@ def account_details(row: AccountView, now: float) -> list[tuple[str, str]]:
         ("last rotation", ago(row.rotated_at, now)),
         ("expires", ahead(row.expires_at, now)),
         *([("rotation note", row.rotation_note)] if row.rotation_note else []),
+        *([("tags", " ".join(row.tags))] if row.tags else []),
+        *([("note", row.note)] if row.note else []),
     ]
 
 
@@ -131,8 +172,8 @@ def ahead_short(at: float | None, now: float) -> str:
     return f"in {_span(at - now)}"
 
 
-def _state(row: AccountView, now: float) -> str:
-    """Return an account's state in short; `account_notes` adds the rest."""
+def _states(row: AccountView, now: float, most: int) -> list[str]:
+    """Return an account's state and its next cooldowns in short; `account_notes` adds the rest."""
     color = _COLORS[row.state]
     lines = [f"[{color}]{row.state.label}[/]"]
     if row.state is AccountStatus.NEEDS_ATTENTION:
@@ -143,8 +184,8 @@ def _state(row: AccountView, now: float) -> str:
         for cooldown in sorted(row.cooldowns, key=lambda one: one.until)
         if row.state in {AccountStatus.READY, AccountStatus.COOLING_DOWN} or cooldown.reason is CooldownReason.NEVER
     ]
-    more = len(shown) - _SHOWN
-    return "\n".join([*lines, *shown] if more <= 1 else [*lines, *shown[:_SHOWN], f"and {more} more: accounts show"])
+    more = len(shown) - most
+    return [*lines, *shown] if more <= (most > 1) else [*lines, *shown[:most], f"and {more} more"]
 
 
 def _load(row: AccountView) -> str:

@@ -66,6 +66,8 @@ def _transport_options(command: Callable[..., None]) -> Callable[..., None]:
     type=click.Choice([capability.value for capability in Capability]),
     help="Allowed capability; repeatable; default: all.",
 )
+@click.option("--tag", "tags", multiple=True, help="Word to find the account by; repeatable.")
+@click.option("--note", help="Note for operators.")
 @_transport_options
 @click.option("--replace", is_flag=True, help="Replace the account if it exists.")
 @config_option
@@ -106,17 +108,28 @@ def _transport_of_option(configs: Mapping[str, Any], values: Mapping[str, str | 
 
 
 @accounts.command("list")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in AccountStatus]),
+    help="Only accounts in this state; repeatable.",
+)
+@click.option("--tag", "tags", multiple=True, help="Only accounts with this tag; repeatable: all of them.")
+@click.option("--search", default="", help="Only accounts whose id, tags or note contain this text.")
 @_json_option
 @config_option
-def list_accounts(config_path: Path | None, *, as_json: bool) -> None:
+def list_accounts(config_path: Path | None, *, as_json: bool, **wanted: Any) -> None:
     """List accounts with state, load and quota."""
-    rows = with_accounts(config_path, lambda service: service.list_accounts())
+    every = with_accounts(config_path, lambda service: service.list_accounts())
+    rows = [row for row in every if row.matches(**wanted)]
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)))
         return
     out = console()
     if not rows:
-        out.print("There are no accounts. Add one: gemini-gateway accounts add ID")
+        none = "There are no accounts. Add one: gemini-gateway accounts add ID"
+        out.print(f"None of {len(every)} accounts match." if every else none)
         return
     out.print(accounts_table(rows, SystemClock().wall(), out.width))
     for note in account_notes(rows):

@@ -9,7 +9,7 @@ import click
 import msgspec
 import tomli_w
 
-from service.check import PATTERN_ADVICE, check, exposed_files, unmatched_models
+from service.check import PATTERN_ADVICE, check, exposed_files, hops_without_accounts, unmatched_models
 from service.cli.options import config_option, settings_at, store_path_of, with_store
 from service.config.schema import Settings
 from service.licenses.auth import check_against_store, fixed_licenses
@@ -17,7 +17,9 @@ from service.licenses.store import LicenseStore
 from service.storage.factory import StoreUnreachable, location_of, shown_url
 from service.telemetry import logs
 from service.wiring import TRANSPORTS, transport_settings
+from transports.accounts.registry import AccountRecord, AccountRegistry
 from transports.clock import SystemClock
+from transports.store import Store
 
 _SECRETS = frozenset({"key", "token"})
 
@@ -43,20 +45,24 @@ def check_config(config_path: Path | None) -> None:
     store_path = store_path_of(settings, path)
     check(settings, origin, store_path)
     location = location_of(settings.store, origin, store_path)
-    if settings.licenses and (location.path is None or location.path.exists()):
+    stored: list[AccountRecord] | None = []
+    if (settings.licenses or settings.routes) and (location.path is None or location.path.exists()):
         fixed = fixed_licenses(settings.licenses, origin)
         logs.configure(msgspec.structs.replace(settings.log, level="error"))
+
+        async def read(store: Store) -> list[AccountRecord]:
+            await check_against_store(fixed, LicenseStore(store.records, SystemClock()), origin)
+            return await AccountRegistry(store.records, SystemClock()).records()
+
+        stored = None
         with suppress(StoreUnreachable):  # `serve` starts without it
-            with_store(
-                settings,
-                origin,
-                store_path,
-                lambda store: check_against_store(fixed, LicenseStore(store.records, SystemClock()), origin),
-            )
+            stored = with_store(settings, origin, store_path, read)
     for exposed in exposed_files(settings, origin):
         click.echo(f"warning: {exposed} can be read by every user of this machine; chmod 600 it", err=True)
     for unmatched in unmatched_models(settings, origin):
         click.echo(f"warning: {unmatched} matches no model; {PATTERN_ADVICE}", err=True)
+    for hop in hops_without_accounts(settings, origin, stored) if stored is not None else ():
+        click.echo(f"warning: {hop} has no account; add one: gemini-gateway accounts add ID", err=True)
     click.echo(f"{origin.name}: ok")
 
 

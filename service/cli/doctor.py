@@ -16,7 +16,7 @@ from service import wiring
 from service.accounts.offline import transport_opener
 from service.accounts.route_view import unserved_hops
 from service.accounts.service import AccountError, AccountService
-from service.accounts.views import AccountView
+from service.accounts.views import AccountStatus, AccountView
 from service.check import check
 from service.cli.account_table import console, finding_line
 from service.cli.options import config_option, settings_at, store_path_of
@@ -48,8 +48,9 @@ class DoctorFinding(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--quiet", is_flag=True, help="Print problems only.")
 @config_option
-def doctor(config_path: Path | None, *, as_json: bool) -> None:
+def doctor(config_path: Path | None, *, as_json: bool, quiet: bool) -> None:
     """Diagnose settings, store and accounts.
 
     Also checks the listener and the licenses, and gives advice on problems.
@@ -62,15 +63,16 @@ def doctor(config_path: Path | None, *, as_json: bool) -> None:
     async def main() -> None:
         async for one in diagnosis.run():
             found.append(one)
-            if not as_json:
+            if not as_json and not (quiet and one.finding.level is Level.OK):
                 out.print(f"[bold]{one.about}[/] {finding_line(one.finding)}")
 
     run_loop(main, "asyncio")
     broken = sum(one.finding.level is Level.FAILED for one in found)
     warned = sum(one.finding.level is Level.WARNING for one in found)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found)))
-    else:
+        shown = [one for one in found if not (quiet and one.finding.level is Level.OK)]
+        click.echo(msgspec.json.format(msgspec.json.encode(shown)))
+    elif not quiet or broken or warned:
         out.print(f"{len(found)} steps: {broken} failed, {warned} warnings, {len(found) - broken - warned} ok.")
     sys.exit(diagnosis.status or (1 if broken else 0))
 
@@ -159,7 +161,8 @@ class Diagnosis:
         """Count the accounts of each transport, and find the hops of routes that have none."""
         for name in names:
             yield _finding(name, _count_accounts([row for row in rows if row.transport == name], name))
-        for place, hop in unserved_hops(self._settings.routes, rows):
+        serving = {(row.transport, row.tier) for row in rows if row.state is not AccountStatus.UNUSABLE}
+        for place, hop in unserved_hops(self._settings.routes, serving):
             if wiring.TRANSPORTS[hop.transport].accounts is not None:
                 tier = f" --tier {hop.tier}" if hop.tier else ""
                 advice = f"Add one: gemini-gateway accounts add ID --transport {hop.transport}{tier}"
@@ -180,8 +183,6 @@ class Diagnosis:
             for finding in self._count(configs, rows):
                 yield finding
             for row in rows:
-                if row.message:
-                    yield _finding(row.id, warning("state", f"{row.state.label}: {row.message}", ""))
                 try:
                     async for finding in accounts.check(row.id):
                         yield _finding(row.id, finding)

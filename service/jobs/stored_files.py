@@ -4,8 +4,8 @@ A record is stored under the license and the id. The index entry adds the size, 
 how many bytes are stored. The content is cut into pieces (`transports.store.pieces`).
 
 The record is written first and removed first, the index entry removed last. So an index entry without a record belongs
-to a file that was deleted, or whose upload was abandoned: `sweep` removes what is left of it. It also removes the files
-of revoked licenses.
+to a file that was deleted, or expired, or whose upload was abandoned: `sweep` removes what is left of it. The entry's
+value is the digest by which the upstream's copies of the file are found. It also removes the files of revoked licenses.
 
 Example: `file-1` of the license `me` has 300,000 bytes. Its record has the key `me/file-1`, its index entry
 `me/file-1/300000`, and its pieces have `me/file-1/000000` and `me/file-1/000001`.
@@ -13,7 +13,9 @@ Example: `file-1` of the license `me` has 300,000 bytes. Its record has the key 
 
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from hashlib import sha256
 
 import anyio
@@ -24,15 +26,18 @@ from protocol.http.errors import HttpError
 from protocol.model import Content, UploadedFile, UploadTicket
 from service.config.schema import FileSettings
 from service.jobs.store import saturated_on_failure
+from transports.clock import Clock
 from transports.store import Records, Unreadable
 from transports.store.pieces import PIECE_BYTES, PieceMissing, StoredPieces
 from transports.store.port import FILE_INDEX, FILE_PIECES, FILES, UPLOAD_TICKETS
 from transports.store.upstream_copies import UpstreamCopies
+from transports.tasks import background_tasks, every
 
 _ID = re.compile(r"[\w-]{1,128}", re.ASCII)
 _UPLOAD_SECONDS = 3600.0
 """How long an upload may take."""
 _CLEANUP_SECONDS = 5.0
+_SWEEP_SECONDS = 600.0
 
 _log = structlog.get_logger()
 
@@ -82,6 +87,8 @@ class StoredFiles:
         seconds = file.expires - file.created
         with saturated_on_failure():
             complete = msgspec.structs.replace(file, received=file.size)
+            entry, sent_as = f"{owner}/{file.id}/{file.size}", file.sent_as.encode()
+            await self._records.put(FILE_INDEX, entry, sent_as, seconds=_kept_seconds(file))
             await self._records.put(FILES, f"{owner}/{file.id}", _encode(complete), seconds=seconds)
 
     async def open_ticket(self, ticket: UploadTicket) -> str:
@@ -132,14 +139,11 @@ class StoredFiles:
         """Delete a file, as `FileStore.remove`."""
         if not _ID.fullmatch(file_id):
             return False
-        file = await self.find(owner, file_id)
         with saturated_on_failure():
-            if file is not None and file.sent_as:
-                await self._copies.forget(file.sent_as)
             return await self._remove(f"{owner}/{file_id}")
 
     async def sweep(self) -> None:
-        """Remove the files of revoked licenses, and what is left of files without a record.
+        """Remove the files of revoked licenses, and what is left of files without a record, such as expired ones.
 
         Raises:
             StoreDown: the store failed.
@@ -154,6 +158,20 @@ class StoredFiles:
                 await self._records.remove(FILES, key)
         await self._remove_contents(entry for entry in entries if entry.rpartition("/")[0] not in kept)
 
+    @asynccontextmanager
+    async def sweeping(self, clock: Clock) -> AsyncGenerator[None]:
+        """Sweep every ten minutes while the context lasts, because files expire."""
+
+        async def sweep() -> None:
+            try:
+                await self.sweep()
+            except OSError:
+                _log.warning("files_not_swept")
+
+        async with background_tasks() as tasks:
+            tasks.start_soon(partial(every, _SWEEP_SECONDS, sweep, clock, wait=True))
+            yield
+
     async def _remove(self, key: str) -> bool:
         """Remove the file with this key; return whether there was one."""
         found = await self._records.remove(FILES, key)
@@ -161,8 +179,12 @@ class StoredFiles:
         return found
 
     async def _remove_contents(self, entries: Iterable[str]) -> None:
-        """Remove the pieces of index entries, then the entries."""
+        """Remove the upstream's copies and the pieces of index entries, then the entries."""
         for entry in entries:
+            with suppress(Unreadable):
+                record = await self._records.get(FILE_INDEX, entry)
+                if record is not None and record.value:
+                    await self._copies.forget(record.value.decode())
             key, _, size = entry.rpartition("/")
             await self._pieces.remove(key, int(size))
             await self._records.remove(FILE_INDEX, entry)

@@ -61,7 +61,8 @@ class Journal:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._file = self._create(folder)
             except OSError as error:
-                self._to_memory(error)
+                _log.warning("usage_journal_in_memory", folder=str(folder), error=error.strerror)
+                self._folder = None
 
     @property
     def in_memory(self) -> bool:
@@ -99,9 +100,9 @@ class Journal:
         self._memory.extendleft(reversed(lines.splitlines(keepends=True)))
 
     def files(self) -> list[Path]:
-        """Return the files of the folder, the oldest first; some may be in use. It blocks: call it in a thread."""
+        """Return the files of the folder; some may be in use. It blocks: call it in a thread."""
         try:
-            return sorted(self._folder.glob(f"*{_SUFFIX}"), key=_modified) if self._folder is not None else []
+            return sorted(self._folder.glob(f"*{_SUFFIX}")) if self._folder is not None else []
         except OSError:
             return []
 
@@ -116,10 +117,6 @@ class Journal:
             return None
         with os.fdopen(os.dup(file), "rb") as reading:
             return TakenFile(path, file, reading.read())
-
-    def _to_memory(self, error: OSError) -> None:
-        _log.warning("usage_journal_in_memory", folder=str(self._folder), error=error.strerror)
-        self._folder = None
 
     @staticmethod
     def _create(folder: Path) -> int:
@@ -140,10 +137,3 @@ def _locked(file: int, path: Path) -> bool:
         return path.stat().st_ino == os.fstat(file).st_ino
     except OSError:
         return False
-
-
-def _modified(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0

@@ -8,7 +8,7 @@ has the ids of those that were counted.
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import date, datetime, time
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -127,7 +127,7 @@ class SqliteUsageLedger:
         row = database.execute("SELECT MIN(time) FROM record").fetchone()
         if row[0] is None or self._days.of(row[0] / _MILLISECONDS) >= first:
             return
-        midnight = _ms(_midnight(first, self._days))
+        midnight = _ms(datetime.combine(date.fromordinal(first), time.min, self._days.zone).timestamp())
         database.execute("DELETE FROM record WHERE time < ?", (midnight,))
         database.execute("DELETE FROM job WHERE time < ?", (midnight,))
         used = " UNION ".join(f"SELECT {name} FROM record" for name in _NAMED)  # noqa: S608 -- constants
@@ -189,18 +189,8 @@ def _packed(identity: str) -> bytes:
     return b"\1" + identity.encode() if packed is None else b"\0" + packed
 
 
-def _unpacked(stored: bytes) -> str:
-    return stored[1:].decode() if stored[:1] == b"\1" else REQUEST_ID + stored[1:].hex()
-
-
 def _ms(seconds: float) -> int:
     return round(seconds * _MILLISECONDS)
-
-
-def _midnight(day: int, days: Days) -> float:
-    """Return when a day begins, in epoch seconds."""
-    begin = date.fromordinal(day)
-    return datetime(begin.year, begin.month, begin.day, tzinfo=days.zone).timestamp()
 
 
 def _sums(query: UsageQuery, database: sqlite3.Connection) -> list[UsageSums]:
@@ -251,12 +241,12 @@ def _records(
     return [_record(*row) for row in found]
 
 
-def _record(time: int, identity: bytes, *rest: Any) -> UsageRecord:
+def _record(milliseconds: int, identity: bytes, *rest: Any) -> UsageRecord:
     names, numbers = rest[: len(_NAMED)], rest[len(_NAMED) :]
     *counts, status, first, duration = numbers
     return UsageRecord(
-        id=_unpacked(identity),
-        finished=time / _MILLISECONDS,
+        id=identity[1:].decode() if identity[:1] == b"\1" else REQUEST_ID + identity[1:].hex(),
+        finished=milliseconds / _MILLISECONDS,
         status=status,
         first_token=None if first is None else first / _MILLISECONDS,
         duration=duration / _MILLISECONDS,

@@ -67,7 +67,7 @@ def test_the_gateway_starts_with_its_settings(name, tmp_path):
 
 @overlays
 def test_every_secret_that_the_settings_name_is_mounted_as_a_file_and_none_is_a_variable(name):
-    named = set(re.findall(r"/run/secrets/gemini-gateway/([\w-]+)", manifests.settings_text(name)))
+    named = set(re.findall(r"(?m)^[^#\n]*/run/secrets/gemini-gateway/([\w-]+)", manifests.settings_text(name)))
     secret = manifests.secret_of(name)
     assert named <= set(secret.get("data") or secret["stringData"])
     mounts = {one["mountPath"]: one for one in manifests.container(name)["volumeMounts"]}

@@ -157,6 +157,7 @@ def test_without_an_account_only_a_guests_model_is_offered(start_command, start_
             assert (response.status_code, error["code"], error["param"]) == (400, "unsupported_value", "model")
             assert model in error["message"]
             assert "no upstream" in error["message"]
+            assert ("a paid key of the Gemini API, or an account" in error["message"]) == model.endswith("-video")
         assert http.post("/chat/completions", json={**HELLO, "model": "gemini-2.5-flash-free"}).status_code == 200
         available = [model["id"] for model in http.get("/models").json()["data"] if model["available"]]
     assert available == ["gemini-2.5-flash-free", "gemini-2.5-flash-free-extended"]

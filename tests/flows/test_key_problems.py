@@ -106,6 +106,10 @@ def test_the_next_hop_answers_and_the_operator_learns_what_to_do(operated, numbe
     row, (reason, advice) = operated.wait_for("needs_attention"), PROBLEMS[problem]
     assert row["reason"] == reason
     assert advice in row["message"]
+    if number == 0:
+        said = operated.run("accounts", "check", "key")
+        assert row["message"] in " ".join(said.split())
+        assert "accounts resume key" in said
     assert operated.way() == "web"
     operated.repair()
 
@@ -115,6 +119,7 @@ def test_a_region_that_is_not_served_stops_keys_and_not_the_site(operated):
     assert operated.way() == "web"
     row = operated.wait_for("cooling_down")
     assert {one["reason"] for one in row["cooldowns"]} == {"address"}
+    assert "cooldown: everything: the upstream refuses its IP address" in operated.run("accounts", "check", "key")
     assert operated.account("site")["state"] == "ready"
     assert operated.way() == "web"
 

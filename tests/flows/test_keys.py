@@ -54,9 +54,7 @@ class Operator:
 
     def account_of(self, answer):
         """Return the account that answered, as the log names it."""
-        self.gateway.wait_for(answer.headers["x-request-id"])
-        lines = [line for line in self.gateway.text().splitlines() if answer.headers["x-request-id"] in line]
-        return next(json.loads(line)["account"] for line in lines if "request_finished" in line)
+        return json.loads(self.gateway.wait_for("request_finished", answer.headers["x-request-id"]))["account"]
 
     def metric(self, *words):
         """Return the sum of the metrics whose lines have all words."""

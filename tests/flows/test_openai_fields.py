@@ -14,7 +14,7 @@ from tests.openai_schemas import description, properties
 
 KINDS = {"honoured", "mapped", "named", "ignored", "refused"}
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \|", re.MULTILINE)
-SECTIONS = dict(re.findall(r"^## (.+)\n([^#]+)", (ROOT / "docs" / "openai.md").read_text(), re.MULTILINE))
+SECTIONS = dict(re.findall(r"(?ms)^## ([^\n]+)\n(.*?)(?=^#|\Z)", (ROOT / "docs" / "openai.md").read_text()))
 TABLES = {title: dict(ROW.findall(text)) for title, text in SECTIONS.items() if "| field |" in text}
 CHAT, IMAGE, RESPONSE = "Create a chat completion", "Create an image", "Create a response"
 REQUESTS = {

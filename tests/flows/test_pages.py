@@ -11,8 +11,7 @@ import pytest
 
 from tests.conftest import BASE_SETTINGS, KEY, ROOT, Gateway, Process
 
-EXPORT = "simulated-psid\nsimulated-psidts-1\n"
-PROFILE = "simulated-profile\nsimulated-psidts-2\n"
+SESSIONS = {"first": "simulated-psid:simulated-psidts-1", "profile": "simulated-profile:simulated-psidts-2"}
 SETTINGS = f"""{BASE_SETTINGS}
 [transports.web]
 guest = false
@@ -22,6 +21,9 @@ rotate_seconds = 0
 site = "{{site}}"
 accounts = "{{site}}"
 upload = "{{site}}"
+
+[transports.api]
+base_url = "{{site}}"
 """
 
 
@@ -33,13 +35,17 @@ def commands(name):
 @pytest.fixture
 def here(tmp_path):
     """A folder with two exports, and a gateway over a simulated site that has the accounts."""
-    accounts = [word for text in (EXPORT, PROFILE) for word in ("--account", ":".join([*text.split(), "advanced"]))]
-    site = Process("simulate", "--port", "0", *accounts, "--first-token-seconds", "0", cwd=tmp_path)
+    accounts = [word for pair in SESSIONS.values() for word in ("--account", f"{pair}:advanced")]
+    keys = [word for key in ("AIza-simulated-free", "AIza-simulated-paid:paid") for word in ("--api-key", key)]
+    site = Process("simulate", "--port", "0", *accounts, *keys, "--first-token-seconds", "0", cwd=tmp_path)
     gateway = None
     try:
         address = re.search(r"http://[\d.:]+", site.wait_for("http://"))[0]
-        (tmp_path / "first.cookies").write_text(EXPORT)
-        (tmp_path / "profile.cookies").write_text(PROFILE)
+        for name, pair in SESSIONS.items():
+            psid, _, psidts = pair.partition(":")
+            (tmp_path / f"{name}.cookies").write_text(f"__Secure-1PSID={psid}; __Secure-1PSIDTS={psidts}\n")
+        (tmp_path / "gemini.key").write_text("AIza-simulated-free")
+        (tmp_path / "paid.key").write_text("AIza-simulated-paid")
         gateway = Gateway(tmp_path, SETTINGS.format(key=KEY, site=address))
         yield tmp_path, gateway
     finally:

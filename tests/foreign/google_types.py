@@ -77,6 +77,7 @@ def judge(kind, body):
         types.GenerateContentResponse.model_validate(copy.deepcopy(body), by_alias=True)
         message = protos.GenerateContentResponse.pb()()
     json_format.ParseDict(without_newer(body), message, ignore_unknown_fields=False)
+    type(message).FromString(message.SerializeToString())  # bytes have a smaller limit of depth than JSON
 
 
 problems = []

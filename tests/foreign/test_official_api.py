@@ -32,8 +32,6 @@ DIFFERENCES = {
     "a_picture": ((r"\.model", "the gateway's models that draw have names of their own"),),
     "a_picture_that_is_changed": ((r"\.model", "as `a_picture`"),),
     "count_tokens": ((r"\[\d\]", "the gateway estimates them before it knows which transport answers"),),
-    "a_prompt_that_is_refused": ((r"\.usage\..*", "errors have no counts"),),
-    "a_prompt_that_is_blocked": ((r"\.usage\..*", "errors have no counts"),),
     "unknown_and_retired_models": ((r"\[2\]\..*", "the gateway answers for names that are outdated, see `aliases`"),),
     "wrong_requests": ((r"\[5\]\.(error|status)", "the gateway has no contents that a client has cached"),),
     "cached_contents": ((r"\..*", "cached contents belong to a key's project, and the gateway creates its own"),),

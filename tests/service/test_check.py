@@ -2,9 +2,10 @@
 
 import pytest
 
-from service.check import check, exposed_files, unmatched_models
+from service.check import check, exposed_files, hops_without_accounts, unmatched_models
 from service.config.schema import SettingsError, load, origin_of
 from service.server.hypercorn import listen
+from transports.accounts.registry import AccountRecord
 
 WEB = "[transports.web]\n"
 ACCOUNT = '[[transports.web.accounts]]\nid = "{}"\n{}\n'
@@ -185,3 +186,17 @@ def test_a_license_for_no_model_is_named(tmp_path):
     origin = origin_of(tmp_path / "gateway.toml")
     found = unmatched_models(load(origin.path, {}), origin)
     assert found == ["licenses[0].models: 'google/gemini-3-pro'", "licenses[0].models: 'GEMINI-*'"]
+
+
+def test_hops_of_routes_without_accounts_are_named(tmp_path):
+    (tmp_path / "gateway.toml").write_text(
+        '[transports.web]\n[transports.api]\n[[transports.api.accounts]]\nid = "k"\nkey = "AIzaOfTheCheck-0"\n'
+        '[[routes]]\ntools = true\nto = ["api:free", "api"]\n[[routes]]\nto = [{"api:paid" = 1, web = 2}, "api:free"]\n'
+    )
+    origin = origin_of(tmp_path / "gateway.toml")
+    settings = load(origin.path, {})
+    assert hops_without_accounts(settings, origin, ()) == ["routes[1].to: 'api:paid'", "routes[1].to: 'web'"]
+    added = AccountRecord(
+        id="p", transport="api", secret="AIzaOfTheCheck-1", options={"tier": "paid"}, created=0.0, by="x"
+    )
+    assert hops_without_accounts(settings, origin, [added]) == ["routes[1].to: 'web'"]

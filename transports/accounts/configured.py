@@ -32,6 +32,8 @@ GUEST = "-guest"
 Count = Annotated[int, Meta(ge=1, le=100_000)]
 CountOrNone = Annotated[int, Meta(ge=0, le=100_000)]
 Weight = Annotated[float, Meta(gt=0, le=1000)]
+Tag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+:/-]{1,64}\Z")]
+Note = Annotated[str, Meta(max_length=500)]
 
 
 class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,6 +51,10 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Limits of requests per day by capability, such as `{ video = 3 }`; others are not limited."""
     capabilities: tuple[Capability, ...] = tuple(Capability)
     """Capabilities that the account may serve."""
+    tags: tuple[Tag, ...] = ()
+    """Words to find the account by, such as `team-a`; `accounts list --tag` filters by them."""
+    note: Note = ""
+    """A note for operators."""
 
     def __repr__(self) -> str:
         """Hide the credential."""
@@ -258,6 +264,8 @@ class AccountType(msgspec.Struct, Generic[SettingsT], frozen=True, kw_only=True)
             tier=self.tier(settings),
             quota_group=self.quota_group(settings),
             egress=self.egress(settings),
+            tags=settings.tags,
+            note=settings.note,
             facts=facts,
             reach=reach,
         )

@@ -8,6 +8,7 @@ Example: `accounts remove a` writes the action `a/removed` and removes the recor
 gone, sends it no more requests, and emits the change `removed` by `cli:me@host`.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -131,10 +132,14 @@ class AccountRegistry:
         paused = PauseRecord(by=by, at=self._clock.wall(), reason=reason)
         await self._records.put(PAUSES, account, msgspec.json.encode(paused))
 
-    async def resume(self, account: str, *, by: str = "") -> bool:
-        """End the pause, the attention state and the cooldowns of an account; return whether there were any."""
+    async def resume(self, account: str, *, by: str = "", cooldowns: Iterable[str] = ()) -> bool:
+        """End the pause, the attention state and the cooldowns of an account; return whether there were any.
+
+        `cooldowns` are the keys of others that end too: those of its address or proxy.
+        """
         await self._record_action(AccountAction(account=account, action="resumed", by=by))
-        return await self._clear_blocks(account)
+        own = await self._clear_blocks(account)
+        return any([await self._records.remove(COOLDOWNS, key) for key in cooldowns]) or own
 
     async def pauses(self) -> dict[str, PauseRecord]:
         """Return the pauses by account id."""

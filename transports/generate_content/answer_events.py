@@ -30,6 +30,7 @@ from protocol.model import (
     Text,
     Thought,
     ToolChoice,
+    UpstreamEnd,
     UpstreamFailed,
     Usage,
     Weighed,
@@ -55,6 +56,8 @@ _MALFORMED = {
 }
 """Finish reasons of a call that went wrong, and what is wrong, in words for the model."""
 
+_USUAL_NAMES = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
+_KNOWN_REASONS = _BLOCKED | _MALFORMED.keys() | {*_USUAL_NAMES.values(), "PUP_LIMITED_DISABLED", "CONTINUATION"}
 
 _HIDDEN = (Thought, Signed, Weighed)
 """Events that clients may not show."""
@@ -129,7 +132,9 @@ class ChunkReader:
             raise self._meaning(chunk.error)
         if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
             reason = chunk.prompt_feedback.block_reason
-            raise Refused(f"The model refuses this prompt ({_readable(reason)}).", reason=reason)
+            self._usage = chunk.usage_metadata or self._usage
+            message = f"The model refuses this prompt ({_readable(reason)})."
+            raise Refused(message, reason=reason, usage=self.usage)
 
     def end(self) -> Iterator[Event]:
         """Yield the last events, when no chunk follows.
@@ -146,10 +151,11 @@ class ChunkReader:
             raise UpstreamFailed("The upstream ended its answer too early.", code="upstream_reset")
         elif self._reason in _BLOCKED and not self._shown:
             message = f"The model declined to answer ({_readable(self._reason)})."
-            raise Refused(message, reason=self._reason, withheld=True)
+            raise Refused(message, reason=self._reason, withheld=True, usage=self.usage)
         if self._noted:
             yield from self._tools_used()
-        yield Finish(self._finish_reason(), self.usage)
+        reason = self._finish_reason()
+        yield Finish(reason, self.usage, upstream=self._upstream_end(reason))
 
     @property
     def complete(self) -> bool:
@@ -178,6 +184,10 @@ class ChunkReader:
         if self._reason == "MAX_TOKENS":
             return "length"
         return "tool_calls" if self._calls else "stop"
+
+    def _upstream_end(self, reason: FinishReason) -> UpstreamEnd:
+        known = self._reason if self._reason in _KNOWN_REASONS else "OTHER"
+        return UpstreamEnd("" if known == _USUAL_NAMES[reason] else known, self._message)
 
     def _events(self, part: wire.ContentPart) -> Sequence[Event]:
         match part:

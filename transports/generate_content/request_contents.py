@@ -19,6 +19,7 @@ import msgspec
 from protocol.model import FilePart, MediaPart, Role, TextPart, ToolCall, Turn
 from transports.generate_content import wire
 from transports.generate_content.api_names import api_name
+from transports.generate_content.nesting import is_too_deep
 
 SYSTEM_ROLES = frozenset({Role.SYSTEM, Role.DEVELOPER})
 _NO_RESULT = {"error": "There is no result of this call."}
@@ -144,11 +145,11 @@ def call_parts(calls: Sequence[ToolCall], inserts: Inserts, *, signed: bool) -> 
         signature = inserts.signature(call)
         if not signature and not number and signed:
             signature = wire.SKIP_SIGNATURE
-        arguments = _object(call.arguments)
+        arguments = _object(call.arguments) or {}
+        if is_too_deep(arguments):
+            arguments = {"arguments": call.arguments}
         yield wire.ContentPart(
-            function_call=wire.FunctionCall(
-                name=api_name(call.name), args=arguments if arguments is not None else {}, id=call.id
-            ),
+            function_call=wire.FunctionCall(name=api_name(call.name), args=arguments, id=call.id),
             thought_signature=signature,
         )
 
@@ -185,7 +186,9 @@ def _exact_object(text: str) -> dict[str, Any] | None:
     """Return the JSON object that a text is if it loses nothing as an object, or None.
 
     The API keeps objects as `google.protobuf.Struct`: blanks between the values, doubled names and large numbers would
-    be lost, and a client may look for its text in the answer.
+    be lost, and a client may look for its text in the answer. Nor does it keep objects that are nested too deeply.
     """
     value = _object(text)
-    return value if value is not None and json.dumps(value, separators=(",", ":"), ensure_ascii=False) == text else None
+    if value is None or is_too_deep(value):
+        return None
+    return value if json.dumps(value, separators=(",", ":"), ensure_ascii=False) == text else None

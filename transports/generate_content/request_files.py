@@ -9,7 +9,7 @@ from typing import Protocol
 
 import anyio.to_thread
 
-from protocol.model import FileKeeper, FilePart, GenerationRequest, MediaPart
+from protocol.model import Certainty, FileKeeper, FilePart, GenerationRequest, MediaPart, UpstreamFailed
 from transports.earlier_media import EarlierMedia
 from transports.generate_content import wire
 
@@ -71,8 +71,16 @@ class RequestFiles:
                     loaded = file if file.stored is None else await anyio.to_thread.run_sync(file.loaded)
                     parts[key] = wire.ContentPart(inline_data=wire.Blob(file.mime, loaded.data))
                 elif uploader is not None:
-                    parts[key] = wire.ContentPart(file_data=await uploader.bring(file))
+                    parts[key] = await _uploaded(file, uploader)
             yield parts
+
+
+async def _uploaded(file: FilePart, uploader: Uploader) -> wire.ContentPart:
+    try:
+        return wire.ContentPart(file_data=await uploader.bring(file))
+    except UpstreamFailed as error:
+        error.certainty = Certainty.NOT_SENT  # another account may serve the request
+        raise
 
 
 def is_long(files: Mapping[int, wire.ContentPart]) -> bool:

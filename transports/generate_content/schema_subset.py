@@ -5,7 +5,7 @@ to no definition, and other keywords next to a `$ref`. Here `definitions` become
 or with keywords next to it, is replaced by its target, unless it is recursive. `const` becomes an `enum` of one member
 and an exclusive bound the nearest one; the parts of `allOf` are merged. Any other keyword that limits values goes into
 the description, where the model reads it. The gateway checks answers by the original schema, so nothing gets through
-that the client has excluded.
+that the client has excluded. Schemas that are nested too deeply are left out.
 
     {"$ref": "#/definitions/A", "nullable": true}   -> the schema A with "nullable": true
     {"type": "integer", "exclusiveMinimum": 0}      -> {"type": "integer", "minimum": 1}
@@ -19,6 +19,8 @@ from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
+
+from transports.generate_content.nesting import MOST_LEVELS, is_too_deep
 
 _KNOWN = frozenset(
     {
@@ -35,6 +37,8 @@ _BY_NAME = frozenset({"properties", "$defs"})
 _LISTS = frozenset({"anyOf", "prefixItems"})
 _SINGLE = frozenset({"items", "additionalProperties"})
 _LONGEST_NOTE = 500
+_WITHIN = 2
+"""The levels between a schema and one in its `properties`, or in a list of its own."""
 _REMEMBERED = 512
 _MOST_REPLACED = 200
 _TYPES = {"str": "string", "bool": "boolean", "int": "integer", "float": "number", "NoneType": "null", "list": "array"}
@@ -51,7 +55,27 @@ def api_schema(schema: Node) -> Node:
 def _converted(encoded: bytes) -> bytes:
     """Convert a schema in JSON; clients send the same ones with each request."""
     root = msgspec.json.decode(encoded)
-    return msgspec.json.encode(_Conversion(root).node(root, ()))
+    made = _Conversion(root).node(root, ())
+    return msgspec.json.encode(_shallow(made, MOST_LEVELS) if is_too_deep(made) else made)
+
+
+def _shallow(schema: Any, levels: int) -> Any:
+    """Return a converted schema without what lies deeper than this many levels; there, all values are allowed."""
+    if not isinstance(schema, dict):
+        return schema
+    found: Node = {}
+    for name, value in cast("Node", schema).items():
+        if name in _BY_NAME and levels > _WITHIN:
+            found[name] = {key: _shallow(one, levels - _WITHIN) for key, one in cast("Node", value).items()}
+        elif name in _LISTS and levels > _WITHIN:
+            found[name] = [_shallow(one, levels - _WITHIN) for one in cast("list[Any]", value)]
+        elif name in _SINGLE and levels > 1:
+            found[name] = _shallow(value, levels - 1)
+        elif not is_too_deep(value, levels - 1):
+            found[name] = value
+    if "properties" not in found:
+        found.pop("required", None)
+    return found
 
 
 class _Conversion:

@@ -25,8 +25,8 @@ from protocol.model import (
     MediaRef,
     MediaStream,
     Selection,
-    Unsupported,
     UpstreamFailed,
+    not_offered,
 )
 from protocol.openai.errors import error_response
 from protocol.openai.videos import read, wire, write
@@ -54,9 +54,7 @@ async def _submitted(
     engine: Engine, selection: Selection, context: RequestContext, job_of: Callable[[], Awaitable[Job]]
 ) -> Accepted:
     if not any(map(engine.offers, (selection, *stand_ins(engine, selection, caller_of(context))))):
-        raise Unsupported(
-            f"The model '{selection.id}' is not available: no upstream of this gateway offers it.", param="model"
-        )
+        raise not_offered(selection)
     job = await job_of()
     await reserve_to_store(job.request.turns, context)
     await context.jobs.submit(job)

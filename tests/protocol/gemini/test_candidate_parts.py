@@ -6,6 +6,7 @@ from protocol.model import CallArguments, Caller, CallStarted, Declined, Finish,
 from tests.protocol.conftest import PlainLinks
 
 STOP = Finish(reason="stop", usage=Usage(input_tokens=1, output_tokens=1))
+BLOCKED = Finish(reason="content_filter", usage=STOP.usage)
 
 
 def parts_of(*events, **form):
@@ -35,12 +36,12 @@ def test_adjacent_texts_are_joined():
 
 def test_a_candidate_always_has_a_part_and_its_reason():
     candidate, parts = parts_of(STOP)
-    last = candidate.last(parts, "length")
+    last = candidate.last(parts, Finish(reason="length", usage=STOP.usage))
     assert ([part.text for part in last.content.parts], last.finish_reason) == ([""], "MAX_TOKENS")
 
 
 def test_a_refusal_before_any_part_leaves_the_candidate_out():
     candidate, parts = parts_of(Declined("No."))
-    assert candidate.last(parts, "content_filter") is None
+    assert candidate.last(parts, BLOCKED) is None
     candidate.next([])
-    assert candidate.last(parts, "content_filter").finish_message == "No."
+    assert candidate.last(parts, BLOCKED).finish_message == "No."

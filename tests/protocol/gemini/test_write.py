@@ -21,6 +21,7 @@ from protocol.model import (
     MediaRef,
     Text,
     Thought,
+    UpstreamEnd,
     UpstreamFailed,
     Usage,
     Waiting,
@@ -190,6 +191,13 @@ async def test_refusals():
     assert (parts_of(declined), declined["candidates"][0]["finishReason"]) == ([{"text": "I will not."}], "SAFETY")
     length = await streamed([Text("a"), Finish(reason="length", usage=USAGE)])
     assert length[-1]["candidates"][0]["finishReason"] == "MAX_TOKENS"
+
+
+async def test_an_answer_ends_for_the_reason_that_the_upstream_names():
+    end = Finish(reason="content_filter", usage=USAGE, upstream=UpstreamEnd("RECITATION", "From a song."))
+    for answer in ((await streamed([Text("a"), end]))[-1], await whole([Text("a"), end])):
+        candidate = answer["candidates"][0]
+        assert (candidate["finishReason"], candidate["finishMessage"]) == ("RECITATION", "From a song.")
 
 
 @pytest.mark.parametrize("events", [[], [Text("a")]])

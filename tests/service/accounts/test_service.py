@@ -1,5 +1,6 @@
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -7,9 +8,10 @@ from service.accounts.service import AccountError, AccountService, NewAccountReq
 from tests.clock import ManualClock
 from transports import simulator, web
 from transports.account import failed, ok
-from transports.accounts.records import AccountStatus
+from transports.accounts.records import AccountStatus, CooldownReason, CooldownRecord
 from transports.accounts.registry import AccountRecord, AccountRegistry, AddResult
 from transports.store import MemoryStore
+from transports.store.port import COOLDOWNS
 
 COOKIES = "__Secure-1PSID=canary-{0}; __Secure-1PSIDTS=canary-ts"
 DECLARED = web.WebAccount(id="declared", cookies=COOKIES.format("declared"))
@@ -92,6 +94,24 @@ async def test_an_account_is_paused_and_resumed_and_its_author_is_logged(service
     assert (await service.get_account("one")).state is AccountStatus.READY
     assert [(log["event"], log["by"]) for log in logs][:2] == [("account_paused", "ops"), ("account_resumed", "ops")]
     assert await code_of(service.pause("nobody", by="ops")) == "not_found"
+
+
+@pytest.mark.parametrize("reason", list(CooldownReason))
+async def test_resume_ends_every_kind_of_cooldown(service, store, reason):
+    await service.add(new(options={"proxy": "http://user:canary-password@proxy.example:1"}), by="me")
+    shared = reason in {CooldownReason.ADDRESS, CooldownReason.PROXY}
+    egress = (await service.get_account("one")).proxy
+    assert "canary" not in egress
+    owner = {"account": "", "egress": egress, "transport": "web"} if shared else {"account": "one", "family": "pro"}
+    cooldown = CooldownRecord(**owner, reason=reason)
+    other = msgspec.structs.replace(cooldown, account="", egress="http://other.example:1")
+    for record in (cooldown, other):
+        await store.put(COOLDOWNS, record.key, msgspec.json.encode(record), seconds=60)
+    assert len((await service.get_account("one")).cooldowns) == 1
+    assert await service.resume("one", by="ops")
+    assert not await service.resume("one", by="ops")
+    assert (await service.get_account("one")).cooldowns == ()
+    assert await store.keys(COOLDOWNS) == [other.key]
 
 
 async def test_only_accounts_of_the_store_can_be_removed(service):

@@ -1,6 +1,7 @@
 import io
 import time
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -125,9 +126,21 @@ def test_a_key_that_is_ready_shows_the_models_it_cannot_serve_in_a_hundred_colum
     Console(file=out, width=100, highlight=False).print(accounts_table([KEY_ROW], NOW, 100))
     lines = out.getvalue().splitlines()
     assert all(len(line) <= 100 for line in lines)
-    assert [line for line in lines if "gemini-image never" in line and "in " not in line]
-    assert "gemini-0 quota, in 20h" in out.getvalue()
-    assert "and 4 more: accounts show" in out.getvalue()
+    assert [line for line in lines if "gemini-image never" in line and "and 7 more" in line]
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("width", [100, 120, 140, 200])
+def test_an_account_has_one_line_from_a_hundred_columns_on(width):
+    rows = [msgspec.structs.replace(row, tags=("team-a", "eu")) for row in (*ROWS, KEY_ROW)]
+    out = io.StringIO()
+    Console(file=out, width=width, highlight=False).print(accounts_table(rows, NOW, width))
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 1 + len(rows)
+    assert all(len(line) <= width for line in lines)
+    for row, line in zip(rows, lines[1:], strict=True):
+        assert line.startswith(row.id)
+        assert row.state.label in line
 
 
 def test_the_end_of_a_cooldown_is_shown_in_the_time_zone_of_the_operator(monkeypatch):

@@ -116,6 +116,23 @@ def test_accounts_are_paused_resumed_exported_and_removed(accounts, tmp_path):
     assert accounts("show", "first").returncode == 1
 
 
+def test_accounts_are_found_by_state_tag_and_text(accounts):
+    accounts("add", "first", "--secret-stdin", "--tag", "team-a", "--tag", "eu", "--note", "Card 7", given=HEADER)
+    accounts("add", "second", "--secret-stdin", "--tag", "eu", given=f"{OTHER}\n{OTHER_TS}")
+    accounts("pause", "second")
+
+    def ids(*options):
+        return [row["id"] for row in json.loads(accounts("list", "--json", *options).stdout)]
+
+    assert ids("--tag", "eu") == ["first", "second"]
+    assert ids("--tag", "eu", "--tag", "team-a") == ids("--search", "card 7") == ids("--state", "ready") == ["first"]
+    assert ids("--state", "paused", "--state", "ready", "--search", "SECOND") == ["second"]
+    assert "None of 2 accounts match" in accounts("list", "--tag", "us").stdout
+    shown = accounts("show", "first").stdout
+    assert ("team-a eu" in shown, "Card 7" in shown) == (True, True)
+    assert accounts("add", "third", "--secret-stdin", "--tag", "a b", given=HEADER).returncode == 1
+
+
 def test_a_dead_session_fails_its_check_with_advice(accounts):
     accounts("add", "dead", "--secret-stdin", given="__Secure-1PSID=nobodys; __Secure-1PSIDTS=nobodys")
     done = accounts("check", "dead")

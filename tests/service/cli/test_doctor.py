@@ -170,3 +170,12 @@ def test_keys_are_counted_and_hops_without_accounts_and_an_api_that_does_not_ans
     assert [found[name][-1]["level"] for name in "ab"] == ["failed", "failed"]
     assert all("`base_url`" in found[name][-1]["advice"] for name in "ab")
     assert "canary" not in json.dumps(found)
+
+
+def test_a_quiet_doctor_prints_problems_only(doctor, tmp_path):
+    add(tmp_path, "first", HEADER)
+    text = run_in_process(tmp_path, "doctor", "--quiet").stdout
+    assert ("✓" in text, "No gateway answers" in text) == (False, True)
+    found = json.loads(run_in_process(tmp_path, "doctor", "--quiet", "--json").stdout)
+    assert found
+    assert {one["finding"]["level"] for one in found} == {"warning"}

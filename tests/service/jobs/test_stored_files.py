@@ -1,5 +1,6 @@
 """One contract for uploaded files in every kind of store."""
 
+import anyio
 import msgspec
 import pytest
 
@@ -67,13 +68,37 @@ async def test_a_file_belongs_to_its_license_until_it_is_deleted(open_store):
         await content_of(files, "me", first)
 
 
-async def test_the_copies_of_a_deleted_file_are_due_to_be_deleted_upstream(open_store):
+@pytest.mark.parametrize("deleted", [True, False])
+async def test_the_copies_of_a_deleted_or_expired_file_are_due_to_be_deleted_upstream(open_store, deleted):
     store = await open_store()
     files, copies = made(store), UpstreamCopies(store)
-    await put(files, "me", msgspec.structs.replace(file_of("a", b"x"), sent_as="aa"), b"x")
+    seconds = 3600.0 if deleted else open_store.short
+    await put(files, "me", msgspec.structs.replace(file_of("a", b"x", seconds=seconds), sent_as="aa"), b"x")
     await copies.note("project", "aa", UpstreamCopy("files/x", "https://api.test/v1beta/files/x"), 100.0)
-    assert await files.remove("me", "a")
+    if deleted:
+        assert await files.remove("me", "a")
+    else:
+        await files.sweep()
+        assert await copies.due("project", 0.0) == []
+        await open_store.elapse(2 * open_store.short)
+        await files.sweep()
     assert await copies.due("project", 0.0) == ["files/x"]
+
+
+async def test_expired_files_are_swept_while_the_gateway_runs(clock):
+    store, swept = MemoryStore(clock), anyio.Event()
+
+    async def has_ended(owner):
+        swept.set()
+        return True
+
+    files = StoredFiles(store, FileSettings(), has_ended)
+    await put(files, "me", file_of("a", b"x"), b"x")
+    async with files.sweeping(clock):
+        await anyio.wait_all_tasks_blocked()
+        assert not swept.is_set()
+        clock.advance(600.0)
+        await swept.wait()
 
 
 async def test_a_file_expires(open_store):

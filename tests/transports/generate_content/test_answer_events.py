@@ -22,6 +22,7 @@ from protocol.model import (
     Thought,
     Tool,
     ToolChoice,
+    UpstreamEnd,
     UpstreamFailed,
     Usage,
 )
@@ -102,10 +103,20 @@ CASES = {
     ),
     "all tokens spent on thinking": ([last("MAX_TOKENS")], [Finish("length", NOTHING)]),
     "blocked in the middle": ([part(text="x"), last("SAFETY")], [Text("x"), Finish("content_filter", NOTHING)]),
-    "a reason of the future": ([part(text="x"), last("OTHER")], [Text("x"), STOP]),
+    "another reason": (
+        [part(text="x"), last("RECITATION", finishMessage="From a song.")],
+        [Text("x"), Finish("content_filter", NOTHING, upstream=UpstreamEnd("RECITATION", "From a song."))],
+    ),
+    "no known reason": (
+        [part(text="x"), last("OTHER")],
+        [Text("x"), Finish("stop", NOTHING, upstream=UpstreamEnd("OTHER"))],
+    ),
     "a call that cannot be read": (
         [last("MALFORMED_FUNCTION_CALL", finishMessage="call:f{")],
-        [CallMalformed(text="call:f{", problem="the call cannot be read"), STOP],
+        [
+            CallMalformed(text="call:f{", problem="the call cannot be read"),
+            Finish("stop", NOTHING, upstream=UpstreamEnd("MALFORMED_FUNCTION_CALL", "call:f{")),
+        ],
     ),
     "counts": (
         [
@@ -224,9 +235,20 @@ def test_an_answer_that_is_withheld_as_a_whole_is_a_refusal(reason):
         read([last(reason)])
 
 
+def test_a_reason_of_the_future_is_another_one():
+    assert read([part(text="x"), last("NEW_ONE")])[-1] == Finish("stop", NOTHING, upstream=UpstreamEnd("OTHER"))
+
+
 def test_a_blocked_prompt_is_a_refusal():
     with pytest.raises(Refused, match="prohibited content"):
         read([{"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}])
+
+
+@pytest.mark.parametrize("chunk", [last("SAFETY"), {"promptFeedback": {"blockReason": "SAFETY"}}])
+def test_a_refusal_has_the_tokens_that_the_api_counts(chunk):
+    with pytest.raises(Refused) as refusal:
+        read([chunk | {"usageMetadata": {"promptTokenCount": 7}}])
+    assert refusal.value.usage == Usage(input_tokens=7, output_tokens=0, exact=True)
 
 
 def test_an_answer_without_an_end_is_a_failure():

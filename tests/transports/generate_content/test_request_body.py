@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from functools import reduce
 
 import msgspec
 import pytest
@@ -47,6 +48,7 @@ AWKWARD = {
 ANY_MODEL, NO_OPTIONS, NO_INSERTS = ModelTraits(), wire.GenerationConfig(), Inserts()
 WEATHER = Tool(name="get_weather", description='Says "hi"\n{}', parameters=AWKWARD)
 CLOCK = Tool(name="clock")
+DEEP = '{"n":' * 40 + "1" + "}" * 40
 
 
 def asked(*turns, **fields):
@@ -168,6 +170,12 @@ def odd_corpus():
         Tool(name="1-get", parameters={"$ref": "#/definitions/A", "definitions": {"A": AWKWARD}}),
         Tool(name="x" * 200),
     )
+    deep = reduce(lambda inner, _: {"type": "object", "properties": {"n": inner}}, range(40), {"type": "string"})
+    yield (
+        "deep values",
+        body(asked(HELLO, called(("a", "clock", DEEP)), answered("a", "clock", DEEP), output=JsonOutput(schema=deep))),
+    )
+    yield "a deep function", body(asked(HELLO, tools=ToolChoice(tools=(Tool(name="deep", parameters=deep),))))
     yield "odd functions", body(asked(HELLO, tools=ToolChoice(tools=odd, allowed=("1-get",))))
 
 
@@ -234,6 +242,14 @@ def test_a_missing_result_says_so_and_one_without_a_call_is_text():
     assert second["functionResponse"]["response"] == {"result": "noon"}
     last = CORPUS["too many results"]["contents"][-1]["parts"][0]["text"]
     assert last == "Result of a call of 'clock' that is not in this conversation:\n2"
+
+
+def test_values_that_are_nested_too_deeply_are_text_or_end():
+    _, call, result = CORPUS["deep values"]["contents"]
+    assert call["parts"][0]["functionCall"]["args"] == {"arguments": DEEP}
+    assert result["parts"][0]["functionResponse"]["response"] == {"result": DEEP}
+    config = CORPUS["deep values"]["generationConfig"]["responseJsonSchema"]
+    assert json.dumps(config).count("properties") == 14
 
 
 def test_a_system_message_alone_is_the_user_s():

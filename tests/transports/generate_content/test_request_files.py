@@ -3,10 +3,11 @@
 from contextlib import asynccontextmanager
 
 import msgspec
+import pytest
 
 from protocol.http.budget import ByteBudget
 from protocol.http.spool import Files, Spool
-from protocol.model import FilePart, MediaKind, MediaPart, MediaRef, Role, Turn
+from protocol.model import Certainty, Disconnected, FilePart, MediaKind, MediaPart, MediaRef, Role, Turn
 from tests.transports.conftest import request_for
 from transports.earlier_media import EarlierMedia
 from transports.generate_content import wire
@@ -58,6 +59,17 @@ async def test_the_shortest_files_stay_within_the_request():
         assert [len(files[id(part)].inline_data.data) for part in (short, middle)] == [10, 300_000]
         assert budget.used == 3 * 300_010
     assert (uploads.brought, budget.used) == ([400_000], 0)
+
+
+async def test_a_failed_upload_has_not_sent_the_request():
+    class Broken(Uploads):
+        async def bring(self, file):
+            raise Disconnected("The upstream broke the connection.")
+
+    with pytest.raises(Disconnected) as caught:
+        async with request_files(Files(ByteBudget(), Spool())).taken(asking(file_of(10)), Broken(0)):
+            pass
+    assert caught.value.certainty is Certainty.NOT_SENT
 
 
 async def test_without_uploads_all_files_are_within_the_request():

@@ -26,6 +26,8 @@ _SNAKE = re.compile(r"(?<=[a-zA-Z0-9])_([a-z0-9])")
 _CAMEL = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`(?: - at `\$\.?([^`]*)`)?")
 _PLACE = re.compile(r"^(.*?)(?: - at `\$\.?([^`]*)`)?$", re.DOTALL)
+_MOST_MESSAGES = 96
+"""Messages within each other in a field of free form; the API reads 100 with those around it."""
 _CONTENT = (
     "text", "inline_data", "file_data", "function_call", "function_response", "executable_code",
     "code_execution_result", "tool_call", "tool_response",
@@ -76,12 +78,24 @@ def _in_camel_case(value: Any, *, names: bool = True, owner: str = "") -> Any:
     for written, one in cast("dict[str, Any]", value).items():
         name = _SNAKE.sub(lambda part: part[1].upper(), written) if names else written
         if names and name in schema.FREE_FORM and (owner, name) != schema.SCHEMA_OF_RESULT:
+            if _messages(one) > _MOST_MESSAGES:
+                words = "Message too deep. Max recursion depth reached for key"
+                raise invalid(f"Invalid JSON payload received. {words} '{written}'")
             found[name] = one
         elif names and name in schema.BASE64 and isinstance(one, str):
             found[name] = one.replace("-", "+").replace("_", "/").rstrip("=") + "=" * (-len(one.rstrip("=")) % 4)
         else:
             found[name] = _in_camel_case(one, names=not names or name not in schema.NAMED, owner=name)
     return found
+
+
+def _messages(value: Any) -> int:
+    """Return how many messages lie within each other where a value is a `google.protobuf.Value`."""
+    if isinstance(value, dict):
+        return 3 + max(map(_messages, cast("dict[str, Any]", value).values()), default=0)
+    if isinstance(value, list):
+        return 2 + max(map(_messages, cast("list[Any]", value)), default=0)
+    return 0
 
 
 def check_messages(messages: Sequence[schema.SentMessage], owner: str) -> None:

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 import subprocess
+from functools import reduce
 
 import pytest
 
@@ -172,6 +173,11 @@ def changed(body, path, value):
 
 def corpus():
     """Yield bodies that are valid, and all that differ from one of them at one place."""
+    for kind, deeper in (("objects", lambda one: {"n": one}), ("lists", lambda one: {"n": [one]})):
+        for levels in (15, 40):
+            args = reduce(lambda inner, _, deeper=deeper: deeper(inner), range(levels), {})
+            call = {"functionCall": {"name": "f", "args": args}}
+            yield f"{levels} {kind}", {"contents": [{"role": "model", "parts": [call]}]}
     for name, body in BODIES.items():
         yield name, body
         for path, value in places(body):
