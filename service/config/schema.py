@@ -286,8 +286,8 @@ class UsageSettings(Section, frozen=True):
 
     enabled: bool = True
     path: Path = Path("usage.sqlite3")
-    """SQLite file, relative to the store's folder; a shared Redis or Valkey has the ledger instead. Records that wait
-    for it are files in a folder of this name with `.journal`."""
+    """SQLite file, in the store's folder, that the workers of one machine share; each machine has its own. Records that
+    wait for it are files in a folder of this name with `.journal`."""
     keep_days: Count = 90
     """How many days are kept, today among them."""
     timezone: str = "UTC"
