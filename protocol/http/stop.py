@@ -176,7 +176,7 @@ class _Cut:
         elif isinstance(event, Finish):
             usage = self._said.usage(event.usage)
             stop = self._cutter.found if self._reason == "stop" else ""
-            yield msgspec.structs.replace(event, reason=self._reason, usage=usage, stop_sequence=stop)
+            yield Finish(self._reason, usage, rewritten=event.rewritten, stop_sequence=stop)
         elif not isinstance(event, Text | Thought | Weighed):
             yield event
 

@@ -16,13 +16,14 @@ from protocol.model import (
     Served,
     Text,
     Thought,
+    UpstreamEnd,
     Usage,
     WebImage,
     estimate_tokens,
 )
 
 USAGE = Usage(input_tokens=1, output_tokens=9)
-END = Finish(reason="stop", usage=USAGE)
+END = Finish(reason="stop", usage=USAGE, upstream=UpstreamEnd("SPII", "Blocked."))
 PIECES = st.lists(st.text(st.sampled_from("abS"), max_size=6), max_size=12)
 STOPS = st.lists(st.text(st.sampled_from("abS"), min_size=1, max_size=4), min_size=1, max_size=4)
 
