@@ -98,8 +98,8 @@ def _accounts(folder, site):
     (folder / "gateway.toml").write_text(SETTINGS.format(site=site, port=port))
     for command in (
         "licenses add team",
-        "accounts add anna --secret-stdin <<< $'c\\nd'",
-        "accounts add ben --secret-stdin <<< $'e\\nf'",
+        "accounts add anna --no-check --secret-stdin <<< $'c\\nd'",
+        "accounts add ben --no-check --secret-stdin <<< $'e\\nf'",
     ):
         _run(f"gemini-gateway {command}", folder)
     gateway = Process("serve", cwd=folder)

@@ -11,6 +11,7 @@ from protocol.http.budget import ByteBudget
 from protocol.http.spool import Files, Spool
 from service import wiring
 from service.accounts.service import AccountError, OpenTransport
+from service.accounts.trial import OpenTrial
 from service.server.hypercorn import serve_loopback
 from transports.accounts import Conversations
 from transports.accounts.registry import AccountRegistry
@@ -18,6 +19,11 @@ from transports.base import Deps, Transport
 from transports.clock import Clock
 from transports.metrics import PrometheusObserver
 from transports.store import ChangeFeed, Records, Store
+
+
+def trial_opener(configs: Mapping[str, msgspec.Struct], clock: Clock) -> OpenTrial:
+    """Return a function that opens a configured transport for one account on a store of its own."""
+    return lambda name, account, store: transport_opener(configs, store, clock)(name, account)
 
 
 def transport_opener(

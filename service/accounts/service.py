@@ -9,6 +9,7 @@ import structlog
 
 from protocol.model import Catalogue, GatewayError
 from service import wiring
+from service.accounts.trial import Trial, TrialFailed
 from service.accounts.views import AccountView, SharedFacts, account_view, state_findings, unusable_view
 from transports.account import Account, Facts, Finding
 from transports.accounts.configured import AccountSettings, AccountType, ConfiguredAccount, DuplicateCredential
@@ -102,11 +103,37 @@ class AccountService:
                 return row
         raise AccountError("not_found", f"there is no account {account[:64]!r}")
 
-    async def add(self, request: NewAccountRequest, *, by: str) -> AddResult:
+    async def add(self, request: NewAccountRequest, *, by: str, trial: Trial | None = None) -> AddResult:
         """Add an account, or change one with `replace`; running gateways use it within two seconds.
 
+        With `trial`, the account is checked first.
+
         Raises:
-            AccountError: the account is invalid or exists already.
+            AccountError: the account is invalid, exists already, or failed its check.
+
+        """
+        record = await self._new_record(request, by)
+        if not request.replace and any(other.id == record.id for other in await self._registry.records()):
+            raise _exists(record.id)
+        if trial is not None:
+            try:
+                session = await trial.run(record, self._records, self._clock)
+            except TrialFailed:
+                message = f"account {record.id!r} failed its check and was not added; it can be added without a check"
+                raise AccountError("check_failed", f"{message} (command line: --no-check)") from None
+            if session is not None:
+                await self._records.put(SESSIONS, record.id, session)
+        added = await self._registry.add(record, replace=request.replace)
+        if added is AddResult.EXISTS:
+            raise _exists(record.id)
+        _log.info("account_added", account=request.id, transport=record.transport, result=added.value, by=by)
+        return added
+
+    async def _new_record(self, request: NewAccountRequest, by: str) -> AccountRecord:
+        """Return the record of a new account.
+
+        Raises:
+            AccountError: the account is invalid, or another one has its id or credential.
 
         """
         if self._is_declared(request.id):
@@ -130,14 +157,7 @@ class AccountService:
             raise AccountError("exists", str(error)) from None
         except ValueError as error:
             raise AccountError("invalid_value", str(error)) from None
-        record = account_type.normalized(record, account)
-        added = await self._registry.add(record, replace=request.replace)
-        if added is AddResult.EXISTS:
-            raise AccountError(
-                "exists", f"account {request.id!r} exists already; set `replace` to change it (command line: --replace)"
-            )
-        _log.info("account_added", account=request.id, transport=name, result=added.value, by=by)
-        return added
+        return account_type.normalized(record, account)
 
     async def remove(self, account: str, *, by: str) -> None:
         """Remove an account and its session from the store.
@@ -275,6 +295,11 @@ class AccountService:
             facts=facts,
             models=self._models,
         )
+
+
+def _exists(account: str) -> AccountError:
+    message = f"account {account!r} exists already; set `replace` to change it (command line: --replace)"
+    return AccountError("exists", message)
 
 
 def _models_of(configs: Mapping[str, msgspec.Struct], catalogue: Catalogue) -> dict[str, set[tuple[str, str]]]:

@@ -14,7 +14,14 @@ from service.accounts.service import AccountError
 from service.admin.wire import AdminError, AdminErrorBody
 
 _MALFORMED = {"invalid_json", "invalid_utf8"}
-_ACCOUNT_STATUSES = {"not_found": 404, "exists": 409, "defined_in_settings": 409, "unusable": 409, "invalid_value": 422}
+_ACCOUNT_STATUSES = {
+    "not_found": 404,
+    "exists": 409,
+    "defined_in_settings": 409,
+    "unusable": 409,
+    "invalid_value": 422,
+    "check_failed": 422,
+}
 _STORE_SECONDS = 5.0
 
 _log = structlog.get_logger()

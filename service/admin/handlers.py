@@ -9,7 +9,8 @@ from starlette.responses import Response
 from protocol.http.errors import ASGIResponse, shutting_down
 from service import VERSION
 from service.accounts.route_view import RouteExplainer
-from service.accounts.service import AccountService, NewAccountRequest
+from service.accounts.service import AccountError, AccountService, NewAccountRequest
+from service.accounts.trial import OpenTrial, Trial
 from service.accounts.views import AccountView
 from service.admin.errors import map_errors
 from service.admin.feed import Feed
@@ -26,7 +27,7 @@ from service.admin.wire import (
     StoreStatus,
 )
 from service.server.shutdown import Shutdown
-from transports.account import Level
+from transports.account import Finding, Level
 from transports.accounts.records import read_processes
 from transports.accounts.registry import AddResult
 from transports.store import ChangeFeed, Records, StoreDown
@@ -55,6 +56,8 @@ class AdminDeps(msgspec.Struct, frozen=True, kw_only=True):
     """Dependencies of the handlers."""
 
     accounts: AccountService
+    open_trial: OpenTrial | None = None
+    """Opens a transport to check an account before it is added; None: none is checked."""
     records: Records
     routes: RouteExplainer
     change_feed: ChangeFeed
@@ -96,7 +99,14 @@ class AdminHandlers:
             replace=new.replace,
         )
         with map_errors():
-            added = await self._accounts.add(adding, by=request.identity.actor)
+            findings: list[Finding] = []
+            opener = self._deps.open_trial if new.check else None
+            trial = None if opener is None else Trial(open=opener, report=findings.append)
+            try:
+                added = await self._accounts.add(adding, by=request.identity.actor, trial=trial)
+            except AccountError as error:
+                failed = [f"{one.step}: {one.message} {one.advice}" for one in findings if one.level is Level.FAILED]
+                raise AccountError(error.code, " ".join([f"{str(error).split(' (command')[0]}.", *failed])) from None
             row = await self._refreshed(new.id)
         return _json(row, 200 if added is AddResult.CHANGED else 201)
 

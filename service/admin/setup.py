@@ -9,6 +9,7 @@ import msgspec
 
 from protocol.model import Selection
 from service import wiring
+from service.accounts.offline import trial_opener
 from service.accounts.route_view import RouteExplainer, UpstreamModelOf
 from service.accounts.service import AccountError, AccountService, OpenTransport
 from service.admin.app import BODY_BYTES, admin_app
@@ -55,6 +56,7 @@ def create_admin_app(settings: Settings, origin: Origin, records: Records, runni
             running_transport_opener(running.engine, running.change_feed),
             running.engine.catalogue,
         ),
+        open_trial=trial_opener(configs, request_deps.clock),
         records=records,
         routes=RouteExplainer(
             running.engine.catalogue, lambda: running.engine.routes, running_model_of(running.engine)

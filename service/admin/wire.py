@@ -29,6 +29,8 @@ class NewAccount(RequestBody, frozen=True):
     """Other account settings of the transport, such as `concurrency`, `weight` or `proxy`."""
     replace: bool = False
     """Replace the account with this id if it exists."""
+    check: bool = False
+    """Check the account first, and add it only if no step fails; takes several seconds."""
 
     def __repr__(self) -> str:
         """Hide the secret."""

@@ -40,13 +40,14 @@ def accounts_table(rows: Sequence[AccountView], now: float, width: int) -> Table
     """Return the accounts as a table: one line an account, or two with the most important columns if it is narrow."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     if width < _ONE_LINE:
-        _add_two_lines(table, rows, now)
+        add_two_lines(table, rows, now)
     else:
-        _add_one_line(table, [_cells(row, now) for row in rows], width)
+        add_one_line(table, [_cells(row, now) for row in rows], width)
     return table
 
 
-def _add_two_lines(table: Table, rows: Sequence[AccountView], now: float) -> None:
+def add_two_lines(table: Table, rows: Sequence[AccountView], now: float) -> None:
+    """Add a row of two lines for each account."""
     for name in ("ACCOUNT", "STATE", "LOAD", "QUOTA"):
         table.add_column(name, overflow="fold", min_width=len(name), justify="right" if name == "LOAD" else "left")
     for row in rows:
@@ -55,7 +56,8 @@ def _add_two_lines(table: Table, rows: Sequence[AccountView], now: float) -> Non
         table.add_row(account, "\n".join(_states(row, now, _SHOWN)), _load(row), _quotas(row.quotas, now, "\n"))
 
 
-def _add_one_line(table: Table, cells: Sequence[dict[str, str]], width: int) -> None:
+def add_one_line(table: Table, cells: Sequence[dict[str, str]], width: int) -> None:
+    """Add a row of one line for each account, and the columns that fit."""
     names = [name for name in _COLUMNS if name not in {"QUOTA", "TAGS"} or any(cell[name] != "-" for cell in cells)]
     if width < _WIDE:
         hidden = ["KIND", "ROTATED", "EXPIRES", *(["PLAN"] if {"QUOTA", "TAGS"} <= set(names) else [])]

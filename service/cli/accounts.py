@@ -4,25 +4,29 @@ import getpass
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
+from rich.console import Console
+from rich.markup import escape
 
 from protocol.model import Capability
 from service import wiring
-from service.accounts.offline import transport_opener
+from service.accounts.offline import transport_opener, trial_opener
 from service.accounts.service import AccountError, AccountService, NewAccountRequest, account_type_of, transport_for
+from service.accounts.trial import OpenTrial, Trial
 from service.accounts.views import AccountStatus, AccountView
 from service.cli.account_table import account_details, account_notes, accounts_table, console, finding_line
 from service.cli.credentials import read_credential, read_to_recognize
+from service.cli.many_accounts import entries_of
 from service.cli.options import ResultT, config_option, settings_at, store_path_of
 from service.server.hypercorn import run_loop
 from service.storage.factory import location_of, open_local_replica, open_store
 from service.telemetry import logs
-from transports.account import Level
+from transports.account import Finding, Level
 from transports.accounts.registry import AddResult
 from transports.clock import SystemClock
 from transports.store import StoreDown
@@ -52,7 +56,9 @@ def _transport_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @accounts.command("add")
-@click.argument("account", metavar="ID")
+@click.argument("account", metavar="ID", required=False)
+@click.option("--from", "source", type=click.Path(path_type=Path, exists=True), help="File or folder of many accounts.")
+@click.option("--no-check", is_flag=True, help="Keep it without a check.")
 @click.option("--transport", help="Name of the transport in the settings; default: by the credential's form.")
 @click.option("--secret-file", type=click.Path(path_type=Path), help="File with the credential, such as cookies.")
 @click.option("--secret-stdin", is_flag=True, help="Read the credential from standard input.")
@@ -71,16 +77,88 @@ def _transport_options(command: Callable[..., None]) -> Callable[..., None]:
 @_transport_options
 @click.option("--replace", is_flag=True, help="Replace the account if it exists.")
 @config_option
-def add_account(account: str, transport: str | None, config_path: Path | None, *, replace: bool, **given: Any) -> None:
-    """Add an account.
+def add_account(
+    account: str | None, source: Path | None, config_path: Path | None, *, no_check: bool, **given: Any
+) -> None:
+    """Add an account, after a check, or many.
 
     Prompts for its credential unless --secret-file, --secret-stdin or an option with the credential is given.
     """
-    file, stdin = given.pop("secret_file"), given.pop("secret_stdin")
-    parts = {part.option for kind in wiring.TRANSPORTS.values() if kind.accounts for part in kind.accounts.parts}
-    values = {name: given.pop(name) for name in parts}
-    options = {name: value for name, value in given.items() if value not in (None, ())}
+    if (account is None) is (source is None):
+        raise click.UsageError("give either an account id or --from")
+    requests = [request_of(account, config_path, **given)] if account else requests_from(source, config_path, **given)
+    _, settings, origin = settings_at(config_path)
+    opener = None if no_check else trial_opener(wiring.transport_settings(settings, origin), SystemClock())
+    refused = with_accounts(config_path, lambda service: add_each(service, requests, opener), writes=True)
+    if len(requests) == 1 and refused:
+        raise click.ClickException(refused[0])
+    if source is not None:
+        click.echo(f"Added {len(requests) - len(refused)} of {len(requests)} accounts.")
+    sys.exit(1 if refused else 0)
 
+
+async def add_each(
+    service: AccountService, requests: Sequence[NewAccountRequest], opener: OpenTrial | None
+) -> list[str]:
+    """Add accounts, print the problems that their checks find, and return why some were refused."""
+    refused: list[str] = []
+    errors = Console(stderr=True, highlight=False)
+
+    def report(finding: Finding) -> None:
+        if finding.level is not Level.OK:
+            errors.print(finding_line(finding))
+
+    trial = None if opener is None else Trial(open=opener, report=report)
+    for request in requests:
+        try:
+            added = await service.add(request, by=current_user(), trial=trial)
+        except AccountError as error:
+            refused.append(str(error))
+            if len(requests) > 1:
+                errors.print(f"[red]✗[/] {escape(request.id)}: {escape(str(error))}")
+            continue
+        changed = "Changed" if added is AddResult.CHANGED else "Added"
+        click.echo(f"{changed} {request.id}; running gateways will use it now.")
+        if len(requests) == 1:
+            click.echo(f"Next: {CHECK} {request.id}")
+    return refused
+
+
+def requests_from(source: Path | None, config_path: Path | None, **given: Any) -> list[NewAccountRequest]:
+    """Return the accounts of a file or folder, with the options that are given for all of them."""
+    _, settings, origin = settings_at(config_path)
+    configs = wiring.transport_settings(settings, origin)
+    if given["secret_file"] or given["secret_stdin"]:
+        raise click.UsageError("give only one of --from, --secret-file and --secret-stdin")
+    replace, options = given["replace"], _options_of(given)
+    types = [wiring.TRANSPORTS[name].accounts for name in configs]
+
+    def recognizes(text: str) -> bool:
+        return any(one is not None and one.recognizes(text) for one in types)
+
+    return [
+        NewAccountRequest(
+            id=entry.id,
+            secret=entry.secret,
+            transport=given["transport"] or entry.transport,
+            options={**options, **entry.options},
+            replace=replace,
+        )
+        for entry in entries_of(source or Path(), recognizes)
+    ]
+
+
+def _options_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    parts = {part.option for kind in wiring.TRANSPORTS.values() if kind.accounts for part in kind.accounts.parts}
+    others = {"secret_file", "secret_stdin", "transport", "replace", *parts}
+    return {name: value for name, value in given.items() if name not in others and value not in (None, ())}
+
+
+def request_of(account: str, config_path: Path | None, **given: Any) -> NewAccountRequest:
+    """Return the account whose credential is in a file, an option or the input; ask for it otherwise."""
+    file, stdin, transport = given["secret_file"], given["secret_stdin"], given["transport"]
+    parts = {part.option for kind in wiring.TRANSPORTS.values() if kind.accounts for part in kind.accounts.parts}
+    values = {name: given[name] for name in parts}
     _, settings, origin = settings_at(config_path)
     configs = wiring.transport_settings(settings, origin)
     first: str | None = None
@@ -94,10 +172,8 @@ def add_account(account: str, transport: str | None, config_path: Path | None, *
     except AccountError as error:
         raise click.ClickException(str(error)) from None
     secret = read_credential(account_type, file, values, stdin=stdin, first=first)
-    request = NewAccountRequest(id=account, secret=secret, transport=transport, options=options, replace=replace)
-    added = with_accounts(config_path, lambda service: service.add(request, by=current_user()), writes=True)
-    click.echo(f"{'Changed' if added is AddResult.CHANGED else 'Added'} {account}; running gateways will use it now.")
-    click.echo(f"Next: {CHECK} {account}")
+    options = _options_of(given)
+    return NewAccountRequest(id=account, secret=secret, transport=transport, options=options, replace=given["replace"])
 
 
 def _transport_of_option(configs: Mapping[str, Any], values: Mapping[str, str | None]) -> str:

@@ -16,21 +16,26 @@ _LIKE_A_KEY = re.compile(r"(AIza|AQ\.)[!-~]{4,}")
 
 
 def parse_key(text: str) -> str:
-    """Return a key without blanks around it.
+    """Return a key without blanks around it, also from a text that has one, such as JSON, a command or `NAME=key`.
 
     Raises:
         ValueError: it is not visible ASCII without blanks; the message does not show it.
 
     """
     key = text.strip().strip("\"'")
+    within = set(_GOOGLE_KEY.findall(key))
+    if len(within) == 1 and not _LIKE_A_KEY.fullmatch(key):
+        return within.pop()
     if not _KEY.fullmatch(key):
         raise ValueError("expected one key of 8 to 512 visible characters, such as AIza…")
     return key
 
 
 def recognizes_key(text: str) -> bool:
-    """Return whether a text is a key, by its beginning."""
-    return _LIKE_A_KEY.fullmatch(text.strip().strip("\"'")) is not None
+    """Return whether a text is a key, by its beginning, or has one; cookies of the website may come with other keys."""
+    if _LIKE_A_KEY.fullmatch(text.strip().strip("\"'")):
+        return True
+    return "1PSID" not in text.upper() and len(set(_GOOGLE_KEY.findall(text))) == 1
 
 
 def check_new_key(text: str, _now: float, is_simulated: bool) -> None:

@@ -133,8 +133,27 @@ def test_accounts_are_found_by_state_tag_and_text(accounts):
     assert accounts("add", "third", "--secret-stdin", "--tag", "a b", given=HEADER).returncode == 1
 
 
+def test_an_account_is_checked_before_it_is_kept(accounts, tmp_path):
+    dead = "__Secure-1PSID=nobodys; __Secure-1PSIDTS=nobodys"
+    done = accounts("add", "dead", "--secret-stdin", given=dead)
+    assert (done.returncode, "✗" in done.stderr, "--no-check" in done.stderr) == (1, True, True)
+    assert json.loads(accounts("list", "--json").stdout) == []
+    for name, text in (("first", HEADER), ("second", f"{OTHER}::{OTHER_TS}"), ("third", dead)):
+        (tmp_path / "many").mkdir(exist_ok=True)
+        (tmp_path / "many" / f"{name}.txt").write_text(text.replace("::", ":"))
+    done = accounts("add", "--from", "many", "--tag", "eu")
+    assert (done.returncode, "Added 2 of 3 accounts." in done.stdout) == (1, True)
+    rows = json.loads(accounts("list", "--json").stdout)
+    assert [(row["id"], row["state"], row["tags"]) for row in rows] == [
+        ("first", "ready", ["eu"]),
+        ("second", "ready", ["eu"]),
+    ]
+    assert rows[0]["rotated_at"]  # the session that the check has rotated was kept
+    assert accounts("check", "first").returncode == 0
+
+
 def test_a_dead_session_fails_its_check_with_advice(accounts):
-    accounts("add", "dead", "--secret-stdin", given="__Secure-1PSID=nobodys; __Secure-1PSIDTS=nobodys")
+    accounts("add", "dead", "--secret-stdin", "--no-check", given="__Secure-1PSID=nobodys; __Secure-1PSIDTS=nobodys")
     done = accounts("check", "dead")
     assert (done.returncode, "✗" in done.stdout) == (1, True)
 

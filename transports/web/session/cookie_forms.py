@@ -4,6 +4,7 @@ Each reader looks for one family of forms, and returns nothing if the text is of
 
     JSON      [{"name": …, "value": …, "domain": …}], a HAR, {"cookie": "a=b; c=d"}, {"secure_1psid": …}
     commands  curl in bash and cmd, Invoke-WebRequest, fetch and other code that has a Cookie header in quotes
+    joined    the two values with colons or a bar between them, or `PSID::NID`
     lines     headers, Set-Cookie, cookies.txt, rows of a table of cookies, NAME=value, the bare values
     objects   objects of a name and a value outside of JSON: in Python, in JavaScript, or in lines of JSON
     labels    the names of the two sign-in cookies, each followed by its value
@@ -30,6 +31,8 @@ _SIGN_IN = (wire.PSID, wire.PSIDTS)
 _BARE = re.compile(r"[^\s=,;:\"'(){}<>\[\]]+=*")
 """A value without its name; it may end in padding."""
 _ALIAS = re.compile(r"([a-z]*?)(secure)?(1?)psid(ts)?")
+_JOINED_VALUES = re.compile(r"([^\s=,;:|\"'(){}<>\[\]]{4,}=*)(?:::|:|\|)([^\s=,;:|\"'(){}<>\[\]/]{4,}=*)")
+"""Two values on a line: the sign-in cookie, and that which rolls or NID."""
 _PROJECTS = frozenset({"", "gemini", "google", "geminiweb", "geminigateway", "bard"})
 _DOMAIN = re.compile(r"\.?(?:[a-z0-9-]+\.)+[a-z]{2,}", re.IGNORECASE)
 _HEADER_KEYS = frozenset({"cookie", "cookies", "cookiestring", "cookiestr", "cookieheader"})
@@ -80,7 +83,7 @@ Reader = Callable[[str], Iterable[FoundCookie]]
 def find_cookies(text: str) -> list[FoundCookie]:
     """Return the cookies of an export, in the order of the text; empty if no form is recognized."""
     first: list[FoundCookie] = []
-    for read in (read_json, read_commands, read_lines, read_objects, read_labels, read_values):
+    for read in (read_json, read_commands, read_joined, read_lines, read_objects, read_labels, read_values):
         found: list[FoundCookie] = []
         with suppress(RecursionError, ValueError):
             found = [one for one in read(text) if one.value]
@@ -242,6 +245,15 @@ def _unescaped(text: str) -> str:
     """Undo the escapes of a string in quotes, as bash's `$'…'`, JavaScript and PowerShell write them."""
     text = re.sub(r"`(.)", r"\1", text)
     return _ESCAPE.sub(lambda match: chr(int(match[1][1:], 16)) if len(match[1]) > 1 else match[1], text)
+
+
+def read_joined(text: str) -> Iterator[FoundCookie]:
+    """Read two values on a line with colons or a bar between them."""
+    match = _JOINED_VALUES.fullmatch(text.strip())
+    if match and not match[1].startswith("__"):
+        rolls = match[2].startswith("sidts-") or "::" not in text
+        yield FoundCookie(wire.PSID, match[1])
+        yield FoundCookie(wire.PSIDTS if rolls else "NID", match[2])
 
 
 def read_lines(text: str) -> Iterable[FoundCookie]:
