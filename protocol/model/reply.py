@@ -15,6 +15,7 @@ from protocol.model.exchange import (
     Event,
     Finish,
     FinishReason,
+    Heard,
     Media,
     Piece,
     Signed,
@@ -50,8 +51,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """The embeddings of the turns, as `Vector.data`."""
     sounds: tuple[Sound, ...] = ()
     """What is spoken."""
-    about: tuple[Consulted | Signed | Weighed, ...] = ()
-    """What the upstream tells about the text: its signature, its tokens, and what was searched and opened for it."""
+    about: tuple[Consulted | Signed | Weighed | Heard, ...] = ()
+    """What the upstream tells about the text: its signature, tokens, times, and what was searched and opened for it."""
     upstream: UpstreamEnd = UpstreamEnd()
 
     @property
@@ -153,7 +154,7 @@ class _Collector:
         self._declined: list[str] = []
         self._vectors: list[bytes] = []
         self._sounds: list[Sound] = []
-        self._about: list[Consulted | Signed | Weighed] = []
+        self._about: list[Consulted | Signed | Weighed | Heard] = []
 
     def add(self, event: Event) -> None:
         match event:
@@ -169,7 +170,7 @@ class _Collector:
                 self._vectors.append(event.data)
             case Sound():
                 self._sounds.append(event)
-            case Consulted() | Signed() | Weighed():
+            case Consulted() | Signed() | Weighed() | Heard():
                 self._about.append(event)
             case _:
                 pass

@@ -9,6 +9,7 @@ import httpx2 as httpx
 import miniaudio
 import openai
 import pytest
+from openai.types.audio import TranscriptionVerbose
 
 from tests.openai_schemas import check
 
@@ -146,13 +147,18 @@ def test_a_model_that_speaks_does_not_chat(client):
     assert {one.id: one for one in client.models.list()}["gemini-3.8-flash-tts"].model_extra["output_modalities"]
 
 
-@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
-def test_speech_is_written_down_by_the_model_for_it_and_translated_by_another(client):
+def silence():
+    """Return a recording."""
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
         sound.setparams((1, 2, 8000, 0, "NONE", ""))
         sound.writeframes(bytes(1600))
-    recording = ("speech.wav", file.getvalue(), "audio/wav")
+    return ("speech.wav", file.getvalue(), "audio/wav")
+
+
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
+def test_speech_is_written_down_by_the_model_for_it_and_translated_by_another(client):
+    recording = silence()
     hear = client.audio.transcriptions.create
     for model in ("whisper-1", "gpt-4o-transcribe", "gemini-3.6-flash"):
         said = hear(model=model, file=recording, prompt="<echo>guten Tag</echo>", language="de")
@@ -162,3 +168,54 @@ def test_speech_is_written_down_by_the_model_for_it_and_translated_by_another(cl
     assert "simulated" in hear(model="whisper-1", file=recording).text
     translate = client.audio.translations.create
     assert translate(model="whisper-1", file=recording, prompt="<echo>good day</echo>").text == "good day"
+
+
+@pytest.mark.parametrize(
+    ("granularities", "words", "segments"),
+    [(None, 0, 2), (["segment"], 0, 2), (["word"], 4, 0), (["word", "segment"], 4, 2)],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_transcript_has_the_times_of_words_and_segments(client, granularities, words, segments, stream):
+    options = {"timestamp_granularities": granularities} if granularities else {}
+    answer = client.audio.transcriptions.with_raw_response.create(
+        model="whisper-1",
+        file=silence(),
+        prompt="Good day. How goes?",
+        language="de",
+        response_format="verbose_json",
+        extra_body={"stream": "true"} if stream else None,
+        **options,
+    )
+    check(answer.content, TranscriptionVerbose, "CreateTranscriptionResponseVerboseJson")
+    said = answer.parse()
+    assert (said.text, said.language, said.duration) == ("Good day. How goes?", "de", pytest.approx(1.6))
+    assert (len(said.words or ()), len(said.segments or ())) == (words, segments)
+    if words:
+        assert [(one.word, one.start) for one in said.words][1] == ("day.", pytest.approx(0.4))
+    if segments:
+        assert [(one.text, one.start, one.end) for one in said.segments] == [
+            ("Good day.", 0.0, pytest.approx(0.8)),
+            ("How goes?", pytest.approx(0.8), pytest.approx(1.6)),
+        ]
+
+
+def test_a_transcript_is_written_as_subtitles(client):
+    def written(form):
+        return client.audio.transcriptions.create(
+            model="gemini-3.5-transcribe", file=silence(), prompt="One. Two <b>.", response_format=form
+        )
+
+    assert written("srt") == (
+        "1\n00:00:00,000 --> 00:00:00,400\nOne.\n\n2\n00:00:00,400 --> 00:00:01,200\nTwo <b>.\n\n"
+    )
+    assert written("vtt").startswith("WEBVTT\n\n00:00:00.000 --> 00:00:00.400\nOne.\n\n")
+    assert "Two &lt;b&gt;." in written("vtt")
+
+
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
+@pytest.mark.parametrize("model", ["whisper-1", "gemini-3.6-flash"])
+def test_a_chat_model_gives_no_times(client, model):
+    ask = client.audio.translations if model == "whisper-1" else client.audio.transcriptions
+    with pytest.raises(openai.BadRequestError, match="no times of words") as caught:
+        ask.create(model=model, file=silence(), response_format="verbose_json")
+    assert caught.value.param == "response_format"

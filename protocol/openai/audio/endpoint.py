@@ -1,6 +1,7 @@
 """The endpoints `POST /audio/transcriptions` and `/audio/translations`: a chat model writes down what it hears."""
 
 import re
+from collections.abc import Collection
 from functools import partial
 
 import msgspec
@@ -34,9 +35,12 @@ from protocol.model import (
     fold,
 )
 from protocol.openai.audio import wire
+from protocol.openai.audio.timed import timed_body
 from protocol.openai.errors import in_stream
 
 _FORMATS = ("json", "text")
+_TIMED = ("verbose_json", "srt", "vtt")
+"""Formats with times, which only models for transcripts give; they are never streamed, as at OpenAI."""
 _OTHERS = ("whisper", "transcribe")
 """Parts of the names of OpenAI's models for this, in whose place a chat model answers."""
 _ASK = (
@@ -55,12 +59,14 @@ async def _read(request: Request) -> Body:
     body, files = await read_fields(request, wire.TRANSCRIPTIONS, ("file",))
     if len(files) != 1 or files[0].key != "file":
         raise BadRequest("Send one recording as the file 'file' of a form.", param="file")
-    if (body.response_format or "json") not in _FORMATS or body.timestamp_granularities:
-        field = "timestamp_granularities" if body.timestamp_granularities else "response_format"
-        message = f"The models give no times of words, so '{field}' must be one of: {', '.join(_FORMATS)}."
-        if body.timestamp_granularities:
-            message = "The models give no times of words: leave 'timestamp_granularities' out."
-        raise BadRequest(message, param=field, code="unsupported_value")
+    form = body.response_format or "json"
+    if form not in {*_FORMATS, *_TIMED}:
+        known = ", ".join((*_FORMATS, *_TIMED))
+        message = f"This gateway does not write '{form}': 'response_format' must be one of: {known}."
+        raise BadRequest(message, param="response_format", code="unsupported_value")
+    if body.timestamp_granularities and form != "verbose_json":
+        message = "'timestamp_granularities' needs the 'response_format' verbose_json."
+        raise BadRequest(message, param="timestamp_granularities", code="unsupported_value")
     return body, files[0]
 
 
@@ -95,6 +101,16 @@ async def _answer(
     work: str, engine: Engine, body: Body, selection: Selection, context: RequestContext
 ) -> Answer[Event, Reply]:
     fields, upload = body
+    form = fields.response_format or "json"
+    hears_only = selection.capability is Capability.TRANSCRIPTION
+    if form in _TIMED and not hears_only:
+        message = (
+            f"'{selection.id}' answers here, which gives no times of words: 'response_format' must be one of: "
+            f"{', '.join(_FORMATS)}. Models for transcripts give times; they need a key of the official API, and "
+            "do not translate."
+        )
+        raise BadRequest(message, param="response_format", code="unsupported_value")
+    streamed = bool(fields.stream) and form not in _TIMED
     sound = await take(upload.data, FileField(param="file", name=upload.name), context)
     if not sound.mime.startswith(("audio/", "video/")):
         raise BadRequest("The file is not a recording: send sound or a film.", param="file", code="unsupported_audio")
@@ -103,7 +119,6 @@ async def _answer(
         f"The language spoken is {fields.language}." if fields.language else "",
         f"Words that may occur: {fields.prompt}" if fields.prompt else "",
     ]
-    hears_only = selection.capability is Capability.TRANSCRIPTION
     words = TextPart(text="\n\n".join(filter(None, sentences)))
     request = GenerationRequest(
         id=context.id,
@@ -111,17 +126,16 @@ async def _answer(
         selection=selection,
         turns=(Turn(role=Role.USER, parts=(sound,) if hears_only else (sound, words)),),
         heard=heard_form(fields) if hears_only else None,
-        streamed=bool(fields.stream),
+        streamed=streamed,
         attempts_before=context.attempts_before,
     )
-    plain = fields.response_format == "text"
     return Answer(
         request=request,
         exchange=engine.open(request),
-        writer=TranscriptWriter(plain=plain),
+        writer=TranscriptWriter(form, fields.timestamp_granularities),
         fold=fold,
-        streamed=bool(fields.stream),
-        media_type=b"text/plain; charset=utf-8" if plain else b"application/json",
+        streamed=streamed,
+        media_type=b"application/json" if form.endswith("json") else b"text/plain; charset=utf-8",
     )
 
 
@@ -131,6 +145,7 @@ def heard_form(fields: wire.TranscriptionRequest) -> HeardForm:
     return HeardForm(
         languages=(fields.language,) if fields.language else (),
         vocabulary=tuple(filter(None, vocabulary))[:_MOST_PHRASES],
+        times=fields.response_format in _TIMED,
     )
 
 
@@ -156,9 +171,9 @@ def _operation(engine: Engine, work: str) -> Operation[Body]:
 class TranscriptWriter:
     """Writes one transcript (an `AnswerWriter` of `protocol.http.operation`)."""
 
-    def __init__(self, *, plain: bool) -> None:
-        """`plain`: a whole transcript is text alone."""
-        self._plain = plain
+    def __init__(self, form: str, granularities: Collection[str]) -> None:
+        """Write a whole transcript in a form, with the times of its words or segments if it is `verbose_json`."""
+        self._form, self._granularities = form, granularities
         self._texts: list[str] = []
         self.finished = False
 
@@ -182,8 +197,10 @@ class TranscriptWriter:
 
     def whole(self, reply: Reply) -> bytes:
         """Return the body of a whole answer."""
+        if self._form in _TIMED:
+            return timed_body(reply, self._form, self._granularities)
         text = reply.text.strip()
-        if self._plain:
+        if self._form == "text":
             return f"{text}\n".encode("utf-8", "replace")
         return encode_json(wire.Transcript(text=text, usage=_usage(reply.usage)))
 

@@ -1,6 +1,7 @@
 """Wire structs of the transcription API, with OpenAI's names."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,7 +17,7 @@ class TranscriptionRequest(msgspec.Struct, frozen=True, kw_only=True):
     prompt: Annotated[str, Meta(max_length=4000)] | None = None
     """Words that may occur, or the end of the recording before."""
     response_format: str | None = None
-    timestamp_granularities: Any = None
+    timestamp_granularities: tuple[Literal["word", "segment"], ...] = ()
     stream: bool | None = None
 
 
@@ -52,3 +53,46 @@ class TranscriptDone(msgspec.Struct, frozen=True, kw_only=True):
     type: Literal["transcript.text.done"] = "transcript.text.done"
     text: str
     usage: TranscriptUsage
+
+
+class TranscribedWord(msgspec.Struct, frozen=True, kw_only=True):
+    """A transcribed word; times are in seconds."""
+
+    word: str
+    start: float
+    end: float
+
+
+class TranscribedSegment(msgspec.Struct, frozen=True, kw_only=True):
+    """A sentence of a transcript or a part of one; the models do not tell what the last fields say."""
+
+    id: int
+    start: float
+    end: float
+    text: str
+    seek: int = 0
+    tokens: tuple[int, ...] = ()
+    temperature: float = 0.0
+    avg_logprob: float = 0.0
+    compression_ratio: float = 1.0
+    no_speech_prob: float = 0.0
+
+
+class TranscribedDuration(msgspec.Struct, frozen=True, kw_only=True):
+    """How long the recording is, up to the end of its last word."""
+
+    type: Literal["duration"] = "duration"
+    seconds: float
+
+
+class VerboseTranscript(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A whole transcript with times."""
+
+    task: Literal["transcribe"]
+    language: str
+    """A language code; empty: unknown."""
+    duration: float
+    text: str
+    words: Sequence[TranscribedWord] | None = None
+    segments: Sequence[TranscribedSegment] | None = None
+    usage: TranscribedDuration
