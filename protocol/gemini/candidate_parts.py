@@ -16,6 +16,7 @@ from protocol.gemini.candidate_wire import (
     RunResult,
     TokenProbabilities,
     TopTokens,
+    TranscriptTimes,
 )
 from protocol.gemini.deliver import FetchedPicture
 from protocol.gemini.grounding import Sources
@@ -30,6 +31,7 @@ from protocol.model import (
     Declined,
     Event,
     Finish,
+    Heard,
     Media,
     MediaKind,
     Signed,
@@ -105,17 +107,27 @@ class CandidateParts:
                 self._call = event, []
             case CallArguments() if self._call is not None:
                 self._call[1].append(event.text)
-            case Weighed():
-                self._weighed += event.tokens
-            case Citation() | Consulted():
-                self._sources.note(event)
-            case Declined():
-                self.declined = event
+            case Weighed() | Citation() | Consulted() | Declined() | Signed():
+                self._note(event)
+            case Heard():
+                yield AnswerPart(text="", audio_transcription=TranscriptTimes.of(event))
             case FetchedPicture() | Sound():
                 data = placeholder(event.content)
                 yield AnswerPart(inline_data=InlineData(mime_type=event.mime, data=data))
             case _:
                 yield from self._content_parts(event)
+
+    def _note(self, event: Weighed | Citation | Consulted | Declined | Signed) -> None:
+        """Keep what an event tells about later parts, or about the answer."""
+        match event:
+            case Weighed():
+                self._weighed += event.tokens
+            case Declined():
+                self.declined = event
+            case Signed():
+                self._signature = event.signature
+            case _:
+                self._sources.note(event)
 
     def _content_parts(self, event: Event) -> Iterator[AnswerPart]:
         """Yield the parts of text, code, links and thoughts that an event adds."""
@@ -131,18 +143,13 @@ class CandidateParts:
                 text = self._content.add(event)
                 self._sources.say(text)
                 yield from (AnswerPart(text=text),) if text else ()
-            case Signed(signature):
-                self._signature = signature
             case Thought() if self._form.thoughts:
                 yield AnswerPart(text=event.text, thought=True)
             case Media():
                 url = self._content.sign(event)
                 yield AnswerPart(file_data=LinkedFile(mime_type=_MIMES[event.ref.kind], file_uri=url))
             case Finish():
-                quoted = "".join(self._quoted)
-                member = msgspec.json.decode(quoted) if quoted else ""
-                text = member if isinstance(member, str) else quoted
-                yield from _signed(text, self._signature)
+                yield from _signed("".join(self._quoted), self._signature)
             case _:
                 pass
 
@@ -180,8 +187,10 @@ def _probabilities(tokens: Iterable[WeighedToken]) -> TokenProbabilities:
     )
 
 
-def _signed(text: str, signature: str) -> Iterator[AnswerPart]:
-    """Yield the last part of an answer, unless it has neither a text nor a signature."""
+def _signed(quoted: str, signature: str) -> Iterator[AnswerPart]:
+    """Yield the last part of an answer, the member of an enum in JSON, unless there is neither that nor a signature."""
+    member = msgspec.json.decode(quoted) if quoted else ""
+    text = member if isinstance(member, str) else quoted
     if text or signature:
         yield AnswerPart(text=text, thought_signature=signature)
 
@@ -191,9 +200,10 @@ def joined(parts: Iterable[AnswerPart]) -> list[AnswerPart]:
     found: list[AnswerPart] = []
     for part in parts:
         before = found[-1] if found else None
-        if before is not None and None not in (before.text, part.text) and before.thought == part.thought:
+        texts = before is not None and None not in (before.text, part.text) and before.audio_transcription is None
+        if before is not None and texts and before.thought == part.thought:
             signature = part.thought_signature or before.thought_signature
-            found[-1] = msgspec.structs.replace(before, text=f"{before.text}{part.text}", thought_signature=signature)
+            found[-1] = msgspec.structs.replace(part, text=f"{before.text}{part.text}", thought_signature=signature)
         else:
             found.append(part)
     return found

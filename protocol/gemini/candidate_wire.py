@@ -1,8 +1,10 @@
 """Wire structs of answers, with Google's names."""
 
-from typing import Any
+from typing import Any, Self
 
 import msgspec
+
+from protocol.model import Heard
 
 
 class InlineData(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -41,6 +43,31 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     output: str
 
 
+class AnsweredWord(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A word that was heard; the offsets are texts such as `1.4s`."""
+
+    word: str
+    start_offset: str
+    end_offset: str
+
+
+class TranscriptTimes(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What was heard: its language, and the times of its words if they were asked for."""
+
+    text: str
+    language_code: str = ""
+    words: list[AnsweredWord] = []
+
+    @classmethod
+    def of(cls, heard: Heard) -> Self:
+        """Return what an event tells."""
+        words = [
+            AnsweredWord(word=one.text, start_offset=f"{one.start:.10g}s", end_offset=f"{one.end:.10g}s")
+            for one in heard.words
+        ]
+        return cls(text=heard.text, language_code=heard.language, words=words)
+
+
 class AnswerPart(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A part of the answer: one of its fields is set; `thought` marks a text as a thought.
 
@@ -55,6 +82,8 @@ class AnswerPart(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     executable_code: RunCode | None = None
     code_execution_result: RunResult | None = None
     thought_signature: str = ""
+    audio_transcription: TranscriptTimes | None = None
+    """About the text, or the texts before it."""
 
 
 class AnswerContent(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,7 +42,11 @@ def heard_form(config: wire.GenerationConfig, selection: Selection) -> HeardForm
     if selection.capability is not Capability.TRANSCRIPTION:
         return None
     fields = config.audio_transcription_config or sound_wire.TranscriptFields()
-    return HeardForm(languages=tuple(fields.language_codes), vocabulary=tuple(fields.custom_vocabulary))
+    return HeardForm(
+        languages=tuple(fields.language_codes),
+        vocabulary=tuple(fields.custom_vocabulary),
+        times=fields.word_timestamp,
+    )
 
 
 def _parts(message: wire.GeminiContent | str) -> list[Any]:

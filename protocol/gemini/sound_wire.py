@@ -54,3 +54,4 @@ class TranscriptFields(msgspec.Struct, frozen=True, rename="camel"):
 
     language_codes: list[str] = []
     custom_vocabulary: list[str] = []
+    word_timestamp: bool = False

@@ -212,6 +212,8 @@ class Heard(msgspec.Struct, frozen=True, tag="heard"):
     words: tuple[HeardWord, ...]
     language: str = ""
     """The language code; empty: unknown."""
+    text: str = ""
+    """The text that they are of."""
 
 
 Piece = Text | CodeText | Media | WebImage | Citation | Document | Withheld

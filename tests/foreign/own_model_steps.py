@@ -96,11 +96,22 @@ def step_speech(world):
 def step_transcript(world):
     def ask(*parts, **config):
         answer = world.client.models.generate_content(model=HEARS, contents=list(parts), config=config)
-        return answer.text, answer.usage_metadata.prompt_token_count
+        heard = [plain(part.audio_transcription) for part in answer.candidates[0].content.parts]
+        return answer.text, heard, answer.usage_metadata.prompt_token_count
+
+    def streamed(**config):
+        stream = world.client.models.generate_content_stream(model=HEARS, contents=[sound], config=config)
+        parts = [part for one in stream for part in one.candidates[0].content.parts or ()]
+        heard = [part.audio_transcription for part in parts if part.audio_transcription]
+        words = [plain(word) for one in heard for word in one.words or ()]
+        return "".join(part.text for part in parts), words, {one.language_code for one in heard} == {"de-DE"}
 
     sound = types.Part.from_bytes(data=WAVE, mime_type="audio/wav")
     words = types.AudioTranscriptionConfig(custom_vocabulary=["<echo>guten Tag</echo>"], language_codes=["de-DE"])
-    return ask(sound), ask(sound, audio_transcription_config=words), refusal(lambda: ask(types.Part(text="x")))
+    timed = words.model_copy(update={"word_timestamp": True})
+    found = [ask(sound, audio_transcription_config=one) for one in (None, words, timed)]
+    assert len(found[2][1][0]["words"]) == 2, found
+    return found, streamed(audio_transcription_config=timed), refusal(lambda: ask(types.Part(text="x")))
 
 
 if __name__ == "__main__":

@@ -218,7 +218,7 @@ class ChunkReader:
         about: list[Event] = [Signed(part.thought_signature)] if part.thought_signature else []
         if part.audio_transcription is not None:
             words, language = words_of(part.audio_transcription), part.audio_transcription.language_code
-            about += [Heard(words, language)] if words or language else []
+            about += [Heard(words, language, text)] if words or language else []
         return (Text(text), *about) if text else about
 
     def _call(self, call: wire.FunctionCall, signature: str) -> Sequence[Event]:

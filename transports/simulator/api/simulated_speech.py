@@ -127,7 +127,7 @@ def transcription_of(text: str, options: schema.TranscriptOptions) -> dict[str, 
     """Return the transcript with the times of its words, 0.4 s each."""
     language = (options.language_codes or ["en-US"])[0]
     timed = [
-        {"word": word, "startOffset": f"{at * 0.4:.1f}s", "endOffset": f"{(at + 1) * 0.4:.1f}s"}
+        {"word": word, "startOffset": f"{at * 0.4:g}s", "endOffset": f"{(at + 1) * 0.4:g}s"}
         for at, word in enumerate(text.split())
     ]
     return {"text": text, "languageCode": language} | ({"words": timed} if options.word_timestamp else {})
