@@ -9,16 +9,15 @@ from collections.abc import Collection
 from protocol.http.errors import HttpError
 from protocol.model import Capability, Engine, ModelUnknown, Selection
 
-_EMBEDS = "point the client's embedding model at another server"
-_SPEAKS = "use a speech server of its own"
+_WITH_A_KEY = "The gateway needs a key of the official API for that"
 _OTHER_ENDPOINT = {
     Capability.EMBEDDING: "computes embeddings and nothing else: send texts to '/v1/embeddings'",
     Capability.SPEECH: "makes speech and nothing else: send texts to '/v1/audio/speech'",
     Capability.TRANSCRIPTION: "writes down speech and nothing else: send sound to '/v1/audio/transcriptions'",
 }
 _NOT_OFFERED = {
-    Capability.EMBEDDING: f"no model here computes embeddings: {_EMBEDS}",
-    Capability.SPEECH: f"no model here speaks: {_SPEAKS}",
+    Capability.EMBEDDING: f"no model here computes embeddings. {_WITH_A_KEY}, or use another server for embeddings",
+    Capability.SPEECH: f"no model here speaks. {_WITH_A_KEY}, or use another speech server",
     Capability.TRANSCRIPTION: "send sound to '/v1/audio/transcriptions', or to a chat model as 'input_audio'",
 }
 

@@ -212,6 +212,18 @@ def test_a_transcript_is_written_as_subtitles(client):
     assert "Two &lt;b&gt;." in written("vtt")
 
 
+def test_one_granularity_may_stand_for_a_list_of_one(official_gateway):
+    answer = httpx.post(
+        f"{official_gateway.base_url}/audio/transcriptions",
+        data={"model": "whisper-1", "response_format": "verbose_json", "timestamp_granularities": "word"},
+        files={"file": silence()},
+        headers={"authorization": f"Bearer {official_gateway.key}"},
+    )
+    said = answer.json()
+    assert len(said["words"]) == len(said["text"].split())
+    assert "segments" not in said
+
+
 @pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 @pytest.mark.parametrize("model", ["whisper-1", "gemini-3.6-flash"])
 def test_a_chat_model_gives_no_times(client, model):

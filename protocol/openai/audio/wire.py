@@ -17,7 +17,7 @@ class TranscriptionRequest(msgspec.Struct, frozen=True, kw_only=True):
     prompt: Annotated[str, Meta(max_length=4000)] | None = None
     """Words that may occur, or the end of the recording before."""
     response_format: str | None = None
-    timestamp_granularities: tuple[Literal["word", "segment"], ...] = ()
+    timestamp_granularities: list[Literal["word", "segment"]] = []
     stream: bool | None = None
 
 
