@@ -58,7 +58,6 @@ class Journal:
         self._memory: deque[bytes] = deque(maxlen=_IN_MEMORY)
         if folder is not None:
             try:
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._file = self._create(folder)
             except OSError as error:
                 _log.warning("usage_journal_in_memory", folder=str(folder), error=error.strerror)
@@ -121,6 +120,7 @@ class Journal:
     @staticmethod
     def _create(folder: Path) -> int:
         """Create a file, and lock it before another process takes it for one of a dead process."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for _ in range(_TRIES):
             path = folder / f"{os.getpid()}-{secrets.token_hex(6)}{_SUFFIX}"
             file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)

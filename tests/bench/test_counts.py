@@ -27,11 +27,11 @@ STORE_CALLS = {"fresh": 0, "continued": 0}
 VALKEY_CALLS = {"fresh": 1, "continued": 2}
 TASKS = 2
 """Of a request, hypercorn's and aiohttp's among them."""
-CALLS, LIBRARY_CALLS = 882, 733
+CALLS, LIBRARY_CALLS = 886, 733
 """Of a chat: how often functions of ours, and of installed packages, begin or go on."""
 CHUNK_CALLS, CHUNK_LIBRARY_CALLS = 93, 42
 """The same of a paced chunk."""
-OFFICIAL_CALLS, OFFICIAL_LIBRARY_CALLS = 710, 720
+OFFICIAL_CALLS, OFFICIAL_LIBRARY_CALLS = 720, 726
 OFFICIAL_CHUNK_CALLS, OFFICIAL_CHUNK_LIBRARY_CALLS = 58, 43
 """The same of a chat, and of a paced chunk, by the official API."""
 CHUNK_GENERATORS = 9

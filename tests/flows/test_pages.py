@@ -11,7 +11,11 @@ import pytest
 
 from tests.conftest import BASE_SETTINGS, KEY, ROOT, Gateway, Process
 
-SESSIONS = {"first": "simulated-psid:simulated-psidts-1", "profile": "simulated-profile:simulated-psidts-2"}
+SESSIONS = {
+    "first": "simulated-psid:simulated-psidts-1",
+    "profile": "simulated-profile:simulated-psidts-2",
+    "exports/third": "simulated-third:simulated-psidts-3",
+}
 SETTINGS = f"""{BASE_SETTINGS}
 [transports.web]
 guest = false
@@ -41,6 +45,7 @@ def here(tmp_path):
     gateway = None
     try:
         address = re.search(r"http://[\d.:]+", site.wait_for("http://"))[0]
+        (tmp_path / "exports").mkdir()
         for name, pair in SESSIONS.items():
             psid, _, psidts = pair.partition(":")
             (tmp_path / f"{name}.cookies").write_text(f"__Secure-1PSID={psid}; __Secure-1PSIDTS={psidts}\n")

@@ -129,7 +129,7 @@ def delete(path):
 
 def delete_all(path):
     for file in path.parent.iterdir():
-        file.unlink()
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
 
 
 def delete_folder(path):
@@ -180,7 +180,7 @@ def foreign(path):
 def test_a_foreign_file_is_named_and_chat_continues(gateway, folder, path, first, spoil):
     fresh = path.with_name("fresh")
     spoil(fresh)
-    for file in [file for file in path.parent.iterdir() if file != fresh]:
+    for file in [file for file in path.parent.iterdir() if file != fresh and file.is_file()]:
         file.unlink()
     fresh.rename(path)
     content = path.read_bytes()

@@ -32,7 +32,13 @@ GUEST = "-guest"
 Count = Annotated[int, Meta(ge=1, le=100_000)]
 CountOrNone = Annotated[int, Meta(ge=0, le=100_000)]
 Weight = Annotated[float, Meta(gt=0, le=1000)]
-Tag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._@+:/-]{1,64}\Z")]
+Tag = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9._@+:/-]{1,64}\Z",
+        description="1 to 64 ASCII letters, digits, `.`, `_`, `@`, `+`, `:`, `/` and `-`",
+    ),
+]
 Note = Annotated[str, Meta(max_length=500)]
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import aiohttp
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from python_multipart.multipart import MultipartParser
 from urllib3.filepost import encode_multipart_formdata
@@ -81,6 +81,7 @@ def test_a_body_may_end_its_lines_with_line_feeds(datas, at):
 @settings(max_examples=100)
 @given(bodies, cuts)
 def test_another_reader_reads_the_same(datas, at):
+    assume(not any(re.search(rb"--xx[ \t]", data) for data in datas))  # that one refuses what looks like a boundary
     found = []
     callbacks = {
         "on_part_begin": lambda: found.append(b""),
